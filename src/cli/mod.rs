@@ -1,0 +1,62 @@
+//! The command line: one file per command. A command turns its parsed options into calls of
+//! the floors below; it holds no mathematics and no file formats.
+
+use crate::Result;
+use clap::{Parser, Subcommand};
+
+pub mod embed;
+pub mod export;
+pub mod hash;
+pub mod import;
+pub mod inspect;
+pub mod prepare;
+pub mod report;
+pub mod train;
+pub mod zernike;
+
+/// Distributed representation learning on 3D molecular data.
+#[derive(Parser)]
+#[command(name = "holosig", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Pack structures into one compact dataset file
+    #[command(subcommand)]
+    Prepare(prepare::Command),
+    /// Transform point clouds to zernikegrams
+    Zernike(zernike::Args),
+    /// Train a model from a job file
+    Train(train::Args),
+    /// Embed residue neighborhoods with a trained model
+    Embed(embed::Args),
+    /// Read a published PyTorch model into a checkpoint
+    Import(import::Args),
+    /// Write a checkpoint as safetensors under the published names
+    Export(export::Args),
+    /// Make a page and pictures of a run
+    Report(report::Args),
+    /// Describe any holosig file in words
+    Inspect(inspect::Args),
+    /// Print a hash of a checkpoint's parameters and buffers
+    Hash(hash::Args),
+}
+
+impl Cli {
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Prepare(c) => prepare::run(c),
+            Command::Zernike(a) => zernike::run(a),
+            Command::Train(a) => train::run(a),
+            Command::Embed(a) => embed::run(a),
+            Command::Import(a) => import::run(a),
+            Command::Export(a) => export::run(a),
+            Command::Report(a) => report::run(a),
+            Command::Inspect(a) => inspect::run(a),
+            Command::Hash(a) => hash::run(a),
+        }
+    }
+}

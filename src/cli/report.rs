@@ -1,0 +1,10 @@
+//! `holosig report`.
+
+use crate::{Error, Result};
+
+#[derive(clap::Args)]
+pub struct Args {}
+
+pub fn run(_args: Args) -> Result<()> {
+    Err(Error::internal("not written yet"))
+}

@@ -1,0 +1,78 @@
+//! The one error type: it tells the user's bad input from everything else.
+
+use std::path::{Path, PathBuf};
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Exit code when the user's input is at fault (also clap's code for a bad command line).
+pub const EXIT_INPUT: i32 = 2;
+/// Exit code for everything else: I/O, a lost rank, a bug of ours.
+pub const EXIT_OTHER: i32 = 1;
+/// Exit code of a training run that was asked to stop by a signal, wrote its checkpoint
+/// and can be resumed (BSD's `EX_TEMPFAIL`).
+pub const EXIT_PREEMPTED: i32 = 75;
+
+/// What went wrong, in one line that names the file, the place and the mend.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The user's input is at fault: a file, an option, a setting.
+    #[error("{0}")]
+    Input(String),
+    /// The operating system refused: no such file, no permission, disk full.
+    #[error("{}: {source}", path.display())]
+    Io {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    /// A library or an invariant of ours failed.
+    #[error("{0}")]
+    Internal(String),
+    /// Another rank failed and has reported the reason.
+    #[error("rank {rank} failed: {message}")]
+    Elsewhere {
+        rank: usize,
+        message: String,
+        code: i32,
+    },
+    /// A signal asked the run to stop; the checkpoint is written.
+    #[error("stopped by a signal after step {step}; checkpoint written, resume with --resume")]
+    Preempted { step: u64 },
+}
+
+impl Error {
+    /// An input error about `path`: `PATH: what`.
+    pub fn file(path: impl AsRef<Path>, what: impl std::fmt::Display) -> Self {
+        Error::Input(format!("{}: {what}", path.as_ref().display()))
+    }
+
+    pub fn input(what: impl std::fmt::Display) -> Self {
+        Error::Input(what.to_string())
+    }
+
+    pub fn internal(what: impl std::fmt::Display) -> Self {
+        Error::Internal(what.to_string())
+    }
+
+    pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Error::Io {
+            path: path.as_ref().to_path_buf(),
+            source,
+        }
+    }
+
+    /// The process exit code that this error asks for.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Error::Input(_) => EXIT_INPUT,
+            Error::Io { .. } | Error::Internal(_) => EXIT_OTHER,
+            Error::Elsewhere { code, .. } => *code,
+            Error::Preempted { .. } => EXIT_PREEMPTED,
+        }
+    }
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(e: candle_core::Error) -> Self {
+        Error::Internal(e.to_string())
+    }
+}

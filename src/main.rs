@@ -1,0 +1,18 @@
+use clap::Parser;
+
+fn main() {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+        .format_timestamp_secs()
+        .init();
+    let code = match holosig::cli::Cli::parse().run() {
+        Ok(()) => 0,
+        Err(e) => {
+            // A rank that only heard of the failure stays silent: the rank that saw it speaks.
+            if !matches!(e, holosig::Error::Elsewhere { .. }) {
+                log::error!("{e}");
+            }
+            e.exit_code()
+        }
+    };
+    std::process::exit(code);
+}

@@ -1,0 +1,49 @@
+//! Networks: a batch in, losses out, named parameters. No MPI, no files.
+
+pub mod parameters;
+
+pub use parameters::{Entry, Init, Parameters, ParametersBuilder};
+
+use crate::Result;
+use candle_core::Tensor;
+
+/// What distinguishes one forward pass in training from another: everything random in it is
+/// drawn from these numbers and the sample's own id, never from a rank or a thread.
+#[derive(Debug, Clone, Copy)]
+pub struct StepKey {
+    pub seed: u64,
+    pub step: u64,
+}
+
+/// Losses of one slice, in training mode.
+pub struct Losses {
+    /// Scalar to differentiate: the mean over the slice's samples of the weighted objective.
+    pub objective: Tensor,
+    /// Named terms for the log (means over the slice), always the same names in the same order.
+    pub terms: Vec<(&'static str, f64)>,
+    /// New batch statistics, in the order and lengths of [`Parameters::buffers`]
+    /// (empty when the model has no buffers). The trainer averages them over slices and
+    /// gives them to [`Parameters::update_buffers`].
+    pub statistics: Vec<f32>,
+}
+
+/// A trainable network as the trainer sees it.
+pub trait Model: Send + Sync {
+    /// One slice's input, made by a loader.
+    type Batch: Send + Sync;
+
+    fn parameters(&self) -> &Parameters;
+
+    /// Losses of a slice in training mode (batch statistics of this slice). `weights` are the
+    /// current weights of the objective's terms in the order of [`Model::weight_names`]
+    /// (schedules change them between epochs).
+    fn losses(&self, batch: &Self::Batch, weights: &[f64], key: StepKey) -> Result<Losses>;
+
+    /// Names of the objective's weights, e.g. `["reconstruction", "kl"]`.
+    fn weight_names(&self) -> &'static [&'static str];
+
+    /// Named metrics of a batch in evaluation mode, one value per sample and name
+    /// (`values[k][i]`: metric `k`, sample `i`), so that the caller can sum them in an order
+    /// that does not depend on how samples were batched.
+    fn metrics(&self, batch: &Self::Batch) -> Result<Vec<(&'static str, Vec<f64>)>>;
+}

@@ -1,0 +1,263 @@
+//! All parameters and buffers of a model, in one fixed, named order.
+//!
+//! Entries carry the published (PyTorch) names and shapes. Consecutive entries can share one
+//! candle variable (a *group*): the weights of all degrees of a linear layer are one flat
+//! tensor. The reducer, the optimizer and the checkpointer see one contiguous buffer.
+
+use crate::{Error, Result};
+use candle_core::{DType, Device, Tensor, Var, backprop::GradStore};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::sync::RwLock;
+
+/// How an entry starts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Init {
+    Constant(f32),
+    /// Uniform on [-a, a].
+    Uniform(f64),
+}
+
+/// One named tensor inside the flat buffer.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Published name, e.g. `encoder_cg_blocks.0.layers.3.weights.2`.
+    pub name: String,
+    pub shape: Vec<usize>,
+    /// First element in the flat buffer.
+    pub offset: usize,
+    pub init: Init,
+}
+
+impl Entry {
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+struct Group {
+    var: Var,
+    offset: usize,
+    len: usize,
+}
+
+/// Parameters (differentiated) and buffers (running statistics, not differentiated).
+pub struct Parameters {
+    entries: Vec<Entry>,
+    groups: Vec<Group>,
+    len: usize,
+    buffer_entries: Vec<Entry>,
+    buffers: RwLock<Vec<f32>>,
+    /// Weight of new statistics in [`Parameters::update_buffers`].
+    momentum: f64,
+    dtype: DType,
+}
+
+/// Collects entries, then makes the variables.
+#[derive(Default)]
+pub struct ParametersBuilder {
+    entries: Vec<Entry>,
+    groups: Vec<(usize, usize)>,
+    len: usize,
+    buffers: Vec<Entry>,
+    buffer_len: usize,
+}
+
+impl ParametersBuilder {
+    /// Adds a group of entries that share one flat variable; returns the group's number.
+    pub fn group(
+        &mut self,
+        entries: impl IntoIterator<Item = (String, Vec<usize>, Init)>,
+    ) -> usize {
+        let start = self.len;
+        for (name, shape, init) in entries {
+            let entry = Entry {
+                name,
+                shape,
+                offset: self.len,
+                init,
+            };
+            self.len += entry.len();
+            self.entries.push(entry);
+        }
+        self.groups.push((start, self.len - start));
+        self.groups.len() - 1
+    }
+
+    /// Adds a buffer; returns its first element in the flat buffer vector.
+    pub fn buffer(&mut self, name: String, len: usize, start: f32) -> usize {
+        let offset = self.buffer_len;
+        self.buffers.push(Entry {
+            name,
+            shape: vec![len],
+            offset,
+            init: Init::Constant(start),
+        });
+        self.buffer_len += len;
+        offset
+    }
+
+    /// Makes the variables. Each entry is drawn from its own stream of a counter-based
+    /// generator keyed by `seed`, so an entry's start does not depend on the others.
+    pub fn build(
+        self,
+        seed: u64,
+        dtype: DType,
+        device: &Device,
+        momentum: f64,
+    ) -> Result<Parameters> {
+        let mut flat = vec![0f32; self.len];
+        for (i, e) in self.entries.iter().enumerate() {
+            draw(
+                e.init,
+                seed,
+                i as u64,
+                &mut flat[e.offset..e.offset + e.len()],
+            );
+        }
+        let groups = self
+            .groups
+            .iter()
+            .map(|&(offset, len)| {
+                let t = Tensor::from_slice(&flat[offset..offset + len], len, device)?
+                    .to_dtype(dtype)?;
+                Ok(Group {
+                    var: Var::from_tensor(&t)?,
+                    offset,
+                    len,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let mut buffers = Vec::with_capacity(self.buffer_len);
+        for e in &self.buffers {
+            let Init::Constant(c) = e.init else {
+                unreachable!("buffers start constant")
+            };
+            buffers.extend(std::iter::repeat_n(c, e.len()));
+        }
+        Ok(Parameters {
+            entries: self.entries,
+            groups,
+            len: self.len,
+            buffer_entries: self.buffers,
+            buffers: RwLock::new(buffers),
+            momentum,
+            dtype,
+        })
+    }
+}
+
+fn draw(init: Init, seed: u64, stream: u64, out: &mut [f32]) {
+    match init {
+        Init::Constant(c) => out.fill(c),
+        Init::Uniform(a) => {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            rng.set_stream(stream);
+            for x in out {
+                *x = ((2.0 * rng.random::<f64>() - 1.0) * a) as f32;
+            }
+        }
+    }
+}
+
+impl Parameters {
+    /// Entries in flat order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Number of scalars.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The flat variable of a group.
+    pub fn var(&self, group: usize) -> &Tensor {
+        self.groups[group].var.as_tensor()
+    }
+
+    /// All parameters in flat order, as f32.
+    pub fn flat(&self) -> Result<Vec<f32>> {
+        let mut out = Vec::with_capacity(self.len);
+        for g in &self.groups {
+            out.extend(g.var.as_tensor().to_dtype(DType::F32)?.to_vec1::<f32>()?);
+        }
+        Ok(out)
+    }
+
+    /// Replaces all parameters.
+    pub fn set_flat(&self, flat: &[f32]) -> Result<()> {
+        if flat.len() != self.len {
+            return Err(Error::internal(format!(
+                "{} parameter values for a model of {}",
+                flat.len(),
+                self.len
+            )));
+        }
+        for g in &self.groups {
+            let part = &flat[g.offset..g.offset + g.len];
+            let t = Tensor::from_slice(part, g.len, g.var.device())?.to_dtype(self.dtype)?;
+            g.var.set(&t)?;
+        }
+        Ok(())
+    }
+
+    /// Gradients in flat order; zero where the loss does not depend on a group.
+    pub fn gradients(&self, store: &GradStore) -> Result<Vec<f32>> {
+        let mut out = vec![0f32; self.len];
+        for g in &self.groups {
+            if let Some(grad) = store.get(g.var.as_tensor()) {
+                let v = grad.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+                out[g.offset..g.offset + g.len].copy_from_slice(&v);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Named buffers in flat order.
+    pub fn buffer_entries(&self) -> &[Entry] {
+        &self.buffer_entries
+    }
+
+    /// A copy of all buffers in flat order.
+    pub fn buffers(&self) -> Vec<f32> {
+        self.buffers
+            .read()
+            .unwrap_or_else(|e| e.into_inner())
+            .clone()
+    }
+
+    /// Replaces all buffers.
+    pub fn set_buffers(&self, values: &[f32]) -> Result<()> {
+        let mut b = self.buffers.write().unwrap_or_else(|e| e.into_inner());
+        if values.len() != b.len() {
+            return Err(Error::internal(format!(
+                "{} buffer values for a model of {}",
+                values.len(),
+                b.len()
+            )));
+        }
+        b.copy_from_slice(values);
+        Ok(())
+    }
+
+    /// Running averages: buffer = (1 - momentum) buffer + momentum statistic.
+    pub fn update_buffers(&self, statistics: &[f32]) -> Result<()> {
+        let m = self.momentum as f32;
+        let new: Vec<f32> = self
+            .buffers()
+            .iter()
+            .zip(statistics)
+            .map(|(&b, &s)| (1.0 - m) * b + m * s)
+            .collect();
+        self.set_buffers(&new)
+    }
+}
