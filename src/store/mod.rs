@@ -1,1 +1,180 @@
-//! To be written.
+//! HDF5 files that are complete and verified, or not there.
+//!
+//! Every file that holosig writes begins with a 512-byte HDF5 user block holding one line of
+//! text: the file's kind, its schema version, its length and the XXH3-128 of every byte after
+//! the block. The rest is plain HDF5 that h5py and `h5dump` read without our code.
+//!
+//! A file is written beside its place, synced, and renamed, so a reader sees the old file or
+//! the new one and never a part of either. Object time stamps are off: equal content gives
+//! equal bytes.
+
+mod atomic;
+mod element;
+mod header;
+mod node;
+mod strings;
+
+pub use atomic::{Scratch, write_bytes};
+pub use element::Element;
+pub use header::{Digest, Header};
+pub use node::{Node, Storage};
+
+use crate::{Error, Result};
+use std::io::{Seek, SeekFrom, Write};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+/// What a holosig file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Dataset,
+    Checkpoint,
+    Embeddings,
+    Zernikegrams,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 4] = [
+        Kind::Dataset,
+        Kind::Checkpoint,
+        Kind::Embeddings,
+        Kind::Zernikegrams,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Dataset => "dataset",
+            Kind::Checkpoint => "checkpoint",
+            Kind::Embeddings => "embeddings",
+            Kind::Zernikegrams => "zernikegrams",
+        }
+    }
+
+    /// The schema version that this program writes, and the newest that it reads.
+    pub fn version(self) -> u32 {
+        1
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Keeps HDF5 from taking file locks, which NFS and Lustre often refuse; a user's own choice
+/// in the environment stands. Call it first thing in `main`: HDF5 reads the variable when it
+/// starts.
+pub fn disable_file_locks() {
+    const VARIABLE: &str = "HDF5_USE_FILE_LOCKING";
+    if std::env::var_os(VARIABLE).is_none() {
+        // SAFETY: called at the start of main, before any other thread exists.
+        unsafe { std::env::set_var(VARIABLE, "FALSE") };
+    }
+}
+
+/// An open file, verified; derefs to its root group.
+pub struct File {
+    root: Node,
+    header: Option<Header>,
+}
+
+impl File {
+    /// The verified header; `None` for a user's own HDF5 file.
+    pub fn header(&self) -> Option<&Header> {
+        self.header.as_ref()
+    }
+}
+
+impl Deref for File {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.root
+    }
+}
+
+/// Writes a file of `kind` at `path` with the content that `fill` puts into the root group.
+///
+/// The file appears under its name only when it is complete and on the disk; on any failure
+/// nothing is left behind.
+///
+/// # Errors
+/// An unwritable folder, a full disk, and whatever `fill` reports.
+pub fn write(path: &Path, kind: Kind, fill: impl FnOnce(&Node) -> Result<()>) -> Result<Digest> {
+    let scratch = Scratch::new(path)?;
+    write_hdf5(scratch.path(), path, fill)?;
+    let header = Header::of(scratch.path(), kind)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(scratch.path())
+        .map_err(|e| Error::io(path, e))?;
+    file.seek(SeekFrom::Start(0))
+        .and_then(|_| file.write_all(&header.to_block()))
+        .map_err(|e| Error::io(path, e))?;
+    drop(file);
+    scratch.commit()?;
+    Ok(header.digest)
+}
+
+fn write_hdf5(scratch: &Path, path: &Path, fill: impl FnOnce(&Node) -> Result<()>) -> Result<()> {
+    let failed = |e: hdf5::Error| node::failure(path, "cannot write", &e);
+    let file = hdf5::File::with_options()
+        .with_fcpl(|p| p.userblock(header::BLOCK as u64).obj_track_times(false))
+        .create(scratch)
+        .map_err(failed)?;
+    let root = file.as_group().map_err(failed)?;
+    fill(&Node::new(path.to_path_buf(), root))?;
+    file.flush().map_err(failed)?;
+    file.close().map_err(failed)
+}
+
+/// Opens a file of ours after verifying every byte of it.
+///
+/// # Errors
+/// One line that tells a missing or unreadable file from one that is not HDF5, not ours, of
+/// another kind, of a newer schema version, truncated or damaged.
+pub fn open(path: &Path, kind: Kind) -> Result<File> {
+    let header = Header::read(path)?;
+    header.expect(path, kind)?;
+    header.verify(path)?;
+    Ok(File {
+        root: open_hdf5(path)?,
+        header: Some(header),
+    })
+}
+
+/// Opens a file of ours whose bytes another rank has just verified with [`open`].
+///
+/// # Errors
+/// As [`open`], except that damage inside the file is not looked for.
+pub fn open_trusted(path: &Path, kind: Kind) -> Result<File> {
+    let header = Header::read(path)?;
+    header.expect(path, kind)?;
+    Ok(File {
+        root: open_hdf5(path)?,
+        header: Some(header),
+    })
+}
+
+/// Opens any HDF5 file: one that a user made.
+///
+/// # Errors
+/// A missing or unreadable file, or one that is not HDF5.
+pub fn open_plain(path: &Path) -> Result<File> {
+    header::readable(path)?;
+    Ok(File {
+        root: open_hdf5(path)?,
+        header: None,
+    })
+}
+
+fn open_hdf5(path: &Path) -> Result<Node> {
+    let not_hdf5 = |_| Error::file(path, "not an HDF5 file, or a truncated one");
+    let file = hdf5::File::open(path).map_err(not_hdf5)?;
+    let root = file.as_group().map_err(not_hdf5)?;
+    Ok(Node::new(PathBuf::from(path), root))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,372 @@
+//! A group in a file, with reads and writes whose errors name the file and the dataset.
+
+use super::{Element, strings};
+use crate::{Error, Result};
+use hdf5::types::{FixedUnicode, VarLenUnicode};
+use hdf5::{Dataset, Group, H5Type, Hyperslab, Selection, SliceOrIndex};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// How a dataset lies in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    /// One contiguous block.
+    Plain,
+    /// Chunks of about 1 MiB along the first axis, shuffled and deflated.
+    Compressed,
+}
+
+const CHUNK_BYTES: usize = 1 << 20;
+const DEFLATE: u8 = 4;
+
+/// A group of an open file.
+#[derive(Clone)]
+pub struct Node {
+    path: PathBuf,
+    group: Group,
+}
+
+/// An HDF5 failure on `path`: the operating system's reason when there is one.
+pub(super) fn failure(path: &Path, doing: &str, e: &hdf5::Error) -> Error {
+    let text = match e {
+        hdf5::Error::HDF5(stack) => stack
+            .clone()
+            .expand()
+            .map(|s| {
+                s.iter()
+                    .map(|f| f.detail().unwrap_or_default())
+                    .collect::<Vec<_>>()
+                    .join("; ")
+            })
+            .unwrap_or_default(),
+        hdf5::Error::Internal(text) => text.clone(),
+    };
+    let errno = text
+        .split("errno = ")
+        .nth(1)
+        .and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next())
+        .and_then(|n| n.parse().ok());
+    match errno {
+        Some(n) => Error::io(path, std::io::Error::from_raw_os_error(n)),
+        None => Error::internal(format!("{}: {doing}: {e}", path.display())),
+    }
+}
+
+impl Node {
+    pub(super) fn new(path: PathBuf, group: Group) -> Self {
+        Self { path, group }
+    }
+
+    /// The file's path, for error messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The HDF5 group itself, for what the helpers here do not cover.
+    pub fn h5(&self) -> &Group {
+        &self.group
+    }
+
+    fn full(&self, name: &str) -> String {
+        format!("{}/{name}", self.group.name().trim_end_matches('/'))
+    }
+
+    fn bad(&self, name: &str, what: impl std::fmt::Display) -> Error {
+        Error::file(&self.path, format!("dataset {}: {what}", self.full(name)))
+    }
+
+    fn failed(&self, name: &str, doing: &str, e: hdf5::Error) -> Error {
+        failure(&self.path, &format!("{doing} {}", self.full(name)), &e)
+    }
+
+    // Groups
+
+    /// Names of the datasets and groups in this group, in name order.
+    pub fn names(&self) -> Result<Vec<String>> {
+        self.group
+            .member_names()
+            .map_err(|e| failure(&self.path, "cannot list", &e))
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.group.link_exists(name)
+    }
+
+    /// An existing group.
+    pub fn group(&self, name: &str) -> Result<Node> {
+        let group = self
+            .group
+            .group(name)
+            .map_err(|_| Error::file(&self.path, format!("no group {}", self.full(name))))?;
+        Ok(Node::new(self.path.clone(), group))
+    }
+
+    pub fn create_group(&self, name: &str) -> Result<Node> {
+        let group = self
+            .group
+            .create_group_builder()
+            .obj_track_times(false)
+            .create(name)
+            .map_err(|e| self.failed(name, "cannot create", e))?;
+        Ok(Node::new(self.path.clone(), group))
+    }
+
+    // Reading
+
+    fn dataset(&self, name: &str) -> Result<Dataset> {
+        if !self.has(name) {
+            return Err(Error::file(
+                &self.path,
+                format!("no dataset {}", self.full(name)),
+            ));
+        }
+        self.group
+            .dataset(name)
+            .map_err(|_| self.bad(name, "not a dataset"))
+    }
+
+    /// The shape of a dataset.
+    pub fn shape(&self, name: &str) -> Result<Vec<usize>> {
+        Ok(self.dataset(name)?.shape())
+    }
+
+    /// All elements of a one-dimensional dataset.
+    ///
+    /// # Errors
+    /// A missing dataset, another rank, another class of numbers, values out of range.
+    pub fn read<T: Element>(&self, name: &str) -> Result<Vec<T>> {
+        Ok(self.read_shaped(name, &[None])?.0)
+    }
+
+    /// All elements in row-major order, and the shape, which must match `shape` where that
+    /// says `Some`.
+    pub fn read_shaped<T: Element>(
+        &self,
+        name: &str,
+        shape: &[Option<usize>],
+    ) -> Result<(Vec<T>, Vec<usize>)> {
+        let dataset = self.dataset(name)?;
+        let has = dataset.shape();
+        let matches = has.len() == shape.len()
+            && has
+                .iter()
+                .zip(shape)
+                .all(|(h, s)| s.is_none_or(|s| s == *h));
+        if !matches {
+            let wanted: Vec<String> = shape
+                .iter()
+                .map(|s| s.map_or("any".into(), |n| n.to_string()))
+                .collect();
+            let wanted = wanted.join(", ");
+            return Err(self.bad(name, format!("shape {has:?}, where [{wanted}] is needed")));
+        }
+        let data = T::read_all(&dataset).map_err(|e| self.bad(name, e))?;
+        Ok((data, has))
+    }
+
+    /// Rows (first axis) of a dataset of any rank, in row-major order.
+    pub fn read_rows<T: Element>(&self, name: &str, rows: Range<usize>) -> Result<Vec<T>> {
+        let dataset = self.dataset(name)?;
+        let shape = dataset.shape();
+        if shape.first().is_none_or(|&n| rows.end > n) {
+            return Err(self.bad(name, format!("shape {shape:?} has no rows {rows:?}")));
+        }
+        let array = dataset
+            .read_slice::<T, _, ndarray::IxDyn>(select(rows, shape.len()))
+            .map_err(|e| self.bad(name, e))?;
+        Ok(array.into_raw_vec_and_offset().0)
+    }
+
+    /// All strings of a one-dimensional dataset.
+    pub fn read_strings(&self, name: &str) -> Result<Vec<String>> {
+        strings::read(&*self.dataset(name)?).map_err(|e| self.bad(name, e))
+    }
+
+    /// One text of any length.
+    pub fn read_text(&self, name: &str) -> Result<String> {
+        let texts = self.read_strings(name)?;
+        let [text] = <[String; 1]>::try_from(texts)
+            .map_err(|t| self.bad(name, format!("{} texts, where one is needed", t.len())))?;
+        Ok(text)
+    }
+
+    // Writing
+
+    /// Writes a dataset of `shape` from row-major `data`.
+    pub fn write<T: Element>(
+        &self,
+        name: &str,
+        shape: &[usize],
+        data: &[T],
+        storage: Storage,
+    ) -> Result<()> {
+        self.create_as::<T>(name, shape, storage)?
+            .write_raw(data)
+            .map_err(|e| self.failed(name, "cannot write", e))
+    }
+
+    /// Makes a dataset of zeros, to be filled with [`Node::write_rows`].
+    pub fn create<T: Element>(&self, name: &str, shape: &[usize], storage: Storage) -> Result<()> {
+        self.create_as::<T>(name, shape, storage).map(drop)
+    }
+
+    /// Writes rows from `start` on into a dataset made with [`Node::create`].
+    pub fn write_rows<T: Element>(&self, name: &str, start: usize, data: &[T]) -> Result<()> {
+        let dataset = self.dataset(name)?;
+        let mut shape = dataset.shape();
+        let row: usize = shape.iter().skip(1).product();
+        let rows = data.len() / row.max(1);
+        if shape.first().is_none_or(|&n| start + rows > n) || rows * row != data.len() {
+            return Err(Error::internal(format!(
+                "{} values do not fit dataset {} of shape {shape:?} from row {start}",
+                data.len(),
+                self.full(name)
+            )));
+        }
+        shape[0] = rows;
+        let view = ndarray::ArrayView::from_shape(shape.as_slice(), data)
+            .map_err(|e| Error::internal(format!("{}: {e}", self.full(name))))?;
+        dataset
+            .write_slice(view, select(start..start + rows, shape.len()))
+            .map_err(|e| self.failed(name, "cannot write", e))
+    }
+
+    /// Writes a one-dimensional dataset of strings.
+    pub fn write_strings<S: AsRef<str>>(&self, name: &str, strings: &[S]) -> Result<()> {
+        let widest = strings.iter().map(|s| s.as_ref().len()).max().unwrap_or(0);
+        match widest {
+            0..=4 => self.write_encoded::<FixedUnicode<4>, S>(name, strings),
+            5..=8 => self.write_encoded::<FixedUnicode<8>, S>(name, strings),
+            9..=16 => self.write_encoded::<FixedUnicode<16>, S>(name, strings),
+            _ => self.write_encoded::<VarLenUnicode, S>(name, strings),
+        }
+    }
+
+    fn write_encoded<T: H5Type + FromStr, S: AsRef<str>>(
+        &self,
+        name: &str,
+        strings: &[S],
+    ) -> Result<()> {
+        let encoded = strings
+            .iter()
+            .map(|s| strings::encode::<T>(s.as_ref()))
+            .collect::<std::result::Result<Vec<T>, _>>()
+            .map_err(|e| self.bad(name, e))?;
+        self.create_as::<T>(name, &[strings.len()], Storage::Compressed)?
+            .write_raw(&encoded)
+            .map_err(|e| self.failed(name, "cannot write", e))
+    }
+
+    /// Writes one text of any length as a scalar string.
+    pub fn write_text(&self, name: &str, text: &str) -> Result<()> {
+        let encoded: VarLenUnicode = strings::encode(text).map_err(|e| self.bad(name, e))?;
+        self.create_as::<VarLenUnicode>(name, &[], Storage::Plain)?
+            .write_scalar(&encoded)
+            .map_err(|e| self.failed(name, "cannot write", e))
+    }
+
+    fn create_as<T: H5Type>(
+        &self,
+        name: &str,
+        shape: &[usize],
+        storage: Storage,
+    ) -> Result<Dataset> {
+        let mut builder = self
+            .group
+            .new_dataset::<T>()
+            .shape(shape)
+            .obj_track_times(false);
+        let row: usize = shape.iter().skip(1).product();
+        let empty = shape.contains(&0);
+        if storage == Storage::Compressed && !shape.is_empty() && !empty {
+            let mut chunk = shape.to_vec();
+            let rows = CHUNK_BYTES / (row * size_of::<T>()).max(1);
+            chunk[0] = rows.clamp(1, shape[0]);
+            builder = builder.chunk(chunk).shuffle().deflate(DEFLATE);
+        }
+        builder
+            .create(name)
+            .map_err(|e| self.failed(name, "cannot create", e))
+    }
+
+    // Attributes of this group
+
+    fn attribute(&self, name: &str) -> Result<hdf5::Attribute> {
+        self.group.attr(name).map_err(|_| {
+            Error::file(
+                &self.path,
+                format!("no attribute {name} on {}", self.group.name()),
+            )
+        })
+    }
+
+    fn bad_attribute(&self, name: &str, what: impl std::fmt::Display) -> Error {
+        Error::file(
+            &self.path,
+            format!("attribute {name} on {}: {what}", self.group.name()),
+        )
+    }
+
+    pub fn has_attr(&self, name: &str) -> bool {
+        self.group.attr(name).is_ok()
+    }
+
+    /// A number.
+    pub fn attr<T: Element>(&self, name: &str) -> Result<T> {
+        match self.attr_list(name)?[..] {
+            [value] => Ok(value),
+            ref many => Err(self.bad_attribute(name, format!("{} values, not one", many.len()))),
+        }
+    }
+
+    /// A list of numbers.
+    pub fn attr_list<T: Element>(&self, name: &str) -> Result<Vec<T>> {
+        T::read_all(&*self.attribute(name)?).map_err(|e| self.bad_attribute(name, e))
+    }
+
+    /// A text.
+    pub fn attr_text(&self, name: &str) -> Result<String> {
+        let texts =
+            strings::read(&*self.attribute(name)?).map_err(|e| self.bad_attribute(name, e))?;
+        texts
+            .into_iter()
+            .next()
+            .ok_or_else(|| self.bad_attribute(name, "empty"))
+    }
+
+    pub fn set_attr<T: Element>(&self, name: &str, value: T) -> Result<()> {
+        self.group
+            .new_attr::<T>()
+            .create(name)
+            .and_then(|a| a.write_scalar(&value))
+            .map_err(|e| self.failed(name, "cannot write attribute", e))
+    }
+
+    pub fn set_attr_list<T: Element>(&self, name: &str, values: &[T]) -> Result<()> {
+        self.group
+            .new_attr::<T>()
+            .shape(values.len())
+            .create(name)
+            .and_then(|a| a.write_raw(values))
+            .map_err(|e| self.failed(name, "cannot write attribute", e))
+    }
+
+    /// Writes a short text (HDF5 caps attributes at 64 KiB; see [`Node::write_text`]).
+    pub fn set_attr_text(&self, name: &str, text: &str) -> Result<()> {
+        let encoded: VarLenUnicode =
+            strings::encode(text).map_err(|e| self.bad_attribute(name, e))?;
+        self.group
+            .new_attr::<VarLenUnicode>()
+            .create(name)
+            .and_then(|a| a.write_scalar(&encoded))
+            .map_err(|e| self.failed(name, "cannot write attribute", e))
+    }
+}
+
+/// `rows` of a dataset of rank `rank`, every other axis whole.
+fn select(rows: Range<usize>, rank: usize) -> Selection {
+    let mut axes = vec![SliceOrIndex::from(rows)];
+    axes.resize(rank, SliceOrIndex::from(..));
+    Selection::from(Hyperslab::new(axes))
+}
