@@ -1,1 +1,299 @@
-//! To be written.
+//! The MPI world: who we are, agreement on errors, and sums over ranks.
+//!
+//! MPI is called from the main thread only. Under no launcher the world has one rank.
+
+mod slices;
+mod sum;
+
+pub use slices::{SliceTree, slice_owner, slice_range};
+
+use crate::error::EXIT_OTHER;
+use crate::{Error, Result};
+use mpi::collective::SystemOperation;
+use mpi::environment::Universe;
+use mpi::topology::SimpleCommunicator;
+use mpi::traits::*;
+use mpi::{Rank, Threading};
+use std::cell::Cell;
+
+/// Longest MPI message, in elements: counts are 32-bit in MPI.
+const LONGEST: usize = 1 << 30;
+
+/// All ranks of this job.
+pub struct World {
+    mpi: Option<SimpleCommunicator>,
+    rank: usize,
+    size: usize,
+    local_rank: usize,
+    local_size: usize,
+    host: String,
+    /// Set while an error that every rank knows of is on its way out.
+    agreed: Cell<bool>,
+    /// Dropped last: ends MPI.
+    _universe: Option<Universe>,
+}
+
+impl World {
+    /// Starts MPI, runs `job` on every rank, and ends MPI.
+    ///
+    /// An error that the ranks agreed on ([`World::agree`]) is returned on each of them. An
+    /// error that only this rank knows of is reported here and ends the whole job at once
+    /// (`MPI_Abort`), as does a panic: no rank is left waiting for one that is gone.
+    pub fn run<T>(job: impl FnOnce(&World) -> Result<T>) -> Result<T> {
+        let world = World::start()?;
+        let result = job(&world);
+        if let Err(e) = &result
+            && world.size > 1
+            && !world.agreed.get()
+        {
+            log::error!("rank {} on {}: {e}", world.rank, world.host);
+            world.abort(e.exit_code());
+        }
+        result
+    }
+
+    fn start() -> Result<World> {
+        let Some((universe, threading)) = mpi::initialize_with_threading(Threading::Funneled)
+        else {
+            return Err(Error::internal("MPI was started twice in one process"));
+        };
+        if threading < Threading::Funneled {
+            return Err(Error::internal(
+                "the MPI library refuses programs with threads (MPI_THREAD_FUNNELED)",
+            ));
+        }
+        let comm = universe.world();
+        let (rank, size) = (comm.rank() as usize, comm.size() as usize);
+        refuse_a_launcher_that_mpi_does_not_know(size)?;
+        let node = comm.split_shared(rank as Rank);
+        let world = World {
+            rank,
+            size,
+            local_rank: node.rank() as usize,
+            local_size: node.size() as usize,
+            host: host_name(),
+            agreed: Cell::new(false),
+            mpi: (size > 1).then_some(comm),
+            _universe: Some(universe),
+        };
+        if size > 1 {
+            abort_on_panic(rank);
+        }
+        Ok(world)
+    }
+
+    /// A world of one rank without MPI.
+    pub fn alone() -> World {
+        World {
+            mpi: None,
+            rank: 0,
+            size: 1,
+            local_rank: 0,
+            local_size: 1,
+            host: host_name(),
+            agreed: Cell::new(false),
+            _universe: None,
+        }
+    }
+
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Whether this rank speaks to the user and writes the files.
+    pub fn is_root(&self) -> bool {
+        self.rank == 0
+    }
+
+    /// Number of this rank among those on the same host.
+    pub fn local_rank(&self) -> usize {
+        self.local_rank
+    }
+
+    /// Number of ranks on this host.
+    pub fn local_size(&self) -> usize {
+        self.local_size
+    }
+
+    /// Name of this rank's host.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Ends the whole job at once, from one rank.
+    pub fn abort(&self, code: i32) -> ! {
+        match &self.mpi {
+            Some(comm) => comm.abort(code),
+            None => std::process::exit(code),
+        }
+    }
+
+    // Collective calls: every rank makes them in the same order.
+
+    /// The communicator, for a collective call.
+    fn collective(&self) -> Option<&SimpleCommunicator> {
+        self.agreed.set(false);
+        self.mpi.as_ref()
+    }
+
+    pub fn barrier(&self) {
+        if let Some(comm) = self.collective() {
+            comm.barrier();
+        }
+    }
+
+    /// Turns a result of each rank into one that all share: an error on any rank is an error on
+    /// every rank. The lowest failing rank keeps its own error, the others get
+    /// [`Error::Elsewhere`], so that it is told once.
+    pub fn agree<T>(&self, result: Result<T>) -> Result<T> {
+        let Some(comm) = self.collective() else {
+            return result;
+        };
+        let code = result.as_ref().err().map_or(0, Error::exit_code);
+        let mut codes = vec![0i32; self.size];
+        comm.all_gather_into(&code, &mut codes[..]);
+        let Some(failed) = codes.iter().position(|&c| c != 0) else {
+            return result;
+        };
+        let told = result.as_ref().err().map(|e| e.to_string());
+        let message = self.broadcast_from(failed, told.unwrap_or_default().into_bytes());
+        self.agreed.set(true);
+        match result {
+            Err(e) if self.rank == failed => Err(e),
+            _ => Err(Error::Elsewhere {
+                rank: failed,
+                message: String::from_utf8_lossy(&message).into_owned(),
+                code: codes[failed],
+            }),
+        }
+    }
+
+    /// Runs `work` on rank 0 only and agrees on its result; `None` on the other ranks.
+    pub fn on_root<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
+        let result = if self.is_root() {
+            work().map(Some)
+        } else {
+            Ok(None)
+        };
+        self.agree(result)
+    }
+
+    /// Whether any rank says so.
+    pub fn any(&self, here: bool) -> bool {
+        let Some(comm) = self.collective() else {
+            return here;
+        };
+        let mut anywhere = 0u8;
+        comm.all_reduce_into(&u8::from(here), &mut anywhere, SystemOperation::max());
+        anywhere != 0
+    }
+
+    /// Whether all ranks hold the same bytes.
+    pub fn same(&self, bytes: &[u8]) -> bool {
+        let root = self.broadcast(bytes.to_vec());
+        !self.any(root != bytes)
+    }
+
+    /// The bytes of rank 0, on every rank.
+    pub fn broadcast(&self, bytes: Vec<u8>) -> Vec<u8> {
+        self.broadcast_from(0, bytes)
+    }
+
+    fn broadcast_from(&self, root: usize, mut bytes: Vec<u8>) -> Vec<u8> {
+        let Some(comm) = self.collective() else {
+            return bytes;
+        };
+        let root = comm.process_at_rank(root as Rank);
+        let mut len = bytes.len() as u64;
+        root.broadcast_into(&mut len);
+        bytes.resize(len as usize, 0);
+        for part in bytes.chunks_mut(LONGEST) {
+            root.broadcast_into(part);
+        }
+        bytes
+    }
+
+    /// Every rank's values on rank 0, in rank order; nothing on the other ranks.
+    pub fn gather<T: Equivalence + Default + Clone>(&self, values: &[T]) -> Vec<Vec<T>> {
+        let Some(comm) = self.collective() else {
+            return vec![values.to_vec()];
+        };
+        if !self.is_root() {
+            let root = comm.process_at_rank(0);
+            root.send(&(values.len() as u64));
+            for part in values.chunks(LONGEST) {
+                root.send(part);
+            }
+            return Vec::new();
+        }
+        let mut all = vec![values.to_vec()];
+        for rank in 1..self.size {
+            let peer = comm.process_at_rank(rank as Rank);
+            let (len, _) = peer.receive::<u64>();
+            let mut theirs = vec![T::default(); len as usize];
+            for part in theirs.chunks_mut(LONGEST) {
+                peer.receive_into(part);
+            }
+            all.push(theirs);
+        }
+        all
+    }
+
+    /// Every rank's values on every rank, in rank order.
+    pub fn all_gather<T: Equivalence + Default + Clone>(&self, values: &[T]) -> Vec<Vec<T>> {
+        let Some(comm) = self.collective() else {
+            return vec![values.to_vec()];
+        };
+        let mut lengths = vec![0u64; self.size];
+        comm.all_gather_into(&(values.len() as u64), &mut lengths[..]);
+        (0..self.size)
+            .map(|rank| {
+                let mut theirs = if rank == self.rank {
+                    values.to_vec()
+                } else {
+                    vec![T::default(); lengths[rank] as usize]
+                };
+                let root = comm.process_at_rank(rank as Rank);
+                for part in theirs.chunks_mut(LONGEST) {
+                    root.broadcast_into(part);
+                }
+                theirs
+            })
+            .collect()
+    }
+}
+
+fn host_name() -> String {
+    hostname::get()
+        .map(|h| h.to_string_lossy().into_owned())
+        .unwrap_or_else(|_| "unknown-host".into())
+}
+
+/// A panic on one rank would leave the others waiting for it.
+fn abort_on_panic(rank: usize) {
+    std::panic::set_hook(Box::new(move |info| {
+        let text = info.payload_as_str().unwrap_or("panic");
+        let place = info.location().map(|l| l.to_string()).unwrap_or_default();
+        log::error!("rank {rank}: a bug in holosig, please report it: {text} ({place})");
+        // SAFETY: MPI is initialised; MPI_Abort does not return to the broken program.
+        unsafe { mpi::ffi::MPI_Abort(mpi::ffi::RSMPI_COMM_WORLD, EXIT_OTHER) };
+        std::process::abort();
+    }));
+}
+
+/// `srun` without MPI support starts N worlds of one rank, which would overwrite each other.
+fn refuse_a_launcher_that_mpi_does_not_know(size: usize) -> Result<()> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok();
+    let tasks = number("SLURM_STEP_NUM_TASKS").unwrap_or(1);
+    if size == 1 && tasks > 1 && number("SLURM_PROCID").is_some() {
+        return Err(Error::input(format!(
+            "srun started {tasks} tasks, but each of them sees an MPI world of one rank; \
+             use `srun --mpi=pmix` (Open MPI), `srun --mpi=pmi2` (MPICH) or mpirun"
+        )));
+    }
+    Ok(())
+}

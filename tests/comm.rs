@@ -1,0 +1,145 @@
+//! The MPI world on one to eight ranks.
+
+mod common;
+
+use common::{again_on, in_mpi};
+use holosig::comm::{SliceTree, World, slice_range};
+use holosig::{Error, Result};
+
+/// Vector of slice `s`: values of many magnitudes, so that the order of summation shows.
+fn slice_values(s: usize, len: usize) -> Vec<f32> {
+    let value = |i: usize| {
+        let x = ((s * 7919 + i * 104_729) % 10_007) as f32 - 5000.0;
+        x * 10f32.powi((s % 5) as i32 - 2)
+    };
+    (0..len).map(value).collect()
+}
+
+fn own_slices(world: &World, slices: usize, len: usize) -> SliceTree {
+    let tree = SliceTree::new();
+    for s in slice_range(slices, world.rank(), world.size()) {
+        tree.insert(s, slice_values(s, len));
+    }
+    tree
+}
+
+/// The tree's sum by its definition.
+fn expected(slices: usize, len: usize) -> Vec<f32> {
+    let mut level: Vec<Vec<f32>> = (0..slices).map(|s| slice_values(s, len)).collect();
+    while level.len() > 1 {
+        level = level
+            .chunks(2)
+            .map(|p| p[0].iter().zip(&p[1]).map(|(a, b)| a + b).collect())
+            .collect();
+    }
+    level.remove(0)
+}
+
+#[test]
+fn sums_have_the_same_bits_in_every_world() {
+    if in_mpi() {
+        let checked: Result<()> = World::run(|world| {
+            for slices in [8, 16] {
+                for len in [0, 1, 5, 1000, 4097] {
+                    let want = expected(slices, len);
+                    let got = world.tree_sum(slices, len, own_slices(world, slices, len));
+                    let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                    assert_eq!(bits(&got), bits(&want), "{slices} slices of {len}");
+                    let fast = world.fast_sum(len, own_slices(world, slices, len));
+                    for (f, w) in fast.iter().zip(&want) {
+                        assert!((f - w).abs() <= 1.0 + 1e-4 * w.abs(), "{f} {w}");
+                    }
+                }
+            }
+            Ok(())
+        });
+        return checked.unwrap();
+    }
+    for ranks in [1, 2, 3, 4, 5, 8] {
+        again_on(ranks, "sums_have_the_same_bits_in_every_world").success();
+    }
+}
+
+#[test]
+fn values_travel_in_rank_order() {
+    if in_mpi() {
+        let checked: Result<()> = World::run(|world| {
+            let (rank, size) = (world.rank(), world.size());
+            let mine: Vec<u64> = vec![rank as u64; rank + 1];
+            let all: Vec<Vec<u64>> = (0..size).map(|r| vec![r as u64; r + 1]).collect();
+            assert_eq!(world.all_gather(&mine), all);
+            let gathered = world.gather(&mine);
+            assert_eq!(gathered, if rank == 0 { all } else { Vec::new() });
+            let text = if rank == 0 {
+                b"hello".to_vec()
+            } else {
+                Vec::new()
+            };
+            assert_eq!(world.broadcast(text), b"hello");
+            assert!(world.any(rank == size - 1));
+            assert!(!world.any(false));
+            assert!(world.same(b"x"));
+            assert_eq!(world.same(&[rank as u8]), size == 1);
+            assert!(world.local_rank() < world.local_size());
+            Ok(())
+        });
+        return checked.unwrap();
+    }
+    for ranks in [1, 3, 4] {
+        again_on(ranks, "values_travel_in_rank_order").success();
+    }
+}
+
+#[test]
+fn an_error_on_one_rank_is_an_error_on_all() {
+    if in_mpi() {
+        let result = World::run(|world| {
+            let failed = world.rank() > 0;
+            let here = if failed {
+                Err(Error::input("rank one's trouble"))
+            } else {
+                Ok(())
+            };
+            assert!(world.agree(Ok(())).is_ok());
+            world.agree(here)
+        });
+        let error = result.expect_err("all ranks fail");
+        assert_eq!(error.exit_code(), 2);
+        if !matches!(error, Error::Elsewhere { rank: 1, .. }) {
+            eprintln!("told: {error}");
+        }
+        std::process::exit(error.exit_code());
+    }
+    let outcome = again_on(3, "an_error_on_one_rank_is_an_error_on_all");
+    outcome.failure(2, "told: rank one's trouble");
+}
+
+#[test]
+fn a_lone_error_ends_the_job() {
+    if in_mpi() {
+        env_logger::init();
+        let _: Result<()> = World::run(|world| {
+            if world.rank() == 1 {
+                return Err(Error::input("only rank one knows"));
+            }
+            world.barrier();
+            Ok(())
+        });
+        unreachable!("the job is over");
+    }
+    again_on(3, "a_lone_error_ends_the_job").failure(2, "only rank one knows");
+}
+
+#[test]
+fn a_panic_ends_the_job() {
+    if in_mpi() {
+        env_logger::init();
+        let _: Result<()> = World::run(|world| {
+            assert!(world.rank() != 2, "rank two breaks");
+            world.barrier();
+            Ok(())
+        });
+        unreachable!("the job is over");
+    }
+    again_on(3, "a_panic_ends_the_job").failure(1, "rank two breaks");
+}
