@@ -276,7 +276,12 @@ fn host_name() -> String {
 /// A panic on one rank would leave the others waiting for it.
 fn abort_on_panic(rank: usize) {
     std::panic::set_hook(Box::new(move |info| {
-        let text = info.payload_as_str().unwrap_or("panic");
+        let payload = info.payload();
+        let text = payload
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| payload.downcast_ref::<&str>().copied())
+            .unwrap_or("panic");
         let place = info.location().map(|l| l.to_string()).unwrap_or_default();
         log::error!("rank {rank}: a bug in holosig, please report it: {text} ({place})");
         // SAFETY: MPI is initialised; MPI_Abort does not return to the broken program.
