@@ -1,5 +1,7 @@
 //! Real Wigner 3j symbols and Wigner D matrices, stable to degree 14 and beyond.
 
+use super::rotation::Matrix;
+
 /// Real Wigner 3j symbol, row-major `[2 l1 + 1, 2 l2 + 1, 2 l3 + 1]` over `(m1, m2, m3)`, with
 /// Frobenius norm 1 and the signs of e3nn: the complex Clebsch-Gordan coefficients taken to the
 /// real basis. It is invariant under simultaneous rotation of its three indices.
@@ -32,6 +34,90 @@ pub fn w3j(l1: usize, l2: usize, l3: usize) -> Vec<f64> {
     let norm = tensor.iter().map(|c| c * c).sum::<f64>().sqrt();
     tensor.iter_mut().for_each(|c| *c /= norm);
     tensor
+}
+
+/// Wigner D matrix of degree `l` for the rotation matrix `r`, row-major `[2l + 1, 2l + 1]`:
+/// `Y(R v) = D Y(v)`; a vector of coefficients transforms by the same `D`. `D` of degree 1 is `R`.
+pub fn d_matrix(l: usize, r: &Matrix) -> Vec<f64> {
+    d_matrices(l, r).swap_remove(l)
+}
+
+/// Wigner D matrices of degrees `0..=lmax`, by the recurrence over degrees of Ivanic and
+/// Ruedenberg (J. Phys. Chem. 100, 6342 (1996), with the corrections of 102, 9099 (1998)).
+pub fn d_matrices(lmax: usize, r: &Matrix) -> Vec<Vec<f64>> {
+    let mut degrees = vec![vec![1.0]];
+    if lmax > 0 {
+        degrees.push(r.concat());
+    }
+    for l in 2..=lmax as i64 {
+        let step = Step {
+            l,
+            r,
+            lower: &degrees[l as usize - 1],
+        };
+        degrees.push(
+            (-l..=l)
+                .flat_map(|m| (-l..=l).map(move |n| (m, n)))
+                .map(|(m, n)| step.entry(m, n))
+                .collect(),
+        );
+    }
+    degrees
+}
+
+/// From degree `l - 1` to degree `l`.
+struct Step<'a> {
+    l: i64,
+    r: &'a Matrix,
+    lower: &'a [f64],
+}
+
+impl Step<'_> {
+    /// Entry `(m, n)` as `u U + v V + w W` of the paper's tables 1 and 2.
+    fn entry(&self, m: i64, n: i64) -> f64 {
+        let l = self.l;
+        let a = m.abs();
+        let below = if n.abs() == l {
+            2 * l * (2 * l - 1)
+        } else {
+            (l + n) * (l - n)
+        } as f64;
+        let root = |x: i64| (x as f64 / below).sqrt();
+        let mut sum = 0.0;
+        if a < l {
+            sum += root((l + m) * (l - m)) * self.product(0, m, n);
+        }
+        if m == 0 {
+            let v = root(2 * l * (l - 1)) / 2.0;
+            sum -= v * (self.product(1, 1, n) + self.product(-1, -1, n));
+            return sum;
+        }
+        let s = m.signum();
+        let v = root((l + a - 1) * (l + a)) / 2.0;
+        sum += v * match a {
+            1 => std::f64::consts::SQRT_2 * self.product(s, 0, n),
+            _ => self.product(1, m - s, n) - s as f64 * self.product(-1, s - m, n),
+        };
+        if a < l - 1 {
+            let w = root((l - a - 1) * (l - a)) / 2.0;
+            sum -= w * (self.product(1, m + s, n) + s as f64 * self.product(-1, -m - s, n));
+        }
+        sum
+    }
+
+    /// `P_i(mu, n)` of the paper: a row of `R` times a row of the lower degree.
+    fn product(&self, i: i64, mu: i64, n: i64) -> f64 {
+        let l = self.l;
+        let row = self.r[(i + 1) as usize];
+        let lower = |n: i64| self.lower[((mu + l - 1) * (2 * l - 1) + n + l - 1) as usize];
+        if n == l {
+            row[2] * lower(l - 1) - row[0] * lower(1 - l)
+        } else if n == -l {
+            row[2] * lower(1 - l) + row[0] * lower(l - 1)
+        } else {
+            row[1] * lower(n)
+        }
+    }
 }
 
 type Complex = (f64, f64);
@@ -92,6 +178,95 @@ fn binomial(n: i64, k: i64) -> i128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::so3::{harmonics::harmonics, rotation};
+
+    #[test]
+    fn d_matches_the_published_matrices() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/a_so3.h5");
+        let group = hdf5::File::open(path).unwrap().group("rot").unwrap();
+        let read = |name: &str| -> Vec<f64> { group.dataset(name).unwrap().read_raw().unwrap() };
+        for (i, r) in read("matrix").chunks(9).enumerate() {
+            let r = std::array::from_fn(|row| std::array::from_fn(|c| r[3 * row + c]));
+            for (l, ours) in d_matrices(6, &r).iter().enumerate() {
+                let size = (2 * l + 1) * (2 * l + 1);
+                let expected = &read(&format!("D{l}"))[i * size..(i + 1) * size];
+                for (a, b) in ours.iter().zip(expected) {
+                    assert!((a - b).abs() < 1e-6, "degree {l}: {a} {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn d_rotates_harmonics_to_degree_14() {
+        for seed in 0..20 {
+            let (r, v) = (rotation::random(seed), rotation::random(seed + 50)[2]);
+            let (turned, fixed) = (harmonics(14, rotation::rotate(&r, v)), harmonics(14, v));
+            for (l, d) in d_matrices(14, &r).iter().enumerate() {
+                let rows = l * l..(l + 1) * (l + 1);
+                let mapped = apply(d, &fixed[rows.clone()]);
+                for (a, b) in mapped.iter().zip(&turned[rows]) {
+                    assert!((a - b).abs() < 1e-12, "degree {l}: {a} {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn d_is_an_orthogonal_homomorphism_to_degree_14() {
+        for seed in 0..5 {
+            let (a, b) = (rotation::random(seed), rotation::random(seed + 10));
+            let product = d_matrices(14, &rotation::compose(&a, &b));
+            let (a, b) = (d_matrices(14, &a), d_matrices(14, &b));
+            for l in 0..=14 {
+                let n = 2 * l + 1;
+                let column =
+                    |d: &[f64], j: usize| -> Vec<f64> { (0..n).map(|i| d[i * n + j]).collect() };
+                for j in 0..n {
+                    let ours = apply(&a[l], &column(&b[l], j));
+                    let expected = column(&product[l], j);
+                    for (x, y) in ours.iter().zip(&expected) {
+                        assert!((x - y).abs() < 1e-12, "degree {l}");
+                    }
+                    let norm: f64 = expected.iter().map(|c| c * c).sum();
+                    assert!((norm - 1.0).abs() < 1e-12);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn w3j_is_invariant_under_rotation_to_degree_14() {
+        let triples = [
+            (1, 1, 1),
+            (2, 3, 4),
+            (6, 6, 5),
+            (8, 7, 14),
+            (14, 14, 14),
+            (14, 13, 1),
+        ];
+        for (seed, (l1, l2, l3)) in triples.into_iter().enumerate() {
+            let d = d_matrices(14, &rotation::random(seed as u64));
+            let tensor = w3j(l1, l2, l3);
+            // Rotating one index after another; each pass moves the last axis to the front.
+            let mut turned = tensor.clone();
+            for l in [l3, l2, l1] {
+                let n = 2 * l + 1;
+                let rows: Vec<Vec<f64>> = turned.chunks(n).map(|v| apply(&d[l], v)).collect();
+                turned = (0..n)
+                    .flat_map(|m| rows.iter().map(move |row| row[m]))
+                    .collect();
+            }
+            for (a, b) in tensor.iter().zip(&turned) {
+                assert!((a - b).abs() < 1e-13, "{l1} {l2} {l3}: {a} {b}");
+            }
+        }
+    }
+
+    fn apply(matrix: &[f64], v: &[f64]) -> Vec<f64> {
+        let dot = |row: &[f64]| row.iter().zip(v).map(|(a, b)| a * b).sum();
+        matrix.chunks(v.len()).map(dot).collect()
+    }
 
     #[test]
     fn w3j_matches_the_published_tensors() {
