@@ -1,0 +1,14 @@
+# Sourced by the other scripts: the repository root as working folder, cargo on PATH, and an
+# mpirun that works for root (containers) and on machines with fewer cores than ranks.
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+if ! command -v cargo >/dev/null && [ -f "$HOME/.cargo/env" ]; then
+    . "$HOME/.cargo/env"
+fi
+
+# Open MPI refuses root unless told twice; MPICH ignores these.
+if [ "$(id -u)" = 0 ]; then
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+fi
+# What `mpirun --oversubscribe` says, understood by Open MPI and ignored by MPICH.
+export OMPI_MCA_rmaps_base_oversubscribe=1 PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe

@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Makes sure that everything the build needs is on this machine. Safe to run again: when
+# nothing is missing it changes nothing and needs neither root nor network. On Debian and
+# Ubuntu it installs what is missing; elsewhere it says what is missing and how to point to it.
+set -euo pipefail
+. "$(dirname "$0")/env.sh"
+
+rust_wanted=1.90
+packages=() # Debian packages that would supply what is missing
+hints=()    # the same for people without apt
+
+missing() { # packages, hint
+    read -ra names <<<"$1"
+    packages+=("${names[@]}")
+    hints+=("$2")
+}
+
+probe() { # leaves its findings in `packages` and `hints`
+    packages=() hints=()
+    command -v cc >/dev/null ||
+        missing "gcc libc6-dev" "a C compiler: put one on PATH as 'cc', e.g. 'module load gcc'"
+    command -v "${MPICC:-mpicc}" >/dev/null ||
+        missing "libopenmpi-dev openmpi-bin" \
+            "MPI (Open MPI or MPICH): 'module load openmpi', or set MPICC=/path/to/mpicc"
+    command -v mpirun >/dev/null || command -v mpiexec >/dev/null || command -v srun >/dev/null ||
+        missing "openmpi-bin" "an MPI launcher: put mpirun, mpiexec or srun on PATH"
+    have_libclang ||
+        missing "libclang-dev" \
+            "libclang, which reads MPI's header at build time: 'module load llvm', or set LIBCLANG_PATH to the folder of libclang.so"
+    have_hdf5 ||
+        missing "libhdf5-dev pkg-config" \
+            "HDF5 1.8.4 or newer: 'module load hdf5', or set HDF5_DIR to the folder that has include/hdf5.h and lib/"
+}
+
+have_libclang() {
+    if [ -n "${LIBCLANG_PATH:-}" ]; then
+        compgen -G "$LIBCLANG_PATH/libclang*.so*" >/dev/null || [ -f "$LIBCLANG_PATH" ]
+        return
+    fi
+    local dir
+    for dir in "$(llvm-config --libdir 2>/dev/null || true)" \
+        /usr/lib /usr/lib64 /usr/local/lib /usr/lib/*-linux-gnu /usr/lib/llvm*/lib /usr/lib64/llvm*/lib; do
+        # The library alone is not enough: the compiler's own headers must be there too.
+        if [ -n "$dir" ] && compgen -G "$dir/libclang*.so*" >/dev/null &&
+            { compgen -G "$dir/clang/*/include/stddef.h" || compgen -G "/usr/lib/clang/*/include/stddef.h"; } >/dev/null; then
+            return
+        fi
+    done
+    return 1
+}
+
+have_hdf5() {
+    if [ -n "${HDF5_DIR:-}" ]; then
+        [ -f "$HDF5_DIR/include/hdf5.h" ]
+        return
+    fi
+    pkg-config --exists hdf5 2>/dev/null || [ -f /usr/include/hdf5/serial/hdf5.h ] || [ -f /usr/include/hdf5.h ]
+}
+
+check_rust() {
+    local hint="install it with 'curl --proto =https --tlsv1.2 -sSf https://sh.rustup.rs | sh', or 'module load rust'"
+    if ! command -v cargo >/dev/null; then
+        echo "setup: cargo is not on PATH: Rust $rust_wanted or newer is needed; $hint" >&2
+        return 1
+    fi
+    local found
+    found=$(rustc --version | cut -d' ' -f2)
+    if [ "$(printf '%s\n' "$rust_wanted" "$found" | sort -V | head -1)" != "$rust_wanted" ]; then
+        echo "setup: rustc $found is too old: $rust_wanted or newer is needed; 'rustup update stable', or $hint" >&2
+        return 1
+    fi
+}
+
+install_packages() {
+    local as_root=()
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || return 1
+        as_root=(sudo)
+        [ -t 0 ] || as_root=(sudo -n)
+    fi
+    echo "setup: installing ${packages[*]}"
+    "${as_root[@]}" apt-get update -q &&
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -q -y --no-install-recommends "${packages[@]}"
+}
+
+probe
+if [ ${#packages[@]} -gt 0 ] && command -v apt-get >/dev/null; then
+    install_packages || true
+    probe
+fi
+if [ ${#packages[@]} -gt 0 ]; then
+    echo "setup: missing:" >&2
+    printf '  - %s\n' "${hints[@]}" >&2
+    if command -v apt-get >/dev/null; then
+        echo "  with root: apt-get install --no-install-recommends ${packages[*]}" >&2
+    fi
+    check_rust || true
+    exit 1
+fi
+check_rust
+echo "setup: everything is here: $(rustc --version | cut -d' ' -f1-2), $("${MPICC:-mpicc}" -show | cut -d' ' -f1) under ${MPICC:-mpicc}, HDF5${HDF5_DIR:+ in $HDF5_DIR}, libclang"
