@@ -1,5 +1,6 @@
 //! Networks: a batch in, losses out, named parameters. No MPI, no files.
 
+pub mod hvae;
 pub mod parameters;
 
 pub use parameters::{Entry, Init, Parameters, ParametersBuilder};

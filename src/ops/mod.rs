@@ -1,1 +1,16 @@
-//! To be written.
+//! Differentiable operations as candle custom ops, and the CPU kernels behind them.
+//!
+//! A *steerable tensor* is `[batch, dim]`: per degree `l` ascending, then order `m` ascending,
+//! then channel (channels innermost). With equal channels in every degree it is the contiguous
+//! form of `[batch, (lmax+1)^2, channels]`, row `l*l + l + m`. The published flat layout
+//! (channel-major inside a degree) occurs at the model's two ends only; [`linear`] reads and
+//! writes both.
+//!
+//! Every op cuts its batch into parts whose sizes depend on the batch alone and sums weight
+//! gradients over the parts in a fixed order, so bits do not depend on the number of threads.
+
+pub mod batch_norm;
+pub mod cg;
+pub mod cpu;
+pub mod linear;
+pub mod skip;

@@ -1,0 +1,479 @@
+//! The holographic (variational) autoencoder, H-(V)AE (Visani, Pun, Angaji & Nourmohammad,
+//! "Holographic-(V)AE: an end-to-end SO(3)-Equivariant (Variational) Autoencoder in Fourier
+//! Space"): a zernikegram in, an invariant latent `z` and an equivariant frame in the middle,
+//! the zernikegram out.
+//!
+//! Shapes: B batch, D data dimension, Z latent dimension; steerable tensors as in
+//! [`crate::ops`]. Parameter names are those of the published state dict.
+
+mod block;
+pub mod config;
+mod frame;
+mod layer;
+mod loss;
+mod steerable;
+
+pub use config::HvaeConfig;
+pub use frame::gram_schmidt;
+pub use loss::LossWeights;
+
+use crate::Result;
+use crate::models::{Init, Losses, Model, Parameters, ParametersBuilder, StepKey};
+use crate::ops::batch_norm::Mode;
+use crate::ops::linear::{Order, Side};
+use crate::so3::irreps::Irreps;
+use block::Block;
+use candle_core::{DType, Device, Tensor};
+use config::{Normalization, SignalAffine};
+use layer::{Layer, Pass, Signal, add_linear, glorot};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+/// Weight of new batch statistics in the running ones.
+const MOMENTUM: f64 = 0.1;
+
+/// One slice of samples.
+pub struct HvaeBatch {
+    /// Normalised zernikegrams `[B, D]`, published layout.
+    pub x: Tensor,
+    /// What identifies the samples: their noise is drawn from it.
+    pub ids: Vec<u64>,
+}
+
+/// What the encoder makes of a batch.
+pub struct Encoding {
+    /// Invariant latent, `[B, Z]`.
+    pub mean: Tensor,
+    /// `[B, Z]`, variational models only.
+    pub log_variance: Option<Tensor>,
+    /// `[B, 3, 3]`, rows x, y, z.
+    pub frame: Tensor,
+}
+
+/// A fully connected layer: weight `[out, in]`, bias `[out]`.
+struct Dense {
+    weight: usize,
+    bias: usize,
+    shape: (usize, usize),
+}
+
+impl Dense {
+    /// PyTorch's default start: uniform on +-1/sqrt(in).
+    fn new(b: &mut ParametersBuilder, name: &str, from: usize, to: usize) -> Self {
+        let init = Init::Uniform(1.0 / (from as f64).sqrt());
+        Self {
+            weight: b.group([(format!("{name}.weight"), vec![to, from], init)]),
+            bias: b.group([(format!("{name}.bias"), vec![to], init)]),
+            shape: (to, from),
+        }
+    }
+
+    fn forward(&self, x: &Tensor, p: &Parameters) -> candle_core::Result<Tensor> {
+        x.matmul(&p.var(self.weight).reshape(self.shape)?.t()?)?
+            .broadcast_add(p.var(self.bias))
+    }
+}
+
+/// The model.
+pub struct Hvae {
+    config: HvaeConfig,
+    irreps: Irreps,
+    parameters: Parameters,
+    initial: Option<Layer>,
+    encoder: Vec<Block>,
+    encoder_hidden: Vec<Dense>,
+    mean: Dense,
+    log_variance: Option<Dense>,
+    frame_learner: Option<usize>,
+    decoder_dense: Vec<Dense>,
+    first_decoder: usize,
+    decoder: Vec<Block>,
+    last: Option<Layer>,
+    final_norm: Option<Signal>,
+    losses: LossWeights,
+}
+
+impl Hvae {
+    /// Builds the model for data of `irreps` (published layout), parameters drawn from `seed`.
+    pub fn new(
+        config: &HvaeConfig,
+        irreps: &Irreps,
+        seed: u64,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        config.validate(irreps)?;
+        let mut b = ParametersBuilder::default();
+        let b = &mut b;
+        let data = || Side {
+            irreps: irreps.clone(),
+            order: Order::Published,
+        };
+        let first = config.first_irreps(irreps);
+        let project = config.projection.is_some();
+        let initial = project.then(|| {
+            add_linear(
+                b,
+                "initial_linear_projection",
+                data(),
+                layer::steerable(&first),
+            )
+        });
+        let encoder = blocks(
+            b,
+            config,
+            "encoder_cg_blocks",
+            &first,
+            &config.encoder_plan(irreps),
+        );
+        let latent = &encoder[encoder.len() - 1].output;
+        let (scalars, vectors) = (latent.channels(0), latent.channels(1));
+
+        let (encoder_hidden, width) =
+            dense_chain(b, "encoder_bottleneck", scalars, &config.hidden, |i| 2 * i);
+        let mean = Dense::new(b, "encoder_mean", width, config.latent_dim);
+        let log_variance = config
+            .variational
+            .then(|| Dense::new(b, "encoder_log_var", width, config.latent_dim));
+        let frame_learner = config
+            .learn_frame
+            .then(|| b.group([glorot("frame_learner.weights.1".into(), vectors, 2)]));
+        let decoder_dense = decoder_chain(b, config, scalars);
+        let first_decoder = b.group([glorot(
+            "first_decoder_projection.weights.1".into(),
+            3,
+            vectors,
+        )]);
+
+        let entry = Irreps::new(vec![scalars, vectors]);
+        let decoder = blocks(
+            b,
+            config,
+            "decoder_cg_blocks",
+            &entry,
+            &config.decoder_plan(irreps),
+        );
+        let rebuilt = decoder[decoder.len() - 1].output.clone();
+        let last = project.then(|| {
+            add_linear(
+                b,
+                "final_linear_projection",
+                layer::steerable(&rebuilt),
+                data(),
+            )
+        });
+        let final_norm = config.final_signal_norm.then(|| {
+            Signal::new(
+                b,
+                "final_signal_norm.0",
+                irreps,
+                SignalAffine::None,
+                None,
+                Normalization::Component,
+            )
+        });
+        Ok(Self {
+            config: config.clone(),
+            irreps: irreps.clone(),
+            parameters: std::mem::take(b).build(seed, dtype, device, MOMENTUM)?,
+            initial,
+            encoder,
+            encoder_hidden,
+            mean,
+            log_variance,
+            frame_learner,
+            decoder_dense,
+            first_decoder,
+            decoder,
+            last,
+            final_norm,
+            losses: LossWeights::new(irreps, dtype, device)?,
+        })
+    }
+
+    pub fn config(&self) -> &HvaeConfig {
+        &self.config
+    }
+
+    /// Irreps of the data, published layout.
+    pub fn irreps(&self) -> &Irreps {
+        &self.irreps
+    }
+
+    /// Encodes `x` `[B, D]` in evaluation mode.
+    pub fn encode(&self, x: &Tensor) -> Result<Encoding> {
+        let buffers = self.parameters.buffers();
+        Ok(self.encode_in(x, &mut self.pass(Mode::Eval, &buffers))?)
+    }
+
+    /// Decodes `z` `[B, Z]` and frames `[B, 3, 3]` to `[B, D]` in evaluation mode.
+    pub fn decode(&self, z: &Tensor, frame: &Tensor) -> Result<Tensor> {
+        let buffers = self.parameters.buffers();
+        Ok(self.decode_in(z, frame, &mut self.pass(Mode::Eval, &buffers))?)
+    }
+
+    /// Cosine loss of one reconstruction.
+    pub fn cosine_loss(&self, rebuilt: &[f32], x: &[f32]) -> f64 {
+        self.losses.cosine(rebuilt, x)
+    }
+
+    fn pass<'a>(&'a self, mode: Mode, buffers: &'a [f32]) -> Pass<'a> {
+        Pass {
+            parameters: &self.parameters,
+            mode,
+            buffers,
+            statistics: Vec::new(),
+        }
+    }
+
+    fn encode_in(&self, x: &Tensor, pass: &mut Pass) -> candle_core::Result<Encoding> {
+        let mut h = match &self.initial {
+            Some(map) => map.forward(x, pass)?,
+            None => steerable::from_published(x, &self.irreps)?,
+        };
+        for block in &self.encoder {
+            h = block.forward(&h, pass)?;
+        }
+        let latent = &self.encoder[self.encoder.len() - 1].output;
+        let p = pass.parameters;
+        let mut scalars = h.narrow(1, 0, latent.channels(0))?.contiguous()?;
+        for dense in &self.encoder_hidden {
+            scalars = dense.forward(&scalars, p)?.relu()?;
+        }
+        let frame = match self.frame_learner {
+            Some(group) => {
+                let weight = p.var(group).reshape((latent.channels(1), 2))?;
+                let vectors = steerable::degree(&h, latent, 1)?.broadcast_matmul(&weight)?;
+                gram_schmidt(&vectors.transpose(1, 2)?.contiguous()?)?
+            }
+            None => Tensor::eye(3, x.dtype(), x.device())?
+                .unsqueeze(0)?
+                .repeat((x.dim(0)?, 1, 1))?,
+        };
+        Ok(Encoding {
+            mean: self.mean.forward(&scalars, p)?,
+            log_variance: self
+                .log_variance
+                .as_ref()
+                .map(|d| d.forward(&scalars, p))
+                .transpose()?,
+            frame,
+        })
+    }
+
+    fn decode_in(
+        &self,
+        z: &Tensor,
+        frame: &Tensor,
+        pass: &mut Pass,
+    ) -> candle_core::Result<Tensor> {
+        let p = pass.parameters;
+        let mut scalars = z.clone();
+        for (i, dense) in self.decoder_dense.iter().enumerate() {
+            scalars = dense.forward(&scalars, p)?;
+            // The first layer is linear, to mirror the encoder.
+            if i > 0 {
+                scalars = scalars.relu()?;
+            }
+        }
+        let vectors = self.decoder[0].input.channels(1);
+        let weight = p.var(self.first_decoder).reshape((3, vectors))?;
+        // Rows of the frame are three vectors, i.e. channels; orders of degree 1 are (x, y, z).
+        let l1 = frame
+            .transpose(1, 2)?
+            .contiguous()?
+            .broadcast_matmul(&weight)?;
+        let mut h = Tensor::cat(&[scalars, l1.flatten_from(1)?], 1)?;
+        for block in &self.decoder {
+            h = block.forward(&h, pass)?;
+        }
+        let mut x = match &self.last {
+            Some(map) => map.forward(&h, pass)?,
+            None => steerable::to_published(&h, &self.irreps)?,
+        };
+        if let Some(norm) = &self.final_norm {
+            let steer = norm.forward(&steerable::from_published(&x, &self.irreps)?, p)?;
+            x = steerable::to_published(&steer, &self.irreps)?;
+        }
+        Ok(x)
+    }
+
+    /// Standard normal noise `[B, Z]`: one generator per (seed, step, sample).
+    fn noise(&self, batch: &HvaeBatch, key: StepKey) -> candle_core::Result<Tensor> {
+        let z = self.config.latent_dim;
+        let mut values = Vec::with_capacity(batch.ids.len() * z);
+        for &id in &batch.ids {
+            let mut counter = [0u8; 32];
+            for (bytes, word) in counter
+                .chunks_exact_mut(8)
+                .zip([key.seed, key.step, id, NOISE])
+            {
+                bytes.copy_from_slice(&word.to_le_bytes());
+            }
+            let mut rng = ChaCha8Rng::from_seed(counter);
+            values.extend((0..z).map(|_| -> f64 { StandardNormal.sample(&mut rng) }));
+        }
+        Tensor::from_vec(values, (batch.ids.len(), z), batch.x.device())?.to_dtype(batch.x.dtype())
+    }
+
+    /// Reconstruction `[B, D]` of `x` from `z = mean + exp(log_variance / 2) noise`.
+    fn autoencode(
+        &self,
+        x: &Tensor,
+        noise: &Tensor,
+        pass: &mut Pass,
+    ) -> candle_core::Result<(Encoding, Tensor)> {
+        let encoding = self.encode_in(x, pass)?;
+        let z = match &encoding.log_variance {
+            Some(log_variance) => (&encoding.mean + ((log_variance * 0.5)?.exp()? * noise)?)?,
+            None => encoding.mean.clone(),
+        };
+        let rebuilt = self.decode_in(&z, &encoding.frame, pass)?;
+        Ok((encoding, rebuilt))
+    }
+
+    /// Training-mode losses of `x` `[B, D]` with given noise `[B, Z]` (unused by a plain
+    /// autoencoder), what the encoder made of it, and the reconstruction.
+    pub fn losses_with(
+        &self,
+        x: &Tensor,
+        noise: &Tensor,
+        weights: &[f64],
+    ) -> Result<(Losses, Encoding, Tensor)> {
+        let mut pass = self.pass(Mode::Train, &[]);
+        let (encoding, rebuilt) = self.autoencode(x, noise, &mut pass)?;
+        let reconstruction = self
+            .losses
+            .reconstruction(self.config.reconstruction, &rebuilt, x)?;
+        let mut terms = vec![("reconstruction", scalar(&reconstruction)?)];
+        let mut objective = (reconstruction * weights[0])?;
+        if let Some(log_variance) = &encoding.log_variance {
+            let kl = loss::kl(&encoding.mean, log_variance)?;
+            terms.push(("kl", scalar(&kl)?));
+            objective = (objective + (kl * weights[1])?)?;
+        }
+        Ok((
+            Losses {
+                objective,
+                terms,
+                statistics: pass.statistics,
+            },
+            encoding,
+            rebuilt,
+        ))
+    }
+}
+
+/// Purpose tag of the latent's noise among counter-based random numbers.
+const NOISE: u64 = 0x6e6f697365;
+
+fn scalar(t: &Tensor) -> candle_core::Result<f64> {
+    t.to_dtype(DType::F64)?.to_scalar()
+}
+
+fn blocks(
+    b: &mut ParametersBuilder,
+    config: &HvaeConfig,
+    name: &str,
+    input: &Irreps,
+    plans: &[config::BlockPlan],
+) -> Vec<Block> {
+    let mut input = input.clone();
+    let mut out = Vec::with_capacity(plans.len());
+    for (i, plan) in plans.iter().enumerate() {
+        let block = Block::new(b, config, &format!("{name}.{i}"), &input, plan);
+        input = block.output.clone();
+        out.push(block);
+    }
+    out
+}
+
+/// Dense layers `from -> sizes..`, numbered by `number` in the published sequence; returns the
+/// last width.
+fn dense_chain(
+    b: &mut ParametersBuilder,
+    name: &str,
+    from: usize,
+    sizes: &[usize],
+    number: impl Fn(usize) -> usize,
+) -> (Vec<Dense>, usize) {
+    let mut width = from;
+    let mut out = Vec::new();
+    for (i, &size) in sizes.iter().enumerate() {
+        out.push(Dense::new(b, &format!("{name}.{}", number(i)), width, size));
+        width = size;
+    }
+    (out, width)
+}
+
+/// `z` to the decoder's scalars: one layer, or the encoder's hidden sizes mirrored.
+fn decoder_chain(b: &mut ParametersBuilder, config: &HvaeConfig, scalars: usize) -> Vec<Dense> {
+    if config.hidden.is_empty() {
+        return vec![Dense::new(
+            b,
+            "decoder_bottleneck",
+            config.latent_dim,
+            scalars,
+        )];
+    }
+    let sizes: Vec<usize> = config
+        .hidden
+        .iter()
+        .rev()
+        .copied()
+        .chain([scalars])
+        .collect();
+    // In the published sequence the first layer has no ReLU after it, the others have.
+    dense_chain(b, "decoder_bottleneck", config.latent_dim, &sizes, |i| {
+        if i == 0 { 0 } else { 2 * i - 1 }
+    })
+    .0
+}
+
+impl Model for Hvae {
+    type Batch = HvaeBatch;
+
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn weight_names(&self) -> &'static [&'static str] {
+        &["reconstruction", "kl"]
+    }
+
+    fn losses(&self, batch: &HvaeBatch, weights: &[f64], key: StepKey) -> Result<Losses> {
+        let noise = self.noise(batch, key)?;
+        Ok(self.losses_with(&batch.x, &noise, weights)?.0)
+    }
+
+    /// `reconstruction`, `kl` (variational models), `cosine`; the latent's mean is decoded.
+    fn metrics(&self, batch: &HvaeBatch) -> Result<Vec<(&'static str, Vec<f64>)>> {
+        let encoding = self.encode(&batch.x)?;
+        let rebuilt = rows(&self.decode(&encoding.mean, &encoding.frame)?)?;
+        let x = rows(&batch.x)?;
+        let pairs = || rebuilt.iter().zip(&x);
+        let cosine: Vec<f64> = pairs().map(|(r, x)| self.losses.cosine(r, x)).collect();
+        let reconstruction = pairs()
+            .map(|(r, x)| self.losses.sample(self.config.reconstruction, r, x))
+            .collect();
+        let mut out = vec![("reconstruction", reconstruction)];
+        if let Some(log_variance) = &encoding.log_variance {
+            let (mean, log_variance) = (rows(&encoding.mean)?, rows(log_variance)?);
+            out.push((
+                "kl",
+                mean.iter()
+                    .zip(&log_variance)
+                    .map(|(m, v)| loss::kl_sample(m, v))
+                    .collect(),
+            ));
+        }
+        out.push(("cosine", cosine));
+        Ok(out)
+    }
+}
+
+/// Rows of a matrix as f32.
+fn rows(t: &Tensor) -> candle_core::Result<Vec<Vec<f32>>> {
+    t.to_dtype(DType::F32)?.to_vec2()
+}

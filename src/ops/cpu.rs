@@ -1,0 +1,253 @@
+//! What the CPU kernels share: access to a tensor's memory, fixed partition of a batch,
+//! scratch memory, matrix products, and the choice of vector instructions.
+
+use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, Tensor, WithDType, bail};
+use std::cell::RefCell;
+use std::ops::{Deref, Range};
+
+/// f32 and f64, the types that the kernels are generic over.
+pub trait Real: WithDType + std::iter::Sum {
+    /// `self * a + b`, in one instruction where the compiled-for machine has it.
+    fn fused(self, a: Self, b: Self) -> Self;
+    fn root(self) -> Self;
+}
+
+impl Real for f32 {
+    #[inline(always)]
+    fn fused(self, a: f32, b: f32) -> f32 {
+        self.mul_add(a, b)
+    }
+    fn root(self) -> f32 {
+        self.sqrt()
+    }
+}
+
+impl Real for f64 {
+    #[inline(always)]
+    fn fused(self, a: f64, b: f64) -> f64 {
+        self.mul_add(a, b)
+    }
+    fn root(self) -> f64 {
+        self.sqrt()
+    }
+}
+
+/// The contiguous elements of an op's argument.
+pub fn slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
+    let all = T::cpu_storage_as_slice(storage)?;
+    match layout.contiguous_offsets() {
+        Some((from, to)) => Ok(&all[from..to]),
+        None => bail!("a custom op needs contiguous arguments"),
+    }
+}
+
+/// A read guard on a CPU tensor that derefs to its elements.
+pub struct View<G, T> {
+    guard: G,
+    range: Range<usize>,
+    kind: std::marker::PhantomData<T>,
+}
+
+/// Elements of a contiguous CPU tensor.
+pub fn view<T: WithDType>(t: &Tensor) -> Result<View<impl Deref<Target = Storage> + '_, T>> {
+    let (guard, layout) = t.storage_and_layout();
+    let Some((from, to)) = layout.contiguous_offsets() else {
+        bail!("a custom op needs contiguous arguments")
+    };
+    match &*guard {
+        Storage::Cpu(s) => T::cpu_storage_as_slice(s).map(|_| ())?,
+        _ => bail!("the tensor is not in CPU memory"),
+    }
+    Ok(View {
+        guard,
+        range: from..to,
+        kind: std::marker::PhantomData,
+    })
+}
+
+impl<G: Deref<Target = Storage>, T: WithDType> Deref for View<G, T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        match &*self.guard {
+            Storage::Cpu(s) => match T::cpu_storage_as_slice(s) {
+                Ok(all) => &all[self.range.clone()],
+                Err(_) => unreachable!("the type was checked when the view was made"),
+            },
+            _ => unreachable!("the device was checked when the view was made"),
+        }
+    }
+}
+
+/// A forward result as candle wants it.
+pub fn output<T: WithDType>(data: Vec<T>, shape: impl Into<Shape>) -> (CpuStorage, Shape) {
+    (T::to_cpu_storage_owned(data), shape.into())
+}
+
+/// Calls a generic function with the element type of a tensor's storage.
+#[macro_export]
+macro_rules! with_real {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            candle_core::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            candle_core::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            other => candle_core::bail!("this op takes f32 or f64, not {other:?}"),
+        }
+    };
+}
+
+/// Type of a storage, for [`with_real`].
+pub fn dtype(storage: &CpuStorage) -> DType {
+    match storage {
+        CpuStorage::F32(_) => DType::F32,
+        CpuStorage::F64(_) => DType::F64,
+        CpuStorage::F16(_) => DType::F16,
+        CpuStorage::BF16(_) => DType::BF16,
+        _ => DType::U8,
+    }
+}
+
+/// At most this many parts of a batch hold their own weight gradients.
+const PARTS: usize = 8;
+
+/// Cuts `0..batch` into at most eight parts of whole blocks of `block` samples. It depends on
+/// `batch` alone: the order of sums, hence the bits, is the same for any number of threads.
+pub fn parts(batch: usize, block: usize) -> Vec<Range<usize>> {
+    let blocks = batch.div_ceil(block);
+    let size = blocks.div_ceil(PARTS).max(1) * block;
+    (0..batch)
+        .step_by(size)
+        .map(|from| from..(from + size).min(batch))
+        .collect()
+}
+
+/// Sums equal-length vectors pairwise in a fixed tree.
+pub fn tree_sum<T: WithDType>(mut parts: Vec<Vec<T>>) -> Vec<T> {
+    while parts.len() > 1 {
+        let mut next = Vec::with_capacity(parts.len().div_ceil(2));
+        let mut rest = parts.into_iter();
+        while let Some(mut a) = rest.next() {
+            if let Some(b) = rest.next() {
+                for (x, y) in a.iter_mut().zip(b) {
+                    *x += y;
+                }
+            }
+            next.push(a);
+        }
+        parts = next;
+    }
+    parts.pop().unwrap_or_default()
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<f64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lends `len` elements of scratch memory that this thread keeps between calls. The content
+/// is whatever the last user left. `f` must not call back into rayon or into `scratch`.
+pub fn scratch<T: Real, R>(len: usize, f: impl FnOnce(&mut [T]) -> R) -> R {
+    SCRATCH.with(|cell| {
+        let mut memory = cell.borrow_mut();
+        let words = (len * size_of::<T>()).div_ceil(size_of::<f64>());
+        if memory.len() < words {
+            memory.resize(words, 0.0);
+        }
+        // SAFETY: f32 and f64 (the only `Real`s) accept any bits and need at most f64's
+        // alignment; the buffer holds at least `len` of them.
+        let lent = unsafe { std::slice::from_raw_parts_mut(memory.as_mut_ptr().cast::<T>(), len) };
+        f(lent)
+    })
+}
+
+/// A matrix operand: elements, first index, row and column strides.
+#[derive(Clone, Copy)]
+pub struct Matrix<'a, T> {
+    pub data: &'a [T],
+    pub row: usize,
+    pub column: usize,
+}
+
+/// `out[m, n] (+)= a[m, k] b[k, n]` on one thread. Strides are in elements; `out` is given as
+/// (elements, row stride, column stride); `accumulate` keeps what is there.
+pub fn matmul<T: Real>(
+    (m, n, k): (usize, usize, usize),
+    out: (&mut [T], usize, usize),
+    a: Matrix<T>,
+    b: Matrix<T>,
+    accumulate: bool,
+) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    let last = |rows: usize, columns: usize, r: usize, c: usize| {
+        if rows == 0 || columns == 0 {
+            0
+        } else {
+            (rows - 1) * r + (columns - 1) * c + 1
+        }
+    };
+    assert!(
+        last(m, n, out.1, out.2) <= out.0.len(),
+        "matmul: output too short"
+    );
+    assert!(
+        last(m, k, a.row, a.column) <= a.data.len(),
+        "matmul: left operand too short"
+    );
+    assert!(
+        last(k, n, b.row, b.column) <= b.data.len(),
+        "matmul: right operand too short"
+    );
+    // SAFETY: the largest index of each operand was checked above; `out` is borrowed mutably,
+    // so it overlaps neither operand.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.0.as_mut_ptr(),
+            out.2 as isize,
+            out.1 as isize,
+            accumulate,
+            a.data.as_ptr(),
+            a.column as isize,
+            a.row as isize,
+            b.data.as_ptr(),
+            b.column as isize,
+            b.row as isize,
+            if accumulate { T::one() } else { T::zero() },
+            T::one(),
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+/// Vector instructions found on this machine, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isa {
+    Avx512,
+    Avx2,
+    Portable,
+}
+
+/// The best instructions of this machine (looked up once by the standard library).
+pub fn isa() -> Isa {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
+            return Isa::Avx512;
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            return Isa::Avx2;
+        }
+    }
+    Isa::Portable
+}
