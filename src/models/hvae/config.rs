@@ -229,12 +229,16 @@ impl HvaeConfig {
                 ));
             }
         }
-        for (i, (&d, &max)) in self.decoder_degrees(irreps).iter().zip(&up).enumerate() {
-            if d > max {
+        let mut reach = 1;
+        for (i, &d) in self.decoder_degrees(irreps).iter().enumerate() {
+            reach *= 2;
+            if d > reach.min(up[i]) {
                 return bad(format!(
-                    "the decoder's block {i} must reach degree {d}, at most {max} is possible: add blocks or lower degrees"
+                    "the decoder's block {i} must reach degree {d}, but at most {} is possible: add blocks or lower degrees",
+                    reach.min(up[i])
                 ));
             }
+            reach = d;
         }
         if self.encoder_degrees(irreps)[n - 1] != 1 {
             return bad("the last entry of degrees must be 1 (the frame is read from it)".into());

@@ -2,8 +2,9 @@
 
 use candle_core::{Result, Tensor};
 
-/// Squared lengths below this count as zero: what is divided by them stays finite.
-const TINY: f64 = 1e-24;
+/// Squared lengths below this count as zero. Its square, which a quotient's derivative divides
+/// by, is still a normal f32.
+const TINY: f64 = 1e-16;
 
 /// Frame `[batch, 3, 3]` with rows x, y, z from two vectors `[batch, 2, 3]`: x along the first,
 /// y along the second's part orthogonal to it, z = x cross y. Vectors of length zero or parallel
@@ -13,8 +14,9 @@ pub fn gram_schmidt(vectors: &Tensor) -> Result<Tensor> {
     let second = vectors.narrow(1, 1, 1)?.squeeze(1)?;
     let along = (dot(&x, &second)? / clamped(&dot(&x, &x)?)?)?;
     let y = (second - x.broadcast_mul(&along)?)?;
-    let z = cross(&x, &y)?;
-    Tensor::stack(&[unit(&x)?, unit(&y)?, unit(&z)?], 1)
+    let (x, y) = (unit(&x)?, unit(&y)?);
+    let z = unit(&cross(&x, &y)?)?;
+    Tensor::stack(&[x, y, z], 1)
 }
 
 /// `[batch, 1]`.
