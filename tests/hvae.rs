@@ -57,7 +57,10 @@ struct Golden {
 }
 
 fn golden(name: &str, dtype: DType) -> Golden {
-    let file = fixture(name);
+    golden_at(fixture(name), dtype)
+}
+
+fn golden_at(file: File, dtype: DType) -> Golden {
     let lmax = attribute(&file, "lmax")[0];
     let irreps = Irreps::zernike(lmax, 20, 4);
     let model = Hvae::new(&config(&file), &irreps, 0, dtype, &Device::Cpu).unwrap();
@@ -263,4 +266,75 @@ fn training_mode_and_gradients_equal_the_published_code() {
             assert!(worst <= gradient_tolerance, "{which}: {worst:.3e}");
         }
     }
+}
+
+/// The paper's z = 128, lmax = 6 model. Its golden file is too large for the repository; set
+/// `HOLOSIG_GOLDEN` to the folder that has it.
+#[test]
+fn the_papers_model_equals_the_published_code() {
+    let Ok(folder) = std::env::var("HOLOSIG_GOLDEN") else {
+        println!("not run: HOLOSIG_GOLDEN names no folder with d_paper_z128_l6.h5");
+        return;
+    };
+    let g = golden_at(
+        File::open(format!("{folder}/d_paper_z128_l6.h5")).unwrap(),
+        DType::F32,
+    );
+    let encoding = g.model.encode(&g.x).unwrap();
+    close(
+        "z_mean",
+        &flat(&encoding.mean),
+        &read(&g.file, "eval/z_mean"),
+        5e-6,
+    );
+    close(
+        "frame",
+        &flat(&encoding.frame),
+        &read(&g.file, "eval/frame"),
+        5e-6,
+    );
+    let rebuilt = g.model.decode(&encoding.mean, &encoding.frame).unwrap();
+    close(
+        "x_reconst",
+        &flat(&rebuilt),
+        &read(&g.file, "eval/x_reconst"),
+        5e-6,
+    );
+
+    let (losses, encoding, rebuilt) = g
+        .model
+        .losses_with(&g.x, &g.noise(0), &[1000.0, 0.5])
+        .unwrap();
+    close(
+        "z_mean",
+        &flat(&encoding.mean),
+        &read(&g.file, "train/z_mean"),
+        5e-6,
+    );
+    close(
+        "frame",
+        &flat(&encoding.frame),
+        &read(&g.file, "train/frame"),
+        2e-5,
+    );
+    close(
+        "x_reconst",
+        &flat(&rebuilt),
+        &read(&g.file, "train/x_reconst"),
+        2e-5,
+    );
+    near(
+        "reconstruction",
+        losses.terms[0].1,
+        scalar(&g.file, "train/rec_loss_mse"),
+        1e-6,
+    );
+    let p = g.model.parameters();
+    p.update_buffers(&losses.statistics).unwrap();
+    close(
+        "buffers",
+        &p.buffers(),
+        &collect(&g.file, "buffers_after1", p.buffer_entries()),
+        2e-6,
+    );
 }
