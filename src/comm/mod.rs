@@ -198,23 +198,27 @@ impl World {
         !self.any(root != bytes)
     }
 
-    /// The bytes of rank 0, on every rank.
-    pub fn broadcast(&self, bytes: Vec<u8>) -> Vec<u8> {
-        self.broadcast_from(0, bytes)
+    /// The values of rank 0, on every rank.
+    pub fn broadcast<T: Equivalence + Default + Clone>(&self, values: Vec<T>) -> Vec<T> {
+        self.broadcast_from(0, values)
     }
 
-    fn broadcast_from(&self, root: usize, mut bytes: Vec<u8>) -> Vec<u8> {
+    fn broadcast_from<T: Equivalence + Default + Clone>(
+        &self,
+        root: usize,
+        mut values: Vec<T>,
+    ) -> Vec<T> {
         let Some(comm) = self.collective() else {
-            return bytes;
+            return values;
         };
         let root = comm.process_at_rank(root as Rank);
-        let mut len = bytes.len() as u64;
+        let mut len = values.len() as u64;
         root.broadcast_into(&mut len);
-        bytes.resize(len as usize, 0);
-        for part in bytes.chunks_mut(LONGEST) {
+        values.resize(len as usize, T::default());
+        for part in values.chunks_mut(LONGEST) {
             root.broadcast_into(part);
         }
-        bytes
+        values
     }
 
     /// Every rank's values on rank 0, in rank order; nothing on the other ranks.

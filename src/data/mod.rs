@@ -1,1 +1,3 @@
-//! To be written.
+//! From files on disk to samples: structures, datasets, the order in which samples are seen.
+
+pub mod sampler;

@@ -9,13 +9,11 @@ use crate::Result;
 use candle_core::Tensor;
 
 /// What distinguishes one forward pass in training from another: everything random in it is
-/// drawn from these numbers and the sample's place in the batch, never from a rank or a thread.
+/// drawn from these numbers and the sample's own id, never from a rank, a thread or a slice.
 #[derive(Debug, Clone, Copy)]
 pub struct StepKey {
     pub seed: u64,
     pub step: u64,
-    /// Which slice of the global batch this is; the cut does not depend on the world.
-    pub slice: u64,
 }
 
 /// Losses of one slice, in training mode.

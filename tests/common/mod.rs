@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -131,12 +132,19 @@ pub fn mpirun(ranks: usize) -> Command {
 /// [`in_mpi`] there.
 #[track_caller]
 pub fn again_on(ranks: usize, name: &str) -> Outcome {
+    again_with(ranks, name, &[])
+}
+
+/// [`again_on`] with environment variables.
+#[track_caller]
+pub fn again_with(ranks: usize, name: &str, variables: &[(&str, &OsStr)]) -> Outcome {
     let program = std::env::current_exe().unwrap();
     let mut command = mpirun(ranks);
     command
         .arg(program)
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env("HOLOSIG_TEST_IN_MPI", "1");
+        .env("HOLOSIG_TEST_IN_MPI", "1")
+        .envs(variables.iter().copied());
     run(&mut command)
 }
 

@@ -1,0 +1,98 @@
+//! The run as a table, told by rank 0 before the first step.
+
+use super::schedule::WeightSchedule;
+use super::trainer::Plan;
+use super::{Calendar, Part, Reduction, Task};
+use crate::comm::World;
+use crate::models::Model;
+
+/// Bytes in words: `12.3 MiB`.
+pub fn human_bytes(bytes: u64) -> String {
+    indicatif::HumanBytes(bytes).to_string()
+}
+
+/// The most memory that this process has had resident, in bytes (Linux).
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// Prints the table on rank 0; collective.
+pub fn announce<T: Task, W: WeightSchedule>(
+    world: &World,
+    plan: &Plan<T, W>,
+    calendar: &Calendar,
+    first_step: u64,
+) {
+    let hosts = world.gather(world.host().as_bytes());
+    let threads = world
+        .gather(&[rayon::current_num_threads() as u64])
+        .concat();
+    if !world.is_root() {
+        return;
+    }
+    let mut hosts: Vec<String> = hosts
+        .iter()
+        .map(|h| String::from_utf8_lossy(h).into_owned())
+        .collect();
+    hosts.dedup();
+    let shown = match hosts.len() {
+        0..=4 => hosts.join(", "),
+        n => format!("{}, ... {} ({n})", hosts[0], hosts[n - 1]),
+    };
+    let threads = match (threads.iter().min(), threads.iter().max()) {
+        (Some(a), Some(b)) if a != b => format!("{a} to {b} per rank"),
+        (Some(a), _) => format!("{a} per rank"),
+        _ => String::new(),
+    };
+    let parameters = plan.task.model().parameters();
+    // Parameters, two moments, the sum, and a gradient for each slice that is being computed.
+    let parallel = rayon::current_num_threads().min(plan.slices.div_ceil(world.size()));
+    let memory = 4 * parameters.len() as u64 * (4 + parallel as u64);
+    let reduction = match plan.settings.reduction {
+        Reduction::Reproducible => "reproducible: the same bits for every number of ranks",
+        Reduction::Fast => "fast: last bits vary with the number of ranks",
+    };
+    let rows = [
+        ("run folder", plan.folder.path().display().to_string()),
+        ("ranks", format!("{} on {shown}", world.size())),
+        ("threads", threads),
+        ("parameters", parameters.len().to_string()),
+        (
+            "memory",
+            format!(
+                "{} per rank for parameters, moments and gradients; activations come on top",
+                human_bytes(memory)
+            ),
+        ),
+        (
+            "samples",
+            format!(
+                "{} training, {} validation",
+                calendar.samples,
+                plan.task.samples(Part::Validation)
+            ),
+        ),
+        (
+            "batch",
+            format!("{} in {} slices", calendar.batch, plan.slices),
+        ),
+        (
+            "steps",
+            format!(
+                "{first_step} to {}, {} per epoch",
+                calendar.steps,
+                calendar.steps_per_epoch()
+            ),
+        ),
+        ("reduction", reduction.to_string()),
+        ("seed", plan.settings.seed.to_string()),
+        ("data", plan.task.fingerprint()),
+        ("holosig", env!("CARGO_PKG_VERSION").to_string()),
+    ];
+    for (name, value) in rows {
+        println!("{name:>12}  {value}");
+    }
+}

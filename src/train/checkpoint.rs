@@ -1,0 +1,413 @@
+//! A checkpoint: everything needed to use a model, and to go on training it exactly.
+
+use crate::comm::World;
+use crate::models::Parameters;
+use crate::store::{self, Digest, Kind, Node, Storage};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use xxhash_rust::xxh3::Xxh3;
+
+/// A parameter or a buffer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedArray {
+    /// Published name, e.g. `encoder_mean.weight`.
+    pub name: String,
+    pub shape: Vec<usize>,
+    /// Row-major.
+    pub values: Vec<f32>,
+}
+
+/// The best validation so far.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Total loss with the weights that hold after the warm-up.
+    pub value: f64,
+    /// Steps completed then.
+    pub step: u64,
+    /// Whether the warm-up of the weights was over; earlier validations lose to later ones.
+    pub warm: bool,
+}
+
+impl Best {
+    /// Whether this validation is better than `other`.
+    pub fn beats(&self, other: Option<&Best>) -> bool {
+        other
+            .is_none_or(|o| (self.warm && !o.warm) || (self.warm == o.warm && self.value < o.value))
+    }
+}
+
+/// Where a training run stands. Sampler and random numbers are keyed by the seed and counted by
+/// the step, so these numbers are all of their state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Optimizer steps completed.
+    pub step: u64,
+    pub epoch: u64,
+    /// Samples of this epoch already seen.
+    pub position: u64,
+    pub seed: u64,
+    pub best: Option<Best>,
+    /// The resolved job, TOML.
+    pub job: String,
+    /// Identifies the data of the run.
+    pub fingerprint: String,
+}
+
+/// First and second moments of Adam, flat in the parameters' order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moments {
+    pub steps: u64,
+    pub first: Vec<f32>,
+    pub second: Vec<f32>,
+}
+
+/// The content of a checkpoint file. An imported model has no `training` part.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// How to build the model and prepare its input, TOML
+    /// ([`crate::train::Task::description`]).
+    pub description: String,
+    pub parameters: Vec<NamedArray>,
+    pub buffers: Vec<NamedArray>,
+    pub training: Option<(Progress, Moments)>,
+}
+
+impl Checkpoint {
+    /// The present state of a model.
+    pub fn of_model(description: String, model: &Parameters) -> Result<Self> {
+        let flat = model.flat()?;
+        let cut = |entries: &[crate::models::Entry], values: &[f32]| {
+            let array = |e: &crate::models::Entry| NamedArray {
+                name: e.name.clone(),
+                shape: e.shape.clone(),
+                values: values[e.offset..e.offset + e.len()].to_vec(),
+            };
+            entries.iter().map(array).collect()
+        };
+        Ok(Self {
+            description,
+            parameters: cut(model.entries(), &flat),
+            buffers: cut(model.buffer_entries(), &model.buffers()),
+            training: None,
+        })
+    }
+
+    /// Puts parameters and buffers into a model of the same names and shapes.
+    ///
+    /// # Errors
+    /// The first name or shape that differs; `path` is the file to blame.
+    pub fn load_into(&self, path: &Path, model: &Parameters) -> Result<()> {
+        let collect = |has: &[NamedArray], wants: &[crate::models::Entry]| {
+            let same = |(h, w): (&NamedArray, &crate::models::Entry)| {
+                h.name == w.name && h.shape == w.shape
+            };
+            if has.len() != wants.len() || !has.iter().zip(wants).all(same) {
+                return Err(Error::file(path, difference(has, wants)));
+            }
+            Ok(has.iter().flat_map(|a| a.values.iter().copied()).collect())
+        };
+        let flat: Vec<f32> = collect(&self.parameters, model.entries())?;
+        let buffers: Vec<f32> = collect(&self.buffers, model.buffer_entries())?;
+        model.set_flat(&flat)?;
+        model.set_buffers(&buffers)
+    }
+
+    /// XXH3-128 of all parameters and buffers in their fixed order.
+    pub fn hash(&self) -> Digest {
+        let mut hash = Xxh3::new();
+        for array in self.parameters.iter().chain(&self.buffers) {
+            for value in &array.values {
+                hash.update(&value.to_le_bytes());
+            }
+        }
+        Digest(hash.digest128())
+    }
+
+    /// Writes the file; see [`store::write`].
+    pub fn write(&self, path: &Path) -> Result<Digest> {
+        store::write(path, Kind::Checkpoint, |root| {
+            root.set_attr_text("code_version", env!("CARGO_PKG_VERSION"))?;
+            root.write_text("description", &self.description)?;
+            write_arrays(root, "parameters", &self.parameters)?;
+            write_arrays(root, "buffers", &self.buffers)?;
+            match &self.training {
+                Some((progress, moments)) => write_training(root, progress, moments),
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Reads and verifies a file.
+    ///
+    /// # Errors
+    /// Those of [`store::open`]; missing or malformed content.
+    pub fn read(path: &Path) -> Result<Self> {
+        let root = store::open(path, Kind::Checkpoint)?;
+        let training = if root.has("training") {
+            Some(read_training(&root)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            description: root.read_text("description")?,
+            parameters: read_arrays(&root, "parameters")?,
+            buffers: read_arrays(&root, "buffers")?,
+            training,
+        })
+    }
+
+    /// The checkpoint of rank 0 on every rank; only rank 0 needs the file.
+    pub fn broadcast(world: &World, checkpoint: Option<Self>) -> Result<Self> {
+        let lost = |e| Error::internal(format!("checkpoint broadcast: {e}"));
+        let layout = checkpoint.as_ref().map(Layout::of);
+        let text = serde_json::to_vec(&layout).map_err(lost)?;
+        let layout: Option<Layout> =
+            serde_json::from_slice(&world.broadcast(text)).map_err(lost)?;
+        let layout = layout.ok_or_else(|| Error::internal("rank 0 has no checkpoint to share"))?;
+        let values = checkpoint.map(Self::into_values).unwrap_or_default();
+        Ok(layout.fill(&world.broadcast(values)))
+    }
+
+    fn into_values(self) -> Vec<f32> {
+        let arrays = self.parameters.into_iter().chain(self.buffers);
+        let mut values: Vec<f32> = arrays.flat_map(|a| a.values).collect();
+        if let Some((_, moments)) = self.training {
+            values.extend(moments.first);
+            values.extend(moments.second);
+        }
+        values
+    }
+}
+
+/// Everything of a checkpoint but its numbers.
+#[derive(Serialize, Deserialize)]
+struct Layout {
+    description: String,
+    parameters: Vec<(String, Vec<usize>)>,
+    buffers: Vec<(String, Vec<usize>)>,
+    training: Option<(Progress, u64)>,
+}
+
+impl Layout {
+    fn of(checkpoint: &Checkpoint) -> Self {
+        let names = |arrays: &[NamedArray]| {
+            let name = |a: &NamedArray| (a.name.clone(), a.shape.clone());
+            arrays.iter().map(name).collect()
+        };
+        Self {
+            description: checkpoint.description.clone(),
+            parameters: names(&checkpoint.parameters),
+            buffers: names(&checkpoint.buffers),
+            training: checkpoint
+                .training
+                .as_ref()
+                .map(|(p, m)| (p.clone(), m.steps)),
+        }
+    }
+
+    fn fill(self, values: &[f32]) -> Checkpoint {
+        let mut rest = values;
+        let mut take = |n: usize| {
+            let (head, tail) = rest.split_at(n);
+            rest = tail;
+            head.to_vec()
+        };
+        let mut arrays = |names: Vec<(String, Vec<usize>)>| -> Vec<NamedArray> {
+            let array = |(name, shape): (String, Vec<usize>)| NamedArray {
+                name,
+                values: take(shape.iter().product()),
+                shape,
+            };
+            names.into_iter().map(array).collect()
+        };
+        let parameters = arrays(self.parameters);
+        let buffers = arrays(self.buffers);
+        let half = rest.len() / 2;
+        let training = self.training.map(|(progress, steps)| {
+            let moments = Moments {
+                steps,
+                first: rest[..half].to_vec(),
+                second: rest[half..].to_vec(),
+            };
+            (progress, moments)
+        });
+        Checkpoint {
+            description: self.description,
+            parameters,
+            buffers,
+            training,
+        }
+    }
+}
+
+fn difference(has: &[NamedArray], wants: &[crate::models::Entry]) -> String {
+    for (h, w) in has.iter().zip(wants) {
+        if h.name != w.name {
+            return format!("holds {} where the model has {}", h.name, w.name);
+        }
+        if h.shape != w.shape {
+            return format!(
+                "{} has shape {:?}, the model {:?}",
+                h.name, h.shape, w.shape
+            );
+        }
+    }
+    format!("holds {} arrays, the model {}", has.len(), wants.len())
+}
+
+fn write_arrays(root: &Node, group: &str, arrays: &[NamedArray]) -> Result<()> {
+    let names: Vec<&str> = arrays.iter().map(|a| a.name.as_str()).collect();
+    root.write_strings(&format!("{group}_order"), &names)?;
+    let group = root.create_group(group)?;
+    for array in arrays {
+        group.write(&array.name, &array.shape, &array.values, Storage::Plain)?;
+    }
+    Ok(())
+}
+
+fn read_arrays(root: &Node, group: &str) -> Result<Vec<NamedArray>> {
+    let names = root.read_strings(&format!("{group}_order"))?;
+    let group = root.group(group)?;
+    let read = |name: String| {
+        let rank = group.shape(&name)?.len();
+        let (values, shape) = group.read_shaped(&name, &vec![None; rank])?;
+        Ok(NamedArray {
+            name,
+            shape,
+            values,
+        })
+    };
+    names.into_iter().map(read).collect()
+}
+
+fn write_training(root: &Node, progress: &Progress, moments: &Moments) -> Result<()> {
+    let training = root.create_group("training")?;
+    training.set_attr("step", progress.step)?;
+    training.set_attr("epoch", progress.epoch)?;
+    training.set_attr("position", progress.position)?;
+    training.set_attr("seed", progress.seed)?;
+    training.set_attr_text("fingerprint", &progress.fingerprint)?;
+    if let Some(best) = &progress.best {
+        training.set_attr("best_value", best.value)?;
+        training.set_attr("best_step", best.step)?;
+        training.set_attr("best_warm", u8::from(best.warm))?;
+    }
+    training.write_text("job", &progress.job)?;
+    training.set_attr("adam_steps", moments.steps)?;
+    let len = [moments.first.len()];
+    training.write("first_moments", &len, &moments.first, Storage::Plain)?;
+    training.write("second_moments", &len, &moments.second, Storage::Plain)
+}
+
+fn read_training(root: &Node) -> Result<(Progress, Moments)> {
+    let training = root.group("training")?;
+    let best = if training.has_attr("best_value") {
+        Some(Best {
+            value: training.attr("best_value")?,
+            step: training.attr("best_step")?,
+            warm: training.attr::<u8>("best_warm")? != 0,
+        })
+    } else {
+        None
+    };
+    let progress = Progress {
+        step: training.attr("step")?,
+        epoch: training.attr("epoch")?,
+        position: training.attr("position")?,
+        seed: training.attr("seed")?,
+        best,
+        job: training.read_text("job")?,
+        fingerprint: training.attr_text("fingerprint")?,
+    };
+    let moments = Moments {
+        steps: training.attr("adam_steps")?,
+        first: training.read("first_moments")?,
+        second: training.read("second_moments")?,
+    };
+    Ok((progress, moments))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Checkpoint {
+        let array = |name: &str, shape: &[usize]| NamedArray {
+            name: name.into(),
+            shape: shape.to_vec(),
+            values: (0..shape.iter().product())
+                .map(|i| i as f32 - 1.5)
+                .collect(),
+        };
+        let progress = Progress {
+            step: 7,
+            epoch: 1,
+            position: 30,
+            seed: u64::MAX,
+            best: Some(Best {
+                value: 0.25,
+                step: 6,
+                warm: true,
+            }),
+            job: "[train]\nsteps = 9\n".into(),
+            fingerprint: "abc".into(),
+        };
+        let moments = Moments {
+            steps: 7,
+            first: vec![0.5; 7],
+            second: vec![0.25; 7],
+        };
+        Checkpoint {
+            description: "[model]\nlatent_dim = 2\n".into(),
+            parameters: vec![array("z.weight.0", &[2, 3]), array("a.bias", &[1])],
+            buffers: vec![array("bn.running_mean", &[2])],
+            training: Some((progress, moments)),
+        }
+    }
+
+    #[test]
+    fn reads_back_what_was_written() -> Result<()> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.h5");
+        let checkpoint = sample();
+        checkpoint.write(&path)?;
+        assert_eq!(Checkpoint::read(&path)?, checkpoint);
+        let imported = Checkpoint {
+            training: None,
+            ..checkpoint.clone()
+        };
+        imported.write(&path)?;
+        assert_eq!(Checkpoint::read(&path)?, imported);
+        assert_eq!(imported.hash(), checkpoint.hash());
+        Ok(())
+    }
+
+    #[test]
+    fn survives_a_broadcast() -> Result<()> {
+        let world = World::alone();
+        assert_eq!(Checkpoint::broadcast(&world, Some(sample()))?, sample());
+        Ok(())
+    }
+
+    #[test]
+    fn the_hash_sees_every_value() {
+        let mut changed = sample();
+        changed.buffers[0].values[1] = f32::from_bits(changed.buffers[0].values[1].to_bits() ^ 1);
+        assert_ne!(changed.hash(), sample().hash());
+    }
+
+    #[test]
+    fn later_validations_beat_those_of_the_warm_up() {
+        let best = |value, warm| Best {
+            value,
+            step: 0,
+            warm,
+        };
+        assert!(best(9.0, false).beats(None));
+        assert!(best(9.0, true).beats(Some(&best(1.0, false))));
+        assert!(!best(0.5, false).beats(Some(&best(1.0, true))));
+        assert!(best(0.5, true).beats(Some(&best(1.0, true))));
+        assert!(!best(f64::NAN, true).beats(Some(&best(1.0, true))));
+    }
+}

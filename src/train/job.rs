@@ -1,0 +1,249 @@
+//! Job files: typed TOML, overrides from the command line, and errors that name the key.
+
+use crate::{Error, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::Path;
+use toml::{Table, Value};
+
+/// Reads a job file and applies `--set key=value` overrides.
+///
+/// # Errors
+/// An unreadable file, TOML that does not parse (with its line), an unknown key (with the
+/// nearest known one), a value of the wrong type (with its key).
+pub fn load<J: DeserializeOwned>(path: &Path, overrides: &[String]) -> Result<J> {
+    let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => Error::file(path, "no such job file"),
+        std::io::ErrorKind::InvalidData => Error::file(path, "not a text file"),
+        _ => Error::io(path, e),
+    })?;
+    let mut table = parse_table(path, &text)?;
+    for text in overrides {
+        set(&mut table, text)?;
+    }
+    from_table(path, table)
+}
+
+/// Reads a job from text that came with a file of ours.
+///
+/// # Errors
+/// As [`load`]; `path` is the file to blame.
+pub fn parse<J: DeserializeOwned>(path: &Path, text: &str) -> Result<J> {
+    from_table(path, parse_table(path, text)?)
+}
+
+fn parse_table(path: &Path, text: &str) -> Result<Table> {
+    text.parse::<Table>().map_err(|e| {
+        let line = e
+            .span()
+            .map_or(1, |s| text[..s.start].lines().count().max(1));
+        let what = e.message().replace('\n', " ");
+        Error::file(path, format!("line {line}: {what}"))
+    })
+}
+
+/// Applies one `a.b.c=value`. The value is TOML; what is no TOML value is a string.
+fn set(table: &mut Table, text: &str) -> Result<()> {
+    let Some((key, value)) = text.split_once('=') else {
+        return Err(Error::input(format!("--set {text}: key=value is needed")));
+    };
+    let value = match format!("v = {value}").parse::<Table>() {
+        Ok(mut parsed) if parsed.len() == 1 => parsed.remove("v"),
+        _ => None,
+    }
+    .unwrap_or_else(|| Value::String(value.to_string()));
+    let mut names: Vec<&str> = key.trim().split('.').collect();
+    let last = names.pop().unwrap_or_default();
+    let mut here = table;
+    for name in names {
+        let next = here
+            .entry(name)
+            .or_insert_with(|| Value::Table(Table::new()));
+        here = next.as_table_mut().ok_or_else(|| {
+            Error::input(format!("--set {text}: {name} is a value, not a section"))
+        })?;
+    }
+    here.insert(last.to_string(), value);
+    Ok(())
+}
+
+fn from_table<J: DeserializeOwned>(path: &Path, table: Table) -> Result<J> {
+    serde_path_to_error::deserialize(Value::Table(table)).map_err(|e| {
+        let key = e.path().to_string();
+        Error::file(path, explain(&key, e.inner().message()))
+    })
+}
+
+/// `key: what is wrong`, with the nearest known key for an unknown one.
+fn explain(key: &str, message: &str) -> String {
+    let message = message.trim().replace('\n', " ");
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let section = key.rsplit_once('.').map_or("", |(s, _)| s);
+    let full = |name: &str| match section {
+        "" => name.to_string(),
+        s => format!("{s}.{name}"),
+    };
+    if message.starts_with("unknown field") {
+        let (unknown, known) = quoted.split_first().unwrap_or((&"", &[]));
+        let nearest = known
+            .iter()
+            .map(|k| (strsim::jaro_winkler(k, unknown), k))
+            .filter(|(score, _)| *score > 0.7)
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        return match nearest {
+            Some((_, k)) => format!("unknown key {}; did you mean {}?", full(unknown), full(k)),
+            None => format!(
+                "unknown key {}; known here: {}",
+                full(unknown),
+                known.join(", ")
+            ),
+        };
+    }
+    match key {
+        "." | "" => message,
+        _ => format!("{key}: {message}"),
+    }
+}
+
+/// A job with every default filled in, as it is saved.
+///
+/// # Errors
+/// A value that TOML cannot hold.
+pub fn to_text<J: Serialize>(job: &J) -> Result<String> {
+    toml::to_string_pretty(job).map_err(|e| Error::internal(format!("job: {e}")))
+}
+
+/// Refuses a job that differs from the one a run was started with, naming the first key that
+/// does. `free` lists keys that may change.
+///
+/// # Errors
+/// A changed, added or removed setting.
+pub fn same_but(run: &Path, old: &str, new: &str, free: &[&str]) -> Result<()> {
+    let flat = |text| {
+        let mut out = Vec::new();
+        flatten("", &Value::Table(parse_table(run, text)?), &mut out);
+        out.retain(|(k, _)| !free.contains(&k.as_str()));
+        Ok::<_, Error>(out)
+    };
+    let (old, new) = (flat(old)?, flat(new)?);
+    let find = |list: &[(String, String)], key: &str| {
+        let found = list.iter().find(|(k, _)| k == key);
+        found.map_or("absent".to_string(), |(_, v)| v.clone())
+    };
+    for (key, _) in old.iter().chain(&new) {
+        let (was, is) = (find(&old, key), find(&new, key));
+        if was != is {
+            return Err(Error::file(
+                run,
+                format!(
+                    "the run was started with {key} = {was}, the job now says {is}; \
+                     resume with the old setting or start a new run with another --out"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn flatten(prefix: &str, value: &Value, out: &mut Vec<(String, String)>) {
+    match value {
+        Value::Table(table) => {
+            for (k, v) in table {
+                let key = if prefix.is_empty() {
+                    k.clone()
+                } else {
+                    format!("{prefix}.{k}")
+                };
+                flatten(&key, v, out);
+            }
+        }
+        other => out.push((prefix.to_string(), other.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        steps: u64,
+        #[serde(default)]
+        rate: f64,
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        train: Inner,
+        #[serde(default)]
+        name: String,
+    }
+
+    fn read(text: &str, overrides: &[&str]) -> std::result::Result<Outer, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("job.toml");
+        std::fs::write(&path, text).unwrap();
+        let overrides: Vec<String> = overrides.iter().map(|s| s.to_string()).collect();
+        load(&path, &overrides).map_err(|e| {
+            let told = e.to_string();
+            assert!(!told.contains('\n'), "{told}");
+            told.split_once("job.toml: ")
+                .map_or(told.clone(), |(_, t)| t.to_string())
+        })
+    }
+
+    #[test]
+    fn overrides_win() {
+        let job = read(
+            "[train]\nsteps = 3\n",
+            &["train.steps=7", "name=a b", "train.rate=1e-3"],
+        )
+        .unwrap();
+        assert_eq!((job.train.steps, job.train.rate), (7, 1e-3));
+        assert_eq!(job.name, "a b");
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let told = |text, overrides| read(text, overrides).unwrap_err();
+        assert_eq!(
+            told("[train]\nstepps = 3\n", &[]),
+            "unknown key train.stepps; did you mean train.steps?"
+        );
+        assert_eq!(
+            told("[train]\nsteps = 3\n[trian]\n", &[]),
+            "unknown key trian; did you mean train?"
+        );
+        assert_eq!(
+            told("[train]\nsteps = \"many\"\n", &[]),
+            "train.steps: invalid type: string \"many\", expected u64"
+        );
+        assert!(told("[train]\nsteps = 1\n", &["train.steps=-1"]).starts_with("train.steps: "));
+        assert!(told("[train]\nrate = 1\n", &[]).contains("train: missing field `steps`"));
+        assert!(told("[train]\nsteps = 1\nsteps = 2\n", &[]).starts_with("line 3: duplicate key"));
+        assert!(told("[train]\nsteps = 1\n", &["train"]).contains("key=value is needed"));
+        assert!(told("name = 1", &["name.x=2"]).contains("name is a value, not a section"));
+    }
+
+    #[test]
+    fn changed_settings_are_named() {
+        let run = Path::new("RUN");
+        let old = "[train]\nsteps = 3\nrate = 1.0\n";
+        let told = |new| same_but(run, old, new, &["train.steps"]).map_err(|e| e.to_string());
+        assert_eq!(told("[train]\nsteps = 5\nrate = 1.0\n"), Ok(()));
+        let changed = told("[train]\nsteps = 3\nrate = 2.0\n").unwrap_err();
+        assert!(
+            changed.starts_with(
+                "RUN: the run was started with train.rate = 1.0, the job now says 2.0"
+            )
+        );
+        assert!(
+            told("[train]\nsteps = 3\n")
+                .unwrap_err()
+                .contains("now says absent")
+        );
+    }
+}

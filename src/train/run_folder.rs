@@ -1,0 +1,221 @@
+//! The folder of a run: `job.toml`, `metrics.jsonl`, `loss.svg`,
+//! `checkpoints/{last,best,step-N}.h5`.
+
+use super::checkpoint::Checkpoint;
+use crate::comm::World;
+use crate::store::{Scratch, write_bytes};
+use crate::{Error, Result};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// What a run folder's content means to the new process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Begin; refuse a folder that holds something.
+    New,
+    /// Go on; refuse a folder without a checkpoint.
+    Resume,
+    /// Go on if there is a checkpoint, begin otherwise: for schedulers that requeue.
+    Auto,
+}
+
+/// Where a run's files are. Rank 0 alone writes.
+#[derive(Debug, Clone)]
+pub struct RunFolder {
+    root: PathBuf,
+}
+
+impl RunFolder {
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn job(&self) -> PathBuf {
+        self.root.join("job.toml")
+    }
+
+    pub fn metrics(&self) -> PathBuf {
+        self.root.join("metrics.jsonl")
+    }
+
+    pub fn plot(&self) -> PathBuf {
+        self.root.join("loss.svg")
+    }
+
+    pub fn checkpoints(&self) -> PathBuf {
+        self.root.join("checkpoints")
+    }
+
+    pub fn last(&self) -> PathBuf {
+        self.checkpoints().join("last.h5")
+    }
+
+    pub fn best(&self) -> PathBuf {
+        self.checkpoints().join("best.h5")
+    }
+
+    pub fn step(&self, step: u64) -> PathBuf {
+        self.checkpoints().join(format!("step-{step}.h5"))
+    }
+
+    /// Makes the folder and returns the checkpoint to go on from, if any, on every rank.
+    ///
+    /// # Errors
+    /// A folder that cannot be written to, or whose content does not fit `start`.
+    pub fn open(&self, world: &World, start: Start) -> Result<Option<Checkpoint>> {
+        let found = world.on_root(|| self.open_here(start))?.flatten();
+        if !world.any(found.is_some()) {
+            return Ok(None);
+        }
+        Checkpoint::broadcast(world, found).map(Some)
+    }
+
+    fn open_here(&self, start: Start) -> Result<Option<Checkpoint>> {
+        let checkpoints = self.checkpoints();
+        fs::create_dir_all(&checkpoints).map_err(|e| Error::io(&checkpoints, e))?;
+        // Says at once, not after an hour, that the folder takes no files.
+        Scratch::new(&self.last())?;
+        self.remove_leftovers()?;
+        if start == Start::New {
+            return match self.is_empty()? {
+                true => Ok(None),
+                false => Err(Error::file(
+                    &self.root,
+                    "holds a run already; go on with --resume, or choose another --out",
+                )),
+            };
+        }
+        let found = self.newest()?;
+        if found.is_none() && start == Start::Resume {
+            return Err(Error::file(
+                &self.root,
+                "no checkpoint to resume from; start without --resume",
+            ));
+        }
+        Ok(found)
+    }
+
+    fn is_empty(&self) -> Result<bool> {
+        Ok(entries(&self.root)?
+            .iter()
+            .all(|e| *e == self.checkpoints())
+            && entries(&self.checkpoints())?.is_empty())
+    }
+
+    /// Deletes unfinished files of a killed process.
+    fn remove_leftovers(&self) -> Result<()> {
+        for path in entries(&self.root)?
+            .into_iter()
+            .chain(entries(&self.checkpoints())?)
+        {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if Scratch::is_leftover(&name) {
+                fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Steps that have a `step-N.h5`, newest first.
+    fn saved_steps(&self) -> Result<Vec<u64>> {
+        let number = |p: &PathBuf| {
+            let name = p.file_name()?.to_str()?;
+            name.strip_prefix("step-")?
+                .strip_suffix(".h5")?
+                .parse()
+                .ok()
+        };
+        let mut steps: Vec<u64> = entries(&self.checkpoints())?
+            .iter()
+            .filter_map(number)
+            .collect();
+        steps.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(steps)
+    }
+
+    /// The newest checkpoint that is whole. Damaged ones are named and skipped.
+    fn newest(&self) -> Result<Option<Checkpoint>> {
+        let mut candidates = vec![self.last()];
+        candidates.extend(self.saved_steps()?.into_iter().map(|s| self.step(s)));
+        let mut seen = Vec::new();
+        let mut damaged = 0;
+        for path in candidates {
+            // `last.h5` is the same file as the newest `step-N.h5`: one try for both.
+            let Ok(meta) = fs::metadata(&path) else {
+                continue;
+            };
+            if seen.contains(&(meta.dev(), meta.ino())) {
+                continue;
+            }
+            seen.push((meta.dev(), meta.ino()));
+            match Checkpoint::read(&path) {
+                Ok(c) if c.training.is_some() => {
+                    log::info!("resuming from {}", path.display());
+                    return Ok(Some(c));
+                }
+                Ok(_) => log::warn!("{}: skipped: no state of a training run", path.display()),
+                Err(e) => log::warn!("skipped: {e}"),
+            }
+            damaged += 1;
+        }
+        match damaged {
+            0 => Ok(None),
+            n => Err(Error::file(
+                self.checkpoints(),
+                format!("none of {n} checkpoints can be used; move them away to begin anew"),
+            )),
+        }
+    }
+
+    /// Saves the job as it was understood.
+    pub fn write_job(&self, job: &str) -> Result<()> {
+        write_bytes(&self.job(), job.as_bytes())
+    }
+
+    /// Writes `step-N.h5`, points `last.h5` (and `best.h5`) to it, then deletes all but the
+    /// `keep` newest steps. At every moment a whole checkpoint is there.
+    pub fn save(&self, checkpoint: &Checkpoint, step: u64, best: bool, keep: usize) -> Result<()> {
+        let path = self.step(step);
+        checkpoint.write(&path)?;
+        link(&path, &self.last())?;
+        if best {
+            link(&path, &self.best())?;
+        }
+        for old in self
+            .saved_steps()?
+            .into_iter()
+            .filter(|s| *s <= step)
+            .skip(keep)
+        {
+            let old = self.step(old);
+            fs::remove_file(&old).map_err(|e| Error::io(&old, e))?;
+        }
+        Ok(())
+    }
+}
+
+/// Paths in a folder.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    fs::read_dir(folder)
+        .and_then(|list| list.map(|e| e.map(|e| e.path())).collect())
+        .map_err(|e| Error::io(folder, e))
+}
+
+/// Gives a file a second name, replacing what had it; a copy where the file system has no hard
+/// links.
+fn link(file: &Path, name: &Path) -> Result<()> {
+    let scratch = Scratch::new(name)?;
+    let linked = fs::remove_file(scratch.path()).and_then(|()| fs::hard_link(file, scratch.path()));
+    if linked.is_err() {
+        fs::copy(file, scratch.path()).map_err(|e| Error::io(name, e))?;
+    }
+    scratch.commit()
+}
+
+#[cfg(test)]
+mod tests;

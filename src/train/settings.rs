@@ -1,0 +1,235 @@
+//! The `[train]` section of a job, and where a step stands in it.
+
+use super::optimizer::AdamSettings;
+use super::schedule::{LearningRateSchedule, WeightSchedule};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// How slice gradients are summed over the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reduction {
+    /// Over a fixed tree: the same bits for every number of ranks.
+    #[default]
+    Reproducible,
+    /// MPI's own all-reduce: last bits vary with the number of ranks.
+    Fast,
+}
+
+/// How to train. `W` holds the weights of the model's objective.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings<W> {
+    /// Keys every random number of the run.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// Passes over the training samples.
+    #[serde(default = "default_epochs")]
+    pub epochs: u64,
+    /// Optimizer steps; when present it decides the length of the run instead of `epochs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    #[serde(default = "default_learning_rate")]
+    pub learning_rate: f64,
+    #[serde(default)]
+    pub learning_rate_schedule: LearningRateSchedule,
+    #[serde(default)]
+    pub reduction: Reduction,
+    /// Validations per epoch, evenly spread, the last one at the epoch's end.
+    #[serde(default = "one")]
+    pub evaluations_per_epoch: u64,
+    /// Steps between checkpoints; absent: one per epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint_every: Option<u64>,
+    /// How many of the newest checkpoints to keep, beside the best.
+    #[serde(default = "default_keep")]
+    pub keep: usize,
+    /// Steps between lines in the metrics log.
+    #[serde(default = "default_log_every")]
+    pub log_every: u64,
+    #[serde(default)]
+    pub adam: AdamSettings,
+    #[serde(default)]
+    pub weights: W,
+}
+
+fn default_seed() -> u64 {
+    123_456_789
+}
+
+fn default_epochs() -> u64 {
+    12
+}
+
+fn default_learning_rate() -> f64 {
+    2.5e-3
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn default_keep() -> usize {
+    3
+}
+
+fn default_log_every() -> u64 {
+    10
+}
+
+/// Keys of a job that may change when a run is resumed: they do not change what a step computes.
+pub const FREE_ON_RESUME: &[&str] = &[
+    "train.steps",
+    "train.epochs",
+    "train.checkpoint_every",
+    "train.keep",
+    "train.log_every",
+    "data.dataset",
+];
+
+impl<W: WeightSchedule> Settings<W> {
+    /// # Errors
+    /// A value out of range, by its key.
+    pub fn check(&self) -> Result<()> {
+        let counts = [
+            ("evaluations_per_epoch", self.evaluations_per_epoch),
+            ("checkpoint_every", self.checkpoint_every.unwrap_or(1)),
+            ("keep", self.keep as u64),
+            ("log_every", self.log_every),
+        ];
+        for (key, value) in counts {
+            if value == 0 {
+                return Err(Error::input(format!(
+                    "train.{key} = 0: 1 or more is needed"
+                )));
+            }
+        }
+        let AdamSettings {
+            beta1,
+            beta2,
+            epsilon,
+            weight_decay,
+        } = self.adam;
+        let unit = 0.0..1.0;
+        let ranges = [
+            ("learning_rate", self.learning_rate, 0.0..f64::MAX),
+            ("adam.beta1", beta1, unit.clone()),
+            ("adam.beta2", beta2, unit),
+            ("adam.epsilon", epsilon, f64::MIN_POSITIVE..f64::MAX),
+            ("adam.weight_decay", weight_decay, 0.0..f64::MAX),
+        ];
+        for (key, value, range) in ranges {
+            if !range.contains(&value) {
+                return Err(Error::input(format!("train.{key} = {value}: out of range")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The calendar of a run: which samples a step sees, and what is due after it.
+///
+/// Steps count from 0. Everything here follows from the sample count, the batch and the
+/// settings, so a run resumed at any step goes on exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Calendar {
+    /// Training samples.
+    pub samples: u64,
+    /// Samples of a full global batch.
+    pub batch: u64,
+    /// Steps of the whole run.
+    pub steps: u64,
+    evaluations_per_epoch: u64,
+    checkpoint_every: u64,
+}
+
+impl Calendar {
+    /// # Errors
+    /// No samples, an empty batch, nothing to do.
+    pub fn new<W>(samples: u64, batch: u64, settings: &Settings<W>) -> Result<Self> {
+        if samples == 0 {
+            return Err(Error::input("the dataset has no training samples"));
+        }
+        if batch == 0 {
+            return Err(Error::input("data.batch = 0: 1 or more is needed"));
+        }
+        let per_epoch = samples.div_ceil(batch);
+        Ok(Self {
+            samples,
+            batch,
+            steps: settings.steps.unwrap_or(settings.epochs * per_epoch),
+            evaluations_per_epoch: settings.evaluations_per_epoch.min(per_epoch),
+            checkpoint_every: settings.checkpoint_every.unwrap_or(per_epoch),
+        })
+    }
+
+    pub fn steps_per_epoch(&self) -> u64 {
+        self.samples.div_ceil(self.batch)
+    }
+
+    pub fn epoch(&self, step: u64) -> u64 {
+        step / self.steps_per_epoch()
+    }
+
+    /// Places in the epoch's order of the samples of `step`; the epoch's last batch may be
+    /// smaller.
+    pub fn positions(&self, step: u64) -> std::ops::Range<u64> {
+        let start = step % self.steps_per_epoch() * self.batch;
+        start..(start + self.batch).min(self.samples)
+    }
+
+    pub fn ends_epoch(&self, step: u64) -> bool {
+        (step + 1).is_multiple_of(self.steps_per_epoch())
+    }
+
+    pub fn is_last(&self, step: u64) -> bool {
+        step + 1 == self.steps
+    }
+
+    /// Whether the model is validated after `step`.
+    pub fn evaluates(&self, step: u64) -> bool {
+        let per_epoch = self.steps_per_epoch();
+        let within = step % per_epoch;
+        let done = |n: u64| n * self.evaluations_per_epoch / per_epoch;
+        done(within + 1) > done(within) || self.is_last(step)
+    }
+
+    /// Whether a checkpoint is due after `step`.
+    pub fn saves(&self, step: u64) -> bool {
+        (step + 1).is_multiple_of(self.checkpoint_every) || self.is_last(step)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::schedule::HvaeWeights;
+
+    fn calendar(text: &str) -> Calendar {
+        let settings: Settings<HvaeWeights> = toml::from_str(text).unwrap();
+        settings.check().unwrap();
+        Calendar::new(103, 10, &settings).unwrap()
+    }
+
+    #[test]
+    fn an_epoch_sees_every_place_once() {
+        let c = calendar("epochs = 2");
+        assert_eq!((c.steps_per_epoch(), c.steps), (11, 22));
+        let seen: Vec<u64> = (11..22).flat_map(|s| c.positions(s)).collect();
+        assert_eq!(seen, (0..103).collect::<Vec<_>>());
+        assert_eq!((c.epoch(10), c.epoch(11)), (0, 1));
+        assert_eq!(c.positions(10), 100..103);
+    }
+
+    #[test]
+    fn what_is_due_when() {
+        let c = calendar("steps = 25\nevaluations_per_epoch = 5\ncheckpoint_every = 4");
+        let due = |f: fn(&Calendar, u64) -> bool| (0..25).filter(|&s| f(&c, s)).collect::<Vec<_>>();
+        assert_eq!(due(Calendar::saves), [3, 7, 11, 15, 19, 23, 24]);
+        assert_eq!(
+            due(Calendar::evaluates),
+            [2, 4, 6, 8, 10, 13, 15, 17, 19, 21, 24]
+        );
+        assert_eq!(due(Calendar::ends_epoch), [10, 21]);
+    }
+}

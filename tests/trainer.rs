@@ -1,0 +1,405 @@
+//! The trainer with a model whose answer is known: linear regression.
+
+mod common;
+
+use candle_core::{DType, Device, Tensor};
+use common::{again_with, in_mpi};
+use holosig::Result;
+use holosig::comm::World;
+use holosig::models::{Init, Losses, Model, Parameters, ParametersBuilder, StepKey};
+use holosig::train::schedule::WeightSchedule;
+use holosig::train::{
+    Checkpoint, Part, Plan, Reduction, RunFolder, Settings, Start, Task, metrics, train,
+};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+const SAMPLES: u64 = 103;
+const WIDTH: usize = 5;
+
+/// `y = w x + b`, with a buffer that follows the mean of `x`.
+struct Line {
+    parameters: Parameters,
+    group: usize,
+}
+
+impl Model for Line {
+    type Batch = (Tensor, Tensor);
+
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn weight_names(&self) -> &'static [&'static str] {
+        &["mse"]
+    }
+
+    fn losses(&self, batch: &Self::Batch, weights: &[f64], _: StepKey) -> Result<Losses> {
+        let error = self.error(batch)?.sqr()?.mean_all()?;
+        Ok(Losses {
+            terms: vec![("mse", f64::from(error.to_scalar::<f32>()?))],
+            objective: (error * weights[0])?,
+            statistics: batch.0.mean(0)?.to_vec1()?,
+        })
+    }
+
+    fn metrics(&self, batch: &Self::Batch) -> Result<Vec<(&'static str, Vec<f64>)>> {
+        let error: Vec<f32> = self.error(batch)?.sqr()?.to_vec1()?;
+        Ok(vec![("mse", error.into_iter().map(f64::from).collect())])
+    }
+}
+
+impl Line {
+    fn new(seed: u64) -> Result<Self> {
+        let mut b = ParametersBuilder::default();
+        let group = b.group([
+            ("weight".into(), vec![WIDTH], Init::Uniform(1.0)),
+            ("bias".into(), vec![1], Init::Constant(0.0)),
+        ]);
+        b.buffer("mean".into(), WIDTH, 0.0);
+        let parameters = b.build(seed, DType::F32, &Device::Cpu, 0.1)?;
+        Ok(Self { parameters, group })
+    }
+
+    fn error(&self, (x, y): &(Tensor, Tensor)) -> candle_core::Result<Tensor> {
+        let flat = self.parameters.var(self.group);
+        let weight = flat.narrow(0, 0, WIDTH)?.unsqueeze(1)?;
+        x.matmul(&weight)?
+            .squeeze(1)?
+            .broadcast_add(&flat.narrow(0, WIDTH, 1)?)?
+            - y
+    }
+}
+
+struct Regression {
+    model: Line,
+    scale: f64,
+}
+
+fn sample(id: u64) -> ([f64; WIDTH], f64) {
+    let x = std::array::from_fn(|j| ((id * (37 + 11 * j as u64)) as f64 + j as f64).sin());
+    let noise = 0.01 * ((id * 101) as f64).cos();
+    (x, x[0] - 2.0 * x[3] + 0.5 + noise)
+}
+
+impl Task for Regression {
+    type Model = Line;
+
+    fn model(&self) -> &Line {
+        &self.model
+    }
+
+    fn samples(&self, part: Part) -> u64 {
+        match part {
+            Part::Train => SAMPLES,
+            Part::Validation => 17,
+        }
+    }
+
+    fn batch(&self, part: Part, samples: &[u64]) -> Result<(Tensor, Tensor)> {
+        let offset = if part == Part::Validation { 1000 } else { 0 };
+        let rows: Vec<_> = samples.iter().map(|s| sample(s + offset)).collect();
+        let x: Vec<f32> = rows.iter().flat_map(|r| r.0.map(|v| v as f32)).collect();
+        let y: Vec<f32> = rows.iter().map(|r| (r.1 * self.scale) as f32).collect();
+        let n = samples.len();
+        Ok((
+            Tensor::from_vec(x, (n, WIDTH), &Device::Cpu)?,
+            Tensor::from_vec(y, n, &Device::Cpu)?,
+        ))
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("line-{}", self.scale)
+    }
+
+    fn description(&self) -> Result<String> {
+        Ok(String::new())
+    }
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct One {}
+
+impl WeightSchedule for One {
+    fn at(&self, _: u64) -> Vec<f64> {
+        vec![1.0]
+    }
+
+    fn last(&self) -> Vec<f64> {
+        vec![1.0]
+    }
+
+    fn zero_epochs(&self) -> u64 {
+        0
+    }
+
+    fn warmup_epochs(&self) -> u64 {
+        0
+    }
+}
+
+fn settings(steps: u64) -> Settings<One> {
+    toml::from_str(&format!(
+        "steps = {steps}\nlearning_rate = 0.05\nlog_every = 1\ncheckpoint_every = 7"
+    ))
+    .unwrap()
+}
+
+fn run_in(world: &World, dir: &Path, start: Start, steps: u64, slices: usize) -> Result<()> {
+    run_with(world, dir, start, &settings(steps), slices, 1.0)
+}
+
+fn run_with(
+    world: &World,
+    dir: &Path,
+    start: Start,
+    settings: &Settings<One>,
+    slices: usize,
+    scale: f64,
+) -> Result<()> {
+    let folder = RunFolder::new(dir);
+    let checkpoint = folder.open(world, start)?;
+    let task = Regression {
+        model: Line::new(settings.seed)?,
+        scale,
+    };
+    let plan = Plan {
+        task: &task,
+        settings,
+        batch: 10,
+        slices,
+        job: format!(
+            "slices = {slices}\n[train]\n{}",
+            toml::to_string(settings).unwrap()
+        ),
+        folder: &folder,
+    };
+    train(world, &plan, checkpoint.as_ref())
+}
+
+fn last(dir: &Path) -> Checkpoint {
+    Checkpoint::read(&RunFolder::new(dir).last()).unwrap()
+}
+
+/// Validation lines without the time.
+fn validations(dir: &Path) -> Vec<String> {
+    metrics::read(&RunFolder::new(dir).metrics())
+        .unwrap()
+        .iter()
+        .filter(|r| r["event"] == "validation")
+        .map(|r| format!("{} {} {}", r["step"], r["objective"], r["mse"]))
+        .collect()
+}
+
+#[test]
+fn every_world_gives_the_same_bits() {
+    const NAME: &str = "every_world_gives_the_same_bits";
+    if in_mpi() {
+        let dir = PathBuf::from(std::env::var_os("DIR").unwrap());
+        return World::run(|world| run_in(world, &dir, Start::New, 25, 4)).unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let alone = dir.path().join("alone");
+    run_in(&World::alone(), &alone, Start::New, 25, 4).unwrap();
+    for ranks in [1, 2, 3, 4] {
+        let run = dir.path().join(format!("{ranks}"));
+        again_with(ranks, NAME, &[("DIR", run.as_os_str())]).success();
+        assert_eq!(last(&run).hash(), last(&alone).hash(), "{ranks} ranks");
+        assert_eq!(
+            last(&run).training.unwrap().1,
+            last(&alone).training.unwrap().1
+        );
+        assert_eq!(validations(&run), validations(&alone), "{ranks} ranks");
+    }
+}
+
+#[test]
+fn more_ranks_than_slices_is_one_clear_error() {
+    const NAME: &str = "more_ranks_than_slices_is_one_clear_error";
+    if in_mpi() {
+        let dir = PathBuf::from(std::env::var_os("DIR").unwrap());
+        let error = World::run(|world| run_in(world, &dir, Start::New, 25, 2)).unwrap_err();
+        if !matches!(error, holosig::Error::Elsewhere { .. }) {
+            eprintln!("told: {error}");
+        }
+        std::process::exit(error.exit_code());
+    }
+    let dir = tempfile::tempdir().unwrap();
+    again_with(3, NAME, &[("DIR", dir.path().as_os_str())])
+        .failure(2, "told: data.slices = 2 is too few for 3 ranks");
+}
+
+#[test]
+fn a_resumed_run_is_the_uninterrupted_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
+    let world = World::alone();
+    run_in(&world, &whole, Start::New, 25, 2).unwrap();
+    run_in(&world, &parts, Start::New, 9, 2).unwrap();
+    run_in(&world, &parts, Start::Resume, 20, 2).unwrap();
+    // A damaged newest checkpoint costs the steps since the one before, nothing else.
+    common::flip_byte(&RunFolder::new(&parts).last(), 5000);
+    run_in(&world, &parts, Start::Auto, 25, 2).unwrap();
+    assert_eq!(
+        last(&parts),
+        Checkpoint {
+            ..with_job_of(&parts, last(&whole))
+        }
+    );
+    let steps: Vec<u64> = metrics::read(&RunFolder::new(&parts).metrics())
+        .unwrap()
+        .iter()
+        .filter(|r| r["event"] == "train")
+        .filter_map(|r| r["step"].as_u64())
+        .collect();
+    assert_eq!(
+        steps,
+        (1..=25).collect::<Vec<_>>(),
+        "no line twice, none missing"
+    );
+    assert!(RunFolder::new(&parts).plot().exists());
+}
+
+/// The job's number of steps differs by design; everything else must not.
+fn with_job_of(dir: &Path, mut checkpoint: Checkpoint) -> Checkpoint {
+    let job = last(dir).training.unwrap().0.job;
+    checkpoint.training.as_mut().unwrap().0.job = job;
+    checkpoint
+}
+
+#[test]
+fn slices_of_any_size_give_the_gradient_of_the_mean() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut reference = None;
+    for slices in [1, 2, 16] {
+        let run = dir.path().join(format!("{slices}"));
+        // Step 11 is a partial batch of three samples: 16 slices of it are mostly empty.
+        run_in(&World::alone(), &run, Start::New, 12, slices).unwrap();
+        let flat: Vec<f32> = last(&run)
+            .parameters
+            .into_iter()
+            .flat_map(|p| p.values)
+            .collect();
+        let reference = reference.get_or_insert_with(|| flat.clone());
+        for (a, b) in flat.iter().zip(reference.iter()) {
+            assert!((a - b).abs() < 1e-5, "{slices}: {a} {b}");
+        }
+    }
+    let signs = first_gradient_signs();
+    let run = dir.path().join("first");
+    run_in(&World::alone(), &run, Start::New, 1, 4).unwrap();
+    let start = Line::new(settings(1).seed)
+        .unwrap()
+        .parameters
+        .flat()
+        .unwrap();
+    for ((end, start), sign) in last(&run)
+        .parameters
+        .iter()
+        .flat_map(|p| &p.values)
+        .zip(&start)
+        .zip(signs)
+    {
+        assert!((end - start + 0.05 * sign).abs() < 1e-4);
+    }
+}
+
+/// Signs of the first batch's gradient, which is what Adam's first step follows.
+fn first_gradient_signs() -> Vec<f32> {
+    let start = Line::new(settings(1).seed)
+        .unwrap()
+        .parameters
+        .flat()
+        .unwrap();
+    let mut key = settings(1).seed.to_le_bytes().to_vec();
+    key.extend(0u64.to_le_bytes());
+    let order = holosig::data::sampler::Permutation::new(SAMPLES, xxhash_rust::xxh3::xxh3_64(&key));
+    let mut gradient = [0.0; WIDTH + 1];
+    for (x, y) in (0..10).map(|i| sample(order.at(i))) {
+        let at: f64 = x.iter().zip(&start).map(|(x, w)| x * f64::from(*w)).sum();
+        let error = at + f64::from(start[WIDTH]) - y;
+        (0..WIDTH).for_each(|j| gradient[j] += error * x[j]);
+        gradient[WIDTH] += error;
+    }
+    gradient.iter().map(|g| g.signum() as f32).collect()
+}
+
+#[test]
+fn it_learns() {
+    let dir = tempfile::tempdir().unwrap();
+    run_in(&World::alone(), dir.path(), Start::New, 600, 2).unwrap();
+    let found = last(dir.path());
+    let wanted = [1.0, 0.0, 0.0, -2.0, 0.0, 0.5];
+    let flat = found.parameters.iter().flat_map(|p| &p.values);
+    for (f, w) in flat.zip(wanted) {
+        assert!((f - w).abs() < 0.05, "{:?}", found.parameters);
+    }
+    let (position, _) = found.training.unwrap();
+    let best = position.best.unwrap();
+    assert!(best.value < 1e-3 && best.warm);
+    let saved = Checkpoint::read(&RunFolder::new(dir.path()).best()).unwrap();
+    assert_eq!(saved.training.unwrap().0.step, best.step);
+}
+
+#[test]
+fn fast_reduction_stays_close() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    let fast = Settings {
+        reduction: Reduction::Fast,
+        ..settings(20)
+    };
+    run_with(&World::alone(), &a, Start::New, &fast, 4, 1.0).unwrap();
+    run_in(&World::alone(), &b, Start::New, 20, 4).unwrap();
+    for (p, q) in last(&a).parameters.iter().zip(&last(&b).parameters) {
+        for (x, y) in p.values.iter().zip(&q.values) {
+            assert!((x - y).abs() < 1e-4);
+        }
+    }
+}
+
+#[test]
+fn changes_on_resume_are_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::alone();
+    run_in(&world, dir.path(), Start::New, 5, 2).unwrap();
+    let told = |r: Result<()>| r.unwrap_err().to_string();
+    let other = Settings {
+        learning_rate: 0.1,
+        ..settings(9)
+    };
+    let message = told(run_with(&world, dir.path(), Start::Resume, &other, 2, 1.0));
+    assert!(
+        message.contains("train.learning_rate = 0.05, the job now says 0.1"),
+        "{message}"
+    );
+    let message = told(run_in(&world, dir.path(), Start::Resume, 9, 4));
+    assert!(
+        message.contains("slices = 2, the job now says 4"),
+        "{message}"
+    );
+    let message = told(run_with(
+        &world,
+        dir.path(),
+        Start::Resume,
+        &settings(9),
+        2,
+        2.0,
+    ));
+    assert!(message.contains("the dataset has changed"), "{message}");
+    let message = told(run_in(&world, dir.path(), Start::Resume, 4, 2));
+    assert!(message.contains("at step 5 already"), "{message}");
+    run_in(&world, dir.path(), Start::Resume, 9, 2).unwrap();
+}
+
+#[test]
+fn divergence_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::alone();
+    let told = run_with(&world, dir.path(), Start::New, &settings(5), 2, 1e39).unwrap_err();
+    assert!(
+        told.to_string()
+            .contains("the gradient of step 0 is not finite"),
+        "{told}"
+    );
+}
