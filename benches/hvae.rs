@@ -19,6 +19,7 @@ fn model(lmax: usize, config: &str) -> (Hvae, Tensor) {
 }
 
 fn bench(c: &mut Criterion) {
+    holosig::keep_freed_memory();
     let cases = [
         (
             "z64-l4",

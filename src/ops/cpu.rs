@@ -10,6 +10,8 @@ pub trait Real: WithDType + std::iter::Sum {
     /// `self * a + b`, in one instruction where the compiled-for machine has it.
     fn fused(self, a: Self, b: Self) -> Self;
     fn root(self) -> Self;
+    /// The one of two forms of a constant that has this precision.
+    fn choose(single: f32, double: f64) -> Self;
 }
 
 impl Real for f32 {
@@ -20,6 +22,10 @@ impl Real for f32 {
     fn root(self) -> f32 {
         self.sqrt()
     }
+    #[inline(always)]
+    fn choose(single: f32, _: f64) -> f32 {
+        single
+    }
 }
 
 impl Real for f64 {
@@ -29,6 +35,10 @@ impl Real for f64 {
     }
     fn root(self) -> f64 {
         self.sqrt()
+    }
+    #[inline(always)]
+    fn choose(_: f32, double: f64) -> f64 {
+        double
     }
 }
 

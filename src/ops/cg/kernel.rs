@@ -7,7 +7,7 @@
 //! without tails, and the linear map is one matrix product per degree.
 
 use super::NORM_EPS;
-use super::plan::{Degree, Path, Plan};
+use super::plan::{Coefficient, Degree, Path, Plan};
 use crate::ops::cpu::{Isa, Matrix, Real, isa, matmul, parts, scratch, tree_sum};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -380,16 +380,28 @@ fn norm_pull<T: Real>(plan: &Plan, saved: &Saved<T>, sums: &[T], inverse: &Lanes
         .zip(saved.grad.chunks_exact(dim))
         .enumerate()
     {
-        let mut q: T = out.iter().zip(grad).map(|(&o, &g)| o * g).sum();
-        q -= bias
-            * sums
-                .iter()
-                .zip(&grad[..co])
-                .map(|(&s, &g)| s * g)
-                .sum::<T>();
+        let q = dot(out, grad) - bias * dot(sums, &grad[..co]);
         pull[lane] = q * inverse[lane] * inverse[lane];
     }
     pull
+}
+
+/// Inner product, summed lane by lane so that it vectorises.
+fn dot<T: Real>(a: &[T], b: &[T]) -> T {
+    let mut sum = [T::zero(); LANES];
+    let (a_lanes, b_lanes) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest: T = a_lanes
+        .remainder()
+        .iter()
+        .zip(b_lanes.remainder())
+        .map(|(&a, &b)| a * b)
+        .sum();
+    for (a, b) in a_lanes.zip(b_lanes) {
+        for s in 0..LANES {
+            sum[s] += a[s] * b[s];
+        }
+    }
+    rest + sum.into_iter().sum::<T>()
 }
 
 /// `grad / n` of one degree as `[j][m3][lane]`; missing samples are zero.
@@ -512,6 +524,12 @@ fn fma<T: Real, const FUSED: bool>(a: T, b: T, c: T) -> T {
     if FUSED { a.fused(b, c) } else { a * b + c }
 }
 
+/// The coefficient in the kernel's precision.
+#[inline(always)]
+fn pick<T: Real>(c: Coefficient) -> T {
+    T::choose(c.single, c.double)
+}
+
 #[inline(always)]
 fn expand_any<T: Real, const FUSED: bool>(
     plan: &Plan,
@@ -530,7 +548,7 @@ fn expand_any<T: Real, const FUSED: bool>(
                 let mut acc = [T::zero(); LANES];
                 for term in &path.terms[order.clone()] {
                     let (a, b) = (&h[term.first as usize], &h[term.second as usize]);
-                    let k = T::from_f64(term.coefficient);
+                    let k = pick::<T>(term.coefficient);
                     for s in 0..LANES {
                         acc[s] = fma::<T, FUSED>(k * a[s], b[s], acc[s]);
                     }
@@ -616,21 +634,29 @@ fn contract_any<T: Real, const FUSED: bool>(
             .enumerate()
         {
             let at = (p * plan.channels + c) * n;
-            for (m, order) in path.orders.iter().enumerate() {
-                let (t, g) = (&t[at + m], &mut gt[at + m]);
+            let gt = &mut gt[at..at + n];
+            for (g, t) in gt.iter_mut().zip(&t[at..at + n]) {
                 for s in 0..LANES {
                     g[s] = scale * g[s] - shares[s] * t[s];
                 }
-                for term in &path.terms[order.clone()] {
-                    let (i, j) = (term.first as usize, term.second as usize);
-                    let k = T::from_f64(term.coefficient);
-                    let (a, b) = (h[i], h[j]);
+            }
+            for terms in path.by_first.chunk_by(|a, b| a.first == b.first) {
+                let first = terms[0].first as usize;
+                let (a, mut ga) = (h[first], gh[first]);
+                // A square's second factor is its first: its share goes through memory.
+                gh[first] = [T::zero(); LANES];
+                for term in terms {
+                    let second = term.second as usize;
+                    let k = pick::<T>(term.coefficient);
+                    let (g, b, gb) = (&gt[term.order as usize], &h[second], &mut gh[second]);
                     for s in 0..LANES {
-                        gh[i][s] = fma::<T, FUSED>(k * g[s], b[s], gh[i][s]);
+                        let kg = k * g[s];
+                        ga[s] = fma::<T, FUSED>(kg, b[s], ga[s]);
+                        gb[s] = fma::<T, FUSED>(kg, a[s], gb[s]);
                     }
-                    for s in 0..LANES {
-                        gh[j][s] = fma::<T, FUSED>(k * g[s], a[s], gh[j][s]);
-                    }
+                }
+                for s in 0..LANES {
+                    gh[first][s] += ga[s];
                 }
             }
         }

@@ -8,12 +8,20 @@ use std::ops::Range;
 /// Coefficients smaller than this are rounding noise of a zero.
 const ZERO: f64 = 1e-12;
 
-/// `coefficient * h[first] * h[second]`, rows `l*l + l + m` of the input.
+/// `coefficient * h[first] * h[second]`, rows `l*l + l + m` of the input, for order `order`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Term {
-    pub first: u32,
-    pub second: u32,
-    pub coefficient: f64,
+    pub first: u16,
+    pub second: u16,
+    pub order: u16,
+    pub coefficient: Coefficient,
+}
+
+/// A coefficient in both precisions, so that kernels need not convert it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Coefficient {
+    pub single: f32,
+    pub double: f64,
 }
 
 /// A pair (l1, l2) coupled to l3 that is not identically zero.
@@ -25,6 +33,8 @@ pub(super) struct Path {
     /// Terms of order m3 are `terms[orders[m3]]`.
     pub orders: Vec<Range<usize>>,
     pub terms: Vec<Term>,
+    /// The same terms grouped by their first row.
+    pub by_first: Vec<Term>,
 }
 
 /// Everything of one output degree.
@@ -128,18 +138,25 @@ fn path(pair: usize, l1: usize, l2: usize, l3: usize) -> Option<Path> {
                 let coefficient = at(m1, m2, m3) + twin;
                 if coefficient.abs() > ZERO {
                     terms.push(Term {
-                        first: (l1 * l1 + m1) as u32,
-                        second: (l2 * l2 + m2) as u32,
-                        coefficient,
+                        first: (l1 * l1 + m1) as u16,
+                        second: (l2 * l2 + m2) as u16,
+                        order: m3 as u16,
+                        coefficient: Coefficient {
+                            single: coefficient as f32,
+                            double: coefficient,
+                        },
                     });
                 }
             }
         }
         orders.push(start..terms.len());
     }
+    let mut by_first = terms.clone();
+    by_first.sort_by_key(|t: &Term| (t.first, t.order, t.second));
     (!terms.is_empty()).then_some(Path {
         pair,
         orders,
         terms,
+        by_first,
     })
 }
