@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::ops::{Deref, Range};
 
 /// f32 and f64, the types that the kernels are generic over.
-pub trait Real: WithDType + std::iter::Sum {
+pub trait Real: WithDType + std::iter::Sum + std::ops::Neg<Output = Self> {
     /// `self * a + b`, in one instruction where the compiled-for machine has it.
     fn fused(self, a: Self, b: Self) -> Self;
     fn root(self) -> Self;
@@ -260,4 +260,38 @@ pub fn isa() -> Isa {
         }
     }
     Isa::Portable
+}
+
+/// `a * b + c`, fused where the instructions in use have that.
+#[inline(always)]
+pub fn fma<T: Real, const FUSED: bool>(a: T, b: T, c: T) -> T {
+    if FUSED { a.fused(b, c) } else { a * b + c }
+}
+
+/// Defines a function that runs `$body::<T, FUSED>` compiled for the best instructions of this
+/// machine; `$body` and what it calls must be `#[inline(always)]`.
+#[macro_export]
+macro_rules! for_isa {
+    ($visibility:vis fn $name:ident($($arg:ident: $kind:ty),* $(,)?) = $body:ident) => {
+        $visibility fn $name<T: $crate::ops::cpu::Real>($($arg: $kind),*) {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma")]
+            fn avx512<T: $crate::ops::cpu::Real>($($arg: $kind),*) {
+                $body::<T, true>($($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2<T: $crate::ops::cpu::Real>($($arg: $kind),*) {
+                $body::<T, true>($($arg),*)
+            }
+            match $crate::ops::cpu::isa() {
+                // SAFETY: `isa` found these instructions on this machine.
+                #[cfg(target_arch = "x86_64")]
+                $crate::ops::cpu::Isa::Avx512 => unsafe { avx512($($arg),*) },
+                #[cfg(target_arch = "x86_64")]
+                $crate::ops::cpu::Isa::Avx2 => unsafe { avx2($($arg),*) },
+                _ => $body::<T, false>($($arg),*),
+            }
+        }
+    };
 }

@@ -13,4 +13,5 @@ pub mod batch_norm;
 pub mod cg;
 pub mod cpu;
 pub mod linear;
+pub mod signature;
 pub mod skip;

@@ -8,7 +8,7 @@
 
 use super::NORM_EPS;
 use super::plan::{Coefficient, Degree, Path, Plan};
-use crate::ops::cpu::{Isa, Matrix, Real, isa, matmul, parts, scratch, tree_sum};
+use crate::ops::cpu::{Isa, Matrix, Real, fma, isa, matmul, parts, scratch, tree_sum};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -520,10 +520,6 @@ fn expand_avx2<T: Real>(
 }
 
 #[inline(always)]
-fn fma<T: Real, const FUSED: bool>(a: T, b: T, c: T) -> T {
-    if FUSED { a.fused(b, c) } else { a * b + c }
-}
-
 /// The coefficient in the kernel's precision.
 #[inline(always)]
 fn pick<T: Real>(c: Coefficient) -> T {
