@@ -1,10 +1,19 @@
 //! `holosig hash`.
 
-use crate::{Error, Result};
+use crate::Result;
+use crate::train::Checkpoint;
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// A checkpoint file
+    #[arg(value_name = "CKPT")]
+    checkpoint: PathBuf,
+}
 
-pub fn run(_args: Args) -> Result<()> {
-    Err(Error::internal("not written yet"))
+/// Prints the XXH3-128 of all parameters and buffers in their fixed order: equal models have
+/// equal hashes, whatever else differs between their files.
+pub fn run(args: Args) -> Result<()> {
+    println!("{}", Checkpoint::read(&args.checkpoint)?.hash());
+    Ok(())
 }

@@ -4,6 +4,7 @@
 
 mod slices;
 mod sum;
+mod threads;
 
 pub use slices::{SliceTree, slice_owner, slice_range};
 
@@ -79,6 +80,7 @@ impl World {
         if size > 1 {
             abort_on_panic(rank);
         }
+        world.start_threads();
         Ok(world)
     }
 
