@@ -246,7 +246,6 @@ fn every_option_trains_and_keeps_the_symmetry() {
                 StepKey {
                     seed: 1,
                     step: 2,
-                    slice: 0,
                 },
             )
             .unwrap();
