@@ -15,3 +15,4 @@ pub mod cpu;
 pub mod linear;
 pub mod signature;
 pub mod skip;
+pub mod zernike;

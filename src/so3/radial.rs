@@ -133,11 +133,11 @@ fn jacobi_step(l: usize, k: usize) -> [f64; 3] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Nodes and weights of Gauss-Legendre quadrature on [0, 1], by Newton's method.
-    fn gauss(count: usize) -> Vec<(f64, f64)> {
+    pub(crate) fn gauss(count: usize) -> Vec<(f64, f64)> {
         let legendre = |x: f64| {
             let (mut before, mut last) = (1.0, x);
             for k in 2..=count {

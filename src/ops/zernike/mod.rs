@@ -1,0 +1,130 @@
+//! The 3D Zernike transform of point clouds, the data of the holographic autoencoder.
+//!
+//! For atom `i` at distance `r <= cutoff` from the centre, with `rho = r / cutoff`,
+//!
+//! ```text
+//! P_i,nlm = R_nl(rho_i) Y_lm(r_i / |r_i|)
+//! Z^c_nlm = sum over atoms i of channel c of w_i P_i,nlm
+//! ```
+//!
+//! for `l = 0..=lmax` and `n = l, l + 2, ... <= nmax` (H-(V)AE paper, eqs. A.6 to A.9), with the
+//! radial polynomials of [`crate::so3::radial`], the harmonics of [`crate::so3::harmonics`] and
+//! the weights of [`Weighting`]. A *zernikegram* is the flat vector of all `Z`: degree ascending,
+//! inside a degree channel, then `n`, then `m`.
+//!
+//! An atom exactly at the centre has no direction and is left out; so is one beyond the cutoff.
+
+mod cpu;
+mod density;
+mod kernel;
+mod lanes;
+mod settings;
+
+pub use settings::{Binomial, Channel, DROP, LMAX, NMAX, Settings, Weighting};
+
+use crate::so3::irreps::Irreps;
+use crate::{Error, Result};
+use rayon::prelude::*;
+
+/// A Zernike transform, ready to be applied from any thread.
+pub struct Transform {
+    settings: Settings,
+    irreps: Irreps,
+    tables: cpu::Tables,
+}
+
+impl Transform {
+    /// # Errors
+    /// A setting out of range, by name.
+    pub fn new(settings: &Settings) -> Result<Self> {
+        settings.validate()?;
+        Ok(Self {
+            settings: settings.clone(),
+            irreps: settings.irreps(),
+            tables: cpu::Tables::new(settings),
+        })
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Irreps of a zernikegram; its length is their `dim`.
+    pub fn irreps(&self) -> &Irreps {
+        &self.irreps
+    }
+
+    /// Transforms clouds to zernikegrams, clouds in parallel on rayon's threads; the bits do not
+    /// depend on their number.
+    ///
+    /// - `coordinates`: `[atoms, 3]` in Å, each cloud about its own centre;
+    /// - `channels`: `[atoms]`, from [`Settings::channel_of`]; an index without a channel, such
+    ///   as [`DROP`], leaves the atom out;
+    /// - `offsets`: `[clouds + 1]`; cloud `i` is the atoms `offsets[i]..offsets[i + 1]`;
+    /// - `out`: `[clouds, dim]`.
+    ///
+    /// # Errors
+    /// A coordinate that is not finite (its cloud and atom are named); lengths or offsets that
+    /// do not fit together.
+    pub fn apply(
+        &self,
+        coordinates: &[[f32; 3]],
+        channels: &[u8],
+        offsets: &[usize],
+        out: &mut [f32],
+    ) -> Result<()> {
+        let dim = self.irreps.dim();
+        check(coordinates, channels, offsets, out.len(), dim)?;
+        out.par_chunks_exact_mut(dim)
+            .zip(offsets.par_windows(2))
+            .for_each_init(
+                || cpu::Scratch::new(&self.tables),
+                |scratch, (out, cloud)| {
+                    let atoms = cloud[0]..cloud[1];
+                    let (coordinates, channels) = (&coordinates[atoms.clone()], &channels[atoms]);
+                    cpu::transform(&self.tables, scratch, coordinates, channels, out);
+                },
+            );
+        Ok(())
+    }
+}
+
+fn check(
+    coordinates: &[[f32; 3]],
+    channels: &[u8],
+    offsets: &[usize],
+    out: usize,
+    dim: usize,
+) -> Result<()> {
+    let clouds = offsets.len().saturating_sub(1);
+    if channels.len() != coordinates.len() || out != clouds * dim {
+        return Err(Error::internal(format!(
+            "Zernike transform: {} coordinates, {} channels, {clouds} clouds and room for {out} \
+             numbers do not fit together",
+            coordinates.len(),
+            channels.len()
+        )));
+    }
+    if !offsets.is_sorted() || offsets.last().is_some_and(|&end| end > coordinates.len()) {
+        return Err(Error::internal(
+            "Zernike transform: offsets out of order or out of range",
+        ));
+    }
+    match coordinates
+        .iter()
+        .position(|xyz| !xyz.iter().all(|c| c.is_finite()))
+    {
+        None => Ok(()),
+        Some(atom) => {
+            let cloud = offsets
+                .partition_point(|&start| start <= atom)
+                .saturating_sub(1);
+            Err(Error::input(format!(
+                "atom {atom} (cloud {cloud}): a coordinate is not finite"
+            )))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
