@@ -240,14 +240,7 @@ fn every_option_trains_and_keeps_the_symmetry() {
             ids: (0..6).collect(),
         };
         let losses = model
-            .losses(
-                &batch,
-                &[1.0, 0.1],
-                StepKey {
-                    seed: 1,
-                    step: 2,
-                },
-            )
+            .losses(&batch, &[1.0, 0.1], StepKey { seed: 1, step: 2 })
             .unwrap();
         let p = model.parameters();
         assert_eq!(losses.statistics.len(), p.buffers().len(), "{option}");

@@ -11,6 +11,7 @@ pub mod import;
 pub mod inspect;
 pub mod prepare;
 pub mod report;
+pub mod signature;
 pub mod train;
 pub mod zernike;
 
@@ -29,6 +30,8 @@ enum Command {
     Prepare(prepare::Command),
     /// Transform point clouds to zernikegrams
     Zernike(zernike::Args),
+    /// Compute signatures or log-signatures of paths
+    Signature(signature::Args),
     /// Train a model from a job file
     Train(train::Args),
     /// Embed residue neighborhoods with a trained model
@@ -50,6 +53,7 @@ impl Cli {
         match self.command {
             Command::Prepare(c) => prepare::run(c),
             Command::Zernike(a) => zernike::run(a),
+            Command::Signature(a) => signature::run(a),
             Command::Train(a) => train::run(a),
             Command::Embed(a) => embed::run(a),
             Command::Import(a) => import::run(a),

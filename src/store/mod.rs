@@ -31,14 +31,16 @@ pub enum Kind {
     Checkpoint,
     Embeddings,
     Zernikegrams,
+    Signatures,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 4] = [
+    pub const ALL: [Kind; 5] = [
         Kind::Dataset,
         Kind::Checkpoint,
         Kind::Embeddings,
         Kind::Zernikegrams,
+        Kind::Signatures,
     ];
 
     pub fn name(self) -> &'static str {
@@ -47,6 +49,7 @@ impl Kind {
             Kind::Checkpoint => "checkpoint",
             Kind::Embeddings => "embeddings",
             Kind::Zernikegrams => "zernikegrams",
+            Kind::Signatures => "signatures",
         }
     }
 

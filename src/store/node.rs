@@ -1,8 +1,9 @@
 //! A group in a file, with reads and writes whose errors name the file and the dataset.
 
+use super::element::describe;
 use super::{Element, strings};
 use crate::{Error, Result};
-use hdf5::types::{FixedUnicode, VarLenUnicode};
+use hdf5::types::{FixedUnicode, FloatSize, TypeDescriptor, VarLenUnicode};
 use hdf5::{Dataset, Group, H5Type, Hyperslab, Selection, SliceOrIndex};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -129,6 +130,21 @@ impl Node {
     /// The shape of a dataset.
     pub fn shape(&self, name: &str) -> Result<Vec<usize>> {
         Ok(self.dataset(name)?.shape())
+    }
+
+    /// Whether a dataset of floats is f32 (or narrower), not f64.
+    ///
+    /// # Errors
+    /// A missing dataset, other data than floats.
+    pub fn is_f32(&self, name: &str) -> Result<bool> {
+        let kind = self.dataset(name)?.dtype().and_then(|t| t.to_descriptor());
+        match kind.map_err(|e| self.failed(name, "cannot read", e))? {
+            TypeDescriptor::Float(size) => Ok(size != FloatSize::U8),
+            other => Err(self.bad(
+                name,
+                format!("holds {}, where floats are needed", describe(&other)),
+            )),
+        }
     }
 
     /// All elements of a one-dimensional dataset.

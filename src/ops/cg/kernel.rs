@@ -519,7 +519,6 @@ fn expand_avx2<T: Real>(
     expand_any::<T, true>(plan, d, h, t, squares);
 }
 
-#[inline(always)]
 /// The coefficient in the kernel's precision.
 #[inline(always)]
 fn pick<T: Real>(c: Coefficient) -> T {
