@@ -217,8 +217,15 @@ impl Node {
         data: &[T],
         storage: Storage,
     ) -> Result<()> {
-        self.create_as::<T>(name, shape, storage)?
-            .write_raw(data)
+        let dataset = self.create_as::<T>(name, shape, storage)?;
+        self.written(name, &dataset, dataset.write_raw(data))
+    }
+
+    /// Closing a dataset writes its cached chunks and swallows errors: a full disk must be
+    /// noticed before that.
+    fn written(&self, name: &str, dataset: &Dataset, result: hdf5::Result<()>) -> Result<()> {
+        result
+            .and_then(|()| dataset.flush())
             .map_err(|e| self.failed(name, "cannot write", e))
     }
 
@@ -243,9 +250,8 @@ impl Node {
         shape[0] = rows;
         let view = ndarray::ArrayView::from_shape(shape.as_slice(), data)
             .map_err(|e| Error::internal(format!("{}: {e}", self.full(name))))?;
-        dataset
-            .write_slice(view, select(start..start + rows, shape.len()))
-            .map_err(|e| self.failed(name, "cannot write", e))
+        let selection = select(start..start + rows, shape.len());
+        self.written(name, &dataset, dataset.write_slice(view, selection))
     }
 
     /// Writes a one-dimensional dataset of strings.
@@ -269,17 +275,15 @@ impl Node {
             .map(|s| strings::encode::<T>(s.as_ref()))
             .collect::<std::result::Result<Vec<T>, _>>()
             .map_err(|e| self.bad(name, e))?;
-        self.create_as::<T>(name, &[strings.len()], Storage::Compressed)?
-            .write_raw(&encoded)
-            .map_err(|e| self.failed(name, "cannot write", e))
+        let dataset = self.create_as::<T>(name, &[strings.len()], Storage::Compressed)?;
+        self.written(name, &dataset, dataset.write_raw(&encoded))
     }
 
     /// Writes one text of any length as a scalar string.
     pub fn write_text(&self, name: &str, text: &str) -> Result<()> {
         let encoded: VarLenUnicode = strings::encode(text).map_err(|e| self.bad(name, e))?;
-        self.create_as::<VarLenUnicode>(name, &[], Storage::Plain)?
-            .write_scalar(&encoded)
-            .map_err(|e| self.failed(name, "cannot write", e))
+        let dataset = self.create_as::<VarLenUnicode>(name, &[], Storage::Plain)?;
+        self.written(name, &dataset, dataset.write_scalar(&encoded))
     }
 
     fn create_as<T: H5Type>(
