@@ -1,3 +1,4 @@
 //! From files on disk to samples: structures, datasets, the order in which samples are seen.
 
 pub mod sampler;
+pub mod zernikegrams;

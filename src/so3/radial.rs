@@ -24,6 +24,16 @@ pub enum Binomial {
     Exact,
 }
 
+impl Binomial {
+    /// Its word in job files, options and attributes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Binomial::Published => "published",
+            Binomial::Exact => "exact",
+        }
+    }
+}
+
 /// The radial polynomials of degrees `0..=lmax` and orders `n <= nmax`, as recurrences in
 /// `k = (n - l) / 2`:
 ///

@@ -8,6 +8,9 @@ use hdf5::{Container, H5Type};
 /// Floating-point data of any width is accepted where floats are asked for. Integers of any
 /// width and sign are accepted where integers are asked for, as long as every value fits.
 pub trait Element: H5Type + Copy + Send + Sync + 'static {
+    /// Refuses another class of data: integers or strings where floats are asked for.
+    fn check(from: &Container) -> Result<(), String>;
+
     /// All elements in row-major order; the error says what is wrong with the stored data.
     fn read_all(from: &Container) -> Result<Vec<Self>, String>;
 }
@@ -25,11 +28,16 @@ fn raw<T: H5Type>(from: &Container) -> Result<Vec<T>, String> {
 macro_rules! float {
     ($($t:ty),*) => {$(
         impl Element for $t {
-            fn read_all(from: &Container) -> Result<Vec<Self>, String> {
+            fn check(from: &Container) -> Result<(), String> {
                 match kind_of(from)? {
-                    TypeDescriptor::Float(_) => raw(from),
+                    TypeDescriptor::Float(_) => Ok(()),
                     other => Err(format!("holds {}, where floats are needed", describe(&other))),
                 }
+            }
+
+            fn read_all(from: &Container) -> Result<Vec<Self>, String> {
+                Self::check(from)?;
+                raw(from)
             }
         }
     )*};
@@ -38,15 +46,19 @@ macro_rules! float {
 macro_rules! integer {
     ($($t:ty),*) => {$(
         impl Element for $t {
-            fn read_all(from: &Container) -> Result<Vec<Self>, String> {
-                let stored = kind_of(from)?;
-                if stored == <$t as H5Type>::type_descriptor() {
-                    return raw(from);
-                }
-                match stored {
-                    TypeDescriptor::Integer(_) => narrow(raw::<i64>(from)?),
-                    TypeDescriptor::Unsigned(_) => narrow(raw::<u64>(from)?),
+            fn check(from: &Container) -> Result<(), String> {
+                match kind_of(from)? {
+                    TypeDescriptor::Integer(_) | TypeDescriptor::Unsigned(_) => Ok(()),
                     other => Err(format!("holds {}, where integers are needed", describe(&other))),
+                }
+            }
+
+            fn read_all(from: &Container) -> Result<Vec<Self>, String> {
+                Self::check(from)?;
+                match kind_of(from)? {
+                    same if same == <$t as H5Type>::type_descriptor() => raw(from),
+                    TypeDescriptor::Unsigned(_) => narrow(raw::<u64>(from)?),
+                    _ => narrow(raw::<i64>(from)?),
                 }
             }
         }

@@ -181,13 +181,15 @@ impl Node {
         Ok((data, has))
     }
 
-    /// Rows (first axis) of a dataset of any rank, in row-major order.
+    /// Rows (first axis) of a dataset of any rank, in row-major order. Integers beyond the range
+    /// of `T` are clamped, as HDF5 does: ask for a type that is wide enough.
     pub fn read_rows<T: Element>(&self, name: &str, rows: Range<usize>) -> Result<Vec<T>> {
         let dataset = self.dataset(name)?;
         let shape = dataset.shape();
         if shape.first().is_none_or(|&n| rows.end > n) {
             return Err(self.bad(name, format!("shape {shape:?} has no rows {rows:?}")));
         }
+        T::check(&dataset).map_err(|e| self.bad(name, e))?;
         let array = dataset
             .read_slice::<T, _, ndarray::IxDyn>(select(rows, shape.len()))
             .map_err(|e| self.bad(name, e))?;

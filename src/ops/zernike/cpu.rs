@@ -86,6 +86,14 @@ impl Tables {
             arch: pulp::Arch::new(),
         }
     }
+
+    /// Whether an atom takes part: inside the ball and not at its centre, where it has no
+    /// direction.
+    pub fn contains(&self, xyz: &[f32; 3]) -> bool {
+        let square: f64 = xyz.iter().map(|&c| c as f64 * c as f64).sum();
+        let limit = self.cutoff * (1.0 + SLACK);
+        square > 0.0 && square <= limit * limit
+    }
 }
 
 /// Working memory of one thread.
@@ -144,19 +152,15 @@ pub fn transform(
 }
 
 /// Sorts the atoms inside the ball by channel, stably: `order` lists them, and channel `c` ends
-/// before place `c` of the result. An atom at the centre has no direction and is left out.
+/// before place `c` of the result.
 fn sort(
     tables: &Tables,
     coordinates: &[[f32; 3]],
     channels: &[u8],
     order: &mut Vec<u32>,
 ) -> [usize; DROP as usize] {
-    let limit = (tables.cutoff * (1.0 + SLACK)).powi(2);
-    let inside = |xyz: &[f32; 3]| {
-        let square: f64 = xyz.iter().map(|&c| c as f64 * c as f64).sum();
-        square > 0.0 && square <= limit
-    };
-    let taken = |i: &usize| (channels[*i] as usize) < tables.channels && inside(&coordinates[*i]);
+    let taken =
+        |i: &usize| (channels[*i] as usize) < tables.channels && tables.contains(&coordinates[*i]);
     let mut ends = [0; DROP as usize];
     let mut starts = ends;
     for i in (0..coordinates.len()).filter(taken) {

@@ -54,6 +54,11 @@ impl Transform {
         &self.irreps
     }
 
+    /// Whether an atom at `xyz` (Å, about the centre) takes part in the transform.
+    pub fn contains(&self, xyz: &[f32; 3]) -> bool {
+        self.tables.contains(xyz)
+    }
+
     /// Transforms clouds to zernikegrams, clouds in parallel on rayon's threads; the bits do not
     /// depend on their number.
     ///

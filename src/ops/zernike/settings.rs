@@ -78,6 +78,16 @@ pub enum Weighting {
     Square,
 }
 
+impl Weighting {
+    /// Its word in job files, options and attributes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Weighting::None => "none",
+            Weighting::Square => "square",
+        }
+    }
+}
+
 /// Settings of a Zernike transform. The default is that of the published protein models at
 /// lmax 6.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
