@@ -1,10 +1,51 @@
 //! `holosig export`.
 
+use crate::comm::World;
+use crate::downstream::state_dict;
+use crate::models::Model;
+use crate::models::hvae::{Description, published};
+use crate::store::Scratch;
+use crate::train::Checkpoint;
 use crate::{Error, Result};
+use candle_core::{DType, Device};
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Checkpoint to read
+    checkpoint: PathBuf,
+    /// File to write; the hyper-parameters go beside it with the ending .json
+    #[arg(value_name = "OUT.safetensors")]
+    out: PathBuf,
+}
 
-pub fn run(_args: Args) -> Result<()> {
-    Err(Error::internal("not written yet"))
+pub fn run(args: Args) -> Result<()> {
+    World::run(|world| world.on_root(|| export(&args)).map(drop))
+}
+
+fn export(args: &Args) -> Result<()> {
+    let beside = args.out.with_extension("json");
+    if beside == args.out {
+        return Err(Error::file(
+            &args.out,
+            "must not end in .json: the hyper-parameters take that name",
+        ));
+    }
+    let checkpoint = Checkpoint::read(&args.checkpoint)?;
+    let here = |e| Error::file(&args.checkpoint, e);
+    let description = Description::from_toml(&checkpoint.description).map_err(here)?;
+    let hparams = published::to_json(&description).map_err(here)?;
+    let model = description
+        .build(0, DType::F32, &Device::Cpu)
+        .map_err(here)?;
+    checkpoint.load_into(&args.checkpoint, model.parameters())?;
+
+    // Both files are complete before either gets its name.
+    let (weights, text) = (Scratch::new(&args.out)?, Scratch::new(&beside)?);
+    state_dict::write(model.parameters(), weights.path())?;
+    std::fs::write(text.path(), hparams).map_err(|e| Error::io(&beside, e))?;
+    weights.commit()?;
+    text.commit()?;
+    println!("{}\n{}", args.out.display(), beside.display());
+    Ok(())
 }

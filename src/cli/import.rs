@@ -1,10 +1,47 @@
 //! `holosig import`.
 
+use crate::comm::World;
+use crate::downstream::state_dict;
+use crate::models::Model;
+use crate::models::hvae::published;
+use crate::train::Checkpoint;
 use crate::{Error, Result};
+use candle_core::{DType, Device};
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// State dict of the published PyTorch code (.pt), or .safetensors with its names
+    model: PathBuf,
+    /// Hyper-parameter file of the published code (hparams.json)
+    hparams: PathBuf,
+    /// Checkpoint to write
+    #[arg(long, value_name = "CKPT.h5")]
+    out: PathBuf,
+}
 
-pub fn run(_args: Args) -> Result<()> {
-    Err(Error::internal("not written yet"))
+pub fn run(args: Args) -> Result<()> {
+    World::run(|world| world.on_root(|| import(&args)).map(drop))
+}
+
+fn import(args: &Args) -> Result<()> {
+    let text = std::fs::read_to_string(&args.hparams)
+        .map_err(|e| Error::file(&args.hparams, format!("cannot be read: {e}")))?;
+    let here = |e| Error::file(&args.hparams, e);
+    let description = published::from_json(&text).map_err(here)?;
+    // Every parameter is replaced below: the seed does not matter.
+    let model = description
+        .build(0, DType::F32, &Device::Cpu)
+        .map_err(here)?;
+    let state = state_dict::read(&args.model)?;
+    state_dict::assign(model.parameters(), &state, &args.model)?;
+    let checkpoint = Checkpoint::of_model(description.to_toml()?, model.parameters())?;
+    checkpoint.write(&args.out)?;
+    println!(
+        "{}: {} parameters, hash {}",
+        args.out.display(),
+        model.parameters().len(),
+        checkpoint.hash()
+    );
+    Ok(())
 }

@@ -1,10 +1,44 @@
 //! `holosig report`.
 
-use crate::{Error, Result};
+use crate::comm::World;
+use crate::downstream::report::{Embedding, Report, Run};
+use crate::{Result, store};
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Folder of a run, as `holosig train` made it
+    run: PathBuf,
+    /// Embedding file of the trained model (`holosig embed --reconstruct`)
+    #[arg(long, value_name = "FILE")]
+    embeddings: Option<PathBuf>,
+    /// Embedding file of an untrained model on the same structures, to compare with
+    #[arg(long, value_name = "FILE", requires = "embeddings")]
+    untrained: Option<PathBuf>,
+    /// Page to write [default: RUN/report.html]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
 
-pub fn run(_args: Args) -> Result<()> {
-    Err(Error::internal("not written yet"))
+pub fn run(args: Args) -> Result<()> {
+    World::run(|world| world.on_root(|| write(&args)).map(drop))
+}
+
+fn write(args: &Args) -> Result<()> {
+    let embedding = |path: &Option<PathBuf>| path.as_deref().map(Embedding::read).transpose();
+    let report = Report {
+        run: Run::read(&args.run)?,
+        trained: embedding(&args.embeddings)?,
+        untrained: embedding(&args.untrained)?,
+    };
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| args.run.join("report.html"));
+    store::write_bytes(&out, report.page()?.as_bytes())?;
+    if let (Some(trained), Some(untrained)) = report.cosine_losses() {
+        println!("cosine loss: {trained:.4} trained, {untrained:.4} untrained");
+    }
+    println!("page: {}", out.display());
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! What a trained model is used for.
 
 pub mod charts;
+pub mod embedding;
 pub mod pca;
+pub mod report;
 pub mod state_dict;

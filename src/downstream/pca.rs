@@ -133,9 +133,10 @@ mod tests {
         for _ in 0..2000 {
             let t = [5.0, 2.0, 0.1].map(|scale| scale * (2.0 * rng.random::<f64>() - 1.0));
             coordinates.push([t[0], t[1]]);
-            for i in 0..3 {
-                rows.push((10.0 + (0..3).map(|k| t[k] * axes[k][i]).sum::<f64>()) as f32);
-            }
+            rows.extend((0..3).map(|i| {
+                let along: f64 = (0..3).map(|k| t[k] * axes[k][i]).sum();
+                (10.0 + along) as f32
+            }));
         }
         let p = project(&rows, 3);
         let expected = 25.0 / (25.0 + 4.0 + 0.01);

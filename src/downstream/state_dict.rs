@@ -1,7 +1,6 @@
 //! Parameters and buffers in the file formats of the PyTorch world.
 
 use crate::models::{Entry, Parameters};
-use crate::store::Scratch;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor, pickle::PthTensors};
 use safetensors::{Dtype, tensor::TensorView};
@@ -112,9 +111,8 @@ fn collect(entries: &[Entry], state: &StateDict, path: &Path) -> Result<Vec<f32>
     Ok(flat)
 }
 
-/// Writes parameters and buffers under their published names as safetensors (f32) to the
-/// scratch file of the caller, who commits it.
-pub fn write(parameters: &Parameters, scratch: &Scratch) -> Result<()> {
+/// Writes parameters and buffers under their published names as safetensors (f32).
+pub fn write(parameters: &Parameters, path: &Path) -> Result<()> {
     let flat = parameters.flat()?;
     let buffers = parameters.buffers();
     let parts = [
@@ -133,5 +131,6 @@ pub fn write(parameters: &Parameters, scratch: &Scratch) -> Result<()> {
         .map(|(e, data)| Ok((&e.name, TensorView::new(Dtype::F32, e.shape.clone(), data)?)))
         .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(Error::internal)?;
-    safetensors::serialize_to_file(views, None, scratch.path()).map_err(Error::internal)
+    let file = safetensors::serialize(views, None).map_err(Error::internal)?;
+    std::fs::write(path, file).map_err(|e| Error::io(path, e))
 }

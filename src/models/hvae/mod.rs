@@ -8,12 +8,15 @@
 
 mod block;
 pub mod config;
+mod description;
 mod frame;
 mod layer;
 mod loss;
+pub mod published;
 mod steerable;
 
 pub use config::HvaeConfig;
+pub use description::Description;
 pub use frame::gram_schmidt;
 pub use loss::LossWeights;
 

@@ -1,0 +1,148 @@
+//! Where the zernikegrams of residues come from.
+
+use crate::comm::World;
+use crate::store::{self, Header, Node};
+use crate::{Error, Result};
+use std::io::Read;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// An ordered collection of residue neighborhoods that every rank can reach.
+pub trait Source {
+    /// For messages and for the record: a file, or how many.
+    fn name(&self) -> String;
+
+    /// Number of residues.
+    fn len(&self) -> usize;
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Who the residues are, if the source knows.
+    fn residues(&self) -> Result<Option<Residues>>;
+
+    /// Zernikegrams `[rows, dim]`, not normalised.
+    fn zernikegrams(&self, rows: Range<usize>) -> Result<Vec<f32>>;
+}
+
+/// Names of residues, one entry per residue in each column.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Residues {
+    pub structure: Vec<String>,
+    pub chain: Vec<String>,
+    /// As the structure file numbers them.
+    pub number: Vec<i32>,
+    /// Insertion code; empty for most.
+    pub icode: Vec<String>,
+    /// Three-letter name.
+    pub name: Vec<String>,
+}
+
+impl Residues {
+    pub fn write(&self, group: &Node) -> Result<()> {
+        group.write_strings("structure", &self.structure)?;
+        group.write_strings("chain", &self.chain)?;
+        group.write(
+            "number",
+            &[self.number.len()],
+            &self.number,
+            store::Storage::Compressed,
+        )?;
+        group.write_strings("icode", &self.icode)?;
+        group.write_strings("name", &self.name)
+    }
+
+    pub fn read(group: &Node) -> Result<Self> {
+        Ok(Self {
+            structure: group.read_strings("structure")?,
+            chain: group.read_strings("chain")?,
+            number: group.read("number")?,
+            icode: group.read_strings("icode")?,
+            name: group.read_strings("name")?,
+        })
+    }
+}
+
+/// Zernikegrams that lie in a file already: dataset `zernikegram` `[n, dim]`, and `residues` if
+/// the file has that group (as `holosig embed --reconstruct` writes it).
+pub struct ZernikegramFile {
+    path: PathBuf,
+    root: store::File,
+    len: usize,
+}
+
+impl ZernikegramFile {
+    /// Opens on every rank; rank 0 verifies a file of ours.
+    ///
+    /// # Errors
+    /// A damaged file, one without zernikegrams, zernikegrams of another length than `dim`.
+    pub fn open(world: &World, path: &Path, dim: usize) -> Result<Self> {
+        world.on_root(|| verify(path))?;
+        world.agree(Self::open_here(path, dim))
+    }
+
+    fn open_here(path: &Path, dim: usize) -> Result<Self> {
+        let root = store::open_plain(path)?;
+        let shape = root.shape("zernikegram")?;
+        let &[len, has] = &shape[..] else {
+            let what =
+                format!("dataset /zernikegram has shape {shape:?}, where [n, {dim}] is needed");
+            return Err(Error::file(path, what));
+        };
+        if has != dim {
+            let what = format!(
+                "zernikegrams of length {has}, where the model takes {dim}: \
+                 they were made with another lmax, nmax or other channels"
+            );
+            return Err(Error::file(path, what));
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            root,
+            len,
+        })
+    }
+}
+
+/// Checks the bytes of a file that holosig wrote; any other HDF5 file has no checksum to check.
+fn verify(path: &Path) -> Result<()> {
+    let mut start = [0; 8];
+    let ours = std::fs::File::open(path)
+        .and_then(|mut f| f.read_exact(&mut start))
+        .is_ok_and(|()| &start == b"holosig ");
+    if ours {
+        Header::read(path)?.verify(path)?;
+    }
+    Ok(())
+}
+
+impl Source for ZernikegramFile {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn residues(&self) -> Result<Option<Residues>> {
+        if !self.root.has("residues") {
+            return Ok(None);
+        }
+        let residues = Residues::read(&self.root.group("residues")?)?;
+        if residues.number.len() != self.len {
+            let what = format!(
+                "{} residues for {} zernikegrams",
+                residues.number.len(),
+                self.len
+            );
+            return Err(Error::file(&self.path, what));
+        }
+        Ok(Some(residues))
+    }
+
+    fn zernikegrams(&self, rows: Range<usize>) -> Result<Vec<f32>> {
+        self.root.read_rows("zernikegram", rows)
+    }
+}

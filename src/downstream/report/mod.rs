@@ -1,0 +1,223 @@
+//! A page about a run: what was asked, how training went, what the latent space looks like.
+//!
+//! One HTML file with its pictures inside, to be mailed or kept beside the run.
+
+mod html;
+mod latent;
+mod run;
+
+pub use latent::Embedding;
+pub use run::Run;
+
+use super::charts::{self, Axes, PALETTE, Series};
+use crate::Result;
+use html::Tile;
+
+const WIDE: charts::Size = (1000, 380);
+const HALF: charts::Size = (560, 340);
+const BINS: usize = 60;
+
+/// What a page is made from.
+pub struct Report {
+    pub run: Run,
+    /// What the trained model makes of some structures.
+    pub trained: Option<Embedding>,
+    /// What an untrained model makes of the same structures.
+    pub untrained: Option<Embedding>,
+}
+
+impl Report {
+    /// The page as HTML.
+    ///
+    /// # Errors
+    /// A chart that cannot be drawn.
+    pub fn page(&self) -> Result<String> {
+        let title = format!("holosig: {}", self.run.name);
+        let mut body = format!(
+            "<header><h1>{}</h1><p>{}</p></header>\n",
+            html::escape(&self.run.name),
+            html::escape(&self.run.sentence())
+        );
+        body += &html::tiles(&self.tiles());
+        body += &self.curves()?;
+        body += &self.reconstruction()?;
+        body += &self.latent()?;
+        body += &self.throughput();
+        body += &html::section(
+            "Job",
+            "The resolved job: every setting of this run, defaults included.",
+            &format!("<pre>{}</pre>", html::escape(self.run.job.trim_end())),
+        );
+        body += &format!("<footer>holosig {}</footer>\n", env!("CARGO_PKG_VERSION"));
+        Ok(html::page(&title, &body))
+    }
+
+    /// Mean cosine loss of the trained and of the untrained model, where known.
+    pub fn cosine_losses(&self) -> (Option<f64>, Option<f64>) {
+        let mean = |e: &Option<Embedding>| e.as_ref().and_then(Embedding::mean_cosine_loss);
+        (mean(&self.trained), mean(&self.untrained))
+    }
+
+    fn tiles(&self) -> Vec<Tile> {
+        let mut tiles = Vec::new();
+        let mut tile = |value: Option<String>, name: &str, strong| {
+            if let Some(value) = value {
+                tiles.push(Tile {
+                    value,
+                    name: name.into(),
+                    strong,
+                });
+            }
+        };
+        let (trained, untrained) = self.cosine_losses();
+        let digits = |v: f64| format!("{v:.3}");
+        tile(trained.map(digits), "cosine loss, this model", true);
+        tile(untrained.map(digits), "cosine loss, untrained", false);
+        tile(
+            self.run.best_cosine().map(digits),
+            "best validation cosine loss",
+            false,
+        );
+        tile(Some(self.run.steps().to_string()), "steps", false);
+        tile(
+            self.run.rate().map(|r| format!("{r:.0}")),
+            "neighborhoods per second",
+            false,
+        );
+        tile(self.run.parameters.map(grouped), "parameters", false);
+        tile(
+            self.run.start("ranks").map(|n| n.to_string()),
+            "MPI ranks",
+            false,
+        );
+        tiles
+    }
+
+    fn curves(&self) -> Result<String> {
+        let training = self.run.series("train", "objective");
+        let validation = self.run.series("validation", "objective");
+        let cosine = self.run.series("validation", "cosine");
+        let mut figures = String::new();
+        let named = |name: &str, color, points| Series {
+            name: name.into(),
+            color,
+            points,
+        };
+        let losses: Vec<Series> = [
+            named("training", PALETTE[5], training),
+            named("validation", PALETTE[0], validation),
+        ]
+        .into_iter()
+        .filter(|s| !s.points.is_empty())
+        .collect();
+        if !losses.is_empty() {
+            let positive = losses.iter().flat_map(|s| &s.points).all(|p| p.1 > 0.0);
+            let axes = Axes {
+                x: "step",
+                y: "objective",
+            };
+            let svg = charts::lines(HALF, &axes, &losses, positive)?;
+            figures += &html::figure(&svg, "What training minimises");
+        }
+        if !cosine.is_empty() {
+            let axes = Axes {
+                x: "step",
+                y: "cosine loss",
+            };
+            let svg = charts::lines(
+                HALF,
+                &axes,
+                &[named("validation", PALETTE[1], cosine)],
+                false,
+            )?;
+            figures += &html::figure(&svg, "Reconstruction of structures kept out of training");
+        }
+        if figures.is_empty() {
+            return Ok(String::new());
+        }
+        Ok(html::section(
+            "Training",
+            "One point per logged step and per validation; resumed runs continue the same curve.",
+            &format!("<div class=\"pair\">\n{figures}</div>"),
+        ))
+    }
+
+    fn reconstruction(&self) -> Result<String> {
+        let losses = |e: &'_ Option<Embedding>| e.as_ref()?.cosine_loss.clone();
+        let (trained, untrained) = (losses(&self.trained), losses(&self.untrained));
+        let mut sets = Vec::new();
+        if let Some(values) = &trained {
+            sets.push(("this model", PALETTE[0], values.as_slice()));
+        }
+        if let Some(values) = &untrained {
+            sets.push(("untrained", PALETTE[1], values.as_slice()));
+        }
+        if sets.iter().all(|s| s.2.is_empty()) {
+            return Ok(String::new());
+        }
+        let axes = Axes {
+            x: "cosine loss",
+            y: "share of residues",
+        };
+        let mut body = html::figure(
+            &charts::histogram(WIDE, &axes, &sets, BINS)?,
+            "0: the neighborhood is rebuilt exactly; 1: what is rebuilt has nothing to do with it",
+        );
+        let rows = self
+            .trained
+            .as_ref()
+            .map(latent::by_residue)
+            .unwrap_or_default();
+        if !rows.is_empty() {
+            let rows = rows
+                .into_iter()
+                .map(|(name, n, mean)| vec![name, n.to_string(), format!("{mean:.3}")]);
+            body += &html::table(&["central residue", "residues", "mean cosine loss"], rows);
+        }
+        Ok(html::section(
+            "Reconstruction",
+            "Every neighborhood is encoded to its invariants and frame and decoded again.",
+            &body,
+        ))
+    }
+
+    fn latent(&self) -> Result<String> {
+        match &self.trained {
+            Some(e) if e.len() > 1 => Ok(html::section(
+                "Latent space",
+                &format!(
+                    "The {} rotation-invariant numbers per residue neighborhood, seen along the two \
+                     directions in which they vary most. The model never saw the residues' names.",
+                    e.dim
+                ),
+                &latent::scatter(e)?,
+            )),
+            _ => Ok(String::new()),
+        }
+    }
+
+    fn throughput(&self) -> String {
+        let rows = self.run.throughput();
+        if rows.is_empty() {
+            return String::new();
+        }
+        html::section(
+            "Throughput",
+            "One line per start of the run (a resumed run has several).",
+            &html::table(&["started at step", "ranks", "neighborhoods/s"], rows),
+        )
+    }
+}
+
+/// A whole number with thousands set apart.
+fn grouped(n: usize) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}

@@ -1,0 +1,41 @@
+//! What stands between the atoms of a neighborhood and its latent, beside the parameters.
+
+use super::{Hvae, HvaeConfig};
+use crate::ops::zernike::Settings;
+use crate::{Error, Result};
+use candle_core::{DType, Device};
+use serde::{Deserialize, Serialize};
+
+/// How to build a model and its input. A checkpoint carries it as TOML.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// Zernikegrams are divided by this before they enter the model.
+    pub norm_factor: f64,
+    pub model: HvaeConfig,
+    pub zernike: Settings,
+}
+
+impl Description {
+    /// # Errors
+    /// Text of another program, or of a newer one.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        toml::from_str(text)
+            .map_err(|e| Error::input(format!("model description: {}", e.message())))
+    }
+
+    /// # Errors
+    /// A value that TOML cannot hold.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string_pretty(self).map_err(Error::internal)
+    }
+
+    /// The model, its parameters drawn from `seed`.
+    ///
+    /// # Errors
+    /// A setting that cannot be built, by name.
+    pub fn build(&self, seed: u64, dtype: DType, device: &Device) -> Result<Hvae> {
+        self.zernike.validate()?;
+        Hvae::new(&self.model, &self.zernike.irreps(), seed, dtype, device)
+    }
+}
