@@ -252,10 +252,14 @@ pub enum Isa {
 pub fn isa() -> Isa {
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
+        let fma = is_x86_feature_detected!("fma");
+        let foundation =
+            is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
+        let wide = is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512bw");
+        if fma && foundation && wide {
             return Isa::Avx512;
         }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        if fma && is_x86_feature_detected!("avx2") {
             return Isa::Avx2;
         }
     }
@@ -272,7 +276,8 @@ pub fn fma<T: Real, const FUSED: bool>(a: T, b: T, c: T) -> T {
 /// machine; `$body` and what it calls must be `#[inline(always)]`.
 #[macro_export]
 macro_rules! for_isa {
-    ($visibility:vis fn $name:ident($($arg:ident: $kind:ty),* $(,)?) = $body:ident) => {
+    ($(#[$meta:meta])* $visibility:vis fn $name:ident($($arg:ident: $kind:ty),* $(,)?) = $body:ident) => {
+        $(#[$meta])*
         $visibility fn $name<T: $crate::ops::cpu::Real>($($arg: $kind),*) {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma")]

@@ -3,9 +3,9 @@
 
 use super::config::{BlockPlan, HvaeConfig, Norm, NormPlace};
 use super::layer::{
-    Layer, LayerNonlin, Pass, Product, Signal, add_batch_norm, add_layer_norm, add_linear, fuse,
-    steerable,
+    Layer, Pass, Product, add_batch_norm, add_layer_norm, add_linear, fuse, steerable,
 };
+use super::norm::{LayerNonlin, Signal};
 use crate::models::ParametersBuilder;
 use crate::ops::skip::skip;
 use crate::so3::irreps::Irreps;

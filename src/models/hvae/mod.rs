@@ -12,6 +12,7 @@ mod description;
 mod frame;
 mod layer;
 mod loss;
+mod norm;
 pub mod published;
 mod steerable;
 
@@ -28,7 +29,8 @@ use crate::so3::irreps::Irreps;
 use block::Block;
 use candle_core::{DType, Device, Tensor};
 use config::{Normalization, SignalAffine};
-use layer::{Layer, Pass, Signal, add_linear, glorot};
+use layer::{Layer, Pass, add_linear, glorot};
+use norm::Signal;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};

@@ -6,15 +6,13 @@
 //! `o[j][m3][lane]`, so both the product and its derivatives are plain vector arithmetic
 //! without tails, and the linear map is one matrix product per degree.
 
-use super::NORM_EPS;
-use super::plan::{Coefficient, Degree, Path, Plan};
-use crate::ops::cpu::{Isa, Matrix, Real, fma, isa, matmul, parts, scratch, tree_sum};
+use super::layout::{gather, gather_grad, scatter, scatter_grad};
+use super::plan::{Degree, Path, Plan};
+use super::product::{contract, expand};
+use super::{LANES, Lanes, NORM_EPS};
+use crate::ops::cpu::{Matrix, Real, matmul, parts, scratch, tree_sum};
 use rayon::prelude::*;
 use std::ops::Range;
-
-/// Samples in a block.
-const LANES: usize = 16;
-type Lanes<T> = [T; LANES];
 
 /// Weights of the live paths of every degree, packed so that a degree is one matrix.
 struct Packed<T> {
@@ -140,51 +138,6 @@ fn lanes<T>(x: &[T]) -> &[Lanes<T>] {
 
 fn lanes_mut<T>(x: &mut [T]) -> &mut [Lanes<T>] {
     x.as_chunks_mut().0
-}
-
-/// `[sample][row][c]` to `[c][row][lane]`; missing samples of the last block are zero.
-fn gather<T: Real>(plan: &Plan, h: &[T], block: &mut [T]) {
-    let c_len = plan.channels;
-    let dim = plan.input.dim();
-    let rows = dim / c_len;
-    if h.len() < LANES * dim {
-        block.fill(T::zero());
-    }
-    for (lane, sample) in h.chunks_exact(dim).enumerate() {
-        for (row, values) in sample.chunks_exact(c_len).enumerate() {
-            for (c, &v) in values.iter().enumerate() {
-                block[(c * rows + row) * LANES + lane] = v;
-            }
-        }
-    }
-}
-
-/// Applies norm and bias and writes `[j][m3][lane]` of all degrees to `[sample][row][j]`.
-fn scatter<T: Real>(
-    plan: &Plan,
-    raw: &[&[T]],
-    norm: &[T],
-    sums: &[T],
-    inverse: &Lanes<T>,
-    out: &mut [T],
-) {
-    let co = plan.out_channels;
-    let bias = norm[norm.len() - 1];
-    for (lane, sample) in out.chunks_exact_mut(plan.output.dim()).enumerate() {
-        for (d, raw) in plan.degrees.iter().zip(raw) {
-            let n = 2 * d.l + 1;
-            let scale = norm[d.l] * inverse[lane];
-            for m in 0..n {
-                let row = &mut sample[(d.l * d.l + m) * co..][..co];
-                for (j, o) in row.iter_mut().enumerate() {
-                    *o = raw[(j * n + m) * LANES + lane] * scale;
-                }
-            }
-        }
-        for (o, &s) in sample[..co].iter_mut().zip(sums) {
-            *o += bias * s;
-        }
-    }
 }
 
 /// What the backward pass is given.
@@ -404,22 +357,6 @@ fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     rest + sum.into_iter().sum::<T>()
 }
 
-/// `grad / n` of one degree as `[j][m3][lane]`; missing samples are zero.
-fn gather_grad<T: Real>(plan: &Plan, d: &Degree, grad: &[T], inverse: &Lanes<T>, gout: &mut [T]) {
-    let (co, n, dim) = (plan.out_channels, 2 * d.l + 1, plan.output.dim());
-    if grad.len() < LANES * dim {
-        gout.fill(T::zero());
-    }
-    for (lane, sample) in grad.chunks_exact(dim).enumerate() {
-        for m in 0..n {
-            let row = &sample[(d.l * d.l + m) * co..][..co];
-            for (j, &g) in row.iter().enumerate() {
-                gout[(j * n + m) * LANES + lane] = g * inverse[lane];
-            }
-        }
-    }
-}
-
 /// `u += t^T gout`, `gt = gout W^T`.
 fn unmap<T: Real>(
     plan: &Plan,
@@ -462,6 +399,7 @@ fn unmap<T: Real>(
         false,
     );
 }
+<<<<<<< HEAD
 
 /// `[c][row][lane]` to `[sample][row][c]`.
 fn scatter_grad<T: Real>(plan: &Plan, gblock: &[T], gh: &mut [T]) {
@@ -657,3 +595,5 @@ fn contract_any<T: Real, const FUSED: bool>(
         }
     }
 }
+=======
+>>>>>>> 63816fa (Split the Clebsch-Gordan kernel and the layers into smaller files)

@@ -13,7 +13,9 @@
 //! product is identically zero (`(l, l)` to odd `l3`) cost nothing; their weights stay.
 
 mod kernel;
+mod layout;
 mod plan;
+mod product;
 
 pub use plan::Plan;
 
@@ -24,6 +26,10 @@ use std::sync::Arc;
 
 /// Added to the squared norm of a signal before its root.
 pub const NORM_EPS: f64 = 1e-8;
+
+/// Samples in a block, one vector lane each.
+const LANES: usize = 16;
+type Lanes<T> = [T; LANES];
 
 /// Applies the step to `h` `[batch, plan.input.dim()]`. `weights` are flat (`W_l3` row-major
 /// `[pairs x channels, out channels]`, `l3` ascending); `norm` is `[w_0, .., w_L, b]`.
