@@ -3,6 +3,8 @@
 mod common;
 
 use common::{flip_byte, holosig, holosig_on, run};
+use holosig::data::zernikegrams::write_settings;
+use holosig::ops::zernike::{Settings, Weighting};
 use holosig::store::{self, Kind, Storage};
 use std::path::{Path, PathBuf};
 
@@ -159,6 +161,18 @@ fn bad_input_is_named_once_and_leaves_no_file() {
             &bad,
             "bad.h5: zernikegrams of length 616, where the model takes 940",
         );
+        let mut settings = Settings {
+            lmax: 4,
+            ..Settings::default()
+        };
+        settings.weighting = Weighting::None;
+        store::write(&bad, Kind::Zernikegrams, |root| {
+            write_settings(root, &settings)?;
+            root.write("zernikegram", &[1, 940], &[1f32; 940], Storage::Plain)
+        })
+        .unwrap();
+        let text = "made with weighting = \"none\", where the model needs weighting = \"square\"";
+        attempt(ranks, &ckpt, &bad, text);
         write(&[300, 940], f32::NAN);
         attempt(
             ranks,

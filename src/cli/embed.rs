@@ -47,6 +47,6 @@ fn open(world: &World, args: &Args, embedder: &Embedder) -> Result<Box<dyn Sourc
     Ok(Box::new(ZernikegramFile::open(
         world,
         path,
-        embedder.dim(),
+        &embedder.description.zernike,
     )?))
 }

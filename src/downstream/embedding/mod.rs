@@ -8,6 +8,7 @@ mod source;
 pub use source::{Residues, Source, ZernikegramFile};
 
 use crate::comm::World;
+use crate::data::zernikegrams::write_settings;
 use crate::models::Model;
 use crate::models::hvae::{Description, Hvae};
 use crate::store::{self, Kind, Node, Scratch, Storage};
@@ -173,6 +174,7 @@ impl Job<'_> {
         root.set_attr_text("checkpoint_hash", &self.embedder.hash)?;
         root.set_attr_text("source", &self.source.name())?;
         root.set_attr("norm_factor", d.norm_factor)?;
+        write_settings(root, &d.zernike)?;
         root.set_attr_text("units", UNITS)?;
         root.write_text("description", &d.to_toml()?)?;
         if let Some(residues) = self.source.residues()? {

@@ -1,6 +1,8 @@
 //! Where the zernikegrams of residues come from.
 
 use crate::comm::World;
+use crate::data::zernikegrams::read_settings;
+use crate::ops::zernike::Settings;
 use crate::store::{self, Header, Node};
 use crate::{Error, Result};
 use std::io::Read;
@@ -76,14 +78,23 @@ impl ZernikegramFile {
     /// Opens on every rank; rank 0 verifies a file of ours.
     ///
     /// # Errors
-    /// A damaged file, one without zernikegrams, zernikegrams of another length than `dim`.
-    pub fn open(world: &World, path: &Path, dim: usize) -> Result<Self> {
+    /// A damaged file, one without zernikegrams, zernikegrams of other settings or length.
+    pub fn open(world: &World, path: &Path, settings: &Settings) -> Result<Self> {
         world.on_root(|| verify(path))?;
-        world.agree(Self::open_here(path, dim))
+        world.agree(Self::open_here(path, settings))
     }
 
-    fn open_here(path: &Path, dim: usize) -> Result<Self> {
+    fn open_here(path: &Path, settings: &Settings) -> Result<Self> {
         let root = store::open_plain(path)?;
+        // A user's own file need not say how its zernikegrams were made.
+        if root.has_attr("lmax") {
+            let made_with = read_settings(&root)?;
+            if made_with != *settings {
+                let what = first_difference(&made_with, settings)?;
+                return Err(Error::file(path, what));
+            }
+        }
+        let dim = settings.irreps().dim();
         let shape = root.shape("zernikegram")?;
         let &[len, has] = &shape[..] else {
             let what =
@@ -103,6 +114,17 @@ impl ZernikegramFile {
             len,
         })
     }
+}
+
+/// The first setting that differs, in words.
+fn first_difference(has: &Settings, needs: &Settings) -> Result<String> {
+    let text = |s: &Settings| toml::to_string(s).map_err(Error::internal);
+    let (has, needs) = (text(has)?, text(needs)?);
+    let pair = has.lines().zip(needs.lines()).find(|(h, n)| h != n);
+    let (has, needs) = pair.unwrap_or_default();
+    Ok(format!(
+        "zernikegrams made with {has}, where the model needs {needs}"
+    ))
 }
 
 /// Checks the bytes of a file that holosig wrote; any other HDF5 file has no checksum to check.
