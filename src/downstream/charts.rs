@@ -50,13 +50,15 @@ pub fn lines(size: Size, axes: &Axes, series: &[Series], log_y: bool) -> Result<
 /// One dot per point.
 pub fn scatter(size: Size, axes: &Axes, series: &[Series]) -> Result<String> {
     let (x, y) = bounds(series, false)?;
+    let air = 0.03 * (x.end - x.start);
+    let x = x.start - air..x.end + air;
     chart(size, axes, x, y, |chart| {
         for s in series {
             let color = s.color;
             let dots = s
                 .points
                 .iter()
-                .map(|&p| Circle::new(p, 2, color.mix(0.55).filled()));
+                .map(|&p| Circle::new(p, 3, color.mix(0.55).filled()));
             chart
                 .draw_series(dots)
                 .map_err(drawing)?
@@ -151,7 +153,7 @@ where
             .y_label_area_size(64)
             .build_cartesian_2d(x, y)
             .map_err(drawing)?;
-        let text = (FONT, 13).into_font().color(&INK);
+        let text = (FONT, 14).into_font().color(&INK);
         chart
             .configure_mesh()
             .bold_line_style(GRID)
@@ -186,7 +188,7 @@ where
         .position(SeriesLabelPosition::UpperRight)
         .background_style(WHITE.mix(0.85))
         .border_style(GRID)
-        .label_font((FONT, 13).into_font().color(&INK))
+        .label_font((FONT, 14).into_font().color(&INK))
         .draw()
         .map_err(drawing)
 }
@@ -227,7 +229,8 @@ fn bounds(series: &[Series], log_y: bool) -> Result<Bounds> {
 /// A short decimal form for axis labels.
 fn number(v: f64) -> String {
     let size = v.abs();
-    if v == 0.0 {
+    if size < 1e-9 {
+        // Also what rounding leaves of a zero tick.
         "0".into()
     } else if !(1e-3..1e6).contains(&size) {
         format!("{v:.0e}")

@@ -111,12 +111,15 @@ impl Report {
         .filter(|s| !s.points.is_empty())
         .collect();
         if !losses.is_empty() {
-            let positive = losses.iter().flat_map(|s| &s.points).all(|p| p.1 > 0.0);
+            let values = || losses.iter().flat_map(|s| &s.points).map(|p| p.1);
+            let low = values().fold(f64::INFINITY, f64::min);
+            // Less than two decades read better on a plain axis.
+            let logarithmic = low > 0.0 && values().fold(0.0, f64::max) > 100.0 * low;
             let axes = Axes {
                 x: "step",
                 y: "objective",
             };
-            let svg = charts::lines(HALF, &axes, &losses, positive)?;
+            let svg = charts::lines(HALF, &axes, &losses, logarithmic)?;
             figures += &html::figure(&svg, "What training minimises");
         }
         if !cosine.is_empty() {
