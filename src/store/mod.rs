@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Dataset,
+    Trajectories,
     Checkpoint,
     Embeddings,
     Zernikegrams,
@@ -35,8 +36,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 5] = [
+    pub const ALL: [Kind; 6] = [
         Kind::Dataset,
+        Kind::Trajectories,
         Kind::Checkpoint,
         Kind::Embeddings,
         Kind::Zernikegrams,
@@ -46,6 +48,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Kind::Dataset => "dataset",
+            Kind::Trajectories => "trajectories",
             Kind::Checkpoint => "checkpoint",
             Kind::Embeddings => "embeddings",
             Kind::Zernikegrams => "zernikegrams",

@@ -16,6 +16,8 @@ pub enum Storage {
     Plain,
     /// Chunks of about 1 MiB along the first axis, shuffled and deflated.
     Compressed,
+    /// Chunks of this many rows, shuffled and deflated.
+    Rows(usize),
 }
 
 const CHUNK_BYTES: usize = 1 << 20;
@@ -301,9 +303,16 @@ impl Node {
             .obj_track_times(false);
         let row: usize = shape.iter().skip(1).product();
         let empty = shape.contains(&0);
-        if storage == Storage::Compressed && !shape.is_empty() && !empty {
+        let rows = match storage {
+            Storage::Plain => None,
+            Storage::Compressed => Some(CHUNK_BYTES / (row * size_of::<T>()).max(1)),
+            Storage::Rows(rows) => Some(rows),
+        };
+        if let Some(rows) = rows
+            && !shape.is_empty()
+            && !empty
+        {
             let mut chunk = shape.to_vec();
-            let rows = CHUNK_BYTES / (row * size_of::<T>()).max(1);
             chunk[0] = rows.clamp(1, shape[0]);
             builder = builder.chunk(chunk).shuffle().deflate(DEFLATE);
         }

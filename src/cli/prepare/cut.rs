@@ -1,0 +1,81 @@
+//! Options on how trajectories are cut, and the report of what was written.
+
+use crate::data::trajectory::{Cut, Summary};
+use crate::{Error, Result};
+use std::path::Path;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Cut each trajectory into GROUPSxFOLDS consecutive segments of equal length
+    #[arg(long, value_name = "GROUPSxFOLDS", default_value = "5x5", value_parser = parse)]
+    segments: Cut,
+    /// Cut into segments of this many frames instead
+    #[arg(long, value_name = "FRAMES", conflicts_with = "segments")]
+    window: Option<usize>,
+    /// Frames from the start of one window to the start of the next [default: --window]
+    #[arg(long, value_name = "FRAMES", requires = "window")]
+    window_step: Option<usize>,
+    /// Folds that whole trajectories are dealt to
+    #[arg(long, default_value_t = 5)]
+    pub folds: usize,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+fn parse(text: &str) -> std::result::Result<Cut, String> {
+    let number = |n: &str| n.parse::<usize>().ok().filter(|&n| n > 0);
+    text.split_once('x')
+        .and_then(|(groups, folds)| Some((number(groups)?, number(folds)?)))
+        .map(|(groups, folds)| Cut::Segments { groups, folds })
+        .ok_or_else(|| "two positive numbers as in 5x5 are needed".into())
+}
+
+impl Args {
+    pub fn cut(&self) -> Cut {
+        match self.window {
+            Some(frames) => Cut::Window {
+                frames,
+                step: self.window_step.unwrap_or(frames),
+            },
+            None => self.segments,
+        }
+    }
+}
+
+/// The options as they are kept in the file.
+pub fn settings(options: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string_pretty(options).map_err(Error::internal)
+}
+
+/// Says what was written.
+pub fn report(out: &Path, summary: &Summary) {
+    let (fewest, most) = summary.nodes;
+    let nodes = match fewest == most {
+        true => format!("{most} nodes"),
+        false => format!("{fewest} to {most} nodes"),
+    };
+    println!(
+        "{}: {} trajectories, {} frames, {} segments, {nodes}, graphs: {}",
+        out.display(),
+        summary.trajectories,
+        summary.frames,
+        summary.segments,
+        summary.graphs
+    );
+    if !summary.labels.is_empty() {
+        let labels: Vec<String> = summary
+            .labels
+            .iter()
+            .map(|(label, count)| format!("{label} ({count})"))
+            .collect();
+        println!("labels: {}", labels.join(", "));
+    }
+    if let Some(first) = summary.without_edges.first() {
+        log::warn!(
+            "graphs without any edge: {}, the first of them that of {first}",
+            summary.without_edges.len()
+        );
+    }
+    println!("fingerprint: {}", summary.digest);
+}

@@ -1,0 +1,98 @@
+//! `holosig prepare grd`.
+
+use super::cut;
+use crate::Result;
+use crate::comm::World;
+use crate::data::grd::{Family, Settings, Simulations};
+use crate::data::trajectory::{self, About};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// File to write
+    #[arg(long)]
+    out: PathBuf,
+    /// Genes of each network
+    #[arg(long, default_value_t = 100)]
+    nodes: usize,
+    /// Trajectories in all, half of them of each class
+    #[arg(long, default_value_t = 100)]
+    trajectories: usize,
+    /// Families that networks are drawn from [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "FAMILY")]
+    networks: Vec<Family>,
+    /// End of the simulation
+    #[arg(long, default_value_t = 2.0)]
+    time: f64,
+    /// Frames from 0 to the end
+    #[arg(long, default_value_t = 500)]
+    ticks: usize,
+    /// Largest concentration at the start
+    #[arg(long, default_value_t = 25.0)]
+    start: f64,
+    /// Decay rate, or the range it is drawn from
+    #[arg(long, default_value = "1", value_name = "LOW[,HIGH]", value_parser = range)]
+    decay: [f64; 2],
+    /// Observed value of a concentration of one, or the range it is drawn from
+    #[arg(long, default_value = "1", value_name = "LOW[,HIGH]", value_parser = range)]
+    gain: [f64; 2],
+    /// Standard deviation of the observation noise, in concentrations
+    #[arg(long, default_value_t = 0.0)]
+    noise: f64,
+    #[command(flatten)]
+    cut: cut::Args,
+}
+
+fn range(text: &str) -> std::result::Result<[f64; 2], String> {
+    let (low, high) = text.split_once(',').unwrap_or((text, text));
+    let number = |n: &str| n.trim().parse::<f64>().map_err(|e| format!("{n:?}: {e}"));
+    Ok([number(low)?, number(high)?])
+}
+
+/// What is kept in the file.
+#[derive(serde::Serialize)]
+struct Kept {
+    simulation: Settings,
+    cut: trajectory::Cut,
+    folds: usize,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let simulation = Settings {
+        nodes: args.nodes,
+        trajectories: args.trajectories,
+        networks: match args.networks.is_empty() {
+            true => Family::ALL.to_vec(),
+            false => args.networks,
+        },
+        time: args.time,
+        ticks: args.ticks,
+        start: args.start,
+        decay: args.decay,
+        gain: args.gain,
+        noise: args.noise,
+        seed: args.cut.seed,
+    };
+    let kept = Kept {
+        simulation: simulation.clone(),
+        cut: args.cut.cut(),
+        folds: args.cut.folds,
+    };
+    World::run(|world| {
+        let source = world.agree(Simulations::new(simulation))?;
+        let about = About {
+            origin: "gene regulatory dynamics",
+            unit: "1",
+            time_unit: "1",
+            dimensions: 1,
+            settings: cut::settings(&kept)?,
+            cut: kept.cut,
+            folds: kept.folds,
+            seed: kept.simulation.seed,
+        };
+        if let Some(summary) = trajectory::prepare(world, &args.out, &about, &source)? {
+            cut::report(&args.out, &summary);
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,538 @@
+//! Reading a trajectories file: its tables at once, its coordinates segment by segment.
+
+use super::{Atoms, Graph, Segment, Split};
+use crate::comm::World;
+use crate::store::{self, Digest, Kind, Node};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Which samples are trained on, and which judge the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// Whole trajectories: those of fold `k` are the test set and those of the next fold
+    /// validate. Where the file declares test or validation trajectories, these are taken
+    /// instead.
+    #[default]
+    Trajectories,
+    /// The published protocol: segments of fold `k` of every training trajectory validate, so
+    /// validation sees the molecules that are trained on; test trajectories must be declared.
+    Published,
+}
+
+/// Numbers of segments, ascending.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Partition {
+    pub train: Vec<u32>,
+    pub validation: Vec<u32>,
+    pub test: Vec<u32>,
+}
+
+impl Partition {
+    pub fn split(&self, split: Split) -> &[u32] {
+        match split {
+            Split::Train => &self.train,
+            Split::Validation => &self.validation,
+            Split::Test => &self.test,
+        }
+    }
+}
+
+/// One row of the table of trajectories.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trajectory {
+    pub name: String,
+    pub label: Option<String>,
+    pub group: String,
+    /// Declared by the user; `None` leaves it to the folds.
+    pub split: Option<Split>,
+    pub fold: u32,
+    pub frames: u64,
+    /// Number of its graph.
+    pub graph: u32,
+    /// Time between stored frames in [`Dataset::time_unit`].
+    pub time_step: Option<f64>,
+}
+
+/// The coordinates of one segment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Coordinates {
+    /// [frames, nodes, dimensions], row-major, in [`Dataset::unit`].
+    pub values: Vec<f32>,
+    pub frames: usize,
+    pub nodes: usize,
+    pub dimensions: usize,
+}
+
+/// An open trajectories file.
+pub struct Dataset {
+    file: store::File,
+    path: PathBuf,
+    digest: Digest,
+    origin: String,
+    unit: String,
+    time_unit: String,
+    dimensions: usize,
+    segment_folds: usize,
+    trajectory_folds: usize,
+    trajectories: Vec<Trajectory>,
+    segments: Vec<Segment>,
+    graphs: Vec<Graph>,
+    classes: Vec<String>,
+}
+
+impl Dataset {
+    /// Opens `path` on all ranks; rank 0 verifies its bytes. Collective.
+    ///
+    /// # Errors
+    /// As [`store::open`]; tables that do not fit each other.
+    pub fn open(world: &World, path: &Path) -> Result<Self> {
+        let verified = world.on_root(|| store::open(path, Kind::Trajectories))?;
+        let opened = match verified {
+            Some(file) => Ok(file),
+            None => store::open_trusted(path, Kind::Trajectories),
+        };
+        world.agree(opened.and_then(|file| Self::load(path, file)))
+    }
+
+    fn load(path: &Path, file: store::File) -> Result<Self> {
+        let digest = file
+            .header()
+            .map(|h| h.digest)
+            .ok_or_else(|| Error::internal("a trajectories file without a header"))?;
+        let dataset = Self {
+            path: path.to_path_buf(),
+            digest,
+            origin: file.attr_text("origin")?,
+            unit: file.attr_text("unit")?,
+            time_unit: file.attr_text("time_unit")?,
+            dimensions: file.attr::<u32>("dimensions")? as usize,
+            segment_folds: file.attr::<u32>("segment_folds")? as usize,
+            trajectory_folds: file.attr::<u32>("trajectory_folds")? as usize,
+            trajectories: read_trajectories(&file.group("trajectories")?)?,
+            segments: read_segments(&file.group("segments")?)?,
+            graphs: read_graphs(&file)?,
+            classes: Vec::new(),
+            file,
+        };
+        dataset.consistent()?;
+        let labels = dataset.trajectories.iter().filter_map(|t| t.label.clone());
+        let mut classes: Vec<String> = labels.collect();
+        sort_labels(&mut classes);
+        Ok(Self { classes, ..dataset })
+    }
+
+    fn consistent(&self) -> Result<()> {
+        let graphs = self.graphs.len();
+        let fits = self
+            .trajectories
+            .iter()
+            .all(|t| (t.graph as usize) < graphs)
+            && self.segments.iter().all(|s| {
+                let of = self.trajectories.get(s.trajectory as usize);
+                of.is_some_and(|t| s.start + u64::from(s.frames) <= t.frames)
+            });
+        if fits {
+            Ok(())
+        } else {
+            Err(Error::file(&self.path, "its tables do not fit each other"))
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Names the exact content of the file.
+    pub fn fingerprint(&self) -> String {
+        self.digest.to_string()
+    }
+
+    /// Kind of source, in words.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Unit of coordinates: `angstrom`, or `1` when they have none.
+    pub fn unit(&self) -> &str {
+        &self.unit
+    }
+
+    /// Unit of time steps: `ps` or `1`.
+    pub fn time_unit(&self) -> &str {
+        &self.time_unit
+    }
+
+    /// Values per node: 3 for molecules, 1 for concentrations.
+    pub fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+
+    /// Folds that whole trajectories are dealt to.
+    pub fn trajectory_folds(&self) -> usize {
+        self.trajectory_folds
+    }
+
+    /// Folds that the segments of one trajectory are dealt to; 1 for windows.
+    pub fn segment_folds(&self) -> usize {
+        self.segment_folds
+    }
+
+    /// The options of the command that made the file, as JSON.
+    pub fn settings(&self) -> Result<String> {
+        self.file.read_text("settings")
+    }
+
+    pub fn trajectories(&self) -> &[Trajectory] {
+        &self.trajectories
+    }
+
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    pub fn graphs(&self) -> &[Graph] {
+        &self.graphs
+    }
+
+    /// The distinct labels: by value when all are numbers, else by name. A class is its place
+    /// in this list.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// The trajectory of segment `id`.
+    pub fn trajectory_of(&self, id: u32) -> &Trajectory {
+        &self.trajectories[self.segments[id as usize].trajectory as usize]
+    }
+
+    /// The graph of segment `id`.
+    pub fn graph_of(&self, id: u32) -> &Graph {
+        &self.graphs[self.trajectory_of(id).graph as usize]
+    }
+
+    /// The class of segment `id`.
+    ///
+    /// # Errors
+    /// The trajectories have no labels.
+    pub fn class_of(&self, id: u32) -> Result<u32> {
+        let label = self.label_of(id)?;
+        let class = self.classes.iter().position(|c| c == label);
+        class
+            .map(|c| c as u32)
+            .ok_or_else(|| Error::internal(format!("label {label} is not among the classes")))
+    }
+
+    /// The label of segment `id` as a number, for regression.
+    ///
+    /// # Errors
+    /// The trajectories have no labels, or this one is not a finite number.
+    pub fn value_of(&self, id: u32) -> Result<f64> {
+        let label = self.label_of(id)?;
+        number(label).ok_or_else(|| {
+            let name = &self.trajectory_of(id).name;
+            let what = format!("label {label:?} of {name} is not a number, as regression needs");
+            Error::file(&self.path, what)
+        })
+    }
+
+    fn label_of(&self, id: u32) -> Result<&str> {
+        self.trajectory_of(id).label.as_deref().ok_or_else(|| {
+            Error::file(
+                &self.path,
+                "its trajectories have no labels; prepare it from a manifest with a label column",
+            )
+        })
+    }
+
+    /// The coordinates of segment `id`, read from the file: no other frames are touched than
+    /// those of its chunks.
+    pub fn segment(&self, id: u32) -> Result<Coordinates> {
+        let segment = self
+            .segments
+            .get(id as usize)
+            .ok_or_else(|| Error::internal(format!("segment {id} of {}", self.segments.len())))?;
+        let nodes = self.graph_of(id).nodes;
+        let frames = segment.frames as usize;
+        let start = segment.start as usize;
+        let name = coordinates_name(segment.trajectory as usize);
+        let coordinates = self.file.group("coordinates")?;
+        let values = coordinates.read_rows::<f32>(&name, start..start + frames)?;
+        if values.len() != frames * nodes * self.dimensions {
+            return Err(Error::file(
+                &self.path,
+                format!(
+                    "coordinates/{name} has not {nodes} nodes of {} values",
+                    self.dimensions
+                ),
+            ));
+        }
+        Ok(Coordinates {
+            values,
+            frames,
+            nodes,
+            dimensions: self.dimensions,
+        })
+    }
+
+    /// Divides the segments for fold number `fold`; see [`Protocol`].
+    ///
+    /// # Errors
+    /// No such fold; no test trajectories where the protocol needs them; an empty part.
+    pub fn partition(&self, protocol: Protocol, fold: usize) -> Result<Partition> {
+        let declared = |s| self.trajectories.iter().any(|t| t.split == Some(s));
+        let (tests, validations) = (declared(Split::Test), declared(Split::Validation));
+        let folds = self.folds(protocol, tests)?;
+        if fold >= folds {
+            return Err(Error::input(format!(
+                "fold {fold}: {} has folds 0 to {}",
+                self.path.display(),
+                folds - 1
+            )));
+        }
+        // Fold `fold` itself, or the next one when that is the test set.
+        let validating = match protocol {
+            Protocol::Trajectories if !tests => (fold + 1) % folds,
+            _ => fold,
+        };
+        let mut parts = Partition::default();
+        for (id, segment) in self.segments.iter().enumerate() {
+            let trajectory = &self.trajectories[segment.trajectory as usize];
+            let of = match protocol {
+                Protocol::Trajectories => trajectory.fold as usize,
+                Protocol::Published => segment.fold as usize,
+            };
+            let split = trajectory.split.unwrap_or({
+                if protocol == Protocol::Trajectories && !tests && of == fold {
+                    Split::Test
+                } else {
+                    Split::Train
+                }
+            });
+            let split = if split == Split::Train && !validations && of == validating {
+                Split::Validation
+            } else {
+                split
+            };
+            match split {
+                Split::Train => parts.train.push(id as u32),
+                Split::Validation => parts.validation.push(id as u32),
+                Split::Test => parts.test.push(id as u32),
+            }
+        }
+        self.none_empty(&parts, fold)?;
+        Ok(parts)
+    }
+
+    fn folds(&self, protocol: Protocol, tests: bool) -> Result<usize> {
+        match protocol {
+            Protocol::Published if !tests => Err(Error::file(
+                &self.path,
+                "the published protocol needs test trajectories: a column `split` in the manifest",
+            )),
+            Protocol::Published if self.segment_folds < 2 => Err(Error::file(
+                &self.path,
+                "the published protocol needs segments in two folds or more: prepare with \
+                 --segments GROUPSxFOLDS",
+            )),
+            Protocol::Published => Ok(self.segment_folds),
+            Protocol::Trajectories => Ok(self.trajectory_folds),
+        }
+    }
+
+    fn none_empty(&self, parts: &Partition, fold: usize) -> Result<()> {
+        let empty = Split::ALL.iter().find(|s| parts.split(**s).is_empty());
+        match empty {
+            None => Ok(()),
+            Some(split) => Err(Error::file(
+                &self.path,
+                format!(
+                    "fold {fold} leaves nothing for {}: {} trajectories in {} folds; \
+                     prepare with fewer --folds or declare splits in the manifest",
+                    split.name(),
+                    self.trajectories.len(),
+                    self.trajectory_folds
+                ),
+            )),
+        }
+    }
+}
+
+/// Name of the dataset with the coordinates of trajectory `index`.
+pub(super) fn coordinates_name(index: usize) -> String {
+    format!("{index:06}")
+}
+
+fn number(text: &str) -> Option<f64> {
+    text.trim().parse().ok().filter(|v: &f64| v.is_finite())
+}
+
+/// Sorts and deduplicates labels: by value when all are numbers, else by name.
+pub(super) fn sort_labels(labels: &mut Vec<String>) {
+    if labels.iter().all(|l| number(l).is_some()) {
+        labels.sort_by(|a, b| {
+            let (x, y) = (number(a).unwrap_or(0.0), number(b).unwrap_or(0.0));
+            x.total_cmp(&y).then_with(|| a.cmp(b))
+        });
+    } else {
+        labels.sort();
+    }
+    labels.dedup();
+}
+
+fn same_length(group: &Node, lengths: &[usize]) -> Result<()> {
+    if lengths.windows(2).all(|w| w[0] == w[1]) {
+        return Ok(());
+    }
+    let name = group.h5().name();
+    Err(Error::file(
+        group.path(),
+        format!("the columns of {name} differ in length"),
+    ))
+}
+
+fn read_trajectories(group: &Node) -> Result<Vec<Trajectory>> {
+    let name = group.read_strings("name")?;
+    let label = match group.has("label") {
+        true => Some(group.read_strings("label")?),
+        false => None,
+    };
+    let of_group = group.read_strings("group")?;
+    let split = group.read_strings("split")?;
+    let fold: Vec<u32> = group.read("fold")?;
+    let frames: Vec<u64> = group.read("frames")?;
+    let graph: Vec<u32> = group.read("graph")?;
+    let time_step: Vec<f64> = group.read("time_step")?;
+    let labels = label.as_ref().map_or(name.len(), Vec::len);
+    same_length(
+        group,
+        &[
+            name.len(),
+            labels,
+            of_group.len(),
+            split.len(),
+            fold.len(),
+            frames.len(),
+            graph.len(),
+            time_step.len(),
+        ],
+    )?;
+    Ok((0..name.len())
+        .map(|i| Trajectory {
+            name: name[i].clone(),
+            label: label.as_ref().map(|l| l[i].clone()),
+            group: of_group[i].clone(),
+            split: Split::from_name(&split[i]),
+            fold: fold[i],
+            frames: frames[i],
+            graph: graph[i],
+            time_step: Some(time_step[i]).filter(|t| t.is_finite()),
+        })
+        .collect())
+}
+
+fn read_segments(group: &Node) -> Result<Vec<Segment>> {
+    let start: Vec<u64> = group.read("start")?;
+    let [trajectory, frames, number, fold] =
+        ["trajectory", "frames", "group", "fold"].map(|name| group.read::<u32>(name));
+    let (trajectory, frames, number, fold) = (trajectory?, frames?, number?, fold?);
+    same_length(
+        group,
+        &[
+            start.len(),
+            trajectory.len(),
+            frames.len(),
+            number.len(),
+            fold.len(),
+        ],
+    )?;
+    Ok((0..start.len())
+        .map(|i| Segment {
+            trajectory: trajectory[i],
+            start: start[i],
+            frames: frames[i],
+            group: number[i],
+            fold: fold[i],
+        })
+        .collect())
+}
+
+fn read_graphs(root: &Node) -> Result<Vec<Graph>> {
+    let group = root.group("graphs")?;
+    let nodes: Vec<u64> = group.read("nodes")?;
+    let edges: Vec<u64> = group.read("edges")?;
+    let (all, _) = root.read_shaped::<u32>("edges", &[None, Some(2)])?;
+    same_length(&group, &[nodes.len(), edges.len()])?;
+    let total = |counts: &[u64]| counts.iter().sum::<u64>() as usize;
+    if 2 * total(&edges) != all.len() {
+        return Err(Error::file(root.path(), "edges do not fit graphs/edges"));
+    }
+    let mut atoms = match root.has("nodes") {
+        true => Some(AllAtoms::read(&root.group("nodes")?, total(&nodes))?),
+        false => None,
+    };
+    let mut pairs = all.chunks_exact(2).map(|e| [e[0], e[1]]);
+    std::iter::zip(nodes, edges)
+        .map(|(nodes, edges)| {
+            let nodes = nodes as usize;
+            let edges: Vec<[u32; 2]> = pairs.by_ref().take(edges as usize).collect();
+            if edges.iter().flatten().any(|&n| n as usize >= nodes) {
+                return Err(Error::file(
+                    root.path(),
+                    "an edge leads to a node that is not there",
+                ));
+            }
+            Ok(Graph {
+                nodes,
+                edges,
+                atoms: atoms.as_mut().map(|a| a.next(nodes)),
+            })
+        })
+        .collect()
+}
+
+/// The columns of `nodes`, handed out graph by graph.
+struct AllAtoms {
+    name: std::vec::IntoIter<String>,
+    element: std::vec::IntoIter<u8>,
+    residue: std::vec::IntoIter<u32>,
+    residue_name: std::vec::IntoIter<String>,
+    residue_number: std::vec::IntoIter<i32>,
+    chain: std::vec::IntoIter<String>,
+}
+
+impl AllAtoms {
+    fn read(group: &Node, total: usize) -> Result<Self> {
+        let all = Self {
+            name: group.read_strings("name")?.into_iter(),
+            element: group.read("element")?.into_iter(),
+            residue: group.read("residue")?.into_iter(),
+            residue_name: group.read_strings("residue_name")?.into_iter(),
+            residue_number: group.read("residue_number")?.into_iter(),
+            chain: group.read_strings("chain")?.into_iter(),
+        };
+        let lengths = [
+            total,
+            all.name.len(),
+            all.element.len(),
+            all.residue.len(),
+            all.residue_name.len(),
+            all.residue_number.len(),
+            all.chain.len(),
+        ];
+        same_length(group, &lengths)?;
+        Ok(all)
+    }
+
+    fn next(&mut self, nodes: usize) -> Atoms {
+        Atoms {
+            name: self.name.by_ref().take(nodes).collect(),
+            element: self.element.by_ref().take(nodes).collect(),
+            residue: self.residue.by_ref().take(nodes).collect(),
+            residue_name: self.residue_name.by_ref().take(nodes).collect(),
+            residue_number: self.residue_number.by_ref().take(nodes).collect(),
+            chain: self.chain.by_ref().take(nodes).collect(),
+        }
+    }
+}

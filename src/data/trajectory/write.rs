@@ -1,0 +1,385 @@
+//! Writing a trajectories file from any source, by all ranks.
+//!
+//! Ranks share the trajectories out and write each to a scratch file; rank 0 copies these into
+//! the HDF5 file in order. The result does not depend on the number of ranks or threads.
+
+use super::dataset::sort_labels;
+use super::{Cut, Graph, Header, Item, Segment, Split, folds, part};
+use crate::comm::World;
+use crate::store::{self, Digest, Kind, Node, Scratch, Storage};
+use crate::{Error, Result};
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Where the trajectories come from.
+pub trait Source: Sync {
+    /// What is known of the trajectories beforehand, the same on every rank.
+    fn items(&self) -> &[Item];
+
+    /// Relative cost of reading trajectory `index`, the same on every rank.
+    fn cost(&self, index: usize) -> u64;
+
+    /// Gives the frames of trajectory `index` in order, [nodes, dimensions] values each.
+    fn produce(&self, index: usize, frame: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<Header>;
+}
+
+/// What the file as a whole says of itself.
+pub struct About {
+    /// Kind of source, in words.
+    pub origin: &'static str,
+    /// Unit of coordinates.
+    pub unit: &'static str,
+    /// Unit of time steps.
+    pub time_unit: &'static str,
+    /// Values per node.
+    pub dimensions: usize,
+    /// Resolved options, as JSON.
+    pub settings: String,
+    pub cut: Cut,
+    /// Folds that whole trajectories are dealt to.
+    pub folds: usize,
+    /// Seed of that deal.
+    pub seed: u64,
+}
+
+/// What was written.
+pub struct Summary {
+    pub trajectories: usize,
+    pub frames: u64,
+    pub segments: usize,
+    pub graphs: usize,
+    /// Fewest and most nodes of a graph.
+    pub nodes: (usize, usize),
+    /// Number of trajectories with each label, in label order.
+    pub labels: Vec<(String, usize)>,
+    /// Graphs without any edge, by the name of the first trajectory on them.
+    pub without_edges: Vec<String>,
+    pub digest: Digest,
+}
+
+/// Chunks are whole segments between these sizes, in bytes.
+const SMALLEST_CHUNK: usize = 1 << 15;
+const LARGEST_CHUNK: usize = 1 << 24;
+
+/// Writes the file `out`; collective. The summary is `Some` on rank 0.
+///
+/// # Errors
+/// Whatever the source reports; values that are not finite; a trajectory with too few frames;
+/// an unwritable folder. Nothing is left behind.
+pub fn prepare(
+    world: &World,
+    out: &Path,
+    about: &About,
+    source: &impl Source,
+) -> Result<Option<Summary>> {
+    world.agree(check(about, source.items()))?;
+    world.on_root(|| Scratch::new(out).map(drop))?;
+    let token = world.broadcast(std::process::id().to_le_bytes().to_vec());
+    let token = u32::from_le_bytes(token.try_into().unwrap_or_default());
+    let place = |index| part::place(out, token, index);
+
+    let costs: Vec<u64> = (0..source.items().len()).map(|i| source.cost(i)).collect();
+    let mine = share_out(&costs, world.size()).swap_remove(world.rank());
+    let parts = world.agree(read_all(&mine, about.dimensions, source, &place))?;
+    let summary = world.on_root(|| merge(out, about, source.items(), &place))?;
+    drop(parts);
+    Ok(summary)
+}
+
+fn check(about: &About, items: &[Item]) -> Result<()> {
+    about.cut.validate()?;
+    if about.folds == 0 {
+        return Err(Error::input("--folds 0: it must be positive"));
+    }
+    if items.is_empty() {
+        return Err(Error::input("no trajectories"));
+    }
+    Ok(())
+}
+
+/// Indices for each rank: the costliest first, each to the rank with the least so far.
+fn share_out(costs: &[u64], ranks: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..costs.len()).collect();
+    order.sort_by_key(|&i| (std::cmp::Reverse(costs[i]), i));
+    let mut shares = vec![Vec::new(); ranks];
+    let mut loads = vec![0u64; ranks];
+    for i in order {
+        let least = (0..ranks).min_by_key(|&r| loads[r]).unwrap_or(0);
+        loads[least] += costs[i].max(1);
+        shares[least].push(i);
+    }
+    shares
+}
+
+fn read_all(
+    mine: &[usize],
+    dimensions: usize,
+    source: &impl Source,
+    place: &(impl Fn(usize) -> PathBuf + Sync),
+) -> Result<Vec<part::Part>> {
+    let read = |&index: &usize| -> Result<part::Part> {
+        let mut writer = part::Writer::create(place(index))?;
+        let mut frames = 0u64;
+        let mut width = None;
+        let header = source.produce(index, &mut |values: &[f32]| {
+            if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+                return Err(Error::input(format!(
+                    "{}: frame {frames}, node {}: {} is not a finite number",
+                    source.items()[index].name,
+                    at / dimensions,
+                    values[at]
+                )));
+            }
+            frames += 1;
+            width = Some(values.len());
+            writer.push(values)
+        })?;
+        if width.is_some_and(|w| w != header.graph.nodes * dimensions) {
+            return Err(Error::internal(format!(
+                "frames of {width:?} values on {} nodes",
+                header.graph.nodes
+            )));
+        }
+        writer.finish(&header)
+    };
+    let read: Vec<Result<part::Part>> = mine.par_iter().map(read).collect();
+    read.into_iter().collect()
+}
+
+fn merge(
+    out: &Path,
+    about: &About,
+    items: &[Item],
+    place: &impl Fn(usize) -> PathBuf,
+) -> Result<Summary> {
+    let mut tables = Tables::default();
+    let digest = store::write(out, Kind::Trajectories, |root| {
+        let coordinates = root.create_group("coordinates")?;
+        for (index, item) in items.iter().enumerate() {
+            let part = part::Reader::open(place(index))?;
+            tables
+                .add(&coordinates, about, index, part)
+                .map_err(|e| match e {
+                    Error::Input(text) => Error::input(format!("{}: {text}", item.name)),
+                    other => other,
+                })?;
+        }
+        tables.write(root, about, items)
+    })?;
+    Ok(tables.summary(items, digest))
+}
+
+/// Everything but the coordinates, gathered while they are copied.
+#[derive(Default)]
+struct Tables {
+    graphs: Vec<Graph>,
+    /// First trajectory on each graph.
+    first: Vec<usize>,
+    numbers: HashMap<u128, Vec<usize>>,
+    frames: Vec<u64>,
+    graph: Vec<u32>,
+    time_step: Vec<f64>,
+    segments: Vec<Segment>,
+}
+
+impl Tables {
+    fn add(
+        &mut self,
+        coordinates: &Node,
+        about: &About,
+        index: usize,
+        mut part: part::Reader,
+    ) -> Result<()> {
+        let Header { graph, time_step } = std::mem::take(&mut part.header);
+        let row = graph.nodes * about.dimensions;
+        let frames = (part.values / row.max(1) as u64) as usize;
+        self.segments
+            .extend(about.cut.segments(index as u32, frames)?);
+        self.frames.push(frames as u64);
+        self.time_step.push(time_step.unwrap_or(f64::NAN));
+        copy(coordinates, about, index, [frames, graph.nodes], part)?;
+        let graph = self.number(graph, index)?;
+        self.graph.push(graph);
+        Ok(())
+    }
+
+    /// The number of `graph`, stored once however many trajectories have it.
+    fn number(&mut self, graph: Graph, index: usize) -> Result<u32> {
+        let bytes = serde_json::to_vec(&graph).map_err(Error::internal)?;
+        let same = self
+            .numbers
+            .entry(xxhash_rust::xxh3::xxh3_128(&bytes))
+            .or_default();
+        let known = same.iter().copied().find(|&n| self.graphs[n] == graph);
+        let number = known.unwrap_or_else(|| {
+            same.push(self.graphs.len());
+            self.graphs.push(graph);
+            self.first.push(index);
+            self.graphs.len() - 1
+        });
+        Ok(number as u32)
+    }
+
+    fn write(&self, root: &Node, about: &About, items: &[Item]) -> Result<()> {
+        root.set_attr_text("origin", about.origin)?;
+        root.set_attr_text("unit", about.unit)?;
+        root.set_attr_text("time_unit", about.time_unit)?;
+        root.set_attr("dimensions", about.dimensions as u64)?;
+        root.set_attr("segment_folds", about.cut.folds() as u64)?;
+        root.set_attr("trajectory_folds", about.folds as u64)?;
+        root.write_text("settings", &about.settings)?;
+        self.write_trajectories(&root.create_group("trajectories")?, about, items)?;
+        self.write_segments(&root.create_group("segments")?)?;
+        self.write_graphs(root)
+    }
+
+    fn write_trajectories(&self, group: &Node, about: &About, items: &[Item]) -> Result<()> {
+        let texts = |of: fn(&Item) -> &str| items.iter().map(of).collect::<Vec<&str>>();
+        group.write_strings("name", &texts(|i| &i.name))?;
+        if items.iter().all(|i| i.label.is_some()) {
+            group.write_strings("label", &texts(|i| i.label.as_deref().unwrap_or_default()))?;
+        }
+        group.write_strings("group", &texts(|i| &i.group))?;
+        group.write_strings("split", &texts(|i| i.split.map_or("", Split::name)))?;
+        column(group, "frames", &self.frames)?;
+        column(group, "graph", &self.graph)?;
+        column(
+            group,
+            "fold",
+            &folds::assign(items, about.folds, about.seed),
+        )?;
+        column(group, "time_step", &self.time_step)
+    }
+
+    fn write_segments(&self, group: &Node) -> Result<()> {
+        let numbers = |of: fn(&Segment) -> u32| self.segments.iter().map(of).collect::<Vec<_>>();
+        let starts: Vec<u64> = self.segments.iter().map(|s| s.start).collect();
+        column(group, "trajectory", &numbers(|s| s.trajectory))?;
+        column(group, "start", &starts)?;
+        column(group, "frames", &numbers(|s| s.frames))?;
+        column(group, "group", &numbers(|s| s.group))?;
+        column(group, "fold", &numbers(|s| s.fold))
+    }
+
+    fn write_graphs(&self, root: &Node) -> Result<()> {
+        let counts =
+            |of: fn(&Graph) -> usize| self.graphs.iter().map(|g| of(g) as u64).collect::<Vec<_>>();
+        let graphs = root.create_group("graphs")?;
+        column(&graphs, "nodes", &counts(|g| g.nodes))?;
+        column(&graphs, "edges", &counts(|g| g.edges.len()))?;
+        let edges: Vec<u32> = self
+            .graphs
+            .iter()
+            .flat_map(|g| g.edges.iter().flatten().copied())
+            .collect();
+        root.write("edges", &[edges.len() / 2, 2], &edges, Storage::Compressed)?;
+
+        let Some(atoms) = self
+            .graphs
+            .iter()
+            .map(|g| g.atoms.as_ref())
+            .collect::<Option<Vec<_>>>()
+        else {
+            return Ok(());
+        };
+        let nodes = root.create_group("nodes")?;
+        let texts = |of: fn(&super::Atoms) -> &[String]| {
+            atoms.iter().flat_map(|a| of(a)).collect::<Vec<_>>()
+        };
+        nodes.write_strings("name", &texts(|a| &a.name))?;
+        nodes.write_strings("residue_name", &texts(|a| &a.residue_name))?;
+        nodes.write_strings("chain", &texts(|a| &a.chain))?;
+        let elements: Vec<u8> = atoms.iter().flat_map(|a| &a.element).copied().collect();
+        column(&nodes, "element", &elements)?;
+        let residues: Vec<u32> = atoms.iter().flat_map(|a| &a.residue).copied().collect();
+        column(&nodes, "residue", &residues)?;
+        let numbers = atoms.iter().flat_map(|a| &a.residue_number);
+        column(
+            &nodes,
+            "residue_number",
+            &numbers.copied().collect::<Vec<_>>(),
+        )
+    }
+
+    fn summary(self, items: &[Item], digest: Digest) -> Summary {
+        let mut labels: Vec<String> = items.iter().filter_map(|i| i.label.clone()).collect();
+        sort_labels(&mut labels);
+        let nodes = || self.graphs.iter().map(|g| g.nodes);
+        Summary {
+            trajectories: items.len(),
+            frames: self.frames.iter().sum(),
+            segments: self.segments.len(),
+            graphs: self.graphs.len(),
+            nodes: (nodes().min().unwrap_or(0), nodes().max().unwrap_or(0)),
+            without_edges: std::iter::zip(&self.graphs, &self.first)
+                .filter(|(g, _)| g.edges.is_empty())
+                .map(|(_, &i)| items[i].name.clone())
+                .collect(),
+            labels: labels
+                .into_iter()
+                .map(|l| {
+                    let n = items
+                        .iter()
+                        .filter(|i| i.label.as_ref() == Some(&l))
+                        .count();
+                    (l, n)
+                })
+                .collect(),
+            digest,
+        }
+    }
+}
+
+fn column<T: store::Element>(group: &Node, name: &str, values: &[T]) -> Result<()> {
+    group.write(name, &[values.len()], values, Storage::Compressed)
+}
+
+/// Copies the frames of a part into a dataset of their own, chunk by chunk.
+fn copy(
+    coordinates: &Node,
+    about: &About,
+    index: usize,
+    [frames, nodes]: [usize; 2],
+    mut part: part::Reader,
+) -> Result<()> {
+    let row = nodes * about.dimensions;
+    let bytes = (row * size_of::<f32>()).max(1);
+    let segment = about.cut.length(frames).max(1);
+    let several = SMALLEST_CHUNK.div_ceil(bytes * segment).max(1);
+    let rows = (segment * several)
+        .min((LARGEST_CHUNK / bytes).max(1))
+        .min(frames.max(1));
+    let name = super::dataset::coordinates_name(index);
+    coordinates.create::<f32>(
+        &name,
+        &[frames, nodes, about.dimensions],
+        Storage::Rows(rows),
+    )?;
+    let mut buffer = vec![0f32; rows * row];
+    for start in (0..frames).step_by(rows) {
+        let here = &mut buffer[..rows.min(frames - start) * row];
+        part.read(here)?;
+        coordinates.write_rows(&name, start, here)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share_out;
+
+    #[test]
+    fn work_is_shared_evenly() {
+        let costs = [10, 1, 1, 1, 7, 5, 5, 0];
+        for ranks in 1..=4 {
+            let shares = share_out(&costs, ranks);
+            let mut all: Vec<usize> = shares.concat();
+            all.sort();
+            assert_eq!(all, (0..costs.len()).collect::<Vec<_>>());
+            let load = |s: &Vec<usize>| s.iter().map(|&i| costs[i]).sum::<u64>();
+            let most = shares.iter().map(load).max().unwrap();
+            assert!(most <= (30 / ranks as u64 + 3).max(10), "{shares:?}");
+        }
+    }
+}
