@@ -1,6 +1,12 @@
 //! From files on disk to samples: structures, datasets, the order in which samples are seen.
 
+pub mod dataset;
 pub mod grd;
+pub mod neighborhoods;
 pub mod sampler;
+pub mod splits;
+pub mod structure;
 pub mod trajectory;
 pub mod zernikegrams;
+
+pub use splits::Split;

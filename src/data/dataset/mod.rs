@@ -1,0 +1,218 @@
+//! A dataset of protein structures: heavy atoms, residues, the CA atoms that neighborhoods are
+//! centred on, and splits. Atoms are stored once; neighborhoods are found when they are needed
+//! ([`super::neighborhoods`]), so the file is about 15 bytes an atom before compression.
+//!
+//! All per-structure arrays are concatenated; `*_offsets[i]..*_offsets[i + 1]` is structure `i`.
+
+mod file;
+
+use super::Split;
+use super::structure::{Label, Residue, Structure};
+use crate::{Error, Result};
+use std::collections::HashSet;
+
+/// Where a structure came from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Provenance {
+    pub id: String,
+    /// Name of the source file.
+    pub file: String,
+    /// `pdb`, `mmcif` or `proteinnet`.
+    pub format: String,
+    /// XXH3-128 of the source file.
+    pub digest: u128,
+    /// Number of the model in the source file.
+    pub model: i32,
+    pub split: Split,
+}
+
+/// A structure with what `prepare` decided about it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Chosen {
+    pub structure: Structure,
+    pub split: Split,
+    /// Chains whose residues are centres; `None` for all. Atoms of all chains stay.
+    pub chains: Option<Vec<String>>,
+}
+
+/// A residue's full name.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ResidueId<'a> {
+    pub structure: &'a str,
+    pub residue: &'a Residue,
+}
+
+/// Everything of a dataset, in memory.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Dataset {
+    structures: Vec<Provenance>,
+    atom_offsets: Vec<u64>,
+    residue_offsets: Vec<u64>,
+    /// Å.
+    coordinates: Vec<[f32; 3]>,
+    /// Atomic numbers.
+    elements: Vec<u8>,
+    /// Residue of each atom, counted from its structure's first.
+    residue_of: Vec<u32>,
+    residues: Vec<Residue>,
+    /// Structure of each centre.
+    centre_structure: Vec<u32>,
+    /// Atom of each centre, counted from its structure's first.
+    centre_atom: Vec<u32>,
+    /// Centres by split.
+    splits: [Vec<u32>; 3],
+    /// How the dataset was prepared, as TOML.
+    settings: String,
+    /// Identifies the content; empty until the dataset has been a file.
+    fingerprint: String,
+}
+
+/// One structure's atoms inside a dataset.
+#[derive(Debug, Clone, Copy)]
+pub struct Atoms<'a> {
+    pub coordinates: &'a [[f32; 3]],
+    pub elements: &'a [u8],
+    pub residue_of: &'a [u32],
+}
+
+impl Dataset {
+    /// Packs structures in the given order. `settings` tells how they were read.
+    ///
+    /// # Errors
+    /// Two structures of the same id; more centres than 32 bits can number.
+    pub fn pack(chosen: &[Chosen], settings: &str) -> Result<Self> {
+        let mut seen = HashSet::new();
+        let mut d = Dataset {
+            atom_offsets: vec![0],
+            residue_offsets: vec![0],
+            settings: settings.to_string(),
+            ..Dataset::default()
+        };
+        for c in chosen {
+            let s = &c.structure;
+            if !seen.insert(&s.id) {
+                let what = format!(
+                    "two structures are called {}; rename or leave out one ({})",
+                    s.id, s.file
+                );
+                return Err(Error::input(what));
+            }
+            d.push(c);
+        }
+        if d.centre_atom.len() > u32::MAX as usize {
+            return Err(Error::input(
+                "more than 4,294,967,295 neighborhoods: split the dataset",
+            ));
+        }
+        d.index_splits();
+        Ok(d)
+    }
+
+    fn push(&mut self, chosen: &Chosen) {
+        let s = &chosen.structure;
+        let wanted = |residue: &Residue| match &chosen.chains {
+            None => true,
+            Some(chains) => chains.iter().any(|c| c == residue.chain.as_str()),
+        };
+        let number = self.structures.len() as u32;
+        for &atom in &s.centres {
+            if wanted(&s.residues[s.residue_of[atom as usize] as usize]) {
+                self.centre_structure.push(number);
+                self.centre_atom.push(atom);
+            }
+        }
+        self.structures.push(Provenance {
+            id: s.id.clone(),
+            file: s.file.clone(),
+            format: s.format.clone(),
+            digest: s.digest,
+            model: s.model,
+            split: chosen.split,
+        });
+        self.coordinates.extend(&s.coordinates);
+        self.elements.extend(&s.elements);
+        self.residue_of.extend(&s.residue_of);
+        self.residues.extend(&s.residues);
+        self.atom_offsets.push(self.coordinates.len() as u64);
+        self.residue_offsets.push(self.residues.len() as u64);
+    }
+
+    fn index_splits(&mut self) {
+        self.splits = Default::default();
+        for (centre, &structure) in self.centre_structure.iter().enumerate() {
+            let split = self.structures[structure as usize].split;
+            self.splits[split as usize].push(centre as u32);
+        }
+    }
+
+    pub fn structures(&self) -> &[Provenance] {
+        &self.structures
+    }
+
+    /// Number of centres, that is, of neighborhoods.
+    pub fn len(&self) -> usize {
+        self.centre_atom.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.centre_atom.is_empty()
+    }
+
+    pub fn atom_count(&self) -> usize {
+        self.coordinates.len()
+    }
+
+    pub fn residue_count(&self) -> usize {
+        self.residues.len()
+    }
+
+    /// Centres of a split, ascending.
+    pub fn split(&self, split: Split) -> &[u32] {
+        &self.splits[split as usize]
+    }
+
+    /// How the dataset was prepared, as TOML.
+    pub fn settings(&self) -> &str {
+        &self.settings
+    }
+
+    /// Identifies the content of the file that this was read from.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Atoms of structure `structure`.
+    pub fn atoms(&self, structure: usize) -> Atoms<'_> {
+        let range =
+            self.atom_offsets[structure] as usize..self.atom_offsets[structure + 1] as usize;
+        Atoms {
+            coordinates: &self.coordinates[range.clone()],
+            elements: &self.elements[range.clone()],
+            residue_of: &self.residue_of[range],
+        }
+    }
+
+    /// Structure and atom (counted from the structure's first) of a centre.
+    pub fn centre(&self, centre: u32) -> (usize, usize) {
+        let i = centre as usize;
+        (
+            self.centre_structure[i] as usize,
+            self.centre_atom[i] as usize,
+        )
+    }
+
+    /// The residue of a centre.
+    pub fn residue(&self, centre: u32) -> ResidueId<'_> {
+        let (structure, atom) = self.centre(centre);
+        let residue = self.atoms(structure).residue_of[atom] as u64;
+        ResidueId {
+            structure: &self.structures[structure].id,
+            residue: &self.residues[(self.residue_offsets[structure] + residue) as usize],
+        }
+    }
+}
+
+/// A label from a string that a file held.
+fn label(text: &str) -> Option<Label> {
+    Label::new(text.as_bytes())
+}

@@ -1,0 +1,89 @@
+//! A structure file's text, whatever its name says about format and compression.
+
+use crate::{Error, Result};
+use flate2::read::MultiGzDecoder;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Pdb,
+    Mmcif,
+}
+
+pub(super) struct Loaded {
+    pub text: Vec<u8>,
+    pub format: Format,
+    /// XXH3-128 of the bytes on the disk.
+    pub digest: u128,
+}
+
+const ENDINGS: [&str; 6] = ["pdb", "ent", "cif", "mmcif", "pdb1", "pdbx"];
+
+/// Whether a file of this name is taken from a folder.
+pub fn is_structure_name(name: &str) -> bool {
+    !name.starts_with('.') && strip_endings(name) != name.strip_suffix(".gz").unwrap_or(name)
+}
+
+pub(super) fn strip_endings(name: &str) -> &str {
+    let name = name.strip_suffix(".gz").unwrap_or(name);
+    match name.rsplit_once('.') {
+        Some((stem, end)) if ENDINGS.contains(&end.to_ascii_lowercase().as_str()) => stem,
+        _ => name,
+    }
+}
+
+pub(super) fn load(path: &Path) -> Result<Loaded> {
+    let raw = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let digest = xxhash_rust::xxh3::xxh3_128(&raw);
+    let text = match raw.starts_with(&[0x1f, 0x8b]) {
+        true => gunzip(path, &raw)?,
+        false => raw,
+    };
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return Err(Error::file(path, "empty file"));
+    }
+    let Some(format) = detect(&text) else {
+        let what = match text[..text.len().min(4096)].contains(&0) {
+            true => "binary data",
+            false => "no ATOM record and no data_ block",
+        };
+        return Err(Error::file(
+            path,
+            format!("{what}: neither a PDB nor an mmCIF file"),
+        ));
+    };
+    Ok(Loaded {
+        text,
+        format,
+        digest,
+    })
+}
+
+fn gunzip(path: &Path, raw: &[u8]) -> Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(4 * raw.len());
+    match MultiGzDecoder::new(raw).read_to_end(&mut text) {
+        Ok(_) => Ok(text),
+        Err(e) => {
+            let what = match e.kind() {
+                ErrorKind::UnexpectedEof => "truncated gzip file; fetch it again".to_string(),
+                _ => format!("damaged gzip file ({e}); fetch it again"),
+            };
+            Err(Error::file(path, what))
+        }
+    }
+}
+
+/// mmCIF opens with a `data_` block; a PDB file has atom records.
+fn detect(text: &[u8]) -> Option<Format> {
+    let mut lines = text.split(|&b| b == b'\n').map(<[u8]>::trim_ascii);
+    let first = lines.find(|l| !l.is_empty() && !l.starts_with(b"#"))?;
+    let head = &first[..first.len().min(5)];
+    if head.eq_ignore_ascii_case(b"data_") {
+        return Some(Format::Mmcif);
+    }
+    let is_atom = |l: &[u8]| l.starts_with(b"ATOM  ") || l.starts_with(b"HETATM");
+    text.split(|&b| b == b'\n')
+        .any(is_atom)
+        .then_some(Format::Pdb)
+}

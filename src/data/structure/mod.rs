@@ -1,0 +1,225 @@
+//! Protein structures: PDB and mmCIF files, gzipped or not, as heavy atoms and residues.
+//!
+//! The readers are our own. pdbtbx 0.12 reads the same files as fast, but it groups a
+//! residue's atoms by alternate location (the order of the file is lost), invents chain
+//! letters where a file has none, refuses hybrid-36 numbers (files of more than 99,999 atoms)
+//! and panics on a coordinate that is not a number; none of that can be mended from outside.
+//!
+//! What is read, in the terms of the published H-AE (Biopython) pipeline:
+//! - heavy atoms, unless hydrogens are asked for; waters never;
+//! - of an atom's alternate locations the one with the highest occupancy, the first of equals;
+//!   where a file puts several residue names in one place, the name with the highest occupancy
+//!   (Biopython takes the last one named);
+//! - the first model, unless all are asked for;
+//! - chain, residue number and insertion code of the author;
+//! - true elements; the published code keeps their first letter only (selenium is its sulphur),
+//!   see [`Elements::FirstLetter`];
+//! - as centres, CA atoms of the 20 canonical residues. Modified residues stay as atoms.
+
+mod assemble;
+mod bytes;
+mod element;
+mod mmcif;
+mod pdb;
+#[cfg(test)]
+mod tests;
+
+pub use bytes::is_structure_name;
+pub use element::symbol;
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Up to eight ASCII characters, padded with zeros.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub struct Label(pub [u8; 8]);
+
+impl Label {
+    /// `None` if `text` is longer than eight bytes, not ASCII, or holds a zero byte.
+    pub fn new(text: &[u8]) -> Option<Self> {
+        let mut bytes = [0; 8];
+        bytes.get_mut(..text.len())?.copy_from_slice(text);
+        (text.is_ascii() && !text.contains(&0)).then_some(Self(bytes))
+    }
+
+    pub fn as_str(&self) -> &str {
+        let end = self.0.iter().position(|&b| b == 0).unwrap_or(8);
+        std::str::from_utf8(&self.0[..end]).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Display for Label {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A residue, in the author's numbering.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Residue {
+    pub chain: Label,
+    pub number: i32,
+    /// Insertion code; a space where there is none.
+    pub icode: u8,
+    pub name: Label,
+}
+
+/// One model of a structure file. Atoms are in file order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Structure {
+    /// From the file's name ([`id_of`]); `ID:MODEL` when all models of several are read.
+    pub id: String,
+    /// Name of the file that it came from.
+    pub file: String,
+    /// `pdb`, `mmcif` or `proteinnet`.
+    pub format: String,
+    /// XXH3-128 of the file's bytes as they lie on the disk.
+    pub digest: u128,
+    /// Number of the model in the file.
+    pub model: i32,
+    /// Å.
+    pub coordinates: Vec<[f32; 3]>,
+    /// Atomic numbers; 0 where the file's element is unknown.
+    pub elements: Vec<u8>,
+    /// Index into `residues`, for each atom.
+    pub residue_of: Vec<u32>,
+    pub residues: Vec<Residue>,
+    /// Atoms that are centres of neighborhoods.
+    pub centres: Vec<u32>,
+}
+
+/// Which models of a file to read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Models {
+    #[default]
+    First,
+    All,
+}
+
+/// What counts as an atom's element.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Elements {
+    /// The element itself.
+    #[default]
+    True,
+    /// The element that its symbol's first letter names, if that is C, N, O or S: what the
+    /// published code sees (Se and Si as S, Cl, Ca and Cu as C, Na and Ni as N).
+    FirstLetter,
+}
+
+/// What to read of a structure file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReadOptions {
+    pub models: Models,
+    /// Keep hetero atoms (ligands, ions, modified residues) other than water.
+    pub hetero: bool,
+    /// Keep hydrogen and deuterium.
+    pub hydrogens: bool,
+    pub elements: Elements,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self {
+            models: Models::First,
+            hetero: true,
+            hydrogens: false,
+            elements: Elements::True,
+        }
+    }
+}
+
+/// Names of the 20 amino acids whose CA can be a centre.
+pub const CANONICAL: [&str; 20] = [
+    "ALA", "ARG", "ASN", "ASP", "CYS", "GLN", "GLU", "GLY", "HIS", "ILE", "LEU", "LYS", "MET",
+    "PHE", "PRO", "SER", "THR", "TRP", "TYR", "VAL",
+];
+
+const WATERS: [&str; 13] = [
+    "HOH", "WAT", "DOD", "H2O", "OH2", "TIP", "TIP3", "TIP4", "TP3", "T3P", "SOL", "SPC", "D2O",
+];
+
+/// Reads a structure file: one structure per model that is asked for, at least one.
+///
+/// # Errors
+/// One line that names the file, the place in it and what is wrong: unreadable, empty or
+/// truncated file, damaged gzip, neither PDB nor mmCIF, a cut or malformed atom record, a
+/// missing column, a coordinate that is no number, no CA to centre a neighborhood on.
+pub fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Structure>> {
+    let loaded = bytes::load(path)?;
+    let (format, parsed) = match loaded.format {
+        bytes::Format::Pdb => ("pdb", pdb::parse(&loaded.text, options)),
+        bytes::Format::Mmcif => ("mmcif", mmcif::parse(&loaded.text, options)),
+    };
+    let models = parsed.map_err(|what| Error::file(path, what))?;
+    if models.iter().all(|m| m.centres.is_empty()) {
+        return Err(Error::file(
+            path,
+            "no CA atom of a canonical amino acid: nothing to centre a neighborhood on",
+        ));
+    }
+    let id = id_of(path);
+    let file = file_name(path);
+    let several = models.len() > 1;
+    let name = |model: i32| match several {
+        true => format!("{id}:{model}"),
+        false => id.clone(),
+    };
+    Ok(models
+        .into_iter()
+        .map(|m| Structure {
+            id: name(m.number),
+            file: file.clone(),
+            format: format.to_string(),
+            digest: loaded.digest,
+            model: m.number,
+            coordinates: m.coordinates,
+            elements: m.elements,
+            residue_of: m.residue_of,
+            residues: m.residues,
+            centres: m.centres,
+        })
+        .collect())
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+/// The id that a file name gives: the name without `.gz` and the format's ending, and without
+/// the archive's `pdb` before a four-character entry (`pdb1ubi.ent.gz` is `1ubi`).
+pub fn id_of(path: &Path) -> String {
+    let name = file_name(path);
+    let stem = bytes::strip_endings(&name);
+    match stem.strip_prefix("pdb") {
+        Some(rest) if is_entry(rest) => rest.to_string(),
+        _ => stem.to_string(),
+    }
+}
+
+/// Whether `text` looks like a PDB entry: a digit and three letters or digits.
+pub fn is_entry(text: &str) -> bool {
+    let b = text.as_bytes();
+    b.len() == 4 && b[0].is_ascii_digit() && b[1..].iter().all(u8::is_ascii_alphanumeric)
+}
+
+/// The PDB entry that a structure id begins with, in lower case (`1A2K_l_u` is of `1a2k`), or
+/// the whole id in lower case where it names none.
+pub fn entry_of(id: &str) -> String {
+    let head = id.get(..4).unwrap_or(id);
+    let ends = id[head.len()..]
+        .chars()
+        .next()
+        .is_none_or(|c| !c.is_ascii_alphanumeric());
+    match is_entry(head) && ends {
+        true => head.to_ascii_lowercase(),
+        false => id.to_ascii_lowercase(),
+    }
+}
