@@ -339,6 +339,32 @@ impl Node {
         )
     }
 
+    /// Names and values of all attributes, as text.
+    pub fn attributes(&self) -> Result<Vec<(String, String)>> {
+        let names = self
+            .group
+            .attr_names()
+            .map_err(|e| failure(&self.path, "cannot list", &e))?;
+        let joined = |numbers: Vec<String>| numbers.join(", ");
+        let value = |name: &str| {
+            let integers = |name| {
+                self.attr_list::<i64>(name)
+                    .map(|v| joined(v.iter().map(i64::to_string).collect()))
+            };
+            let floats = |name| {
+                self.attr_list::<f64>(name)
+                    .map(|v| joined(v.iter().map(f64::to_string).collect()))
+            };
+            self.attr_text(name)
+                .or_else(|_| integers(name))
+                .or_else(|_| floats(name))
+        };
+        names
+            .into_iter()
+            .map(|n| value(&n).map(|v| (n, v)))
+            .collect()
+    }
+
     pub fn has_attr(&self, name: &str) -> bool {
         self.group.attr(name).is_ok()
     }
