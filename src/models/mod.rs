@@ -1,5 +1,6 @@
 //! Networks: a batch in, losses out, named parameters. No MPI, no files.
 
+pub mod deep_signature;
 pub mod hvae;
 pub mod parameters;
 

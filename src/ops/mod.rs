@@ -15,4 +15,5 @@ pub mod cpu;
 pub mod linear;
 pub mod signature;
 pub mod skip;
+pub mod sparse;
 pub mod zernike;

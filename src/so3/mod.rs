@@ -9,5 +9,6 @@ pub mod harmonics;
 pub mod irreps;
 pub mod paths;
 pub mod radial;
+pub mod rigid;
 pub mod rotation;
 pub mod wigner;

@@ -1,0 +1,270 @@
+//! Deep Signature: an ensemble of trajectories to classes or numbers, through a learned
+//! coarse-graining and the log-signature of the coarse path ("Deep Signature: Characterization
+//! of Large-Scale Molecular Dynamics", ICLR 2025, arXiv 2410.02847). Parameter names are those
+//! of the published state dict.
+//!
+//! Shapes: B clips, N nodes, T frames, d features per node, K beads, H hidden, S segments.
+//!
+//! | property of the output | corrected | published |
+//! |---|---|---|
+//! | numbering of the nodes | invariant | depends: one-way edges |
+//! | translation, of the clip or of each frame | invariant (d = 3) | changes |
+//! | rotation, of the clip or of each frame | invariant where principal axes are distinct (d = 3) | changes |
+//! | frames repeated, evenly or not | invariant (clock = path-length) | even repetition only |
+//! | reversal of time | told apart | told apart |
+
+mod aggregate;
+mod clip;
+pub mod config;
+mod dropout;
+mod layer;
+mod temporal;
+
+pub use aggregate::{Coarse, Level};
+pub use clip::{Clip, Graph, RawClip};
+pub use config::{Clock, DeepSignatureConfig, Method, Objective, Variant};
+pub use temporal::{Segments, Summary};
+
+use crate::models::{Losses, Model, Parameters, ParametersBuilder, StepKey};
+use crate::{Error, Result, words};
+use aggregate::Aggregator;
+use candle_core::{D, DType, Device, Tensor};
+use candle_nn::ops::{log_softmax, sigmoid, softmax};
+use dropout::Dropout;
+use layer::Linear;
+use temporal::Temporal;
+
+/// The model.
+pub struct DeepSignature {
+    config: DeepSignatureConfig,
+    objective: Objective,
+    parameters: Parameters,
+    aggregator: Aggregator,
+    temporal: Temporal,
+    classifier: Linear,
+}
+
+/// What the model makes of a batch.
+pub struct Outputs {
+    /// One per clip.
+    pub coarse: Vec<Coarse>,
+    pub summary: Summary,
+    /// Logits of classes, or predicted numbers, `[B, outputs]`.
+    pub logits: Tensor,
+}
+
+impl DeepSignature {
+    /// Builds the model for nodes of `features` features, parameters drawn from `seed`.
+    ///
+    /// # Errors
+    /// Settings that make no model, or one of more than `max_parameters` parameters.
+    pub fn new(
+        config: &DeepSignatureConfig,
+        features: usize,
+        objective: Objective,
+        seed: u64,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        config.validate(features, objective)?;
+        affordable(config, features)?;
+        let mut b = ParametersBuilder::default();
+        let sizes = (features, config.hidden, config.clusters);
+        let aggregator = Aggregator::new(&mut b, config.variant, sizes);
+        let temporal = Temporal::new(&mut b, config, features);
+        let outputs = objective.outputs();
+        let classifier = Linear::new(&mut b, "classifier.linear", config.hidden, outputs);
+        Ok(Self {
+            config: config.clone(),
+            objective,
+            parameters: b.build(seed, dtype, device, 0.0)?,
+            aggregator,
+            temporal,
+            classifier,
+        })
+    }
+
+    pub fn config(&self) -> &DeepSignatureConfig {
+        &self.config
+    }
+
+    pub fn objective(&self) -> Objective {
+        self.objective
+    }
+
+    /// Runs the model in evaluation mode.
+    pub fn forward(&self, batch: &[Clip]) -> Result<Outputs> {
+        Ok(self.run(batch, None)?)
+    }
+
+    /// Probability of class 1 (two classes), probabilities of all classes, or the predicted
+    /// number, per clip.
+    pub fn predict(&self, outputs: &Outputs) -> Result<Vec<Vec<f64>>> {
+        let logits = outputs.logits.to_dtype(DType::F64)?;
+        Ok(match self.objective {
+            Objective::Binary => sigmoid(&logits)?,
+            Objective::Classes(_) => softmax(&logits, D::Minus1)?,
+            Objective::Regression => logits,
+        }
+        .to_vec2()?)
+    }
+
+    fn run(&self, batch: &[Clip], key: Option<StepKey>) -> candle_core::Result<Outputs> {
+        let p = &self.parameters;
+        let coarse = batch
+            .iter()
+            .map(|clip| self.aggregator.forward(clip, p))
+            .collect::<candle_core::Result<Vec<_>>>()?;
+        let paths: Vec<_> = coarse
+            .iter()
+            .zip(batch)
+            .map(|(coarse, clip)| (&coarse.path, &clip.times))
+            .collect();
+        let dropout = Dropout::new(key, batch.iter().map(|c| c.id));
+        let summary = self.temporal.forward(&paths, &dropout, p)?;
+        let logits = self.classifier.forward(&summary.features, p)?;
+        Ok(Outputs {
+            coarse,
+            summary,
+            logits,
+        })
+    }
+
+    /// Loss of the prediction per clip, `[B]`.
+    fn prediction_loss(&self, batch: &[Clip], logits: &Tensor) -> candle_core::Result<Tensor> {
+        let targets: Vec<f64> = batch.iter().map(|c| c.target).collect();
+        let targets = Tensor::new(targets, logits.device())?;
+        if let Objective::Classes(n) = self.objective {
+            let index = targets.to_dtype(DType::U32)?;
+            if let Some(bad) = batch.iter().find(|c| c.target >= n as f64) {
+                candle_core::bail!("class {} of {n}", bad.target);
+            }
+            let log = log_softmax(logits, D::Minus1)?;
+            return log.gather(&index.unsqueeze(1)?, 1)?.squeeze(1)?.neg();
+        }
+        let targets = targets.to_dtype(logits.dtype())?;
+        let value = logits.squeeze(1)?;
+        if self.objective == Objective::Regression {
+            return (value - targets)?.sqr();
+        }
+        let z = match self.config.variant {
+            Variant::Corrected => value,
+            // The published loss applies a sigmoid to a sigmoid.
+            Variant::Published => sigmoid(&value)?,
+        };
+        // log(1 + e^z) - z y, without overflow.
+        let soft = (z.relu()? + (z.abs()?.neg()?.exp()? + 1.0)?.log()?)?;
+        soft - (z * targets)?
+    }
+
+    /// Training losses of a batch, and what the model made of it. Without a key nothing is
+    /// dropped out.
+    pub fn losses_with(
+        &self,
+        batch: &[Clip],
+        weights: &[f64],
+        key: Option<StepKey>,
+    ) -> Result<(Losses, Outputs)> {
+        let outputs = self.run(batch, key)?;
+        let mean = |f: &dyn Fn(&Coarse) -> candle_core::Result<Tensor>| {
+            let all = outputs.coarse.iter().map(f);
+            Tensor::stack(&all.collect::<candle_core::Result<Vec<_>>>()?, 0)?.mean_all()
+        };
+        let terms = [
+            self.prediction_loss(batch, &outputs.logits)?.mean_all()?,
+            mean(&Coarse::coordinates_loss)?,
+            mean(&Coarse::mincut_loss)?,
+            mean(&Coarse::orthogonality_loss)?,
+        ];
+        let mut objective = Tensor::zeros((), outputs.logits.dtype(), outputs.logits.device())?;
+        let mut named = Vec::with_capacity(terms.len());
+        for ((name, term), &weight) in WEIGHTS.iter().zip(&terms).zip(weights) {
+            named.push((*name, term.to_dtype(DType::F64)?.to_scalar()?));
+            objective = (objective + (term * weight)?)?;
+        }
+        let losses = Losses {
+            objective,
+            terms: named,
+            statistics: Vec::new(),
+        };
+        Ok((losses, outputs))
+    }
+}
+
+/// Names of the objective's terms.
+const WEIGHTS: [&str; 4] = ["prediction", "coordinates", "mincut", "orthogonality"];
+
+/// The published weights of the objective's terms.
+pub const PUBLISHED_WEIGHTS: [f64; 4] = [10.0, 0.01, 1.0, 1.0];
+
+/// Refuses a first LSTM layer that is larger than the job allows.
+fn affordable(config: &DeepSignatureConfig, features: usize) -> Result<()> {
+    if config.method != Method::DeepSignature {
+        return Ok(());
+    }
+    let (depth, limit) = (config.depth, config.max_parameters);
+    let all = config.clusters * features;
+    let channels = config.projection.unwrap_or(all);
+    let terms = words::lyndon_terms(channels, depth);
+    let parameters = terms.and_then(|t| t.checked_mul(4 * config.lstm));
+    match parameters {
+        Some(n) if n <= limit => Ok(()),
+        _ => Err(Error::input(format!(
+            "model: the log-signature of {channels} channels to depth {depth} has {} terms, the \
+             LSTM on it {} parameters, more than max_parameters = {limit}; set projection to \
+             fewer channels (24 have 4,900 terms to depth 3), lower depth or clusters, or raise \
+             max_parameters",
+            terms.map_or("too many".into(), |t| t.to_string()),
+            parameters.map_or("too many".into(), |n| n.to_string()),
+        ))),
+    }
+}
+
+impl Model for DeepSignature {
+    type Batch = Vec<Clip>;
+
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn weight_names(&self) -> &'static [&'static str] {
+        &WEIGHTS
+    }
+
+    fn losses(&self, batch: &Vec<Clip>, weights: &[f64], key: StepKey) -> Result<Losses> {
+        Ok(self.losses_with(batch, weights, Some(key))?.0)
+    }
+
+    /// The objective's terms, and `accuracy` (classes) or `absolute_error` (numbers).
+    fn metrics(&self, batch: &Vec<Clip>) -> Result<Vec<(&'static str, Vec<f64>)>> {
+        let outputs = self.forward(batch)?;
+        let each = |f: &dyn Fn(&Coarse) -> candle_core::Result<Tensor>| -> Result<Vec<f64>> {
+            let values = outputs.coarse.iter().map(|c| {
+                let value = f(c)?.to_dtype(DType::F64)?.to_scalar::<f64>();
+                Ok(value?)
+            });
+            values.collect()
+        };
+        let prediction = self.prediction_loss(batch, &outputs.logits)?;
+        let predicted = self.predict(&outputs)?;
+        let score = |(clip, p): (&Clip, &Vec<f64>)| match self.objective {
+            Objective::Regression => (p[0] - clip.target).abs(),
+            Objective::Binary => f64::from((p[0] > 0.5) == (clip.target == 1.0)),
+            Objective::Classes(_) => {
+                let best = (0..p.len()).max_by(|&a, &b| p[a].total_cmp(&p[b]));
+                f64::from(best == Some(clip.target as usize))
+            }
+        };
+        let name = match self.objective {
+            Objective::Regression => "absolute_error",
+            _ => "accuracy",
+        };
+        Ok(vec![
+            (WEIGHTS[0], prediction.to_dtype(DType::F64)?.to_vec1()?),
+            (WEIGHTS[1], each(&Coarse::coordinates_loss)?),
+            (WEIGHTS[2], each(&Coarse::mincut_loss)?),
+            (WEIGHTS[3], each(&Coarse::orthogonality_loss)?),
+            (name, batch.iter().zip(&predicted).map(score).collect()),
+        ])
+    }
+}
