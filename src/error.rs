@@ -8,6 +8,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub const EXIT_INPUT: i32 = 2;
 /// Exit code for everything else: I/O, a lost rank, a bug of ours.
 pub const EXIT_OTHER: i32 = 1;
+/// Exit code when the work is done but for some inputs that were skipped, each named.
+pub const EXIT_PARTIAL: i32 = 3;
 /// Exit code of a training run that was asked to stop by a signal, wrote its checkpoint
 /// and can be resumed (BSD's `EX_TEMPFAIL`).
 pub const EXIT_PREEMPTED: i32 = 75;
@@ -34,6 +36,9 @@ pub enum Error {
         message: String,
         code: i32,
     },
+    /// The work is done but for some inputs that could not be used; each was named.
+    #[error("{skipped} of {of} files were skipped; the rest is done (--strict stops instead)")]
+    Partial { skipped: u64, of: u64 },
     /// A signal asked the run to stop; the checkpoint is written.
     #[error("stopped by a signal after step {step}; checkpoint written, resume with --resume")]
     Preempted { step: u64 },
@@ -66,6 +71,7 @@ impl Error {
             Error::Input(_) => EXIT_INPUT,
             Error::Io { .. } | Error::Internal(_) => EXIT_OTHER,
             Error::Elsewhere { code, .. } => *code,
+            Error::Partial { .. } => EXIT_PARTIAL,
             Error::Preempted { .. } => EXIT_PREEMPTED,
         }
     }

@@ -2,23 +2,21 @@
 
 mod cut;
 mod grd;
+mod structures;
 
-use crate::{Error, Result};
+use crate::Result;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Pack protein structures
-    Structures(Structures),
+    Structures(structures::Args),
     /// Simulate gene regulatory dynamics
     Grd(grd::Args),
 }
 
-#[derive(clap::Args)]
-pub struct Structures {}
-
 pub fn run(command: Command) -> Result<()> {
     match command {
-        Command::Structures(_) => Err(Error::internal("not written yet")),
+        Command::Structures(a) => structures::run(a),
         Command::Grd(a) => grd::run(a),
     }
 }

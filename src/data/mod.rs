@@ -3,6 +3,7 @@
 pub mod dataset;
 pub mod grd;
 pub mod neighborhoods;
+pub mod prepare;
 pub mod sampler;
 pub mod splits;
 pub mod structure;

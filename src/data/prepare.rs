@@ -1,0 +1,229 @@
+//! Reads many structure files, shared out to the ranks, into one dataset.
+
+use super::Split;
+use super::dataset::Chosen;
+use super::structure::{ReadOptions, Structure, entry_of, is_structure_name, read};
+use crate::comm::World;
+use crate::{Error, Result};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Files that all ranks together read before their structures are collected: bounds the
+/// memory of one exchange.
+const ROUND: usize = 512;
+
+/// A file that could not be used, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Skipped {
+    pub file: PathBuf,
+    pub reason: String,
+}
+
+/// What came of a list of files. Complete on rank 0, empty on the others.
+#[derive(Debug, Clone, Default)]
+pub struct Collected {
+    /// In the order of the files.
+    pub structures: Vec<Structure>,
+    pub skipped: Vec<Skipped>,
+}
+
+/// The structure files that `inputs` name: files as they are, folders with all their structure
+/// files in name order (subfolders too), `@LIST` with the paths in that text file, one a line.
+///
+/// # Errors
+/// A path that does not exist; a folder or list without structure files.
+pub fn list_files(inputs: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for input in inputs {
+        let before = files.len();
+        match input.to_str().and_then(|t| t.strip_prefix('@')) {
+            Some(list) => from_list(Path::new(list), &mut files)?,
+            None if input.is_dir() => from_folder(input, &mut files)?,
+            None if input.exists() => files.push(input.clone()),
+            None => return Err(Error::file(input, "no such file or folder")),
+        }
+        if files.len() == before {
+            return Err(Error::file(
+                input,
+                "no structure files in it (.pdb, .ent, .cif, .mmcif, also .gz)",
+            ));
+        }
+    }
+    Ok(files)
+}
+
+fn from_list(list: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let text = std::fs::read_to_string(list).map_err(|e| Error::file(list, e))?;
+    let folder = list.parent().unwrap_or(Path::new(""));
+    for line in text
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with('#'))
+    {
+        files.push(folder.join(line));
+    }
+    Ok(())
+}
+
+fn from_folder(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+    let mut paths: Vec<PathBuf> = entries
+        .map_err(|e| Error::io(folder, e))?
+        .into_iter()
+        .map(|e| e.path())
+        .collect();
+    paths.sort();
+    for path in paths {
+        let name = path
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        if path.is_dir() {
+            from_folder(&path, files)?;
+        } else if is_structure_name(&name) {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Reads `files`, each rank its share. Collective.
+///
+/// A file that cannot be used is skipped, unless `strict`: then the first such file, in the
+/// order of the list, is the error. `progress` is told on rank 0 how many files are done.
+pub fn collect(
+    world: &World,
+    files: &[PathBuf],
+    options: &ReadOptions,
+    strict: bool,
+    mut progress: impl FnMut(usize),
+) -> Result<Collected> {
+    let mut all = Collected::default();
+    for (round, part) in files.chunks(ROUND).enumerate() {
+        let mine: Vec<&PathBuf> = part
+            .iter()
+            .skip(world.rank())
+            .step_by(world.size())
+            .collect();
+        let read: Vec<Outcome> = mine.par_iter().map(|file| outcome(file, options)).collect();
+        let gathered = world.gather(&encode(&read)?);
+        let received: Result<Vec<Vec<Outcome>>> =
+            gathered.iter().map(|bytes| decode(bytes)).collect();
+        let first_bad = world.on_root(|| {
+            let mut ranks: Vec<_> = received?.into_iter().map(Vec::into_iter).collect();
+            for i in 0..part.len() {
+                match ranks[i % world.size()].next() {
+                    Some(Ok(structures)) => all.structures.extend(structures),
+                    Some(Err(reason)) if strict => return Err(Error::Input(reason)),
+                    Some(Err(reason)) => all.skipped.push(Skipped {
+                        file: part[i].clone(),
+                        reason,
+                    }),
+                    None => return Err(Error::internal("a rank has sent too few structures")),
+                }
+            }
+            Ok(())
+        });
+        first_bad?;
+        if world.is_root() {
+            progress((round * ROUND + part.len()).min(files.len()));
+        }
+    }
+    Ok(all)
+}
+
+/// A file's structures, or why there are none.
+type Outcome = std::result::Result<Vec<Structure>, String>;
+
+fn outcome(file: &Path, options: &ReadOptions) -> Outcome {
+    read(file, options).map_err(|e| e.to_string())
+}
+
+fn encode(read: &[Outcome]) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(read, &mut bytes).map_err(Error::internal)?;
+    Ok(bytes)
+}
+
+fn decode(bytes: &[u8]) -> Result<Vec<Outcome>> {
+    ciborium::from_reader(bytes).map_err(Error::internal)
+}
+
+/// Splits by chance, but always the same way: the fate of a structure hangs on its PDB entry
+/// and the seed alone, so that files of one entry stay together and more files move none.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Fractions {
+    pub validation: f64,
+    pub test: f64,
+    pub seed: u64,
+}
+
+impl Fractions {
+    /// # Errors
+    /// Fractions that are negative or leave nothing for training.
+    pub fn validate(&self) -> Result<()> {
+        let fits = |f: f64| (0.0..1.0).contains(&f);
+        match fits(self.validation) && fits(self.test) && self.validation + self.test < 1.0 {
+            true => Ok(()),
+            false => Err(Error::input(format!(
+                "fractions of {} for validation and {} for test: both must be at least 0 and leave some for training",
+                self.validation, self.test
+            ))),
+        }
+    }
+
+    pub fn split(&self, structure: &str) -> Split {
+        let hash = xxhash_rust::xxh3::xxh3_64_with_seed(entry_of(structure).as_bytes(), self.seed);
+        let place = hash as f64 / 2f64.powi(64);
+        match place {
+            p if p < self.test => Split::Test,
+            p if p < self.test + self.validation => Split::Validation,
+            _ => Split::Train,
+        }
+    }
+
+    /// Every structure with all its chains.
+    pub fn assign(&self, structures: Vec<Structure>) -> Vec<Chosen> {
+        let choose = |structure: Structure| Chosen {
+            split: self.split(&structure.id),
+            chains: None,
+            structure,
+        };
+        structures.into_iter().map(choose).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fractions_are_kept_and_entries_stay_together() {
+        let f = Fractions {
+            validation: 0.1,
+            test: 0.2,
+            seed: 3,
+        };
+        let ids: Vec<String> = (0..10_000).map(|i| format!("structure{i}")).collect();
+        let count = |split| ids.iter().filter(|id| f.split(id) == split).count();
+        assert!((count(Split::Test) as i64 - 2000).abs() < 150);
+        assert!((count(Split::Validation) as i64 - 1000).abs() < 120);
+        assert_eq!(f.split("1A2K_l_u"), f.split("1a2k"));
+        assert_ne!(
+            ids.iter().map(|i| f.split(i)).collect::<Vec<_>>(),
+            ids.iter()
+                .map(|i| Fractions { seed: 4, ..f }.split(i))
+                .collect::<Vec<_>>()
+        );
+        assert!(
+            Fractions {
+                validation: 0.6,
+                test: 0.4,
+                seed: 0
+            }
+            .validate()
+            .is_err()
+        );
+    }
+}
