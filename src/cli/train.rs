@@ -1,10 +1,63 @@
 //! `holosig train`.
 
-use crate::{Error, Result};
+use crate::Result;
+use crate::comm::World;
+use crate::train::hvae::{self, HvaeJob};
+use crate::train::{RunFolder, Start, job};
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The job file (TOML); paths in it are relative to it
+    #[arg(value_name = "JOB.toml")]
+    job: PathBuf,
+    /// Override a setting of the job, e.g. train.steps=100; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Folder of the run [default: runs/NAME for NAME.toml]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Go on from the newest whole checkpoint of the run folder
+    #[arg(long, conflicts_with = "restart")]
+    resume: bool,
+    /// `auto`: go on if the run folder has a checkpoint, begin otherwise
+    #[arg(long, value_name = "WHEN")]
+    restart: Option<Restart>,
+    /// Check the job, print it with every default filled in, and stop
+    #[arg(long)]
+    dry_run: bool,
+}
 
-pub fn run(_args: Args) -> Result<()> {
-    Err(Error::internal("not written yet"))
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Restart {
+    Auto,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    if args.dry_run {
+        let job = HvaeJob::load(&args.job, &args.overrides)?;
+        print!("{}", job::to_text(&job)?);
+        return Ok(());
+    }
+    World::run(|world| {
+        // Rank 0 reads the job; all ranks take what it understood.
+        let text = world.on_root(|| {
+            let job = HvaeJob::load(&args.job, &args.overrides)?;
+            Ok(job::to_text(&job)?.into_bytes())
+        })?;
+        let text = world.broadcast(text.unwrap_or_default());
+        let text = String::from_utf8_lossy(&text);
+        let job = world.agree(job::parse::<HvaeJob>(&args.job, &text))?;
+        let folder = RunFolder::new(args.out.clone().unwrap_or_else(|| default_out(&args.job)));
+        let start = match (args.resume, args.restart) {
+            (true, _) => Start::Resume,
+            (false, Some(Restart::Auto)) => Start::Auto,
+            (false, None) => Start::New,
+        };
+        hvae::run(world, &job, &folder, start)
+    })
+}
+
+fn default_out(job: &Path) -> PathBuf {
+    Path::new("runs").join(job.file_stem().unwrap_or_default())
 }

@@ -9,6 +9,7 @@
 pub mod announce;
 pub mod checkpoint;
 pub mod evaluate;
+pub mod hvae;
 pub mod job;
 pub mod loader;
 pub mod metrics;

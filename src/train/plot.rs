@@ -119,7 +119,8 @@ fn draw_panel(area: &DrawingArea<SVGBackend, plotters::coord::Shift>, panel: &Pa
                 .configure_mesh()
                 .light_line_style(WHITE)
                 .x_desc("step")
-                .y_label_formatter(&|v| format!("{v:.3e}"))
+                .x_label_formatter(&|v| format!("{v:.0}"))
+                .y_label_formatter(&|v| format!("{v:.2e}"))
                 .draw()?;
             let curves = [
                 ("training", &panel.train, BLUE),
@@ -145,7 +146,8 @@ fn draw_panel(area: &DrawingArea<SVGBackend, plotters::coord::Shift>, panel: &Pa
                 .draw()?;
         }};
     }
-    if low > 0.0 {
+    // On fewer decades a logarithmic axis has next to no labels.
+    if low > 0.0 && high > 30.0 * low {
         chart!((low * 0.9..high * 1.1).log_scale());
     } else {
         let room = 0.05 * (high - low).max(1e-9);

@@ -435,7 +435,8 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
     }
 }
 
-fn check_slices(slices: usize, ranks: usize) -> Result<()> {
+/// Refuses a number of slices that the world cannot share.
+pub(super) fn check_slices(slices: usize, ranks: usize) -> Result<()> {
     if !slices.is_power_of_two() {
         return Err(Error::input(format!(
             "data.slices = {slices}: a power of two is needed"

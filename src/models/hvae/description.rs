@@ -1,6 +1,7 @@
 //! What stands between the atoms of a neighborhood and its latent, beside the parameters.
 
 use super::{Hvae, HvaeConfig};
+use crate::data::neighborhoods::Neighborhood;
 use crate::ops::zernike::Settings;
 use crate::{Error, Result};
 use candle_core::{DType, Device};
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub struct Description {
     /// Zernikegrams are divided by this before they enter the model.
     pub norm_factor: f64,
+    /// Neighborhoods keep the atoms of the central residue other than its CA.
+    pub central_residue: bool,
     pub model: HvaeConfig,
     pub zernike: Settings,
 }
@@ -28,6 +31,14 @@ impl Description {
     /// A value that TOML cannot hold.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string_pretty(self).map_err(Error::internal)
+    }
+
+    /// Which atoms the model sees around a residue.
+    pub fn neighborhood(&self) -> Neighborhood {
+        Neighborhood {
+            radius: self.zernike.cutoff,
+            central_residue: self.central_residue,
+        }
     }
 
     /// The model, its parameters drawn from `seed`.

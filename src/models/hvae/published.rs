@@ -93,6 +93,7 @@ pub fn from_json(text: &str) -> Result<Description> {
         serde_json::from_value(Value::Object(options)).map_err(Error::input)?;
     let norm_factor = norm_factor(&h)?;
     Ok(Description {
+        central_residue: true,
         zernike: zernike(&h)?,
         model: config(h.model_hparams)?,
         norm_factor,

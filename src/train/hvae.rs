@@ -1,0 +1,271 @@
+//! Training an H-(V)AE on the neighborhoods of a dataset.
+
+use super::evaluate::sum_blocks;
+use super::schedule::HvaeWeights;
+use super::trainer::check_slices;
+use super::{Checkpoint, Part, Plan, RunFolder, Settings, Start, Task, job, train};
+use crate::comm::World;
+use crate::data::Split;
+use crate::data::dataset::Dataset;
+use crate::data::neighborhoods::Finder;
+use crate::models::Model;
+use crate::models::hvae::{Description, Hvae, HvaeBatch, HvaeConfig};
+use crate::ops::zernike::{self, Transform};
+use crate::so3::irreps::Irreps;
+use crate::{Error, Result};
+use candle_core::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A job file for `holosig train`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HvaeJob {
+    pub data: Data,
+    #[serde(default)]
+    pub zernike: zernike::Settings,
+    pub model: HvaeConfig,
+    pub train: Settings<HvaeWeights>,
+}
+
+/// The `[data]` section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// A dataset file of `holosig prepare`.
+    pub dataset: PathBuf,
+    /// Samples of a global batch, over all ranks.
+    #[serde(default = "default_batch")]
+    pub batch: u64,
+    /// Parts that a global batch is cut into, a power of two: at most that many ranks can
+    /// share the work. Batch norm takes its statistics over a slice, so one slice is the
+    /// published full-batch norm.
+    #[serde(default = "default_slices")]
+    pub slices: usize,
+    /// Keep the atoms of the central residue other than its CA, as the published model does.
+    #[serde(default = "yes")]
+    pub central_residue: bool,
+}
+
+fn default_batch() -> u64 {
+    512
+}
+
+fn default_slices() -> usize {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl HvaeJob {
+    /// Reads a job file; see [`job::load`]. Paths become absolute: those in the file are
+    /// relative to it, those in an override to the current folder.
+    ///
+    /// # Errors
+    /// Those of [`job::load`], and settings out of range.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
+        let mut job: Self = job::load(path, overrides)?;
+        let overridden = |o: &String| o.split('=').next().map(str::trim) == Some("data.dataset");
+        let base = match overrides.iter().any(overridden) {
+            true => Path::new(""),
+            false => path.parent().unwrap_or(Path::new("")),
+        };
+        let dataset = base.join(&job.data.dataset);
+        job.data.dataset = std::path::absolute(&dataset).map_err(|e| Error::io(&dataset, e))?;
+        let named = |e: Error| match e {
+            Error::Input(what) => Error::file(path, what),
+            other => other,
+        };
+        job.check().map_err(named)?;
+        Ok(job)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.data.batch == 0 {
+            return Err(Error::input("data.batch = 0: 1 or more is needed"));
+        }
+        self.train.check()?;
+        self.train.weights.check()?;
+        self.zernike.validate()?;
+        self.model.validate(&self.zernike.irreps())
+    }
+}
+
+/// Opens the data, builds the model, and trains it in `folder`. Collective.
+///
+/// # Errors
+/// Those of the job, the dataset and [`train`].
+pub fn run(world: &World, job: &HvaeJob, folder: &RunFolder, start: Start) -> Result<()> {
+    // Before the work starts: a look at the data may take minutes.
+    world.agree(check_slices(job.data.slices, world.size()))?;
+    let text = world.agree(job::to_text(job))?;
+    let checkpoint = folder.open(world, start)?;
+    let dataset = world.agree(Dataset::open(&job.data.dataset))?;
+    let task = HvaeTask::new(world, job, &dataset, checkpoint.as_ref())?;
+    let plan = Plan {
+        task: &task,
+        settings: &job.train,
+        batch: job.data.batch,
+        slices: job.data.slices,
+        job: text,
+        folder,
+    };
+    train(world, &plan, checkpoint.as_ref())
+}
+
+/// A dataset's neighborhoods as normalised zernikegrams, and the model for them.
+pub struct HvaeTask<'a> {
+    finder: Finder<'a>,
+    transform: Transform,
+    model: Hvae,
+    description: Description,
+}
+
+impl<'a> HvaeTask<'a> {
+    /// Builds the model. The norm factor comes from `checkpoint`, or from a pass over the
+    /// training samples. Collective.
+    ///
+    /// # Errors
+    /// A dataset without training samples, a setting that cannot be built.
+    pub fn new(
+        world: &World,
+        job: &HvaeJob,
+        dataset: &'a Dataset,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<Self> {
+        let build = || -> Result<Self> {
+            let known = checkpoint.map(|c| Description::from_toml(&c.description));
+            let description = Description {
+                norm_factor: known.transpose()?.map_or(1.0, |d| d.norm_factor),
+                central_residue: job.data.central_residue,
+                model: job.model.clone(),
+                zernike: job.zernike.clone(),
+            };
+            Ok(Self {
+                finder: Finder::new(dataset, description.neighborhood()),
+                transform: Transform::new(&job.zernike)?,
+                model: description.build(job.train.seed, DType::F32, &Device::Cpu)?,
+                description,
+            })
+        };
+        let mut task = world.agree(build())?;
+        if checkpoint.is_none() {
+            let factor = task.norm_factor(world)?;
+            let usable = match factor.is_finite() && factor > 0.0 {
+                true => Ok(factor),
+                false => Err(Error::file(
+                    &job.data.dataset,
+                    "no training sample with an atom in any of the channels",
+                )),
+            };
+            task.description.norm_factor = world.agree(usable)?;
+        }
+        Ok(task)
+    }
+
+    fn ids(&self, part: Part) -> &[u32] {
+        self.finder.dataset().split(match part {
+            Part::Train => Split::Train,
+            Part::Validation => Split::Validation,
+        })
+    }
+
+    /// Zernikegrams of some samples, row-major `[samples, dim]`, not normalised.
+    fn zernikegrams(&self, part: Part, samples: &[u64]) -> Result<Vec<f32>> {
+        let all = self.ids(part);
+        let centres: Vec<u32> = samples.iter().map(|&s| all[s as usize]).collect();
+        let settings = self.transform.settings();
+        let clouds = self.finder.clouds(&centres);
+        let channels: Vec<u8> = clouds
+            .elements
+            .iter()
+            .map(|&z| settings.channel_of(z))
+            .collect();
+        let mut out = vec![0.0; samples.len() * self.transform.irreps().dim()];
+        self.transform
+            .apply(&clouds.coordinates, &channels, &clouds.offsets, &mut out)?;
+        Ok(out)
+    }
+
+    /// Mean over the training samples of `sqrt(sum_f x_f^2 / (2 l_f + 1))`, by which the
+    /// published code divides its input.
+    fn norm_factor(&self, world: &World) -> Result<f64> {
+        /// Samples that one thread transforms at a time.
+        const BLOCK: u64 = 64;
+        let samples = self.samples(Part::Train);
+        let weights = norm_weights(self.transform.irreps());
+        let sum = sum_blocks(world, samples, BLOCK, |range| {
+            let ids: Vec<u64> = range.collect();
+            let x = self.zernikegrams(Part::Train, &ids)?;
+            Ok(vec![
+                x.chunks(weights.len()).map(|x| norm(x, &weights)).sum(),
+            ])
+        })?;
+        Ok(sum.first().map_or(0.0, |s| s / samples as f64))
+    }
+}
+
+/// `1 / (2l + 1)` for every coefficient of a zernikegram.
+fn norm_weights(irreps: &Irreps) -> Vec<f64> {
+    (0..=irreps.lmax())
+        .flat_map(|l| {
+            let orders = 2 * l + 1;
+            std::iter::repeat_n(1.0 / orders as f64, irreps.channels(l) * orders)
+        })
+        .collect()
+}
+
+fn norm(x: &[f32], weights: &[f64]) -> f64 {
+    let squares = x
+        .iter()
+        .zip(weights)
+        .map(|(&x, w)| w * f64::from(x).powi(2));
+    squares.sum::<f64>().sqrt()
+}
+
+impl Task for HvaeTask<'_> {
+    type Model = Hvae;
+
+    fn model(&self) -> &Hvae {
+        &self.model
+    }
+
+    fn samples(&self, part: Part) -> u64 {
+        self.ids(part).len() as u64
+    }
+
+    fn batch(&self, part: Part, samples: &[u64]) -> Result<<Hvae as Model>::Batch> {
+        let factor = self.description.norm_factor as f32;
+        let mut x = self.zernikegrams(part, samples)?;
+        x.iter_mut().for_each(|v| *v /= factor);
+        let shape = (samples.len(), self.transform.irreps().dim());
+        Ok(HvaeBatch {
+            x: Tensor::from_vec(x, shape, &Device::Cpu)?,
+            ids: samples.to_vec(),
+        })
+    }
+
+    fn fingerprint(&self) -> String {
+        self.finder.dataset().fingerprint().to_string()
+    }
+
+    fn description(&self) -> Result<String> {
+        self.description.to_toml()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_norm_weighs_each_degree_by_its_orders() {
+        // Two channels of degree 0, one of degree 1.
+        let weights = norm_weights(&Irreps::new(vec![2, 1]));
+        assert_eq!(weights, [1.0, 1.0, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0]);
+        let x = [1.0, -2.0, 3.0, 0.0, 3.0];
+        assert!((norm(&x, &weights) - 11f64.sqrt()).abs() < 1e-12);
+    }
+}

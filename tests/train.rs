@@ -1,0 +1,343 @@
+//! `holosig train` on real structures under mpirun: the same bits in every world and after any
+//! stop, and one clear line for every mistake.
+
+mod common;
+
+use common::{Outcome, Running, flip_byte, holosig, holosig_on, run, start};
+use holosig::data::Split;
+use holosig::data::dataset::{Chosen, Dataset};
+use holosig::data::structure::{self, ReadOptions};
+use holosig::train::Checkpoint;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// A small H-VAE with everything on: KL warm-up, falling learning rate, partial last batches.
+const JOB: &str = r#"
+[data]
+dataset = "dataset.h5"
+batch = 24
+slices = 4
+
+[zernike]
+lmax = 2
+nmax = 6
+
+[model]
+latent_dim = 4
+channels = [6, 6, 6]
+projection = 6
+variational = true
+
+[train]
+seed = 7
+steps = 40
+learning_rate = 2.5e-3
+learning_rate_schedule = "log_decrease_until_end_of_warmup"
+checkpoint_every = 5
+log_every = 1
+
+[train.weights]
+reconstruction = 1000.0
+kl = 0.5
+no_kl_epochs = 1
+warmup_kl_epochs = 2
+"#;
+
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// A folder with `job.toml` and a dataset of real structures, made once.
+fn bench() -> &'static Path {
+    static BENCH: OnceLock<tempfile::TempDir> = OnceLock::new();
+    BENCH
+        .get_or_init(|| {
+            let dir = tempfile::tempdir().unwrap();
+            let split = [
+                ("pdb1ubi.pdb", Split::Validation),
+                ("6WQA.cif.gz", Split::Train),
+            ];
+            pack(&split, &dir.path().join("dataset.h5"));
+            pack(&split[1..], &dir.path().join("other.h5"));
+            std::fs::write(dir.path().join("job.toml"), JOB).unwrap();
+            dir
+        })
+        .path()
+}
+
+fn pack(files: &[(&str, Split)], out: &Path) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/structures");
+    let mut chosen = Vec::new();
+    for (file, split) in files {
+        for structure in structure::read(&folder.join(file), &ReadOptions::default()).unwrap() {
+            chosen.push(Chosen {
+                structure,
+                split: *split,
+                chains: None,
+            });
+        }
+    }
+    Dataset::pack(&chosen, "").unwrap().write(out).unwrap();
+}
+
+fn train_args(command: &mut Command, out: &Path, sets: &[&str]) {
+    command
+        .arg("train")
+        .arg(bench().join("job.toml"))
+        .arg("--out")
+        .arg(out);
+    for set in sets {
+        command.args(["--set", set]);
+    }
+}
+
+fn train_on(ranks: usize, out: &Path, sets: &[&str], options: &[&str]) -> Outcome {
+    let mut command = if ranks == 0 {
+        holosig()
+    } else {
+        holosig_on(ranks)
+    };
+    train_args(&mut command, out, sets);
+    start(command.args(options)).wait(LIMIT)
+}
+
+fn last(out: &Path) -> PathBuf {
+    out.join("checkpoints/last.h5")
+}
+
+fn hash(out: &Path) -> String {
+    run(holosig().arg("hash").arg(last(out))).success().stdout
+}
+
+/// The uninterrupted run that all others are compared with, without mpirun.
+fn reference() -> &'static str {
+    static REFERENCE: OnceLock<String> = OnceLock::new();
+    REFERENCE.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        train_on(0, dir.path(), &["train.steps=40"], &[]).success();
+        hash(dir.path())
+    })
+}
+
+#[test]
+fn every_world_gives_the_same_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    for ranks in [1, 2, 3, 4] {
+        let out = dir.path().join(ranks.to_string());
+        train_on(ranks, &out, &["train.steps=40"], &[]).success();
+        assert_eq!(hash(&out), reference(), "{ranks} ranks");
+    }
+    let out = dir.path().join("threads");
+    let mut command = holosig();
+    train_args(&mut command, &out, &["train.steps=40"]);
+    run(command.env("RAYON_NUM_THREADS", "3")).success();
+    assert_eq!(hash(&out), reference(), "three threads");
+    let other = dir.path().join("seed");
+    train_on(0, &other, &["train.steps=40", "train.seed=8"], &[]).success();
+    assert_ne!(hash(&other), reference(), "another seed");
+}
+
+#[test]
+fn a_run_leaves_everything_needed_to_understand_it() {
+    let dir = tempfile::tempdir().unwrap();
+    train_on(2, dir.path(), &["train.steps=12"], &[]).success();
+    let job = std::fs::read_to_string(dir.path().join("job.toml")).unwrap();
+    assert!(
+        job.contains("steps = 12") && job.contains("beta1 = 0.9"),
+        "{job}"
+    );
+    let metrics = std::fs::read_to_string(dir.path().join("metrics.jsonl")).unwrap();
+    assert!(
+        metrics.contains("\"kl\"") && metrics.contains("\"cosine\""),
+        "{metrics}"
+    );
+    assert!(dir.path().join("loss.svg").exists());
+    for name in ["last.h5", "step-5.h5", "step-10.h5", "step-12.h5"] {
+        assert!(dir.path().join("checkpoints").join(name).exists(), "{name}");
+    }
+}
+
+/// Starts a long run and waits until its first checkpoint is there.
+fn started(ranks: usize, out: &Path) -> Running {
+    let mut command = holosig_on(ranks);
+    train_args(
+        &mut command,
+        out,
+        &["train.steps=100000", "train.log_every=100"],
+    );
+    let running = start(&mut command);
+    let begun = Instant::now();
+    while !last(out).exists() {
+        assert!(
+            begun.elapsed() < LIMIT,
+            "no checkpoint: {}",
+            running.stderr()
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    running
+}
+
+/// Processes that `mpirun` started.
+fn ranks_of(running: &Running) -> Vec<String> {
+    let pid = running.child.id();
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    children.split_whitespace().map(String::from).collect()
+}
+
+fn signal(name: &str, pids: &[String]) {
+    let status = Command::new("kill")
+        .arg(format!("-{name}"))
+        .args(pids)
+        .status();
+    assert!(status.unwrap().success());
+}
+
+/// Resumes a stopped run on another world, to some steps further, and compares the result with
+/// an uninterrupted run of that length.
+fn resumes_exactly(out: &Path, ranks: usize) {
+    let (position, _) = Checkpoint::read(&last(out)).unwrap().training.unwrap();
+    let steps = format!("train.steps={}", position.step + 7);
+    train_on(ranks, out, &[&steps, "train.log_every=100"], &["--resume"]).success();
+    let whole = tempfile::tempdir().unwrap();
+    train_on(0, whole.path(), &[&steps], &[]).success();
+    assert_eq!(hash(out), hash(whole.path()));
+}
+
+#[test]
+fn killed_without_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = started(2, dir.path());
+    signal("KILL", &ranks_of(&running)[..1]);
+    assert_ne!(running.wait(LIMIT).code, 0);
+    resumes_exactly(dir.path(), 4);
+}
+
+#[test]
+fn asked_to_stop() {
+    for name in ["TERM", "USR1", "INT"] {
+        let dir = tempfile::tempdir().unwrap();
+        let running = started(2, dir.path());
+        // One rank hears of it; all stop after the same step.
+        signal(name, &ranks_of(&running)[1..]);
+        running
+            .wait(LIMIT)
+            .failure(75, "stopped by a signal after step");
+        resumes_exactly(dir.path(), 3);
+    }
+}
+
+#[test]
+fn restart_auto_begins_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    for steps in ["train.steps=7", "train.steps=40"] {
+        train_on(2, dir.path(), &[steps], &["--restart", "auto"]).success();
+    }
+    assert_eq!(hash(dir.path()), reference());
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named_and_skipped() {
+    let dir = tempfile::tempdir().unwrap();
+    train_on(0, dir.path(), &["train.steps=30"], &[]).success();
+    flip_byte(&last(dir.path()), 4000);
+    let outcome = train_on(2, dir.path(), &["train.steps=40"], &["--resume"]).success();
+    assert!(outcome.stderr.contains("last.h5: damaged"), "{outcome:#?}");
+    assert!(outcome.stderr.contains("resuming from") && outcome.stderr.contains("step-25.h5"));
+    assert_eq!(hash(dir.path()), reference());
+}
+
+/// A mistake is told in one line by one rank, and every rank ends.
+#[test]
+fn mistakes_are_told_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let told = |sets: &[&str], options: &[&str], code, text| {
+        train_on(2, &out, sets, options).failure(code, text);
+    };
+    told(
+        &["train.stepps=3"],
+        &[],
+        2,
+        "job.toml: unknown key train.stepps; did you mean train.steps?",
+    );
+    told(
+        &["train.steps=\"x\""],
+        &[],
+        2,
+        "train.steps: invalid type: string \"x\", expected u64",
+    );
+    told(
+        &["data.slices=3"],
+        &[],
+        2,
+        "data.slices = 3: a power of two is needed",
+    );
+    told(
+        &["data.slices=1"],
+        &[],
+        2,
+        "data.slices = 1 is too few for 2 ranks",
+    );
+    told(&["data.batch=0"], &[], 2, "data.batch = 0");
+    told(
+        &["train.learning_rate=-1.0"],
+        &[],
+        2,
+        "train.learning_rate = -1",
+    );
+    told(
+        &["data.dataset=/nowhere/d.h5"],
+        &[],
+        2,
+        "/nowhere/d.h5: no such file",
+    );
+    let job = bench().join("job.toml");
+    let not_a_dataset = format!("data.dataset={}", job.display());
+    told(&[&not_a_dataset], &[], 2, "job.toml: not an HDF5 file");
+    let damaged = dir.path().join("damaged.h5");
+    std::fs::copy(bench().join("dataset.h5"), &damaged).unwrap();
+    flip_byte(&damaged, 9000);
+    let set = format!("data.dataset={}", damaged.display());
+    told(
+        &[&set],
+        &[],
+        2,
+        "damaged.h5: damaged: its content does not match its checksum",
+    );
+    told(&[], &["--resume"], 2, "no checkpoint to resume from");
+}
+
+#[test]
+fn a_run_folder_is_never_overwritten_or_mixed() {
+    let dir = tempfile::tempdir().unwrap();
+    train_on(2, dir.path(), &["train.steps=6"], &[]).success();
+    let before = hash(dir.path());
+    let told = |sets: &[&str], options: &[&str], text| {
+        train_on(2, dir.path(), sets, options).failure(2, text);
+    };
+    told(&["train.steps=9"], &[], "holds a run already");
+    let other = format!("data.dataset={}", bench().join("other.h5").display());
+    told(
+        &["train.steps=9", &other],
+        &["--resume"],
+        "the dataset has changed",
+    );
+    told(
+        &["train.steps=9", "model.latent_dim=5"],
+        &["--resume"],
+        "model.latent_dim = 4, the job now says 5",
+    );
+    assert_eq!(hash(dir.path()), before);
+    let inside_a_file = bench().join("job.toml").join("run");
+    train_on(2, &inside_a_file, &[], &[]).failure(1, "Not a directory");
+}
+
+#[test]
+fn a_dry_run_prints_the_job_and_touches_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let outcome = train_on(0, &out, &["train.keep=9"], &["--dry-run"]).success();
+    assert!(outcome.stdout.contains("keep = 9"), "{outcome:#?}");
+    assert!(!out.exists());
+}
