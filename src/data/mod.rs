@@ -1,9 +1,11 @@
 //! From files on disk to samples: structures, datasets, the order in which samples are seen.
 
+pub mod choice;
 pub mod dataset;
 pub mod grd;
 pub mod neighborhoods;
 pub mod prepare;
+pub mod proteinnet;
 pub mod sampler;
 pub mod splits;
 pub mod structure;
