@@ -1,8 +1,12 @@
 //! `holosig embed`.
 
-use crate::Result;
 use crate::comm::World;
-use crate::downstream::embedding::{self, Embedder, Source, ZernikegramFile};
+use crate::data::Split;
+use crate::data::dataset::{Chosen, Dataset};
+use crate::data::prepare::{collect, list_files};
+use crate::data::structure::{ReadOptions, Structure};
+use crate::downstream::embedding::{self, Embedder, Neighborhoods, Source, ZernikegramFile};
+use crate::{Error, Result};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -10,6 +14,19 @@ use std::path::PathBuf;
 pub struct Args {
     /// Checkpoint of the model
     checkpoint: PathBuf,
+    /// Structure files (PDB or mmCIF, gzipped or not), folders of them, or @LIST; read as those
+    /// that the model was trained on
+    #[arg(long, value_name = "FILE|FOLDER|@LIST", group = "source", num_args = 1..)]
+    structures: Vec<PathBuf>,
+    /// Stop at the first structure file that cannot be used
+    #[arg(long, requires = "structures")]
+    strict: bool,
+    /// Dataset file of `holosig prepare`
+    #[arg(long, value_name = "FILE", group = "source")]
+    dataset: Option<PathBuf>,
+    /// Only this split of the dataset: train, validation or test
+    #[arg(long, requires = "dataset")]
+    split: Option<Split>,
     /// Zernikegrams, as `holosig zernike` writes them
     #[arg(long, value_name = "FILE", group = "source")]
     zernikegrams: Option<PathBuf>,
@@ -24,29 +41,79 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     World::run(|world| {
         let embedder = Embedder::open(world, &args.checkpoint)?;
-        let source = open(world, &args, &embedder)?;
-        let start = std::time::Instant::now();
-        let cosine = embedding::write(world, &embedder, &*source, args.reconstruct, &args.out)?;
-        if world.is_root() {
-            let seconds = start.elapsed().as_secs_f64();
-            println!(
-                "{}: {} residues in {seconds:.1} s",
-                args.out.display(),
-                source.len()
-            );
-            if let Some(cosine) = cosine {
-                println!("mean cosine loss: {cosine:.4}");
-            }
+        let description = &embedder.description;
+        if let Some(path) = &args.zernikegrams {
+            let source = ZernikegramFile::open(world, path, &description.zernike)?;
+            return write(world, &args, &embedder, &source);
         }
-        Ok(())
+        let (name, dataset, skipped) = match &args.dataset {
+            Some(path) => {
+                let dataset = world.agree(Dataset::open(path))?;
+                (path.display().to_string(), dataset, (0, 0))
+            }
+            None => {
+                let (dataset, skipped) = read(world, &args, &description.read)?;
+                let name = format!("{} structures", dataset.structures().len());
+                (name, dataset, skipped)
+            }
+        };
+        let source = Neighborhoods::new(name, &dataset, args.split, description);
+        write(world, &args, &embedder, &world.agree(source)?)?;
+        world.agree(match skipped {
+            (0, _) => Ok(()),
+            (skipped, of) => Err(Error::Partial { skipped, of }),
+        })
     })
 }
 
-fn open(world: &World, args: &Args, embedder: &Embedder) -> Result<Box<dyn Source>> {
-    let path = args.zernikegrams.as_ref().unwrap();
-    Ok(Box::new(ZernikegramFile::open(
-        world,
-        path,
-        &embedder.description.zernike,
-    )?))
+/// How many files could not be used, of how many.
+type Skipped = (u64, u64);
+
+/// Reads structures, ranks sharing the files, into a dataset in the memory of every rank.
+fn read(world: &World, args: &Args, options: &ReadOptions) -> Result<(Dataset, Skipped)> {
+    let files = world.agree(list_files(&args.structures))?;
+    let collected = collect(world, &files, options, args.strict, |_| ())?;
+    let counts = world.broadcast(vec![collected.skipped.len() as u64]);
+    let usable = world.on_root(|| {
+        for s in &collected.skipped {
+            log::warn!("skipped: {}", s.reason);
+        }
+        if collected.structures.is_empty() {
+            return Err(Error::input(format!(
+                "none of the {} structure files could be used: {} is not written",
+                files.len(),
+                args.out.display()
+            )));
+        }
+        let mut bytes = Vec::new();
+        ciborium::into_writer(&collected.structures, &mut bytes).map_err(Error::internal)?;
+        Ok(bytes)
+    })?;
+    let bytes = world.broadcast(usable.unwrap_or_default());
+    let structures: Vec<Structure> =
+        world.agree(ciborium::from_reader(&bytes[..]).map_err(Error::internal))?;
+    let chosen: Vec<Chosen> = structures
+        .into_iter()
+        .map(|structure| Chosen {
+            structure,
+            split: Split::Test,
+            chains: None,
+        })
+        .collect();
+    let dataset = world.agree(Dataset::pack(&chosen, ""))?;
+    Ok((dataset, (counts[0], files.len() as u64)))
+}
+
+fn write(world: &World, args: &Args, embedder: &Embedder, source: &dyn Source) -> Result<()> {
+    let start = std::time::Instant::now();
+    let cosine = embedding::write(world, embedder, source, args.reconstruct, &args.out)?;
+    if world.is_root() {
+        let seconds = start.elapsed().as_secs_f64();
+        let (out, n) = (args.out.display(), source.len());
+        println!("{out}: {n} residues in {seconds:.1} s");
+        if let Some(cosine) = cosine {
+            println!("mean cosine loss: {cosine:.4}");
+        }
+    }
+    Ok(())
 }

@@ -9,6 +9,7 @@
 //!
 //! The settings of the transform are attributes of the zernikegrams' root group.
 
+use crate::data::neighborhoods::Finder;
 use crate::ops::zernike::{Channel, DROP, Settings, Transform};
 use crate::store::{self, Kind, Node, Storage};
 use crate::{Error, Result};
@@ -58,6 +59,23 @@ pub fn transform_file(input: &Path, output: &Path, settings: &Settings) -> Resul
         Ok(())
     })?;
     Ok(summary)
+}
+
+/// Zernikegrams `[centres, dim]` of the neighborhoods of some centres of a dataset.
+///
+/// # Errors
+/// A coordinate that is not finite.
+pub fn of_centres(transform: &Transform, finder: &Finder, centres: &[u32]) -> Result<Vec<f32>> {
+    let settings = transform.settings();
+    let clouds = finder.clouds(centres);
+    let channels: Vec<u8> = clouds
+        .elements
+        .iter()
+        .map(|&z| settings.channel_of(z))
+        .collect();
+    let mut out = vec![0.0; centres.len() * transform.irreps().dim()];
+    transform.apply(&clouds.coordinates, &channels, &clouds.offsets, &mut out)?;
+    Ok(out)
 }
 
 /// Writes the settings of a transform as attributes of `root`.

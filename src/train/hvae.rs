@@ -8,6 +8,7 @@ use crate::comm::World;
 use crate::data::Split;
 use crate::data::dataset::Dataset;
 use crate::data::neighborhoods::Finder;
+use crate::data::zernikegrams::of_centres;
 use crate::models::Model;
 use crate::models::hvae::{Description, Hvae, HvaeBatch, HvaeConfig};
 use crate::ops::zernike::{self, Transform};
@@ -142,6 +143,7 @@ impl<'a> HvaeTask<'a> {
                 central_residue: job.data.central_residue,
                 model: job.model.clone(),
                 zernike: job.zernike.clone(),
+                read: dataset.read_options()?.unwrap_or_default(),
             };
             Ok(Self {
                 finder: Finder::new(dataset, description.neighborhood()),
@@ -176,17 +178,7 @@ impl<'a> HvaeTask<'a> {
     fn zernikegrams(&self, part: Part, samples: &[u64]) -> Result<Vec<f32>> {
         let all = self.ids(part);
         let centres: Vec<u32> = samples.iter().map(|&s| all[s as usize]).collect();
-        let settings = self.transform.settings();
-        let clouds = self.finder.clouds(&centres);
-        let channels: Vec<u8> = clouds
-            .elements
-            .iter()
-            .map(|&z| settings.channel_of(z))
-            .collect();
-        let mut out = vec![0.0; samples.len() * self.transform.irreps().dim()];
-        self.transform
-            .apply(&clouds.coordinates, &channels, &clouds.offsets, &mut out)?;
-        Ok(out)
+        of_centres(&self.transform, &self.finder, &centres)
     }
 
     /// Mean over the training samples of `sqrt(sum_f x_f^2 / (2 l_f + 1))`, by which the

@@ -7,7 +7,7 @@
 mod file;
 
 use super::Split;
-use super::structure::{Label, Residue, Structure};
+use super::structure::{Label, ReadOptions, Residue, Structure};
 use crate::{Error, Result};
 use std::collections::HashSet;
 
@@ -174,6 +174,20 @@ impl Dataset {
     /// How the dataset was prepared, as TOML.
     pub fn settings(&self) -> &str {
         &self.settings
+    }
+
+    /// How the structures were read, if [`Dataset::settings`] tells.
+    ///
+    /// # Errors
+    /// Settings of another program, or of a newer one.
+    pub fn read_options(&self) -> Result<Option<ReadOptions>> {
+        #[derive(serde::Deserialize)]
+        struct Kept {
+            read: Option<ReadOptions>,
+        }
+        let kept: Kept = toml::from_str(&self.settings)
+            .map_err(|e| Error::input(format!("settings of the dataset: {}", e.message())))?;
+        Ok(kept.read)
     }
 
     /// Identifies the content of the file that this was read from.

@@ -5,7 +5,7 @@
 
 mod source;
 
-pub use source::{Residues, Source, ZernikegramFile};
+pub use source::{Neighborhoods, Residues, Source, ZernikegramFile};
 
 use crate::comm::World;
 use crate::data::zernikegrams::write_settings;

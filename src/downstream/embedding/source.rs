@@ -1,8 +1,12 @@
 //! Where the zernikegrams of residues come from.
 
 use crate::comm::World;
-use crate::data::zernikegrams::read_settings;
-use crate::ops::zernike::Settings;
+use crate::data::Split;
+use crate::data::dataset::{Dataset, ResidueId};
+use crate::data::neighborhoods::Finder;
+use crate::data::zernikegrams::{of_centres, read_settings};
+use crate::models::hvae::Description;
+use crate::ops::zernike::{Settings, Transform};
 use crate::store::{self, Header, Node};
 use crate::{Error, Result};
 use std::io::Read;
@@ -42,6 +46,16 @@ pub struct Residues {
 }
 
 impl Residues {
+    fn push(&mut self, id: ResidueId) {
+        let residue = id.residue;
+        self.structure.push(id.structure.to_string());
+        self.chain.push(residue.chain.to_string());
+        self.number.push(residue.number);
+        let icode = char::from(residue.icode);
+        self.icode.push(icode.to_string().trim().to_string());
+        self.name.push(residue.name.to_string());
+    }
+
     pub fn write(&self, group: &Node) -> Result<()> {
         group.write_strings("structure", &self.structure)?;
         group.write_strings("chain", &self.chain)?;
@@ -166,5 +180,59 @@ impl Source for ZernikegramFile {
 
     fn zernikegrams(&self, rows: Range<usize>) -> Result<Vec<f32>> {
         self.root.read_rows("zernikegram", rows)
+    }
+}
+
+/// Neighborhoods of a dataset: all of its centres or those of one split, in file order.
+pub struct Neighborhoods<'a> {
+    name: String,
+    finder: Finder<'a>,
+    centres: Vec<u32>,
+    transform: Transform,
+}
+
+impl<'a> Neighborhoods<'a> {
+    /// `name` says where the dataset came from.
+    ///
+    /// # Errors
+    /// Settings out of range.
+    pub fn new(
+        name: String,
+        dataset: &'a Dataset,
+        split: Option<Split>,
+        description: &Description,
+    ) -> Result<Self> {
+        let centres = match split {
+            Some(split) => dataset.split(split).to_vec(),
+            None => (0..dataset.len() as u32).collect(),
+        };
+        Ok(Self {
+            name,
+            finder: Finder::new(dataset, description.neighborhood()),
+            centres,
+            transform: Transform::new(&description.zernike)?,
+        })
+    }
+}
+
+impl Source for Neighborhoods<'_> {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn len(&self) -> usize {
+        self.centres.len()
+    }
+
+    fn residues(&self) -> Result<Option<Residues>> {
+        let mut columns = Residues::default();
+        for &centre in &self.centres {
+            columns.push(self.finder.dataset().residue(centre));
+        }
+        Ok(Some(columns))
+    }
+
+    fn zernikegrams(&self, rows: Range<usize>) -> Result<Vec<f32>> {
+        of_centres(&self.transform, &self.finder, &self.centres[rows])
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Hvae, HvaeConfig};
 use crate::data::neighborhoods::Neighborhood;
+use crate::data::structure::ReadOptions;
 use crate::ops::zernike::Settings;
 use crate::{Error, Result};
 use candle_core::{DType, Device};
@@ -17,6 +18,9 @@ pub struct Description {
     pub central_residue: bool,
     pub model: HvaeConfig,
     pub zernike: Settings,
+    /// How the structures were read.
+    #[serde(default)]
+    pub read: ReadOptions,
 }
 
 impl Description {

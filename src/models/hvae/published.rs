@@ -5,6 +5,7 @@
 
 use super::Description;
 use super::config::{Activation, ChannelRule, HvaeConfig, Norm, SignalAffine};
+use crate::data::structure::ReadOptions;
 use crate::ops::zernike::{Binomial, Channel, Settings, Weighting};
 use crate::so3::paths::Rule;
 use crate::{Error, Result};
@@ -95,6 +96,7 @@ pub fn from_json(text: &str) -> Result<Description> {
     Ok(Description {
         central_residue: true,
         zernike: zernike(&h)?,
+        read: ReadOptions::default(),
         model: config(h.model_hparams)?,
         norm_factor,
     })

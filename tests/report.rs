@@ -1,0 +1,115 @@
+//! The page about a run.
+
+mod common;
+
+use common::{flip_byte, holosig, run};
+use holosig::store::{self, Kind, Storage};
+use std::path::{Path, PathBuf};
+
+/// The folder of a run of four steps, resumed after the second.
+fn run_folder(dir: &Path) -> PathBuf {
+    let folder = dir.join("first");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("job.toml"), "[train]\nsteps = 4 # <tag>\n").unwrap();
+    let metrics = [
+        r#"{"event":"start","step":0,"ranks":4}"#,
+        r#"{"event":"train","step":1,"objective":8.0,"samples_per_second":100.0}"#,
+        r#"{"event":"train","step":2,"objective":4.0,"samples_per_second":120.0}"#,
+        r#"{"event":"validation","step":2,"objective":5.0,"cosine":0.8}"#,
+        r#"{"event":"resume","step":2,"ranks":2}"#,
+        r#"{"event":"train","step":3,"objective":3.0,"samples_per_second":60.0}"#,
+        r#"{"event":"train","step":4,"objective":2.5,"samples_per_second":70.0}"#,
+        r#"{"event":"validation","step":4,"objective":3.0,"cosine":0.625}"#,
+    ];
+    std::fs::write(folder.join("metrics.jsonl"), metrics.join("\n") + "\n").unwrap();
+    folder
+}
+
+/// An embedding file of 30 residues whose cosine losses have mean `loss`.
+fn embeddings(path: &Path, loss: f32) {
+    let invariants: Vec<f32> = (0..90).map(|i| ((i * 37) % 90) as f32).collect();
+    let losses: Vec<f32> = (0..30).map(|i| loss + (i as f32 - 14.5) / 1000.0).collect();
+    let names: Vec<&str> = ["ALA", "GLY", "TRP"].into_iter().cycle().take(30).collect();
+    store::write(path, Kind::Embeddings, |root| {
+        root.write("invariants", &[30, 3], &invariants, Storage::Plain)?;
+        root.write("cosine_loss", &[30], &losses, Storage::Plain)?;
+        root.create_group("residues")?.write_strings("name", &names)
+    })
+    .unwrap();
+}
+
+#[test]
+fn the_page_says_what_the_run_was_and_needs_no_other_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = run_folder(dir.path());
+    let (trained, untrained) = (dir.path().join("t.h5"), dir.path().join("u.h5"));
+    embeddings(&trained, 0.25);
+    embeddings(&untrained, 1.0);
+    let told = run(holosig()
+        .arg("report")
+        .arg(&folder)
+        .arg("--embeddings")
+        .arg(&trained)
+        .arg("--untrained")
+        .arg(&untrained))
+    .success();
+    assert!(
+        told.stdout
+            .contains("cosine loss: 0.2500 trained, 1.0000 untrained"),
+        "{told:?}"
+    );
+    let page = std::fs::read_to_string(folder.join("report.html")).unwrap();
+    for text in [
+        "<h1>first</h1>",
+        "4 steps, resumed once",
+        "<b>0.250</b>",
+        "<b>1.000</b>",
+        "<b>0.625</b>",
+        "<td>TRP</td><td>10</td>",
+        "aromatic",
+        // Ranks and median rate before and after the resumption.
+        "<td>0</td><td>4</td><td>120</td>",
+        "<td>2</td><td>2</td><td>70</td>",
+        "steps = 4 # &lt;tag&gt;",
+    ] {
+        assert!(page.contains(text), "the page does not say {text:?}");
+    }
+    assert_eq!(page.matches("<svg").count(), 4);
+    for outside in ["src=", "href=", "@import", "url("] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+}
+
+#[test]
+fn a_run_without_embeddings_has_a_page_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = run_folder(dir.path());
+    let out = dir.path().join("page.html");
+    run(holosig().arg("report").arg(&folder).arg("--out").arg(&out)).success();
+    let page = std::fs::read_to_string(out).unwrap();
+    assert!(page.contains("<h2>Training</h2>") && !page.contains("<h2>Latent space</h2>"));
+}
+
+#[test]
+fn bad_input_is_named_and_leaves_no_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = run_folder(dir.path());
+    let file = dir.path().join("e.h5");
+    embeddings(&file, 0.5);
+    flip_byte(&file, 1500);
+    run(holosig()
+        .arg("report")
+        .arg(&folder)
+        .arg("--embeddings")
+        .arg(&file))
+    .failure(2, "e.h5: damaged");
+    run(holosig().arg("report").arg(dir.path())).failure(2, "not the folder of a run");
+    assert!(!folder.join("report.html").exists());
+    let nowhere = dir.path().join("missing").join("page.html");
+    run(holosig()
+        .arg("report")
+        .arg(&folder)
+        .arg("--out")
+        .arg(&nowhere))
+    .failure(1, "missing/page.html: No such file or directory");
+}
