@@ -25,23 +25,25 @@ launch() { mpirun -np "$ranks" "$@"; }
 say "prepare: structures to one dataset file"
 launch "$holosig" prepare structures tests/structures --out "$here/dataset.h5"
 
-say "an untrained model, to compare with"
+say "an untrained model, to compare with: one step at learning rate 0"
 "$holosig" train jobs/quickstart.toml --out "$here/untrained" \
-    --set train.steps=1 --set train.learning_rate=0.0 --set data.dataset="$here/dataset.h5"
+    --set train.steps=1 --set train.learning_rate=0.0
 
-say "train on $ranks ranks, and kill them after the first checkpoint"
-launch "$holosig" train jobs/quickstart.toml --out "$run" --set data.dataset="$here/dataset.h5" &
+say "train on $ranks ranks, and kill them midway, as a lost node would"
+mpirun -np "$ranks" "$holosig" train jobs/quickstart.toml --out "$run" &
 launcher=$!
-until [ -e "$run/checkpoints/last.h5" ] || ! kill -0 $launcher 2>/dev/null; do sleep 0.2; done
-sleep 5
-ranks_of_job=$(cat "/proc/$launcher/task/$launcher/children")
-kill -KILL $ranks_of_job || true
-wait $launcher && { echo "quickstart: the run ended before it could be killed" >&2; exit 1; }
+until [ -e "$run/checkpoints/step-1000.h5" ] || ! kill -0 $launcher 2>/dev/null; do sleep 0.1; done
+sleep 2
+kill -KILL $(cat "/proc/$launcher/task/$launcher/children") || true
+if wait $launcher 2>/dev/null; then
+    echo "quickstart: the run ended before it could be killed" >&2
+    exit 1
+fi
 
 say "resume from the last whole checkpoint"
-launch "$holosig" train jobs/quickstart.toml --out "$run" --resume --set data.dataset="$here/dataset.h5"
+launch "$holosig" train jobs/quickstart.toml --out "$run" --resume
 
-say "embed the structures kept for testing, with both models"
+say "embed the test structures with both models"
 for model in untrained run; do
     launch "$holosig" embed "$here/$model/checkpoints/best.h5" --dataset "$here/dataset.h5" \
         --split test --reconstruct --out "$here/$model.h5"
