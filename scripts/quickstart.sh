@@ -23,7 +23,8 @@ export RAYON_NUM_THREADS=$((cores > ranks ? cores / ranks : 1))
 launch() { mpirun -np "$ranks" "$@"; }
 
 say "prepare: structures to one dataset file"
-launch "$holosig" prepare structures tests/structures --out "$here/dataset.h5"
+launch "$holosig" prepare structures tests/structures \
+    --validation 0.1 --test 0.15 --out "$here/dataset.h5"
 
 say "an untrained model, to compare with: one step at learning rate 0"
 "$holosig" train jobs/quickstart.toml --out "$here/untrained" \

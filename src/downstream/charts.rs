@@ -40,10 +40,12 @@ pub fn lines(size: Size, axes: &Axes, series: &[Series], log_y: bool) -> Result<
     let (x, y) = bounds(series, log_y)?;
     if log_y {
         chart(size, axes, x, y.log_scale(), |chart| {
-            draw_lines(chart, series)
+            draw_lines(chart, series, SeriesLabelPosition::UpperRight)
         })
     } else {
-        chart(size, axes, x, y, |chart| draw_lines(chart, series))
+        chart(size, axes, x, y, |chart| {
+            draw_lines(chart, series, SeriesLabelPosition::UpperRight)
+        })
     }
 }
 
@@ -65,7 +67,7 @@ pub fn scatter(size: Size, axes: &Axes, series: &[Series]) -> Result<String> {
                 .label(&s.name)
                 .legend(move |p| Circle::new((p.0 + 9, p.1), 4, color.filled()));
         }
-        legend(chart, series)
+        legend(chart, series, SeriesLabelPosition::UpperRight)
     })
 }
 
@@ -110,14 +112,18 @@ pub fn histogram(
             let area = Polygon::new(s.points.clone(), s.color.mix(0.25).filled());
             chart.draw_series([area]).map_err(drawing)?;
         }
-        draw_lines(chart, &series)
+        draw_lines(chart, &series, SeriesLabelPosition::UpperMiddle)
     })
 }
 
 type Context<'a, Y> =
     ChartContext<'a, SVGBackend<'a>, Cartesian2d<plotters::coord::types::RangedCoordf64, Y>>;
 
-fn draw_lines<Y>(chart: &mut Context<Y>, series: &[Series]) -> Result<()>
+fn draw_lines<Y>(
+    chart: &mut Context<Y>,
+    series: &[Series],
+    place: SeriesLabelPosition,
+) -> Result<()>
 where
     Y: Ranged<ValueType = f64>,
 {
@@ -129,7 +135,7 @@ where
             .label(&s.name)
             .legend(move |p| PathElement::new([p, (p.0 + 18, p.1)], stroke));
     }
-    legend(chart, series)
+    legend(chart, series, place)
 }
 
 /// The frame that all charts share: margins, a light grid, axis labels.
@@ -176,7 +182,7 @@ where
     Ok(svg)
 }
 
-fn legend<Y>(chart: &mut Context<Y>, series: &[Series]) -> Result<()>
+fn legend<Y>(chart: &mut Context<Y>, series: &[Series], place: SeriesLabelPosition) -> Result<()>
 where
     Y: Ranged<ValueType = f64>,
 {
@@ -185,7 +191,7 @@ where
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(place)
         .background_style(WHITE.mix(0.85))
         .border_style(GRID)
         .label_font((FONT, 14).into_font().color(&INK))
