@@ -22,6 +22,7 @@ pub struct NamedArray {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     /// Total loss with the weights that hold after the warm-up.
+    #[serde(with = "bits")]
     pub value: f64,
     /// Steps completed then.
     pub step: u64,
@@ -30,10 +31,26 @@ pub struct Best {
 }
 
 impl Best {
-    /// Whether this validation is better than `other`.
+    /// Whether this validation is better than `other`; one that is not finite never is.
     pub fn beats(&self, other: Option<&Best>) -> bool {
-        other
-            .is_none_or(|o| (self.warm && !o.warm) || (self.warm == o.warm && self.value < o.value))
+        let better = |o: &Best| match self.warm == o.warm {
+            true => self.value < o.value,
+            false => self.warm,
+        };
+        self.value.is_finite() && other.is_none_or(better)
+    }
+}
+
+/// A number as its bits: text would round it.
+mod bits {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(value.to_bits())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        u64::deserialize(from).map(f64::from_bits)
     }
 }
 
@@ -408,6 +425,7 @@ mod tests {
         assert!(best(9.0, true).beats(Some(&best(1.0, false))));
         assert!(!best(0.5, false).beats(Some(&best(1.0, true))));
         assert!(best(0.5, true).beats(Some(&best(1.0, true))));
-        assert!(!best(f64::NAN, true).beats(Some(&best(1.0, true))));
+        assert!(!best(f64::NAN, true).beats(None));
+        assert!(!best(f64::INFINITY, true).beats(Some(&best(1.0, false))));
     }
 }

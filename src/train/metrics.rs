@@ -26,12 +26,11 @@ impl MetricsLog {
     /// Goes on with a log, dropping what came after `step`: the steps that the lost part of the
     /// run had made will be made again.
     pub fn resume(path: &Path, step: u64) -> Result<Self> {
-        let mut kept = String::new();
-        for record in read(path)? {
-            if record["step"].as_u64().is_some_and(|s| s <= step) {
-                kept.push_str(&format!("{record}\n"));
-            }
-        }
+        let kept: String = lines(path)?
+            .into_iter()
+            .filter(|(_, r)| r["step"].as_u64().is_some_and(|s| s <= step))
+            .map(|(line, _)| line)
+            .collect();
         store::write_bytes(path, kept.as_bytes())?;
         Ok(Self {
             path: path.to_path_buf(),
@@ -69,23 +68,23 @@ impl MetricsLog {
 /// # Errors
 /// An unreadable file, a broken line elsewhere.
 pub fn read(path: &Path) -> Result<Vec<Value>> {
+    Ok(lines(path)?.into_iter().map(|(_, record)| record).collect())
+}
+
+/// Every whole line as it stands, and what it says.
+fn lines(path: &Path) -> Result<Vec<(String, Value)>> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(Error::io(path, e)),
     };
-    let lines: Vec<&str> = text.split_inclusive('\n').collect();
-    let mut records = Vec::with_capacity(lines.len());
-    for (i, line) in lines.iter().enumerate() {
-        match serde_json::from_str(line) {
-            Ok(record) => records.push(record),
-            Err(_) if i + 1 == lines.len() => break,
-            Err(e) => {
-                return Err(Error::file(path, format!("line {}: not JSON: {e}", i + 1)));
-            }
-        }
-    }
-    Ok(records)
+    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+    let parse = |(i, line): (usize, &str)| {
+        let record = serde_json::from_str(line)
+            .map_err(|e| Error::file(path, format!("line {}: not JSON: {e}", i + 1)))?;
+        Ok((line.to_string(), record))
+    };
+    whole.split_inclusive('\n').enumerate().map(parse).collect()
 }
 
 #[cfg(test)]

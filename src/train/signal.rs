@@ -1,4 +1,9 @@
 //! Signals that ask a run to stop: a scheduler's time limit, a maintenance, Ctrl-C.
+//!
+//! One rank that hears of it is enough. `srun` hands SIGTERM and SIGUSR1 to the ranks. Open MPI's
+//! `mpirun` hands on SIGUSR1; at SIGTERM or SIGINT it tells the ranks, kills them about a second
+//! later (`--mca odls_base_sigkill_timeout 60` gives them longer) and exits with a code of its
+//! own.
 
 use crate::{Error, Result};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
