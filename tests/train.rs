@@ -333,6 +333,19 @@ fn a_run_folder_is_never_overwritten_or_mixed() {
     train_on(2, &inside_a_file, &[], &[]).failure(1, "Not a directory");
 }
 
+/// A limit on the size of files plays the full disk; MPI's own files must still fit.
+#[test]
+fn a_full_disk_leaves_no_half_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new("bash");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 6000; exec \"$0\" \"$@\""]);
+    command.arg(env!("CARGO_BIN_EXE_holosig"));
+    train_args(&mut command, dir.path(), &["model.channels=[128,128,128]"]);
+    run(&mut command).failure(1, "step-5.h5: File too large");
+    let checkpoints = dir.path().join("checkpoints");
+    assert_eq!(std::fs::read_dir(checkpoints).unwrap().count(), 0);
+}
+
 #[test]
 fn a_dry_run_prints_the_job_and_touches_nothing() {
     let dir = tempfile::tempdir().unwrap();
