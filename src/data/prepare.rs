@@ -1,7 +1,6 @@
 //! Reads many structure files, shared out to the ranks, into one dataset.
 
 use super::Split;
-use super::dataset::Chosen;
 use super::structure::{ReadOptions, Structure, entry_of, is_structure_name, read};
 use crate::comm::World;
 use crate::{Error, Result};
@@ -181,16 +180,6 @@ impl Fractions {
             p if p < self.test + self.validation => Split::Validation,
             _ => Split::Train,
         }
-    }
-
-    /// Every structure with all its chains.
-    pub fn assign(&self, structures: Vec<Structure>) -> Vec<Chosen> {
-        let choose = |structure: Structure| Chosen {
-            split: self.split(&structure.id),
-            chains: None,
-            structure,
-        };
-        structures.into_iter().map(choose).collect()
     }
 }
 

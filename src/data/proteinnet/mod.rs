@@ -14,9 +14,11 @@
 
 mod id;
 mod read;
+mod structure;
 
 pub use id::{RecordId, is_pdb_id};
 pub use read::read;
+pub use structure::structures;
 
 use crate::data::Split;
 use crate::{Error, Result};
@@ -95,7 +97,7 @@ pub fn split_of(path: &Path) -> Result<Split> {
         _ => Err(Error::file(
             path,
             "the name does not tell the split: name the file training_…, validation or testing, \
-             or say which split it is",
+             or give --split-name",
         )),
     }
 }
