@@ -184,3 +184,55 @@ fn bad_input_is_named_once_and_leaves_no_file() {
         attempt(ranks, &ckpt, &bad, "bad.h5: not an HDF5 file");
     }
 }
+
+#[test]
+fn structures_and_their_dataset_give_the_same_embeddings_in_file_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let ckpt = imported(dir.path());
+    let structures: Vec<PathBuf> = ["pdb1ubi.pdb", "1FAS.cif", "1LCD.pdb.gz"]
+        .map(|name| {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/structures");
+            folder.join(name)
+        })
+        .into();
+    let dataset = dir.path().join("dataset.h5");
+    run(holosig()
+        .args(["prepare", "structures"])
+        .args(&structures)
+        .arg("--out")
+        .arg(&dataset))
+    .success();
+    let embed = |ranks: usize, source: &str, files: &[PathBuf], name: &str| {
+        let out = dir.path().join(name);
+        let mut command = holosig_on(ranks);
+        command.arg("embed").arg(&ckpt).arg("--out").arg(&out);
+        run(command.arg(source).args(files)).success();
+        out
+    };
+    let from_files: Vec<PathBuf> = [1, 2, 4]
+        .map(|ranks| embed(ranks, "--structures", &structures, &format!("s{ranks}.h5")))
+        .into();
+    let bytes = |path: &Path| std::fs::read(path).unwrap();
+    assert!(bytes(&from_files[0]) == bytes(&from_files[1]));
+    assert!(bytes(&from_files[0]) == bytes(&from_files[2]));
+
+    let from_dataset = embed(2, "--dataset", &[dataset], "d.h5");
+    let a = store::open(&from_files[0], Kind::Embeddings).unwrap();
+    let b = store::open(&from_dataset, Kind::Embeddings).unwrap();
+    for name in ["invariants", "frames"] {
+        let read = |f: &store::File| {
+            f.read_rows::<f32>(name, 0..f.shape(name).unwrap()[0])
+                .unwrap()
+        };
+        assert_eq!(read(&a), read(&b), "{name}");
+    }
+    let residues = a.group("residues").unwrap();
+    let mut order = residues.read_strings("structure").unwrap();
+    order.dedup();
+    assert_eq!(order, ["1ubi", "1FAS", "1LCD"]);
+    assert_eq!(residues.read::<i32>("number").unwrap()[..3], [1, 2, 3]);
+    assert_eq!(
+        residues.read_strings("name").unwrap()[..3],
+        ["MET", "GLN", "ILE"]
+    );
+}
