@@ -19,6 +19,10 @@ probe() { # leaves its findings in `packages` and `hints`
     packages=() hints=()
     command -v cc >/dev/null ||
         missing "gcc libc6-dev" "a C compiler: put one on PATH as 'cc', e.g. 'module load gcc'"
+    command -v c++ >/dev/null ||
+        missing "g++" "a C++ compiler (C++11): put one on PATH as 'c++', e.g. 'module load gcc'"
+    command -v cmake >/dev/null ||
+        missing "cmake make" "CMake, which builds the trajectory readers: 'module load cmake'"
     command -v "${MPICC:-mpicc}" >/dev/null ||
         missing "libopenmpi-dev openmpi-bin" \
             "MPI (Open MPI or MPICH): 'module load openmpi', or set MPICC=/path/to/mpicc"

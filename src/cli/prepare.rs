@@ -3,6 +3,7 @@
 mod cut;
 mod grd;
 mod structures;
+mod trajectories;
 
 use crate::Result;
 
@@ -12,11 +13,14 @@ pub enum Command {
     Structures(structures::Args),
     /// Simulate gene regulatory dynamics
     Grd(grd::Args),
+    /// Pack molecular-dynamics trajectories
+    Trajectories(trajectories::Args),
 }
 
 pub fn run(command: Command) -> Result<()> {
     match command {
         Command::Structures(a) => structures::run(a),
         Command::Grd(a) => grd::run(a),
+        Command::Trajectories(a) => trajectories::run(a),
     }
 }

@@ -3,6 +3,7 @@
 pub mod choice;
 pub mod dataset;
 pub mod grd;
+pub mod md;
 pub mod neighborhoods;
 pub mod prepare;
 pub mod proteinnet;

@@ -31,13 +31,13 @@ pub struct Args {
     #[arg(long, default_value_t = 25.0)]
     start: f64,
     /// Decay rate, or the range it is drawn from
-    #[arg(long, default_value = "1", value_name = "LOW[,HIGH]", value_parser = range)]
+    #[arg(long, default_value = "0.25,4", value_name = "LOW[,HIGH]", value_parser = range)]
     decay: [f64; 2],
     /// Observed value of a concentration of one, or the range it is drawn from
-    #[arg(long, default_value = "1", value_name = "LOW[,HIGH]", value_parser = range)]
+    #[arg(long, default_value = "0.1,10", value_name = "LOW[,HIGH]", value_parser = range)]
     gain: [f64; 2],
     /// Standard deviation of the observation noise, in concentrations
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.5)]
     noise: f64,
     #[command(flatten)]
     cut: cut::Args,

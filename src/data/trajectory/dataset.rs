@@ -350,7 +350,7 @@ impl Dataset {
                 format!(
                     "fold {fold} leaves nothing for {}: {} trajectories in {} folds; \
                      prepare with fewer --folds or declare splits in the manifest",
-                    split.name(),
+                    split,
                     self.trajectories.len(),
                     self.trajectory_folds
                 ),
@@ -423,7 +423,7 @@ fn read_trajectories(group: &Node) -> Result<Vec<Trajectory>> {
             name: name[i].clone(),
             label: label.as_ref().map(|l| l[i].clone()),
             group: of_group[i].clone(),
-            split: Split::from_name(&split[i]),
+            split: split[i].parse().ok(),
             fold: fold[i],
             frames: frames[i],
             graph: graph[i],

@@ -24,35 +24,12 @@ mod folds;
 mod part;
 mod write;
 
+pub use crate::data::Split;
 pub use cut::{Cut, Segment};
 pub use dataset::{Coordinates, Dataset, Partition, Protocol, Trajectory};
 pub use write::{About, Source, Summary, prepare};
 
 use serde::{Deserialize, Serialize};
-
-/// Which part of the data a trajectory is declared to belong to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Split {
-    Train,
-    Validation,
-    Test,
-}
-
-impl Split {
-    pub const ALL: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Split::Train => "train",
-            Split::Validation => "validation",
-            Split::Test => "test",
-        }
-    }
-
-    pub fn from_name(name: &str) -> Option<Split> {
-        Split::ALL.into_iter().find(|s| s.name() == name)
-    }
-}
 
 /// What is known of a trajectory before its frames are read.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,7 +4,7 @@
 //! the HDF5 file in order. The result does not depend on the number of ranks or threads.
 
 use super::dataset::sort_labels;
-use super::{Cut, Graph, Header, Item, Segment, Split, folds, part};
+use super::{Cut, Graph, Header, Item, Segment, folds, part};
 use crate::comm::World;
 use crate::store::{self, Digest, Kind, Node, Scratch, Storage};
 use crate::{Error, Result};
@@ -241,7 +241,10 @@ impl Tables {
             group.write_strings("label", &texts(|i| i.label.as_deref().unwrap_or_default()))?;
         }
         group.write_strings("group", &texts(|i| &i.group))?;
-        group.write_strings("split", &texts(|i| i.split.map_or("", Split::name)))?;
+        let splits = items
+            .iter()
+            .map(|i| i.split.map_or(String::new(), |s| s.to_string()));
+        group.write_strings("split", &splits.collect::<Vec<_>>())?;
         column(group, "frames", &self.frames)?;
         column(group, "graph", &self.graph)?;
         column(

@@ -1,0 +1,86 @@
+//! `holosig prepare trajectories`.
+
+use super::cut;
+use crate::Result;
+use crate::comm::World;
+use crate::data::md::{self, Ensemble, Selection, manifest};
+use crate::data::trajectory::{self, About};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// CSV file with the columns trajectory, topology and label, and optionally group (what must
+    /// stay together in one fold) and split (train, validation or test)
+    #[arg(long)]
+    manifest: PathBuf,
+    /// File to write
+    #[arg(long)]
+    out: PathBuf,
+    /// Nodes: all (heavy atoms), backbone, ca, residue, or an expression such as
+    /// "name CA and resid < 50" (chemfiles' selection language); never water or ions
+    #[arg(long, default_value = "all", value_name = "NODES")]
+    select: Selection,
+    /// Keep one of this many frames
+    #[arg(long, default_value_t = 1, value_name = "FRAMES")]
+    stride: usize,
+    /// Distance within which nodes without bonds (as CA) are neighbors, in Å
+    #[arg(long, default_value_t = 8.0, value_name = "DISTANCE")]
+    cutoff: f64,
+    /// Column with the labels: classes or numbers
+    #[arg(long, default_value = "label", value_name = "COLUMN")]
+    label: String,
+    /// Labels that may occur [default: any]
+    #[arg(long, value_delimiter = ',', value_name = "LABEL")]
+    classes: Vec<String>,
+    #[command(flatten)]
+    cut: cut::Args,
+}
+
+/// What is kept in the file.
+#[derive(serde::Serialize)]
+struct Kept {
+    manifest: PathBuf,
+    label: String,
+    select: String,
+    stride: usize,
+    cutoff: f64,
+    cut: trajectory::Cut,
+    folds: usize,
+    seed: u64,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let kept = Kept {
+        manifest: args.manifest.clone(),
+        label: args.label.clone(),
+        select: args.select.to_string(),
+        stride: args.stride,
+        cutoff: args.cutoff,
+        cut: args.cut.cut(),
+        folds: args.cut.folds,
+        seed: args.cut.seed,
+    };
+    let settings = md::Settings {
+        selection: args.select,
+        stride: args.stride,
+        cutoff: args.cutoff,
+    };
+    World::run(|world| {
+        let rows = world.agree(manifest::read(&args.manifest, &args.label, &args.classes))?;
+        let source = world.agree(Ensemble::new(rows, settings))?;
+        let about = About {
+            origin: "molecular dynamics",
+            unit: "angstrom",
+            time_unit: "ps",
+            dimensions: 3,
+            settings: cut::settings(&kept)?,
+            cut: kept.cut,
+            folds: kept.folds,
+            seed: kept.seed,
+        };
+        if let Some(summary) = trajectory::prepare(world, &args.out, &about, &source)? {
+            cut::report(&args.out, &summary);
+        }
+        Ok(())
+    })
+}
