@@ -68,13 +68,7 @@ impl HvaeJob {
     /// Those of [`job::load`], and settings out of range.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
         let mut job: Self = job::load(path, overrides)?;
-        let overridden = |o: &String| o.split('=').next().map(str::trim) == Some("data.dataset");
-        let base = match overrides.iter().any(overridden) {
-            true => Path::new(""),
-            false => path.parent().unwrap_or(Path::new("")),
-        };
-        let dataset = base.join(&job.data.dataset);
-        job.data.dataset = std::path::absolute(&dataset).map_err(|e| Error::io(&dataset, e))?;
+        job.data.dataset = job::absolute(path, overrides, "data.dataset", &job.data.dataset)?;
         let named = |e: Error| match e {
             Error::Input(what) => Error::file(path, what),
             other => other,

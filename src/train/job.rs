@@ -42,6 +42,38 @@ fn parse_table(path: &Path, text: &str) -> Result<Table> {
     })
 }
 
+/// The task that a job file names in its first lines, `task = "..."`; none means an H-(V)AE.
+///
+/// # Errors
+/// As [`load`].
+pub fn task(path: &Path, overrides: &[String]) -> Result<Option<String>> {
+    let table: Table = load(path, overrides)?;
+    Ok(table.get("task").map(|t| match t {
+        Value::String(name) => name.clone(),
+        other => other.to_string(),
+    }))
+}
+
+/// The path `value` of the setting `key`: relative to the job file, or to the current folder
+/// when an override set it.
+///
+/// # Errors
+/// No current folder.
+pub fn absolute(
+    job: &Path,
+    overrides: &[String],
+    key: &str,
+    value: &Path,
+) -> Result<std::path::PathBuf> {
+    let overridden = |o: &String| o.split('=').next().map(str::trim) == Some(key);
+    let base = match overrides.iter().any(overridden) {
+        true => Path::new(""),
+        false => job.parent().unwrap_or(Path::new("")),
+    };
+    let path = base.join(value);
+    std::path::absolute(&path).map_err(|e| Error::io(&path, e))
+}
+
 /// Applies one `a.b.c=value`. The value is TOML; what is no TOML value is a string.
 fn set(table: &mut Table, text: &str) -> Result<()> {
     let Some((key, value)) = text.split_once('=') else {

@@ -8,6 +8,7 @@
 
 pub mod announce;
 pub mod checkpoint;
+pub mod deep_signature;
 pub mod evaluate;
 pub mod hvae;
 pub mod job;

@@ -15,6 +15,7 @@ use super::clip::{Clip, Graph};
 use super::config::Variant;
 use super::layer::{Linear, glorot};
 use crate::models::{Parameters, ParametersBuilder};
+use crate::ops::hidden;
 use candle_core::{D, Result, Tensor};
 use candle_nn::ops::softmax;
 
@@ -167,10 +168,10 @@ impl Aggregator {
         let (nodes, frames, d) = clip.features.dims3()?;
         let features = clip.features.reshape((nodes, frames * d))?;
         let mixed = clip.graph.propagation.apply(&features)?;
-        let x = mixed.reshape((nodes * frames, d))?;
-        let x = self.propagate.forward(&x, p)?.relu()?;
-        let hidden = x.dim(1)?;
-        let average = average(&x.reshape((nodes, frames, hidden))?, clip)?;
+        let mixed = mixed.reshape((nodes, frames, d))?;
+        let layer = self.propagate.stacked(p)?;
+        let weights = clip.times.weights(frames);
+        let average = hidden::average(&mixed, &layer, weights)?;
 
         let graph = Adjacency::Graph(&clip.graph);
         let first = self.level(0, &average, graph, p)?;
@@ -180,16 +181,14 @@ impl Aggregator {
         let third = self.level(2, &second.convolved, clusters, p)?;
         let levels = [first, second, third];
 
+        // [K, N words], to meet the rows of the projections.
         let left = left(&levels)?.reshape((WORDS, (), nodes))?;
+        let left = left.permute((1, 2, 0))?.flatten_from(1)?;
         let right = self.right(p)?;
-        let fold = |x: &Tensor, frames: usize| {
-            // [N frames, H] to [words, N, frames d] to [K, frames d]
-            let y = x.matmul(&right)?.reshape((nodes, frames, WORDS, d))?;
-            let y = y.permute((2, 0, 1, 3))?.contiguous()?;
-            left.matmul(&y.reshape((WORDS, nodes, frames * d))?)?.sum(0)
-        };
-        let still = (self.regress.forward(&levels[2].convolved, p)? - fold(&average, 1)?)?;
-        let moving = fold(&x, frames)?.reshape(((), frames, d))?;
+        let still = average.matmul(&right)?.reshape((nodes * WORDS, d))?;
+        let still = (self.regress.forward(&levels[2].convolved, p)? - left.matmul(&still)?)?;
+        let moving = left.matmul(&hidden::project(&mixed, &layer, &right, WORDS)?)?;
+        let moving = moving.reshape(((), frames, d))?;
         let path = moving.broadcast_add(&still.unsqueeze(1)?)?;
         let target = pooled(&levels)?.matmul(&features)?;
         let target = target.reshape(((), frames, d))?;
@@ -298,14 +297,4 @@ fn left(levels: &[Level; 3]) -> Result<Tensor> {
 fn pooled(levels: &[Level; 3]) -> Result<Tensor> {
     let [a, b, c] = levels.each_ref().map(|l| l.pool.detach());
     c.matmul(&b)?.matmul(&a)
-}
-
-/// Average over time of `[N, T, H]`.
-fn average(x: &Tensor, clip: &Clip) -> Result<Tensor> {
-    let Some(weights) = &clip.times.weights else {
-        return x.mean(1);
-    };
-    let weights = Tensor::new(weights.as_slice(), x.device())?.to_dtype(x.dtype())?;
-    let weights = weights.reshape((1, 1, ()))?;
-    x.transpose(1, 2)?.broadcast_mul(&weights)?.sum(2)
 }

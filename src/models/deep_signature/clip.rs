@@ -76,21 +76,23 @@ pub(super) struct Times {
 }
 
 impl Times {
-    /// Consecutive segments of equal numbers of frames; the steps between them are lost.
-    fn published(frames: usize, segments: usize) -> Result<Self> {
-        if !frames.is_multiple_of(segments) {
-            return Err(Error::input(format!(
-                "{frames} frames cannot be cut into {segments} equal segments by the published \
-                 variant; choose other clips, or variant = \"corrected\""
-            )));
+    /// What each of `frames` frames weighs.
+    pub fn weights(&self, frames: usize) -> Arc<[f64]> {
+        match &self.weights {
+            Some(weights) => weights.as_slice().into(),
+            None => vec![1.0 / frames as f64; frames].into(),
         }
+    }
+
+    /// Consecutive segments of equal numbers of frames; the steps between them are lost.
+    fn published(frames: usize, segments: usize) -> Self {
         let len = frames / segments;
-        Ok(Self {
+        Self {
             weights: None,
             segments: (0..segments)
                 .map(|s| (s * len..(s + 1) * len).map(|t| (t as u32, 0.0)).collect())
                 .collect(),
-        })
+        }
     }
 
     /// Segments of equal share of the time that passes from frame to frame (`steps`), joined at
@@ -166,9 +168,7 @@ impl Clip {
     /// that are not finite, frames that the published variant cannot cut.
     pub fn new(raw: RawClip, config: &DeepSignatureConfig, dtype: DType) -> Result<Self> {
         let (nodes, mut frames, mut features) = (raw.graph.nodes, raw.frames, raw.features);
-        if frames == 0 {
-            return Err(Error::input("a clip without frames"));
-        }
+        config.check_frames(frames)?;
         if features.is_empty() || !features.len().is_multiple_of(nodes * frames) {
             return Err(Error::input(format!(
                 "{} numbers are no features of {nodes} nodes in {frames} frames",
@@ -199,24 +199,14 @@ impl Clip {
         if corrected && d == 3 {
             canonicalise(&mut features, frames);
         }
-        let times = if config.method == Method::DeepSignature && frames < config.segments {
-            return Err(Error::input(format!(
-                "a clip of {frames} frames cannot be cut into {} segments",
-                config.segments
-            )));
-        } else if corrected {
+        let times = if corrected {
             let steps = match config.clock {
                 Clock::Frames => vec![1.0; frames - 1],
                 Clock::PathLength => path_length(&features, frames, d),
             };
             Times::equal(&steps, config.segments)
-        } else if config.method == Method::DeepSignature {
-            Times::published(frames, config.segments)?
         } else {
-            Times {
-                weights: None,
-                segments: Vec::new(),
-            }
+            Times::published(frames, config.segments)
         };
         let features = Tensor::from_vec(features, (nodes, frames, d), &Device::Cpu)?;
         Ok(Self {

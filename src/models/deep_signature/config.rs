@@ -58,7 +58,8 @@ pub enum Objective {
 }
 
 impl Objective {
-    pub(super) fn outputs(self) -> usize {
+    /// Numbers that the model gives per clip.
+    pub fn outputs(self) -> usize {
         match self {
             Objective::Classes(n) => n,
             _ => 1,
@@ -149,6 +150,30 @@ impl DeepSignatureConfig {
         }
         if self.variant == Variant::Published {
             self.validate_published(features, objective)?;
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// Clips of `frames` frames that the model cannot cut into its segments.
+    pub fn check_frames(&self, frames: usize) -> Result<()> {
+        let segments = self.segments;
+        if frames == 0 {
+            return Err(Error::input("a clip without frames"));
+        }
+        if self.method != Method::DeepSignature {
+            return Ok(());
+        }
+        if frames < segments {
+            return Err(Error::input(format!(
+                "a clip of {frames} frames cannot be cut into {segments} segments"
+            )));
+        }
+        if self.variant == Variant::Published && !frames.is_multiple_of(segments) {
+            return Err(Error::input(format!(
+                "a clip of {frames} frames cannot be cut into {segments} equal segments by the \
+                 published variant; choose other clips, or variant = \"corrected\""
+            )));
         }
         Ok(())
     }

@@ -78,6 +78,16 @@ impl Linear {
         self.weight.transposed(p)
     }
 
+    /// Weight and bias as one matrix `[in + 1, out]`, the bias last (zero without one).
+    pub fn stacked(&self, p: &Parameters) -> Result<Tensor> {
+        let weight = self.matrix(p)?;
+        let bias = match self.bias {
+            Some(bias) => p.var(bias).unsqueeze(0)?,
+            None => weight.narrow(0, 0, 1)?.zeros_like()?,
+        };
+        Tensor::cat(&[weight, bias], 0)
+    }
+
     pub fn forward(&self, x: &Tensor, p: &Parameters) -> Result<Tensor> {
         let (to, from) = self.weight.shape;
         let rows = x.elem_count() / from;

@@ -16,6 +16,7 @@
 mod aggregate;
 mod clip;
 pub mod config;
+mod description;
 mod dropout;
 mod layer;
 mod temporal;
@@ -23,6 +24,7 @@ mod temporal;
 pub use aggregate::{Coarse, Level};
 pub use clip::{Clip, Graph, RawClip};
 pub use config::{Clock, DeepSignatureConfig, Method, Objective, Variant};
+pub use description::Description;
 pub use temporal::{Segments, Summary};
 
 use crate::models::{Losses, Model, Parameters, ParametersBuilder, StepKey};

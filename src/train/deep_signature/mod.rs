@@ -1,0 +1,303 @@
+//! Training Deep Signature on the segments of a trajectories file, and its test.
+
+mod job;
+mod scores;
+
+pub use job::{Data, DeepSignatureJob, DeepSignatureWeights, Goal};
+pub use scores::{ClassScores, Scores};
+
+use super::trainer::check_slices;
+use super::{Checkpoint, Part, Plan, RunFolder, Start, Task, job as jobs, train};
+use crate::comm::{World, slice_range};
+use crate::data::trajectory::{self, Dataset, Partition};
+use crate::models::Model;
+use crate::models::deep_signature::{
+    Clip, DeepSignature, Description, Graph, Objective, RawClip, Variant,
+};
+use crate::{Error, Result, store};
+use candle_core::{DType, Device};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Opens the data, builds the model, trains it in `folder`, and tests the best model of the
+/// validation once. Collective.
+///
+/// # Errors
+/// Those of the job, the dataset and [`train`].
+pub fn run(world: &World, job: &DeepSignatureJob, folder: &RunFolder, start: Start) -> Result<()> {
+    world.agree(check_slices(job.data.slices, world.size()))?;
+    let text = world.agree(jobs::to_text(job))?;
+    let checkpoint = folder.open(world, start)?;
+    let dataset = Dataset::open(world, &job.data.dataset)?;
+    let task = world.agree(DeepSignatureTask::new(job, &dataset))?;
+    let plan = Plan {
+        task: &task,
+        settings: &job.train,
+        batch: job.data.batch,
+        slices: job.data.slices,
+        job: text,
+        folder,
+    };
+    train(world, &plan, checkpoint.as_ref())?;
+    let best = folder.best();
+    let read = world.on_root(|| Checkpoint::read(&best))?;
+    let best_model = Checkpoint::broadcast(world, read)?;
+    world.agree(best_model.load_into(&best, task.model().parameters()))?;
+    let scores = task.test(world)?;
+    world.on_root(|| {
+        print!("{}", scores.table(&task.description.classes));
+        let text = serde_json::to_string_pretty(&scores).map_err(Error::internal)?;
+        store::write_bytes(&folder.path().join("test.json"), text.as_bytes())
+    })?;
+    Ok(())
+}
+
+/// A trajectories file's segments as clips, and the model for them.
+pub struct DeepSignatureTask<'a> {
+    dataset: &'a Dataset,
+    partition: Partition,
+    graphs: Vec<Arc<Graph>>,
+    model: DeepSignature,
+    description: Description,
+}
+
+/// The model's graphs of a dataset. The published variant joins all atoms of a residue and
+/// nothing else, as the released code does.
+///
+/// # Errors
+/// A graph without edges.
+pub fn graphs(dataset: &Dataset, variant: Variant) -> Result<Vec<Arc<Graph>>> {
+    let build = |(number, graph): (usize, &trajectory::Graph)| {
+        let edges: Vec<(u32, u32)> = match (&graph.atoms, variant) {
+            (Some(atoms), Variant::Published) => same_residue(&atoms.residue),
+            _ => graph.edges.iter().map(|e| (e[0], e[1])).collect(),
+        };
+        let named = |e: Error| Error::file(dataset.path(), format!("graph {number}: {e}"));
+        Graph::new(graph.nodes, &edges, variant)
+            .map(Arc::new)
+            .map_err(named)
+    };
+    dataset.graphs().iter().enumerate().map(build).collect()
+}
+
+fn same_residue(residue: &[u32]) -> Vec<(u32, u32)> {
+    let mut edges = Vec::new();
+    for j in 0..residue.len() {
+        let before = residue[..j].iter().rev();
+        let same = before.take_while(|&&r| r == residue[j]).count();
+        edges.extend((j - same..j).map(|i| (i as u32, j as u32)));
+    }
+    edges
+}
+
+/// A segment of a dataset as the model takes it.
+///
+/// # Errors
+/// Coordinates that cannot be read or used, by trajectory and segment.
+pub fn clip(
+    dataset: &Dataset,
+    graphs: &[Arc<Graph>],
+    description: &Description,
+    id: u32,
+    target: f64,
+) -> Result<Clip> {
+    let read = dataset.segment(id)?;
+    let (frames, nodes, d) = (read.frames, read.nodes, read.dimensions);
+    let scale = description.scale as f32;
+    let mut features = Vec::with_capacity(read.values.len());
+    for node in 0..nodes {
+        for frame in 0..frames {
+            let at = (frame * nodes + node) * d;
+            features.extend(read.values[at..at + d].iter().map(|v| v * scale));
+        }
+    }
+    let graph = dataset.trajectory_of(id).graph as usize;
+    let raw = RawClip {
+        id: id.into(),
+        graph: graphs[graph].clone(),
+        features,
+        frames,
+        target,
+    };
+    Clip::new(raw, &description.model, DType::F32).map_err(|e| {
+        let name = &dataset.trajectory_of(id).name;
+        Error::file(dataset.path(), format!("{name}, segment {id}: {e}"))
+    })
+}
+
+impl<'a> DeepSignatureTask<'a> {
+    /// Divides the data and builds the model.
+    ///
+    /// # Errors
+    /// A partition with an empty part, one class only, labels that are no numbers where numbers
+    /// are to be predicted, a graph without edges, settings that make no model.
+    pub fn new(job: &DeepSignatureJob, dataset: &'a Dataset) -> Result<Self> {
+        let partition = dataset.partition(job.data.protocol, job.data.fold)?;
+        for (id, segment) in dataset.segments().iter().enumerate() {
+            let usable = job.model.check_frames(segment.frames as usize);
+            usable.map_err(|e| Error::file(dataset.path(), format!("segment {id}: {e}")))?;
+        }
+        let mut description = Description {
+            model: job.model.clone(),
+            features: dataset.dimensions(),
+            objective: objective(dataset, job.data.goal)?,
+            classes: dataset.classes().to_vec(),
+            scale: job.data.scale.unwrap_or_else(|| default_scale(dataset)),
+            mean: 0.0,
+            deviation: 1.0,
+        };
+        if description.objective == Objective::Regression {
+            (description.mean, description.deviation) = moments(dataset, &partition.train)?;
+        }
+        Ok(Self {
+            graphs: graphs(dataset, job.model.variant)?,
+            model: description.build(job.train.seed, DType::F32, &Device::Cpu)?,
+            partition,
+            dataset,
+            description,
+        })
+    }
+
+    fn ids(&self, part: Part) -> &[u32] {
+        match part {
+            Part::Train => &self.partition.train,
+            Part::Validation => &self.partition.validation,
+        }
+    }
+
+    fn target(&self, id: u32) -> Result<f64> {
+        match self.description.objective {
+            Objective::Regression => {
+                let value = self.dataset.value_of(id)?;
+                Ok((value - self.description.mean) / self.description.deviation)
+            }
+            _ => self.dataset.class_of(id).map(f64::from),
+        }
+    }
+
+    fn clips(&self, ids: &[u32]) -> Result<Vec<Clip>> {
+        let clip = |&id: &u32| {
+            let target = self.target(id)?;
+            clip(self.dataset, &self.graphs, &self.description, id, target)
+        };
+        ids.iter().map(clip).collect()
+    }
+
+    /// Scores on the test segments. Collective.
+    fn test(&self, world: &World) -> Result<Scores> {
+        let ids = &self.partition.test;
+        let own = slice_range(ids.len(), world.rank(), world.size());
+        let width = self.description.objective.outputs();
+        let predicted = || -> Result<Vec<f64>> {
+            let mut out = Vec::with_capacity(own.len() * width);
+            for id in &ids[own.clone()] {
+                let outputs = self.model.forward(&self.clips(&[*id])?)?;
+                out.extend(self.model.predict(&outputs)?.concat());
+            }
+            Ok(out)
+        };
+        let own = world.agree(predicted())?;
+        let all = world.all_gather(&own).concat();
+        let targets: Result<Vec<f64>> = ids.iter().map(|&id| self.target(id)).collect();
+        let scores = targets.map(|targets| {
+            let rows: Vec<&[f64]> = all.chunks_exact(width).collect();
+            Scores::new(&self.description, &targets, &rows)
+        });
+        world.agree(scores)
+    }
+}
+
+fn objective(dataset: &Dataset, goal: Goal) -> Result<Objective> {
+    match (goal, dataset.classes().len()) {
+        (Goal::Value, _) => Ok(Objective::Regression),
+        (Goal::Class, 2) => Ok(Objective::Binary),
+        (Goal::Class, n @ 3..) => Ok(Objective::Classes(n)),
+        (Goal::Class, 1) => Err(Error::file(
+            dataset.path(),
+            format!(
+                "all trajectories are of class {}; there is nothing to tell apart",
+                dataset.classes()[0]
+            ),
+        )),
+        (Goal::Class, _) => Err(Error::file(
+            dataset.path(),
+            "its trajectories have no labels; prepare it from a manifest with a label column",
+        )),
+    }
+}
+
+/// Nanometres for coordinates; anything else as it is.
+fn default_scale(dataset: &Dataset) -> f64 {
+    match dataset.unit() {
+        "angstrom" => 0.1,
+        _ => 1.0,
+    }
+}
+
+/// Mean and standard deviation of the labels of training segments.
+fn moments(dataset: &Dataset, ids: &[u32]) -> Result<(f64, f64)> {
+    let values: Vec<f64> = ids
+        .iter()
+        .map(|&id| dataset.value_of(id))
+        .collect::<Result<_>>()?;
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+    match variance > 0.0 {
+        true => Ok((mean, variance.sqrt())),
+        false => Err(Error::file(
+            dataset.path(),
+            format!("all training trajectories are labelled {mean}; there is nothing to predict"),
+        )),
+    }
+}
+
+impl Task for DeepSignatureTask<'_> {
+    type Model = DeepSignature;
+
+    fn model(&self) -> &DeepSignature {
+        &self.model
+    }
+
+    fn samples(&self, part: Part) -> u64 {
+        self.ids(part).len() as u64
+    }
+
+    fn batch(&self, part: Part, samples: &[u64]) -> Result<<DeepSignature as Model>::Batch> {
+        let all = self.ids(part);
+        let ids: Vec<u32> = samples.iter().map(|&s| all[s as usize]).collect();
+        self.clips(&ids)
+    }
+
+    fn fingerprint(&self) -> String {
+        self.dataset.fingerprint()
+    }
+
+    fn description(&self) -> Result<String> {
+        self.description.to_toml()
+    }
+}
+
+/// Whether a checkpoint's description is that of a Deep Signature model.
+///
+/// # Errors
+/// A file that is no checkpoint.
+pub fn load(path: &Path) -> Result<(DeepSignature, Description)> {
+    let checkpoint = Checkpoint::read(path)?;
+    let described = Description::from_toml(&checkpoint.description);
+    let description = described.map_err(|e| Error::file(path, e))?;
+    let model = description.build(0, DType::F32, &Device::Cpu)?;
+    checkpoint.load_into(path, model.parameters())?;
+    Ok((model, description))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn published_graphs_are_cliques_of_residues() {
+        let edges = same_residue(&[0, 0, 0, 1, 2, 2]);
+        assert_eq!(edges, [(0, 1), (0, 2), (1, 2), (4, 5)]);
+    }
+}
