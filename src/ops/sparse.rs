@@ -107,7 +107,7 @@ impl CustomOp1 for Product {
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let grad = grad.contiguous()?;
         with_real!(grad.dtype(), T => {
-            let g = self.0.columns.apply(&*view::<T>(&grad)?, grad.dim(1)?);
+            let g = self.0.columns.apply::<T>(&view(&grad)?, grad.dim(1)?);
             Ok(Some(Tensor::from_vec(g, x.shape(), x.device())?))
         })
     }
