@@ -62,7 +62,7 @@ have_hdf5() {
 }
 
 check_rust() {
-    local hint="install it with 'curl --proto =https --tlsv1.2 -sSf https://sh.rustup.rs | sh', or 'module load rust'"
+    local hint="install it with rustup, or 'module load rust'"
     if ! command -v cargo >/dev/null; then
         echo "setup: cargo is not on PATH: Rust $rust_wanted or newer is needed; $hint" >&2
         return 1
