@@ -161,7 +161,7 @@ fn a_bad_structure_among_good_ones_is_skipped_named_and_counted() {
             holosig(),
             &ckpt,
             "--structures",
-            &[good.clone()],
+            std::slice::from_ref(&good),
             &alone,
         ))
         .success();
@@ -172,7 +172,7 @@ fn a_bad_structure_among_good_ones_is_skipped_named_and_counted() {
             holosig_on(ranks),
             &ckpt,
             "--structures",
-            &[noise.clone()],
+            std::slice::from_ref(&noise),
             &none,
         ))
         .failure(2, "none of the 1 structure files could be used");
@@ -216,7 +216,7 @@ fn a_dataset_that_is_newer_or_damaged_is_refused() {
                 holosig_on(ranks),
                 &ckpt,
                 "--dataset",
-                &[file.clone()],
+                std::slice::from_ref(file),
                 &out,
             ))
             .failure(2, text);
