@@ -197,3 +197,45 @@ fn mistakes_are_told_once() {
         "set projection to fewer channels",
     );
 }
+
+#[test]
+fn embeddings_of_trajectories() {
+    let dir = tempfile::tempdir().unwrap();
+    let trained = dir.path().join("run");
+    train_on(2, &trained, &["train.steps=2"], &[]).success();
+    let embed = |mut command: Command, out: &Path, more: &[&str]| {
+        command
+            .arg("embed")
+            .arg(trained.join("checkpoints/best.h5"));
+        command.arg("--trajectories").arg(bench().join("grd.h5"));
+        run(command.arg("--out").arg(out).args(more))
+    };
+    let (one, two) = (dir.path().join("one.h5"), dir.path().join("two.h5"));
+    embed(holosig(), &one, &[]).success();
+    embed(holosig_on(2), &two, &[]).success();
+    assert!(std::fs::read(&one).unwrap() == std::fs::read(&two).unwrap());
+
+    let file = hdf5::File::open(&one).unwrap();
+    let shape = |name: &str| file.dataset(name).unwrap().shape();
+    // 12 trajectories of 2 x 3 segments; 5 channels to depth 2.
+    assert_eq!(shape("signature"), [72, 4, 15]);
+    assert_eq!(shape("prediction"), [72, 1]);
+    for (level, clusters) in [("level1", 40), ("level2", 20), ("level3", 5)] {
+        let data = file.dataset(&format!("clusters/{level}")).unwrap();
+        let data = data.read_raw::<u32>().unwrap();
+        assert_eq!(data.len(), 72 * 25);
+        assert!(data.iter().all(|&c| c < clusters), "{level}");
+    }
+    let signatures = file
+        .dataset("signature")
+        .unwrap()
+        .read_raw::<f32>()
+        .unwrap();
+    assert!(signatures.iter().any(|x| *x != 0.0));
+
+    let pdb = dir.path().join("pdb");
+    let pdb = pdb.to_str().unwrap();
+    let out = dir.path().join("three.h5");
+    embed(holosig(), &out, &["--clusters-pdb", pdb]).failure(2, "its nodes are no atoms");
+    assert!(!out.exists());
+}

@@ -5,6 +5,8 @@ use crate::data::Split;
 use crate::data::dataset::{Chosen, Dataset};
 use crate::data::prepare::{collect, list_files};
 use crate::data::structure::{ReadOptions, Structure};
+use crate::data::trajectory;
+use crate::downstream::coarse::CoarseGrainer;
 use crate::downstream::embedding::{self, Embedder, Neighborhoods, Source, ZernikegramFile};
 use crate::{Error, Result};
 use std::path::PathBuf;
@@ -30,6 +32,12 @@ pub struct Args {
     /// Zernikegrams, as `holosig zernike` writes them
     #[arg(long, value_name = "FILE", group = "source")]
     zernikegrams: Option<PathBuf>,
+    /// Trajectories file of `holosig prepare`, for a Deep Signature model
+    #[arg(long, value_name = "FILE", group = "source")]
+    trajectories: Option<PathBuf>,
+    /// Folder for PDB files whose B-factors are the numbers of the learned beads
+    #[arg(long, value_name = "DIR", requires = "trajectories")]
+    clusters_pdb: Option<PathBuf>,
     /// Embedding file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -40,6 +48,11 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<()> {
     World::run(|world| {
+        if let Some(path) = &args.trajectories {
+            let grainer = CoarseGrainer::open(world, &args.checkpoint)?;
+            let dataset = trajectory::Dataset::open(world, path)?;
+            return grainer.write(world, &dataset, &args.out, args.clusters_pdb.as_deref());
+        }
         let embedder = Embedder::open(world, &args.checkpoint)?;
         let description = &embedder.description;
         if let Some(path) = &args.zernikegrams {

@@ -1,6 +1,7 @@
 //! What a trained model is used for.
 
 pub mod charts;
+pub mod coarse;
 pub mod embedding;
 pub mod pca;
 pub mod report;

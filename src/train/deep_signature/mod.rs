@@ -16,7 +16,6 @@ use crate::models::deep_signature::{
 };
 use crate::{Error, Result, store};
 use candle_core::{DType, Device};
-use std::path::Path;
 use std::sync::Arc;
 
 /// Opens the data, builds the model, trains it in `folder`, and tests the best model of the
@@ -276,19 +275,6 @@ impl Task for DeepSignatureTask<'_> {
     fn description(&self) -> Result<String> {
         self.description.to_toml()
     }
-}
-
-/// Whether a checkpoint's description is that of a Deep Signature model.
-///
-/// # Errors
-/// A file that is no checkpoint.
-pub fn load(path: &Path) -> Result<(DeepSignature, Description)> {
-    let checkpoint = Checkpoint::read(path)?;
-    let described = Description::from_toml(&checkpoint.description);
-    let description = described.map_err(|e| Error::file(path, e))?;
-    let model = description.build(0, DType::F32, &Device::Cpu)?;
-    checkpoint.load_into(path, model.parameters())?;
-    Ok((model, description))
 }
 
 #[cfg(test)]

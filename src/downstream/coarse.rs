@@ -1,0 +1,362 @@
+//! What a trained Deep Signature model makes of trajectories: log-signatures, predictions, and
+//! the cluster of every node at each level.
+
+use crate::comm::{World, slice_range};
+use crate::data::trajectory::{Atoms, Dataset, Graph};
+use crate::models::Model;
+use crate::models::deep_signature::{DeepSignature, Description};
+use crate::store::{self, Kind, Node, Scratch, Storage};
+use crate::train::Checkpoint;
+use crate::train::deep_signature::{clip, graphs};
+use crate::{Error, Result};
+use candle_core::{DType, Device, Tensor};
+use std::io::Write;
+use std::path::Path;
+
+/// Segments that all ranks together compute between two writes.
+const ROUND: usize = 64;
+
+/// A model and what prepares its input.
+pub struct CoarseGrainer {
+    pub model: DeepSignature,
+    pub description: Description,
+}
+
+/// Results of one segment.
+struct Row {
+    /// `[S, terms]`; empty for a method without signatures.
+    signature: Vec<f32>,
+    prediction: Vec<f32>,
+    /// Per level the cluster of each node.
+    clusters: [Vec<u32>; 3],
+}
+
+impl CoarseGrainer {
+    /// Reads a checkpoint on rank 0 and shares it. Collective.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::read`], a checkpoint of another model.
+    pub fn open(world: &World, path: &Path) -> Result<Self> {
+        let read = world.on_root(|| Checkpoint::read(path))?;
+        let checkpoint = Checkpoint::broadcast(world, read)?;
+        let build = || {
+            let described = Description::from_toml(&checkpoint.description);
+            let description = described.map_err(|e| Error::file(path, e))?;
+            let model = description.build(0, DType::F32, &Device::Cpu)?;
+            checkpoint.load_into(path, model.parameters())?;
+            Ok(Self { model, description })
+        };
+        world.agree(build())
+    }
+
+    /// Runs the model on every segment of `dataset` and writes `out`; with `pdb` also one PDB
+    /// file per graph of atoms into that folder. Collective.
+    ///
+    /// # Errors
+    /// A dataset of other features, coordinates that cannot be read or used, an unwritable file.
+    pub fn write(
+        &self,
+        world: &World,
+        dataset: &Dataset,
+        out: &Path,
+        pdb: Option<&Path>,
+    ) -> Result<()> {
+        let prepare = || {
+            if dataset.dimensions() != self.description.features {
+                return Err(Error::file(
+                    dataset.path(),
+                    format!(
+                        "{} values per node, the model was trained on {}",
+                        dataset.dimensions(),
+                        self.description.features
+                    ),
+                ));
+            }
+            if pdb.is_some() && dataset.graphs().iter().any(|g| g.atoms.is_none()) {
+                return Err(Error::file(
+                    dataset.path(),
+                    "its nodes are no atoms; there is no structure to write",
+                ));
+            }
+            graphs(dataset, self.description.model.variant)
+        };
+        let graphs = world.agree(prepare())?;
+        let row = |id: u32| -> Result<Row> {
+            let clip = clip(dataset, &graphs, &self.description, id, 0.0)?;
+            let outputs = self.model.forward(&[clip])?;
+            let [a, b, c] = outputs.coarse[0].levels.each_ref().map(|l| &l.assignment);
+            let first = a.clone();
+            let second = a.matmul(b)?;
+            let third = second.matmul(c)?;
+            let flat = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
+            let predicted = self.model.predict(&outputs)?.concat();
+            Ok(Row {
+                signature: match &outputs.summary.segments {
+                    Some(s) => flat(&s.log_signatures)?,
+                    None => Vec::new(),
+                },
+                prediction: predicted.into_iter().map(|v| v as f32).collect(),
+                clusters: [hard(&first)?, hard(&second)?, hard(&third)?],
+            })
+        };
+        let mut votes: Vec<Vec<u32>> = Vec::new();
+        let run = |sink: &mut dyn FnMut(usize, Vec<Row>) -> Result<()>| {
+            self.rounds(world, dataset, &row, sink)
+        };
+        if !world.is_root() {
+            return run(&mut |_, _| Ok(()));
+        }
+        let beads = self.description.model.clusters;
+        if pdb.is_some() {
+            let empty = |g: &Graph| vec![0; g.nodes * beads];
+            votes = dataset.graphs().iter().map(empty).collect();
+        }
+        store::write(out, Kind::Embeddings, |root| {
+            let mut file = Tables::new(root, dataset, &self.description)?;
+            run(&mut |from, rows| {
+                for (i, row) in rows.into_iter().enumerate() {
+                    let id = from + i;
+                    file.add(id, &row)?;
+                    let graph = dataset.trajectory_of(id as u32).graph as usize;
+                    if let Some(votes) = votes.get_mut(graph) {
+                        for (node, &bead) in row.clusters[2].iter().enumerate() {
+                            votes[node * beads + bead as usize] += 1;
+                        }
+                    }
+                }
+                Ok(())
+            })
+        })?;
+        if let Some(folder) = pdb {
+            write_structures(dataset, &votes, beads, folder)?;
+        }
+        Ok(())
+    }
+
+    /// Computes segments in rounds, ranks sharing each, and gives them to `sink` in order on
+    /// rank 0.
+    fn rounds(
+        &self,
+        world: &World,
+        dataset: &Dataset,
+        row: &dyn Fn(u32) -> Result<Row>,
+        sink: &mut dyn FnMut(usize, Vec<Row>) -> Result<()>,
+    ) -> Result<()> {
+        let total = dataset.segments().len();
+        for from in (0..total).step_by(ROUND) {
+            let count = ROUND.min(total - from);
+            let own = slice_range(count, world.rank(), world.size());
+            let rows: Result<Vec<Row>> = own.map(|i| row((from + i) as u32)).collect();
+            let rows = world.agree(rows)?;
+            let (mut sizes, mut floats, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+            for row in &rows {
+                sizes.push(row.signature.len() as u64);
+                sizes.push(row.prediction.len() as u64);
+                sizes.push(row.clusters[0].len() as u64);
+                floats.extend(row.signature.iter().chain(&row.prediction));
+                labels.extend(row.clusters.iter().flatten());
+            }
+            let sizes = world.gather(&sizes).concat();
+            let floats = world.gather(&floats).concat();
+            let labels = world.gather(&labels).concat();
+            let done = match world.is_root() {
+                true => sink(from, unpack(&sizes, &floats, &labels)),
+                false => Ok(()),
+            };
+            world.agree(done)?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows from gathered numbers.
+fn unpack(sizes: &[u64], mut floats: &[f32], mut labels: &[u32]) -> Vec<Row> {
+    let mut rows = Vec::with_capacity(sizes.len() / 3);
+    for size in sizes.chunks_exact(3) {
+        let mut floats_of = |n: u64| {
+            let (part, rest) = floats.split_at(n as usize);
+            floats = rest;
+            part.to_vec()
+        };
+        let (signature, prediction) = (floats_of(size[0]), floats_of(size[1]));
+        let clusters = std::array::from_fn(|_| {
+            let (part, rest) = labels.split_at(size[2] as usize);
+            labels = rest;
+            part.to_vec()
+        });
+        rows.push(Row {
+            signature,
+            prediction,
+            clusters,
+        });
+    }
+    rows
+}
+
+/// The most likely cluster of every node.
+fn hard(assignment: &Tensor) -> Result<Vec<u32>> {
+    Ok(assignment.argmax(1)?.to_vec1::<u32>()?)
+}
+
+/// The output file while it is filled.
+///
+/// | name | shape | what |
+/// |---|---|---|
+/// | `segment/{trajectory,start,frames}` | [segments] | name, first frame and number of frames |
+/// | `signature` | [segments, S, terms] f32 | log-signatures (Deep Signature only) |
+/// | `prediction` | [segments, outputs] f32 | probability of class 1, of each class, or a standardised number |
+/// | `clusters/{level1,level2,level3}` | [sum of nodes] u32 | cluster of every node; `clusters/offsets` has the first of each segment |
+struct Tables<'a> {
+    root: &'a Node,
+    clusters: Node,
+    offsets: Vec<u64>,
+    shape: Option<(usize, usize)>,
+    segments: usize,
+    parts: usize,
+}
+
+const LEVELS: [&str; 3] = ["level1", "level2", "level3"];
+
+impl<'a> Tables<'a> {
+    fn new(root: &'a Node, dataset: &Dataset, description: &Description) -> Result<Self> {
+        let segments = dataset.segments();
+        root.write_text("description", &description.to_toml()?)?;
+        root.set_attr_text("dataset", &dataset.fingerprint())?;
+        root.write_strings("classes", &description.classes)?;
+        let group = root.create_group("segment")?;
+        let names: Vec<&str> = (0..segments.len() as u32)
+            .map(|id| dataset.trajectory_of(id).name.as_str())
+            .collect();
+        group.write_strings("trajectory", &names)?;
+        let starts: Vec<u64> = segments.iter().map(|s| s.start).collect();
+        let frames: Vec<u32> = segments.iter().map(|s| s.frames).collect();
+        group.write("start", &[starts.len()], &starts, Storage::Compressed)?;
+        group.write("frames", &[frames.len()], &frames, Storage::Compressed)?;
+        let mut offsets = vec![0u64];
+        for id in 0..segments.len() as u32 {
+            offsets.push(offsets[id as usize] + dataset.graph_of(id).nodes as u64);
+        }
+        let clusters = root.create_group("clusters")?;
+        clusters.write("offsets", &[offsets.len()], &offsets, Storage::Compressed)?;
+        let total = offsets[segments.len()] as usize;
+        for level in LEVELS {
+            clusters.create::<u32>(level, &[total], Storage::Compressed)?;
+        }
+        Ok(Self {
+            root,
+            clusters,
+            offsets,
+            shape: None,
+            segments: segments.len(),
+            parts: description.model.segments,
+        })
+    }
+
+    fn add(&mut self, id: usize, row: &Row) -> Result<()> {
+        let shape = (row.signature.len(), row.prediction.len());
+        if self.shape.is_none() {
+            let (signature, prediction) = shape;
+            let n = self.segments;
+            if signature > 0 {
+                let shape = [n, self.parts, signature / self.parts];
+                self.root
+                    .create::<f32>("signature", &shape, Storage::Plain)?;
+            }
+            self.root
+                .create::<f32>("prediction", &[n, prediction], Storage::Plain)?;
+            self.shape = Some(shape);
+        }
+        if !row.signature.is_empty() {
+            self.root.write_rows("signature", id, &row.signature)?;
+        }
+        self.root.write_rows("prediction", id, &row.prediction)?;
+        for (level, clusters) in LEVELS.iter().zip(&row.clusters) {
+            self.clusters
+                .write_rows(level, self.offsets[id] as usize, clusters)?;
+        }
+        Ok(())
+    }
+}
+
+/// One PDB file per graph of atoms: the first frame of its first segment, the bead that most
+/// segments put an atom into as its B-factor.
+fn write_structures(
+    dataset: &Dataset,
+    votes: &[Vec<u32>],
+    beads: usize,
+    folder: &Path,
+) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
+    for (number, graph) in dataset.graphs().iter().enumerate() {
+        let Some(atoms) = &graph.atoms else {
+            continue;
+        };
+        let ids = 0..dataset.segments().len() as u32;
+        let mut of_graph = ids.filter(|&id| dataset.trajectory_of(id).graph as usize == number);
+        let Some(id) = of_graph.next() else {
+            continue;
+        };
+        let best = |v: &[u32]| (0..v.len()).rev().max_by_key(|&k| v[k]).unwrap_or(0);
+        let bead: Vec<usize> = votes[number].chunks_exact(beads).map(best).collect();
+        let points = dataset.segment(id)?.values;
+        let path = folder.join(format!("graph-{number:06}.pdb"));
+        let scratch = Scratch::new(&path)?;
+        let io = |e| Error::io(&path, e);
+        let mut file = std::fs::File::create(scratch.path()).map_err(io)?;
+        file.write_all(structure(atoms, &points, &bead).as_bytes())
+            .map_err(io)?;
+        drop(file);
+        scratch.commit()?;
+    }
+    Ok(())
+}
+
+/// ATOM records with the bead in the B-factor column; serial and residue numbers wrap where the
+/// format's columns end.
+fn structure(atoms: &Atoms, points: &[f32], bead: &[usize]) -> String {
+    let mut text = String::new();
+    for (i, (p, bead)) in points.chunks_exact(3).zip(bead).enumerate() {
+        let name = match atoms.name[i].len() {
+            0..=3 => format!(" {:<3}", atoms.name[i]),
+            _ => atoms.name[i].chars().take(4).collect(),
+        };
+        let residue: String = atoms.residue_name[i].chars().take(3).collect();
+        text += &format!(
+            "ATOM  {:>5} {name} {residue:>3} {}{:>4}    {:>8.3}{:>8.3}{:>8.3}{:>6.2}{:>6.2}\n",
+            (i + 1) % 100_000,
+            atoms.chain[i].chars().next().unwrap_or(' '),
+            atoms.residue_number[i].rem_euclid(10_000),
+            p[0],
+            p[1],
+            p[2],
+            1.0,
+            *bead as f64,
+        );
+    }
+    text + "END\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beads_are_b_factors() {
+        let atoms = Atoms {
+            name: vec!["CA".into(), "HH11".into()],
+            element: vec![6, 1],
+            residue: vec![0, 0],
+            residue_name: vec!["ARG".into(), "ARG".into()],
+            residue_number: vec![7, 12_007],
+            chain: vec!["A".into(), String::new()],
+        };
+        let text = structure(&atoms, &[1.0, -2.5, 3.25, 10.0, 0.0, 0.0], &[3, 12]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[0],
+            "ATOM      1  CA  ARG A   7       1.000  -2.500   3.250  1.00  3.00"
+        );
+        assert_eq!((&lines[1][12..16], &lines[1][22..26]), ("HH11", "2007"));
+        assert_eq!((&lines[1][60..66], lines[2]), (" 12.00", "END"));
+    }
+}
