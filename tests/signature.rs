@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{holosig, run};
+use common::{holosig, holosig_on, run};
 use hdf5::File;
 use ndarray::{Array3, s};
 use std::path::{Path, PathBuf};
@@ -119,6 +119,24 @@ fn output_bytes_do_not_depend_on_threads() {
         std::fs::read(output).unwrap()
     };
     assert!(bytes("1") == bytes("3"));
+}
+
+#[test]
+fn under_mpirun_rank_0_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = write(folder.path(), &paths());
+    let output = folder.path().join("out.h5");
+    let mut command = holosig_on(2);
+    command.arg("signature").arg(&input).arg(&output);
+    run(command.args(["--depth", "5"])).success();
+    let out = File::open(&output).unwrap().dataset("signature").unwrap();
+    close(&out.read_raw().unwrap(), &golden("sig"), 1e-12);
+    let mut command = holosig_on(2);
+    command
+        .arg("signature")
+        .arg(folder.path().join("none.h5"))
+        .arg(&output);
+    run(command.args(["--depth", "5"])).failure(2, "none.h5: no such file");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `holosig signature`: paths of any origin to their (log-)signatures.
 
+use crate::comm::World;
 use crate::ops::cpu::Real;
 use crate::ops::signature::{Basis, log_signature, signature};
 use crate::store::{self, Element, Kind, Node, Storage};
@@ -61,11 +62,15 @@ impl Request {
 }
 
 pub fn run(args: Args) -> Result<()> {
+    World::run(|world| world.on_root(|| compute(&args)).map(drop))
+}
+
+fn compute(args: &Args) -> Result<()> {
     let input = store::open_plain(&args.input)?;
     if input.is_f32("path")? {
-        convert::<f32>(&args, &input)
+        convert::<f32>(args, &input)
     } else {
-        convert::<f64>(&args, &input)
+        convert::<f64>(args, &input)
     }
 }
 
