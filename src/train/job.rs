@@ -36,7 +36,7 @@ fn parse_table(path: &Path, text: &str) -> Result<Table> {
     text.parse::<Table>().map_err(|e| {
         let line = e
             .span()
-            .map_or(1, |s| text[..s.start].lines().count().max(1));
+            .map_or(1, |s| text[..s.start].matches('\n').count() + 1);
         let what = e.message().replace('\n', " ");
         Error::file(path, format!("line {line}: {what}"))
     })
