@@ -29,7 +29,7 @@ pub enum Error {
     /// A library or an invariant of ours failed.
     #[error("{0}")]
     Internal(String),
-    /// Another rank failed and has reported the reason.
+    /// A rank failed and the reason has been reported.
     #[error("rank {rank} failed: {message}")]
     Elsewhere {
         rank: usize,

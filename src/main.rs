@@ -9,7 +9,7 @@ fn main() {
     let code = match holosig::cli::Cli::parse().run() {
         Ok(()) => 0,
         Err(e) => {
-            // A rank that only heard of the failure stays silent: the rank that saw it speaks.
+            // A failure in a world of several ranks has been told by the rank that saw it.
             if !matches!(e, holosig::Error::Elsewhere { .. }) {
                 log::error!("{e}");
             }

@@ -93,6 +93,7 @@ fn values_travel_in_rank_order() {
 #[test]
 fn an_error_on_one_rank_is_an_error_on_all() {
     if in_mpi() {
+        env_logger::init();
         let result = World::run(|world| {
             let failed = world.rank() > 0;
             let here = if failed {
@@ -105,13 +106,11 @@ fn an_error_on_one_rank_is_an_error_on_all() {
         });
         let error = result.expect_err("all ranks fail");
         assert_eq!(error.exit_code(), 2);
-        if !matches!(error, Error::Elsewhere { rank: 1, .. }) {
-            eprintln!("told: {error}");
-        }
+        assert!(matches!(error, Error::Elsewhere { rank: 1, .. }), "{error}");
         std::process::exit(error.exit_code());
     }
     let outcome = again_on(3, "an_error_on_one_rank_is_an_error_on_all");
-    outcome.failure(2, "told: rank one's trouble");
+    outcome.failure(2, "rank one's trouble");
 }
 
 #[test]

@@ -37,20 +37,38 @@ pub struct World {
 impl World {
     /// Starts MPI, runs `job` on every rank, and ends MPI.
     ///
-    /// An error that the ranks agreed on ([`World::agree`]) is returned on each of them. An
-    /// error that only this rank knows of is reported here and ends the whole job at once
-    /// (`MPI_Abort`), as does a panic: no rank is left waiting for one that is gone.
+    /// An error that the ranks agreed on ([`World::agree`]) is logged by the rank that saw it;
+    /// only then do the others go on, so that no launcher ends the job before it is told. Every
+    /// rank then gets [`Error::Elsewhere`] with the same exit code. An error that only this rank
+    /// knows of is logged and ends the whole job at once (`MPI_Abort`), as does a panic: no rank
+    /// is left waiting for one that is gone.
     pub fn run<T>(job: impl FnOnce(&World) -> Result<T>) -> Result<T> {
         let world = World::start()?;
         let result = job(&world);
-        if let Err(e) = &result
-            && world.size > 1
-            && !world.agreed.get()
-        {
-            log::error!("rank {} on {}: {e}", world.rank, world.host);
-            world.abort(e.exit_code());
+        match result {
+            Err(e) if world.size > 1 => Err(world.tell(e)),
+            alone => alone,
         }
-        result
+    }
+
+    fn tell(&self, error: Error) -> Error {
+        let code = error.exit_code();
+        if !self.agreed.get() {
+            log::error!("rank {} on {}: {error}", self.rank, self.host);
+            self.abort(code);
+        }
+        if !matches!(error, Error::Elsewhere { .. }) {
+            log::error!("{error}");
+        }
+        self.barrier();
+        match error {
+            Error::Elsewhere { .. } => error,
+            told => Error::Elsewhere {
+                rank: self.rank,
+                message: told.to_string(),
+                code,
+            },
+        }
     }
 
     fn start() -> Result<World> {
