@@ -2,6 +2,7 @@
 
 mod cut;
 mod grd;
+mod progress;
 mod structures;
 mod trajectories;
 

@@ -123,14 +123,31 @@ impl Choice {
         Some((entry.split, entry.chains.clone()))
     }
 
-    /// The names wanted that none of `structures` answers to, in the order in which they were
-    /// first named.
-    pub fn missing<'a>(&self, structures: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-        let found = structures.into_iter().filter_map(|s| self.index(s));
-        let found: HashSet<usize> = found.collect();
-        let entries = self.entries.iter().enumerate();
-        let missing = entries.filter(|(i, _)| !found.contains(i));
-        missing.map(|(_, e)| e.name.clone()).collect()
+    /// What is wanted and not there, in the order in which it was first named: entries that
+    /// none of the structures `found` answers to, and chains (`1abc_B`) that no structure of
+    /// their entry has. `found` are structures' names with their chains.
+    pub fn missing<'a>(
+        &self,
+        found: impl IntoIterator<Item = (&'a str, &'a [String])>,
+    ) -> Vec<String> {
+        let mut there: HashMap<usize, HashSet<&str>> = HashMap::new();
+        for (structure, chains) in found {
+            if let Some(index) = self.index(structure) {
+                let entry = there.entry(index).or_default();
+                entry.extend(chains.iter().map(String::as_str));
+            }
+        }
+        let mut missing = Vec::new();
+        for (i, entry) in self.entries.iter().enumerate() {
+            let Some(chains) = there.get(&i) else {
+                missing.push(entry.name.clone());
+                continue;
+            };
+            let wanted = entry.chains.iter().flatten();
+            let absent = wanted.filter(|c| !chains.contains(c.as_str()));
+            missing.extend(absent.map(|c| format!("{}_{c}", entry.name)));
+        }
+        missing
     }
 
     /// Number of structures wanted.
@@ -281,8 +298,14 @@ mod tests {
         for name in ["1a2", "1a2bc", "9xyz", "", "T028", "é1a2b1"] {
             assert_eq!(choice.find(name), None, "{name}");
         }
-        let missing = choice.missing(["pdb1a2b.ent", "2j58", "T0350", "9xyz"]);
-        assert_eq!(missing, ["3vc5", "1a2c", "T0285"]);
+        let found = [
+            ("pdb1a2b.ent", &["c".to_string()][..]),
+            ("2j58", &["A".to_string()]),
+            ("T0350", &[]),
+            ("9xyz", &[]),
+        ];
+        let missing = choice.missing(found);
+        assert_eq!(missing, ["1a2b_A", "3vc5", "1a2c", "T0285"]);
     }
 
     #[test]
@@ -317,10 +340,9 @@ mod tests {
             Some((Split::Validation, chains(&["X"])))
         );
         assert_eq!(choice.find("2xyz"), Some((Split::Train, None)));
-        assert_eq!(
-            choice.missing(["1abc_A", "2xyz", "my, protein"]),
-            ["1A2K_l_u", "pdb_00002abc"]
-        );
+        let chains = ["A", "B", "X"].map(String::from);
+        let found = ["1abc_A", "2xyz", "my, protein"].map(|name| (name, &chains[..]));
+        assert_eq!(choice.missing(found), ["1A2K_l_u", "pdb_00002abc"]);
     }
 
     #[test]

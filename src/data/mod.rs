@@ -8,6 +8,7 @@ pub mod neighborhoods;
 pub mod prepare;
 pub mod proteinnet;
 pub mod sampler;
+pub mod selection;
 pub mod splits;
 pub mod structure;
 pub mod trajectory;

@@ -94,16 +94,13 @@ fn subtract(a: [f32; 3], b: [f32; 3]) -> [f32; 3] {
     [a[0] - b[0], a[1] - b[1], a[2] - b[2]]
 }
 
-/// Squared distance in f64: coordinates have three decimals, and an atom at exactly the radius
-/// belongs to the neighborhood.
+/// Squared distance, in f64 of the f32 coordinates and compared without slack: as in the
+/// published code, so that neighborhoods are the same to the last atom.
 fn squared_distance(a: [f32; 3], b: [f32; 3]) -> f64 {
     (0..3)
         .map(|k| (f64::from(a[k]) - f64::from(b[k])).powi(2))
         .sum()
 }
-
-/// Coordinates are f32: a distance of exactly the radius may come out a little larger.
-const ROUNDING: f64 = 1e-6;
 
 /// Atoms of one structure sorted into cubic cells at least as wide as the radius.
 struct Cells {
@@ -181,7 +178,7 @@ impl Cells {
     fn within(&self, coordinates: &[[f32; 3]], centre: usize, radius: f64, found: &mut Vec<u32>) {
         found.clear();
         let middle = coordinates[centre];
-        let limit = (radius * (1.0 + ROUNDING)).powi(2);
+        let limit = radius * radius;
         let place = self.place(middle);
         let around = |k: usize| place[k].saturating_sub(1)..=(place[k] + 1).min(self.counts[k] - 1);
         for x in around(0) {
@@ -222,7 +219,7 @@ mod tests {
             let mut found = Vec::new();
             for centre in (0..all.len()).step_by(7).chain([n]) {
                 cells.within(&all, centre, 10.0, &mut found);
-                let limit = (10.0 * (1.0 + ROUNDING)).powi(2);
+                let limit = 100.0;
                 let expected: Vec<u32> = (0..all.len() as u32)
                     .filter(|&i| squared_distance(all[i as usize], all[centre]) <= limit)
                     .collect();
@@ -233,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_radius_is_inclusive() {
-        let all = vec![[0.1, 0.0, 0.0], [10.1, 0.0, 0.0], [10.102, 0.0, 0.0]];
+        let all = vec![[0.5, 0.0, 0.0], [10.5, 0.0, 0.0], [10.501, 0.0, 0.0]];
         let mut found = Vec::new();
         Cells::new(&all, 10.0).within(&all, 0, 10.0, &mut found);
         assert_eq!(found, [0, 1]);

@@ -1,16 +1,25 @@
 //! Reads many structure files, shared out to the ranks, into one dataset.
 
 use super::Split;
-use super::structure::{ReadOptions, Structure, entry_of, is_structure_name, read};
+use super::dataset::Chosen;
+use super::structure::{ReadOptions, Structure, entry_of, id_of, is_structure_name, read};
 use crate::comm::World;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// Files that all ranks together read before their structures are collected: bounds the
 /// memory of one exchange.
 const ROUND: usize = 512;
+
+/// A structure file and the id that its structures get.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StructureFile {
+    pub path: PathBuf,
+    pub id: String,
+}
 
 /// A file that could not be used, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,11 +37,15 @@ pub struct Collected {
 }
 
 /// The structure files that `inputs` name: files as they are, folders with all their structure
-/// files in name order (subfolders too), `@LIST` with the paths in that text file, one a line.
+/// files in name order (subfolders too), `@LIST` with the paths in that text file, one a line,
+/// relative to it. Each file once, where it is first named.
+///
+/// A file's name gives its id ([`id_of`]); files that share one have as much of their path as
+/// tells them apart instead (`a/1abc.pdb`, `b/1abc.pdb`).
 ///
 /// # Errors
 /// A path that does not exist; a folder or list without structure files.
-pub fn list_files(inputs: &[PathBuf]) -> Result<Vec<PathBuf>> {
+pub fn list_files(inputs: &[PathBuf]) -> Result<Vec<StructureFile>> {
     let mut files = Vec::new();
     for input in inputs {
         let before = files.len();
@@ -49,7 +62,34 @@ pub fn list_files(inputs: &[PathBuf]) -> Result<Vec<PathBuf>> {
             ));
         }
     }
-    Ok(files)
+    let mut seen = HashSet::new();
+    files.retain(|f| seen.insert(f.clone()));
+    Ok(name(files))
+}
+
+/// Gives each file the shortest id that no other has.
+fn name(paths: Vec<PathBuf>) -> Vec<StructureFile> {
+    let longest = paths.iter().map(|p| p.components().count()).max();
+    let mut ids: Vec<String> = paths.iter().map(|p| id_of(p)).collect();
+    for parts in 1..=longest.unwrap_or(0) {
+        let mut count: HashMap<String, usize> = HashMap::new();
+        for id in &ids {
+            *count.entry(id.clone()).or_default() += 1;
+        }
+        for (id, path) in ids.iter_mut().zip(&paths) {
+            if count[id] > 1 {
+                *id = tail(path, parts);
+            }
+        }
+    }
+    let named = paths.into_iter().zip(ids);
+    named.map(|(path, id)| StructureFile { path, id }).collect()
+}
+
+/// The last components of a path.
+fn tail(path: &Path, parts: usize) -> String {
+    let all: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
+    all[all.len().saturating_sub(parts)..].join("/")
 }
 
 fn from_list(list: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
@@ -93,14 +133,14 @@ fn from_folder(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 /// order of the list, is the error. `progress` is told on rank 0 how many files are done.
 pub fn collect(
     world: &World,
-    files: &[PathBuf],
+    files: &[StructureFile],
     options: &ReadOptions,
     strict: bool,
     mut progress: impl FnMut(usize),
 ) -> Result<Collected> {
     let mut all = Collected::default();
     for (round, part) in files.chunks(ROUND).enumerate() {
-        let mine: Vec<&PathBuf> = part
+        let mine: Vec<&StructureFile> = part
             .iter()
             .skip(world.rank())
             .step_by(world.size())
@@ -116,7 +156,7 @@ pub fn collect(
                     Some(Ok(structures)) => all.structures.extend(structures),
                     Some(Err(reason)) if strict => return Err(Error::Input(reason)),
                     Some(Err(reason)) => all.skipped.push(Skipped {
-                        file: part[i].clone(),
+                        file: part[i].path.clone(),
                         reason,
                     }),
                     None => return Err(Error::internal("a rank has sent too few structures")),
@@ -135,8 +175,14 @@ pub fn collect(
 /// A file's structures, or why there are none.
 type Outcome = std::result::Result<Vec<Structure>, String>;
 
-fn outcome(file: &Path, options: &ReadOptions) -> Outcome {
-    read(file, options).map_err(|e| e.to_string())
+fn outcome(file: &StructureFile, options: &ReadOptions) -> Outcome {
+    let mut structures = read(&file.path, options).map_err(|e| e.to_string())?;
+    let from_name = id_of(&file.path).len();
+    for s in &mut structures {
+        // What `read` may have appended, a model's number, stays.
+        s.id.replace_range(..from_name, &file.id);
+    }
+    Ok(structures)
 }
 
 fn encode(read: &[Outcome]) -> Result<Vec<u8>> {
@@ -181,11 +227,54 @@ impl Fractions {
             _ => Split::Train,
         }
     }
+
+    /// Every structure with all its chains.
+    pub fn assign(&self, structures: Vec<Structure>) -> Vec<Chosen> {
+        let choose = |structure: Structure| Chosen {
+            split: self.split(&structure.id),
+            chains: None,
+            structure,
+        };
+        structures.into_iter().map(choose).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = [
+            "a/1abc.pdb",
+            "a/1abc.cif.gz",
+            "b/1abc.pdb",
+            "b/pdb2xyz.ent",
+            "b/readme.txt",
+        ];
+        for name in names {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        let list = folder.path().join("list");
+        std::fs::write(&list, "# again\nb/1abc.pdb\n\na/1abc.pdb\n").unwrap();
+        let at = PathBuf::from(format!("@{}", list.display()));
+        let found = list_files(&[at, folder.path().to_path_buf()]).unwrap();
+        let ids: Vec<&str> = found.iter().map(|f| f.id.as_str()).collect();
+        assert_eq!(ids, ["b/1abc.pdb", "a/1abc.pdb", "1abc.cif.gz", "2xyz"]);
+        // One entry, one split: a file's format and folder do not count.
+        let entries: Vec<String> = ids.iter().map(|id| entry_of(id)).collect();
+        assert_eq!(entries, ["1abc", "1abc", "1abc", "2xyz"]);
+
+        let nowhere = [folder.path().join("nowhere")];
+        let error = list_files(&nowhere).unwrap_err().to_string();
+        assert!(
+            error.ends_with("nowhere: no such file or folder"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn fractions_are_kept_and_entries_stay_together() {

@@ -1,16 +1,22 @@
 //! `holosig prepare structures`.
 
+use super::progress::Progress;
 use crate::comm::World;
 use crate::data::Split;
 use crate::data::choice::Choice;
-use crate::data::dataset::{Chosen, Dataset};
-use crate::data::prepare::{Fractions, Skipped, collect, list_files};
+use crate::data::dataset::Dataset;
+use crate::data::prepare::{Collected, Fractions, StructureFile, collect, list_files};
 use crate::data::proteinnet;
-use crate::data::structure::{Elements, Models, ReadOptions, id_of};
-use crate::{Error, Result, store};
-use indicatif::{ProgressBar, ProgressStyle};
-use std::path::PathBuf;
+use crate::data::selection::{Selected, Selection};
+use crate::data::structure::{Elements, Models, ReadOptions};
+use crate::store::{Scratch, write_bytes};
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
 
+/// Pack protein structures
+///
+/// Exit codes: 0, every file was used; 3, the dataset is written, but some files could not be
+/// used and are named; 2, bad input, nothing is written; 1, any other failure.
 #[derive(clap::Args)]
 pub struct Args {
     /// Structure files (PDB or mmCIF, gzipped or not), folders of them, or @LIST
@@ -19,6 +25,22 @@ pub struct Args {
     /// Dataset file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Take only what the records of these ProteinNet files name, with their splits
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    proteinnet: Vec<PathBuf>,
+    /// Split of the ProteinNet files, if their names (training_30, validation, testing) do not
+    /// tell it: once for all of them, or once for each in turn
+    #[arg(long, value_name = "SPLIT", requires = "proteinnet")]
+    split_name: Vec<Split>,
+    /// CSV file that chooses structures: columns id, split and, if wanted, chain
+    #[arg(long, value_name = "FILE", conflicts_with = "proteinnet")]
+    splits: Option<PathBuf>,
+    /// Take the coordinates of N, CA and C from the ProteinNet files themselves
+    #[arg(long, requires = "proteinnet", conflicts_with = "inputs")]
+    backbone: bool,
+    /// Write the ids that ProteinNet or CSV files name and no structure has to this file
+    #[arg(long, value_name = "FILE")]
+    missing: Option<PathBuf>,
     /// Models to read of each file
     #[arg(long, value_enum, default_value_t)]
     models: Models,
@@ -31,26 +53,10 @@ pub struct Args {
     /// What counts as an atom's element
     #[arg(long, value_enum, default_value_t)]
     elements: Elements,
-    /// Take only what these ProteinNet files name, with their splits (by the files' names:
-    /// training_30, validation, testing, ..)
-    #[arg(long, value_name = "FILE", num_args = 1..)]
-    proteinnet: Vec<PathBuf>,
-    /// Split of all --proteinnet files, whatever their names
-    #[arg(long, value_name = "SPLIT", requires = "proteinnet")]
-    split_name: Option<Split>,
-    /// Make structures of the ProteinNet files' own N, CA and C coordinates
-    #[arg(long, requires = "proteinnet", conflicts_with_all = ["inputs", "splits"])]
-    backbone: bool,
-    /// Take only what this table names (columns id, split and, optionally, chain)
-    #[arg(long, value_name = "CSV", conflicts_with = "proteinnet")]
-    splits: Option<PathBuf>,
-    /// Write the ids of the ProteinNet files or the table that no input has, one a line
-    #[arg(long, value_name = "FILE")]
-    missing: Option<PathBuf>,
-    /// Part of the structures for validation, where no splits are given
+    /// Part of the structures for validation, where no file names splits
     #[arg(long, default_value_t = 0.1, value_name = "FRACTION")]
     validation: f64,
-    /// Part of the structures for test, where no splits are given
+    /// Part of the structures for test
     #[arg(long, default_value_t = 0.1, value_name = "FRACTION")]
     test: f64,
     /// Seed of the split by chance
@@ -65,203 +71,217 @@ pub struct Args {
 #[derive(serde::Serialize)]
 struct Kept<'a> {
     read: &'a ReadOptions,
-    split: SplitBy,
+    split: KeptSplit,
 }
 
-/// Where the splits come from.
 #[derive(serde::Serialize)]
 #[serde(untagged)]
-enum SplitBy {
+enum KeptSplit {
     Chance(Fractions),
-    Files { from: Vec<String> },
+    Listed { files: Vec<String> },
+}
+
+/// What rank 0 plans before any structure is read.
+struct Plan {
+    selection: Selection,
+    files: Vec<StructureFile>,
+    /// Files that hold nothing wanted.
+    others: usize,
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let read = ReadOptions {
-        models: args.models,
-        hetero: !args.no_hetero,
-        hydrogens: args.hydrogens,
-        elements: args.elements,
-    };
-    let fractions = Fractions {
-        validation: args.validation,
-        test: args.test,
-        seed: args.seed,
-    };
-    fractions.validate()?;
     World::run(|world| {
-        let named = world.agree(args.proteinnet_files())?;
-        let (chosen, skipped, files) = if args.backbone {
-            let records = world.on_root(|| proteinnet::structures(&named))?;
-            (records.unwrap_or_default(), Vec::new(), named.len())
-        } else {
-            from_files(world, &args, &named, &read, fractions)?
-        };
-        let skipped = world.on_root(|| {
-            let split = match args.split_sources() {
-                from if from.is_empty() => SplitBy::Chance(fractions),
-                from => SplitBy::Files { from },
-            };
-            let kept = toml::to_string(&Kept { read: &read, split }).map_err(Error::internal)?;
-            finish(&args, &chosen, &skipped, &kept, files)
-        })?;
-        // Every rank ends with the same exit code.
-        match world.broadcast(vec![skipped.unwrap_or(0) as u64])[0] {
-            0 => Ok(()),
-            n => world.agree(Err(Error::Partial {
-                skipped: n,
-                of: files as u64,
-            })),
+        // An unwritable folder is told before the work.
+        world.on_root(|| Scratch::new(&args.out))?;
+        if args.backbone {
+            return world.on_root(|| args.pack_backbones()).map(drop);
         }
+        // Rank 0 reads the lists, which can be huge, and tells the others the files.
+        let plan = world.on_root(|| args.plan())?;
+        let files = share(world, plan.as_ref().map(|p| &p.files[..]))?;
+        let progress = Progress::new(world.is_root(), files.len(), "files");
+        let collected = collect(world, &files, &args.read_options(), args.strict, |done| {
+            progress.at(done)
+        })?;
+        drop(progress);
+        let partial = world.on_root(|| match plan {
+            Some(plan) => args.finish(plan, collected),
+            None => Ok(()),
+        });
+        partial.map(drop)
     })
 }
 
+/// Rank 0's files, on every rank.
+fn share(world: &World, files: Option<&[StructureFile]>) -> Result<Vec<StructureFile>> {
+    let mut bytes = Vec::new();
+    let encoded = ciborium::into_writer(&files, &mut bytes).map_err(|e| {
+        Error::input(format!(
+            "a file name that is not UTF-8 text: rename it ({e})"
+        ))
+    });
+    world.agree(encoded)?;
+    let bytes = world.broadcast(bytes);
+    let files: Result<Option<Vec<StructureFile>>> =
+        ciborium::from_reader(&bytes[..]).map_err(Error::internal);
+    Ok(world.agree(files)?.unwrap_or_default())
+}
+
 impl Args {
-    /// The ProteinNet files with their splits.
-    fn proteinnet_files(&self) -> Result<Vec<(PathBuf, Split)>> {
-        let split = |path: &PathBuf| {
-            self.split_name
-                .map_or_else(|| proteinnet::split_of(path), Ok)
-        };
-        self.proteinnet
-            .iter()
-            .map(|p| Ok((p.clone(), split(p)?)))
-            .collect()
+    fn read_options(&self) -> ReadOptions {
+        ReadOptions {
+            models: self.models,
+            hetero: !self.no_hetero,
+            hydrogens: self.hydrogens,
+            elements: self.elements,
+        }
     }
 
-    /// Names of the files that decide the splits.
-    fn split_sources(&self) -> Vec<String> {
-        let name = |p: &PathBuf| {
-            p.file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned()
+    fn fractions(&self) -> Fractions {
+        Fractions {
+            validation: self.validation,
+            test: self.test,
+            seed: self.seed,
+        }
+    }
+
+    fn plan(&self) -> Result<Plan> {
+        let files = list_files(&self.inputs)?;
+        let selection = match (&self.splits, &self.proteinnet[..]) {
+            (Some(table), _) => Selection::Listed(Choice::from_csv(table)?),
+            (None, []) => {
+                self.fractions().validate()?;
+                Selection::Chance(self.fractions())
+            }
+            (None, _) => Selection::Listed(Choice::from_proteinnet(&self.proteinnet_files()?)?),
         };
-        self.proteinnet
+        let (files, others) = selection.files(files);
+        Ok(Plan {
+            selection,
+            files,
+            others,
+        })
+    }
+
+    /// The ProteinNet files with their splits.
+    fn proteinnet_files(&self) -> Result<Vec<(&Path, Split)>> {
+        let (files, given) = (&self.proteinnet, &self.split_name);
+        if given.len() > 1 && given.len() != files.len() {
+            return Err(Error::input(format!(
+                "--split-name is given {} times for {} ProteinNet files: give it once for all or \
+                 once for each",
+                given.len(),
+                files.len()
+            )));
+        }
+        let with_split = |(i, file): (usize, &'_ PathBuf)| -> Result<Split> {
+            match given.get(i).or_else(|| given.last()) {
+                Some(split) => Ok(*split),
+                None => proteinnet::split_of(file),
+            }
+        };
+        let splits = files.iter().enumerate().map(with_split);
+        let splits = splits.collect::<Result<Vec<Split>>>()?;
+        Ok(files.iter().map(PathBuf::as_path).zip(splits).collect())
+    }
+
+    /// How the dataset was made, as TOML.
+    fn kept(&self) -> Result<String> {
+        let lists: Vec<String> = self
+            .proteinnet
             .iter()
             .chain(&self.splits)
-            .map(name)
-            .collect()
-    }
-
-    fn choice(&self, named: &[(PathBuf, Split)]) -> Result<Option<Choice>> {
-        match &self.splits {
-            Some(table) => Choice::from_csv(table).map(Some),
-            None if named.is_empty() => Ok(None),
-            None => Choice::from_proteinnet(named).map(Some),
-        }
-    }
-}
-
-/// Structures of the input files that are wanted, those skipped, and how many files were read.
-/// The structures are on rank 0. Collective.
-fn from_files(
-    world: &World,
-    args: &Args,
-    named: &[(PathBuf, Split)],
-    read: &ReadOptions,
-    fractions: Fractions,
-) -> Result<(Vec<Chosen>, Vec<Skipped>, usize)> {
-    let mut files = world.agree(list_files(&args.inputs))?;
-    let choice = world.agree(args.choice(named))?;
-    if let Some(choice) = &choice {
-        let ids: Vec<String> = files.iter().map(|f| id_of(f)).collect();
-        let missing = choice.missing(ids.iter().map(String::as_str));
-        world.on_root(|| tell_missing(args, choice, &missing))?;
-        files.retain(|f| choice.find(&id_of(f)).is_some());
-    }
-    let bar = progress_bar(world, files.len());
-    let collected = collect(world, &files, read, args.strict, |done| {
-        bar.set_position(done as u64)
-    })?;
-    bar.finish_and_clear();
-    let chosen = collected.structures.into_iter().map(|structure| {
-        // `ID:MODEL` goes where its file goes.
-        let id = structure.id.split(':').next().unwrap_or_default();
-        let (split, chains) = match &choice {
-            Some(choice) => choice.find(id).unwrap_or((Split::Train, None)),
-            None => (fractions.split(id), None),
+            .map(|f| {
+                f.file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .collect();
+        let split = match lists.is_empty() {
+            true => KeptSplit::Chance(self.fractions()),
+            false => KeptSplit::Listed { files: lists },
         };
-        Chosen {
-            structure,
-            split,
-            chains,
+        let read = &self.read_options();
+        toml::to_string(&Kept { read, split }).map_err(Error::internal)
+    }
+
+    fn pack_backbones(&self) -> Result<()> {
+        let chosen = proteinnet::structures(&self.proteinnet_files()?)?;
+        if chosen.is_empty() {
+            return Err(Error::input(format!(
+                "no record has coordinates: {} is not written",
+                self.out.display()
+            )));
         }
-    });
-    Ok((chosen.collect(), collected.skipped, files.len()))
-}
-
-/// Ids shown of those that no input file has.
-const SHOWN: usize = 10;
-
-fn tell_missing(args: &Args, choice: &Choice, missing: &[String]) -> Result<()> {
-    if let Some(path) = &args.missing {
-        let lines: String = missing.iter().map(|id| format!("{id}\n")).collect();
-        store::write_bytes(path, lines.as_bytes())?;
+        self.write(&Selected {
+            chosen,
+            missing: Vec::new(),
+        })
     }
-    if !missing.is_empty() {
-        let more = if missing.len() > SHOWN { ", .." } else { "" };
-        let shown = missing[..missing.len().min(SHOWN)].join(", ");
-        log::warn!(
-            "{} of {} entries have no input file: {shown}{more}",
-            missing.len(),
-            choice.len()
+
+    /// Writes the file and tells what is in it and what is not.
+    fn finish(&self, plan: Plan, collected: Collected) -> Result<()> {
+        for s in &collected.skipped {
+            log::warn!("skipped: {}", s.reason);
+        }
+        let (skipped, of) = (collected.skipped.len(), plan.files.len());
+        let selected = plan.selection.select(collected.structures);
+        if selected.chosen.is_empty() {
+            return Err(Error::input(format!(
+                "nothing to pack ({of} files tried, {skipped} of them skipped, {} others in no \
+                 list): {} is not written",
+                plan.others,
+                self.out.display()
+            )));
+        }
+        self.write(&selected)?;
+        if plan.others > 0 {
+            println!("{} files are in no list", plan.others);
+        }
+        match skipped as u64 {
+            0 => Ok(()),
+            skipped => Err(Error::Partial {
+                skipped,
+                of: of as u64,
+            }),
+        }
+    }
+
+    fn write(&self, selected: &Selected) -> Result<()> {
+        let dataset = Dataset::pack(&selected.chosen, &self.kept()?)?;
+        let digest = dataset.write(&self.out)?;
+        println!(
+            "{}: {} structures, {} atoms",
+            self.out.display(),
+            dataset.structures().len(),
+            dataset.atom_count()
         );
+        let count = |s: Split| format!("{} {s}", dataset.split(s).len());
+        println!(
+            "{} neighborhoods: {}; fingerprint {digest}",
+            dataset.len(),
+            Split::ALL.map(count).join(", ")
+        );
+        for split in [Split::Train, Split::Validation] {
+            if dataset.split(split).is_empty() {
+                log::warn!("no structure is for {split}: training needs some");
+            }
+        }
+        self.tell_missing(&selected.missing)
     }
-    if missing.len() == choice.len() {
-        return Err(Error::input(
-            "none of the entries asked for is among the input files",
-        ));
-    }
-    Ok(())
-}
 
-fn progress_bar(world: &World, files: usize) -> ProgressBar {
-    if !world.is_root() {
-        return ProgressBar::hidden();
+    fn tell_missing(&self, missing: &[String]) -> Result<()> {
+        const SHOWN: usize = 10;
+        if let Some(path) = &self.missing {
+            let text: String = missing.iter().map(|id| format!("{id}\n")).collect();
+            write_bytes(path, text.as_bytes())?;
+        }
+        if !missing.is_empty() {
+            let shown = missing[..missing.len().min(SHOWN)].join(", ");
+            let more = if missing.len() > SHOWN { ", ..." } else { "" };
+            println!("{} without a structure: {shown}{more}", missing.len());
+        }
+        Ok(())
     }
-    let bar = ProgressBar::new(files as u64);
-    if let Ok(style) =
-        ProgressStyle::with_template("{elapsed} [{wide_bar}] {pos}/{len} files, ETA {eta}")
-    {
-        bar.set_style(style);
-    }
-    bar
-}
-
-/// On rank 0: writes the file and tells what is in it; returns how many files were skipped.
-fn finish(
-    args: &Args,
-    chosen: &[Chosen],
-    skipped: &[Skipped],
-    kept: &str,
-    files: usize,
-) -> Result<usize> {
-    for s in skipped {
-        log::warn!("skipped: {}", s.reason);
-    }
-    if chosen.is_empty() {
-        return Err(Error::input(format!(
-            "none of the {files} files could be used: {} is not written",
-            args.out.display()
-        )));
-    }
-    let dataset = Dataset::pack(chosen, kept)?;
-    let digest = dataset.write(&args.out)?;
-    println!(
-        "{}: {} structures of {files} files, {} atoms",
-        args.out.display(),
-        dataset.structures().len(),
-        dataset.atom_count()
-    );
-    let counts: Vec<String> = Split::ALL
-        .iter()
-        .map(|&s| format!("{} {s}", dataset.split(s).len()))
-        .collect();
-    println!(
-        "{} neighborhoods: {}; fingerprint {digest}",
-        dataset.len(),
-        counts.join(", ")
-    );
-    Ok(skipped.len())
 }

@@ -211,15 +211,28 @@ pub fn is_entry(text: &str) -> bool {
 }
 
 /// The PDB entry that a structure id begins with, in lower case (`1A2K_l_u` is of `1a2k`), or
-/// the whole id in lower case where it names none.
+/// the whole id in lower case where it names none. Folders, file endings and the number of a
+/// model do not count.
 pub fn entry_of(id: &str) -> String {
-    let head = id.get(..4).unwrap_or(id);
-    let ends = id[head.len()..]
-        .chars()
-        .next()
-        .is_none_or(|c| !c.is_ascii_alphanumeric());
-    match is_entry(head) && ends {
+    let id = without_model(id);
+    let name = id.rsplit('/').next().unwrap_or(id);
+    let name = bytes::strip_endings(name);
+    let name = match name.strip_prefix("pdb") {
+        Some(rest) if rest.get(..4).is_some_and(is_entry) => rest,
+        _ => name,
+    };
+    let head = name.get(..4).unwrap_or(name);
+    let next = name[head.len()..].chars().next();
+    match is_entry(head) && next.is_none_or(|c| !c.is_ascii_alphanumeric()) {
         true => head.to_ascii_lowercase(),
-        false => id.to_ascii_lowercase(),
+        false => name.to_ascii_lowercase(),
+    }
+}
+
+/// A structure's id without the `:MODEL` that tells models of a file apart.
+pub fn without_model(id: &str) -> &str {
+    match id.rsplit_once(':') {
+        Some((file, model)) if model.parse::<i32>().is_ok() => file,
+        _ => id,
     }
 }
