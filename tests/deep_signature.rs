@@ -137,7 +137,9 @@ fn a_killed_run_goes_on() {
     let pid = running.child.id();
     let ranks = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     let first = ranks.split_whitespace().next().unwrap();
-    let killed = Command::new("kill").args(["-KILL", first]).status();
+    let killed = Command::new("sh")
+        .args(["-c", &format!("kill -KILL {first}")])
+        .status();
     assert!(killed.unwrap().success());
     assert_ne!(running.wait(LIMIT).code, 0);
     let checkpoint = holosig::train::Checkpoint::read(&last).unwrap();
