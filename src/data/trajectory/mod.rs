@@ -22,6 +22,7 @@ mod cut;
 mod dataset;
 mod folds;
 mod part;
+mod tables;
 mod write;
 
 pub use crate::data::Split;
