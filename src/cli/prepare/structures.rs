@@ -13,11 +13,11 @@ use crate::store::{Scratch, write_bytes};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// Pack protein structures
-///
-/// Exit codes: 0, every file was used; 3, the dataset is written, but some files could not be
-/// used and are named; 2, bad input, nothing is written; 1, any other failure.
+const EXIT_CODES: &str = "Exit codes: 0, every file was used; 3, the dataset is written, but some \
+    files could not be used and are named; 2, bad input, nothing is written; 1, any other failure.";
+
 #[derive(clap::Args)]
+#[command(after_help = EXIT_CODES)]
 pub struct Args {
     /// Structure files (PDB or mmCIF, gzipped or not), folders of them, or @LIST
     #[arg(required_unless_present = "backbone", value_name = "FILE|FOLDER|@LIST")]

@@ -3,7 +3,8 @@
 //! The readers are our own. pdbtbx 0.12 reads the same files as fast, but it groups a
 //! residue's atoms by alternate location (the order of the file is lost), invents chain
 //! letters where a file has none, refuses hybrid-36 numbers (files of more than 99,999 atoms)
-//! and panics on a coordinate that is not a number; none of that can be mended from outside.
+//! and panics on a coordinate that is not a number; none of that can be mended from outside. Its
+//! table of elements serves us.
 //!
 //! What is read, in the terms of the published H-AE (Biopython) pipeline:
 //! - heavy atoms, unless hydrogens are asked for; waters never;
@@ -25,7 +26,6 @@ mod pdb;
 mod tests;
 
 pub use bytes::is_structure_name;
-pub use element::symbol;
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
