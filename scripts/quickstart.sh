@@ -28,10 +28,11 @@ launch "$holosig" prepare structures tests/structures \
 
 say "an untrained model, to compare with: one step at learning rate 0"
 "$holosig" train jobs/quickstart.toml --out "$here/untrained" \
-    --set train.steps=1 --set train.learning_rate=0.0
+    --set train.steps=1 --set train.learning_rate=0.0 --set data.dataset="$here/dataset.h5"
 
 say "train on $ranks ranks, and kill them midway, as a lost node would"
-mpirun -np "$ranks" "$holosig" train jobs/quickstart.toml --out "$run" &
+mpirun -np "$ranks" "$holosig" train jobs/quickstart.toml --out "$run" \
+    --set data.dataset="$here/dataset.h5" &
 launcher=$!
 until [ -e "$run/checkpoints/step-1000.h5" ] || ! kill -0 $launcher 2>/dev/null; do sleep 0.1; done
 sleep 2
@@ -42,7 +43,8 @@ if wait $launcher 2>/dev/null; then
 fi
 
 say "resume from the last whole checkpoint"
-launch "$holosig" train jobs/quickstart.toml --out "$run" --resume
+launch "$holosig" train jobs/quickstart.toml --out "$run" --resume \
+    --set data.dataset="$here/dataset.h5"
 
 say "embed the test structures with both models"
 for model in untrained run; do
