@@ -39,9 +39,12 @@ pub enum Error {
     /// The work is done but for some inputs that could not be used; each was named.
     #[error("{skipped} of {of} files were skipped; the rest is done (--strict stops instead)")]
     Partial { skipped: u64, of: u64 },
-    /// A signal asked the run to stop; the checkpoint is written.
-    #[error("stopped by a signal after step {step}; checkpoint written, resume with --resume")]
-    Preempted { step: u64 },
+    /// A signal asked the work to stop; it can go on from where it stands.
+    #[error("stopped by a signal after {done}")]
+    Preempted {
+        /// What is done, and how to go on.
+        done: String,
+    },
 }
 
 impl Error {

@@ -1,5 +1,5 @@
 //! Deep Signature through the program: simulated networks to a tested model, the same bits in
-//! every world and after any stop.
+//! every world and after any stop; and sweeps of such runs.
 
 mod common;
 
@@ -80,7 +80,7 @@ fn result(out: &Path) -> [String; 3] {
         let file: PathBuf = out.join("checkpoints").join(name);
         run(holosig().arg("hash").arg(file)).success().stdout
     };
-    let scores = std::fs::read_to_string(out.join("test.json")).unwrap();
+    let scores = std::fs::read_to_string(out.join("scores.json")).unwrap();
     [hash("last.h5"), hash("best.h5"), scores]
 }
 
@@ -166,6 +166,10 @@ fn every_method_trains_and_is_tested() {
         train_on(2, &out, &[&set, "train.steps=2"], &[]).success();
         assert!(result(&out)[2].contains("auroc"));
     }
+    let out = dir.path().join("published");
+    let sets = ["model.variant=published", "train.steps=2"];
+    train_on(2, &out, &sets, &[]).success();
+    assert!(result(&out)[2].contains("auroc"));
 }
 
 #[test]
@@ -187,8 +191,8 @@ fn mistakes_are_told_once() {
         "a clip of 20 frames cannot be cut into 99 segments",
     );
     told(
-        &["model.variant=published"],
-        "cannot run on scalar node features",
+        &["model.variant=published", "model.segments=3"],
+        "cannot be cut into 3 equal segments by the published variant",
     );
     told(&["data.fold=3"], "fold 3: ");
     told(&["data.goal=value"], "is not a number, as regression needs");
@@ -240,4 +244,215 @@ fn embeddings_of_trajectories() {
     let out = dir.path().join("three.h5");
     embed(holosig(), &out, &["--clusters-pdb", pdb]).failure(2, "its nodes are no atoms");
     assert!(!out.exists());
+}
+
+/// A sweep of two methods, three folds and two seeds.
+fn sweep(mut command: Command, out: &Path, more: &[&str]) -> common::Running {
+    command.arg("sweep").arg(bench().join("job.toml"));
+    command.args([
+        "--grid",
+        "model.method=deep-signature,head",
+        "--folds",
+        "all",
+    ]);
+    command.args(["--repeats", "2", "--set", "train.steps=2", "--out"]);
+    start(command.arg(out).args(more))
+}
+
+/// The file names of a folder and their ages, to see what was not touched.
+fn scores_written(out: &Path) -> Vec<(PathBuf, std::time::SystemTime)> {
+    let mut all: Vec<_> = std::fs::read_dir(out)
+        .unwrap()
+        .map(|e| e.unwrap().path().join("scores.json"))
+        .filter_map(|p| Some((p.clone(), std::fs::metadata(p).ok()?.modified().ok()?)))
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn a_sweep_is_shared_out_and_never_does_a_run_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = dir.path().join("shared");
+    let told = sweep(holosig_on(2), &shared, &[]).wait(LIMIT).success();
+    let table: Vec<&str> = told.stdout.lines().rev().take(4).collect();
+    assert!(
+        table[1].starts_with("head") && table[1].contains("±"),
+        "{told:#?}"
+    );
+    assert!(table[2].starts_with("deep-signature  6 "), "{told:#?}");
+    assert!(
+        table[3].starts_with("model.method    runs  accuracy"),
+        "{told:#?}"
+    );
+    let written = scores_written(&shared);
+    assert_eq!(written.len(), 12);
+    let rows = std::fs::read_to_string(shared.join("results.csv")).unwrap();
+    assert_eq!(rows.lines().count(), 13);
+    let page = std::fs::read_to_string(shared.join("report.html")).unwrap();
+    assert!(page.contains("12 of 12 runs") && page.contains("<svg"));
+
+    // In two parts, as a job array would: the same results, each run made once.
+    let parts = dir.path().join("parts");
+    let first = sweep(holosig(), &parts, &["--part", "0/2"]).wait(LIMIT);
+    assert!(
+        first
+            .success()
+            .stdout
+            .contains("6 of 12 runs are not finished")
+    );
+    sweep(holosig(), &parts, &["--part", "1/2"])
+        .wait(LIMIT)
+        .success();
+    let result = |folder: &Path, file: &str| std::fs::read_to_string(folder.join(file)).unwrap();
+    for file in ["results.csv", "results.json"] {
+        assert_eq!(result(&shared, file), result(&parts, file));
+    }
+
+    // Again, with one run undone and one more repeat.
+    let undone = shared.join("method-head_fold-2_seed-3/scores.json");
+    std::fs::remove_file(&undone).unwrap();
+    let mut again = holosig_on(2);
+    again.arg("sweep").arg(bench().join("job.toml"));
+    again.args([
+        "--grid",
+        "model.method=deep-signature,head",
+        "--folds",
+        "0,1,2",
+    ]);
+    again
+        .args(["--repeats", "3", "--set", "train.steps=2", "--out"])
+        .arg(&shared);
+    run(&mut again).success();
+    let now = scores_written(&shared);
+    assert_eq!(now.len(), 18);
+    let kept = written.iter().filter(|w| now.contains(w)).count();
+    assert_eq!(kept, 11, "finished runs were made again");
+
+    // The page alone, from what is there.
+    std::fs::remove_file(shared.join("report.html")).unwrap();
+    let page = run(holosig().arg("report").arg(&shared)).success();
+    assert!(page.stdout.contains("deep-signature  9 "), "{page:#?}");
+    assert!(shared.join("report.html").exists());
+}
+
+#[test]
+fn a_killed_sweep_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = sweep(holosig_on(2), dir.path(), &[]);
+    let begun = Instant::now();
+    while scores_written(dir.path()).len() < 3 {
+        assert!(begun.elapsed() < LIMIT, "{}", running.stderr());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let pid = running.child.id();
+    let ranks = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let killed = Command::new("sh")
+        .args(["-c", &format!("kill -KILL {ranks}")])
+        .status();
+    assert!(killed.unwrap().success());
+    assert_ne!(running.wait(LIMIT).code, 0);
+    let before = scores_written(dir.path());
+    sweep(holosig(), dir.path(), &[]).wait(LIMIT).success();
+    let after = scores_written(dir.path());
+    assert_eq!(after.len(), 12);
+    assert!(before.iter().all(|b| after.contains(b)));
+}
+
+#[test]
+fn mistakes_of_sweeps_are_told_before_any_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("sweep");
+    let told = |options: &[&str], text: &str| {
+        let mut command = holosig_on(2);
+        command
+            .arg("sweep")
+            .arg(bench().join("job.toml"))
+            .arg("--out")
+            .arg(&out);
+        run(command.args(options)).failure(2, text);
+        assert!(!out.exists(), "{text}");
+    };
+    told(
+        &["--grid", "model.clustres=3,4"],
+        "did you mean model.clusters?",
+    );
+    told(
+        &["--grid", "model.method=head,tial"],
+        "model.method: unknown variant `tial`",
+    );
+    told(&["--folds", "0,0"], "--folds 0,0: 0 is there twice");
+    told(
+        &["--folds", "all", "--grid", "data.fold=1"],
+        "data.fold is varied twice",
+    );
+    told(&["--repeats", "0"], "--repeats 0");
+    told(
+        &["--grid", "data.dataset=a/b.h5,a-b.h5"],
+        "would share the folder",
+    );
+
+    // What only shows in the run itself keeps no other run from being done.
+    let mut command = holosig();
+    command
+        .arg("sweep")
+        .arg(bench().join("job.toml"))
+        .arg("--out")
+        .arg(&out);
+    command.args(["--set", "train.steps=1", "--grid", "model.segments=99,4"]);
+    let outcome = run(&mut command).failure(1, "1 of 2 runs failed");
+    assert!(
+        outcome.stderr.contains("model.segments=99 train.seed=3: "),
+        "{outcome:#?}"
+    );
+    assert!(
+        outcome.stderr.contains("cannot be cut into 99 segments"),
+        "{outcome:#?}"
+    );
+    assert!(
+        outcome.stdout.contains("1 of 2 runs are not finished"),
+        "{outcome:#?}"
+    );
+}
+
+#[test]
+fn deep_signature_models_are_not_exported() {
+    let dir = tempfile::tempdir().unwrap();
+    let trained = dir.path().join("run");
+    train_on(1, &trained, &["train.steps=1"], &[]).success();
+    let checkpoint = trained.join("checkpoints/last.h5");
+    let out = dir.path().join("out.safetensors");
+    run(holosig().arg("export").arg(&checkpoint).arg(&out)).failure(
+        2,
+        "a Deep Signature model: only H-(V)AE models are exported",
+    );
+    let mut embed = holosig();
+    embed
+        .arg("embed")
+        .arg(&checkpoint)
+        .arg("--structures")
+        .arg(&checkpoint);
+    run(embed.arg("--out").arg(dir.path().join("e.h5"))).failure(2, "not an H-(V)AE model");
+}
+
+#[test]
+fn shuffled_labels_are_the_same_labels_in_another_order() {
+    use holosig::comm::World;
+    use holosig::data::trajectory::Dataset;
+    let open = || Dataset::open(&World::alone(), &bench().join("grd.h5")).unwrap();
+    let labels = |d: &Dataset| -> Vec<Option<String>> {
+        d.trajectories().iter().map(|t| t.label.clone()).collect()
+    };
+    let (plain, mut shuffled) = (open(), open());
+    shuffled.shuffle_labels(3);
+    assert_ne!(labels(&plain), labels(&shuffled));
+    let sorted = |d: &Dataset| {
+        let mut all = labels(d);
+        all.sort();
+        all
+    };
+    assert_eq!(sorted(&plain), sorted(&shuffled));
+    let mut again = open();
+    again.shuffle_labels(3);
+    assert_eq!(labels(&again), labels(&shuffled));
 }

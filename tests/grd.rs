@@ -107,7 +107,7 @@ fn trajectories(dataset: &Dataset, ids: &[u32]) -> BTreeSet<u32> {
 #[test]
 fn folds_never_share_a_trajectory() {
     let folder = tempfile::tempdir().unwrap();
-    let (_, dataset) = small(&folder, &[]);
+    let (_, dataset) = small(&folder, &["--segments", "5x5"]);
     let mut tested = BTreeSet::new();
     for fold in 0..5 {
         let parts = dataset.partition(Protocol::Trajectories, fold).unwrap();
@@ -141,7 +141,10 @@ fn bad_options_are_told_in_one_line() {
     refused(&["--nodes", "3"], "--nodes: 3 is less than 16");
     refused(&["--networks", "lattice"], "invalid value 'lattice'");
     refused(&["--segments", "5"], "two positive numbers as in 5x5");
-    refused(&["--ticks", "30"], "30 frames, too few for 5 x 5 segments");
+    refused(
+        &["--ticks", "30", "--segments", "5x5"],
+        "30 frames, too few for 5 x 5 segments",
+    );
     refused(&["--window", "501"], "too few for one window of 501");
     refused(&["--folds", "0"], "--folds 0");
     let nowhere = folder.path().join("no/such/folder/grd.h5");

@@ -2,8 +2,8 @@
 
 use crate::comm::World;
 use crate::downstream::state_dict;
-use crate::models::Model;
 use crate::models::hvae::{Description, published};
+use crate::models::{Model, deep_signature};
 use crate::store::Scratch;
 use crate::train::Checkpoint;
 use crate::{Error, Result};
@@ -33,6 +33,12 @@ fn export(args: &Args) -> Result<()> {
     }
     let checkpoint = Checkpoint::read(&args.checkpoint)?;
     let here = |e| Error::file(&args.checkpoint, e);
+    if deep_signature::Description::from_toml(&checkpoint.description).is_ok() {
+        return Err(here(Error::input(
+            "a Deep Signature model: only H-(V)AE models are exported; its parameters are plain \
+             HDF5 under the published names",
+        )));
+    }
     let description = Description::from_toml(&checkpoint.description).map_err(here)?;
     let hparams = published::to_json(&description).map_err(here)?;
     let model = description

@@ -12,6 +12,7 @@ pub mod inspect;
 pub mod prepare;
 pub mod report;
 pub mod signature;
+pub mod sweep;
 pub mod train;
 pub mod zernike;
 
@@ -34,6 +35,8 @@ enum Command {
     Signature(signature::Args),
     /// Train a model from a job file
     Train(train::Args),
+    /// Train many runs of one job: a grid of settings, folds, seeds
+    Sweep(sweep::Args),
     /// Embed residue neighborhoods with a trained model
     Embed(embed::Args),
     /// Read a published PyTorch model into a checkpoint
@@ -55,6 +58,7 @@ impl Cli {
             Command::Zernike(a) => zernike::run(a),
             Command::Signature(a) => signature::run(a),
             Command::Train(a) => train::run(a),
+            Command::Sweep(a) => sweep::run(a),
             Command::Embed(a) => embed::run(a),
             Command::Import(a) => import::run(a),
             Command::Export(a) => export::run(a),

@@ -2,12 +2,13 @@
 
 use crate::comm::World;
 use crate::downstream::report::{Embedding, Report, Run};
-use crate::{Result, store};
+use crate::train::sweep::Sweep;
+use crate::{Error, Result, store};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder of a run, as `holosig train` made it
+    /// Folder of a run, as `holosig train` made it, or of a sweep
     run: PathBuf,
     /// Embedding file of the trained model (`holosig embed --reconstruct`)
     #[arg(long, value_name = "FILE")]
@@ -25,16 +26,23 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn write(args: &Args) -> Result<()> {
+    let beside = || args.run.join("report.html");
+    let out = args.out.clone().unwrap_or_else(beside);
+    if Sweep::read(&args.run)?.is_some() {
+        if args.embeddings.is_some() {
+            return Err(Error::file(
+                &args.run,
+                "a sweep; --embeddings belong to the page of one of its runs",
+            ));
+        }
+        return super::sweep::tell(&args.run, &out);
+    }
     let embedding = |path: &Option<PathBuf>| path.as_deref().map(Embedding::read).transpose();
     let report = Report {
         run: Run::read(&args.run)?,
         trained: embedding(&args.embeddings)?,
         untrained: embedding(&args.untrained)?,
     };
-    let out = args
-        .out
-        .clone()
-        .unwrap_or_else(|| args.run.join("report.html"));
     store::write_bytes(&out, report.page()?.as_bytes())?;
     if let (Some(trained), Some(untrained)) = report.cosine_losses() {
         println!("cosine loss: {trained:.4} trained, {untrained:.4} untrained");

@@ -1,11 +1,8 @@
 //! `holosig train`.
 
+use crate::Result;
 use crate::comm::World;
-use crate::train::deep_signature::{self, DeepSignatureJob};
-use crate::train::hvae::{self, HvaeJob};
-use crate::train::{RunFolder, Start, job};
-use crate::{Error, Result};
-use serde::{Serialize, de::DeserializeOwned};
+use crate::train::{AnyJob, RunFolder, Start};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -36,52 +33,30 @@ enum Restart {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    match job::task(&args.job, &args.overrides) {
-        Ok(Some(task)) if task == "deep-signature" => {
-            go(&args, DeepSignatureJob::load, deep_signature::run)
-        }
-        Ok(Some(task)) => World::run(|world| {
-            let what =
-                format!("task = {task:?}: only \"deep-signature\" is known, and none for H-(V)AE");
-            world
-                .on_root::<()>(|| Err(Error::file(&args.job, what)))
-                .map(drop)
-        }),
-        // What is wrong with the file, rank 0 tells when it reads it.
-        Ok(None) | Err(_) => go(&args, HvaeJob::load, hvae::run),
-    }
-}
-
-/// Reads a job with `load` and does it with `train`.
-fn go<J: Serialize + DeserializeOwned>(
-    args: &Args,
-    load: fn(&Path, &[String]) -> Result<J>,
-    train: fn(&World, &J, &RunFolder, Start) -> Result<()>,
-) -> Result<()> {
     if args.dry_run {
-        let job = load(&args.job, &args.overrides)?;
-        print!("{}", job::to_text(&job)?);
+        print!("{}", AnyJob::load(&args.job, &args.overrides)?.to_text()?);
         return Ok(());
     }
     World::run(|world| {
         // Rank 0 reads the job; all ranks take what it understood.
         let text = world.on_root(|| {
-            let job = load(&args.job, &args.overrides)?;
-            Ok(job::to_text(&job)?.into_bytes())
+            let job = AnyJob::load(&args.job, &args.overrides)?;
+            Ok(job.to_text()?.into_bytes())
         })?;
         let text = world.broadcast(text.unwrap_or_default());
         let text = String::from_utf8_lossy(&text);
-        let job = world.agree(job::parse::<J>(&args.job, &text))?;
+        let job = world.agree(AnyJob::parse(&args.job, &text))?;
         let folder = RunFolder::new(args.out.clone().unwrap_or_else(|| default_out(&args.job)));
         let start = match (args.resume, args.restart) {
             (true, _) => Start::Resume,
             (false, Some(Restart::Auto)) => Start::Auto,
             (false, None) => Start::New,
         };
-        train(world, &job, &folder, start)
+        job.run(world, &folder, start)
     })
 }
 
-fn default_out(job: &Path) -> PathBuf {
+/// `runs/NAME` for the job file `NAME.toml`.
+pub(super) fn default_out(job: &Path) -> PathBuf {
     Path::new("runs").join(job.file_stem().unwrap_or_default())
 }

@@ -16,6 +16,7 @@ use mpi::topology::SimpleCommunicator;
 use mpi::traits::*;
 use mpi::{Rank, Threading};
 use std::cell::Cell;
+use std::time::Duration;
 
 /// Longest MPI message, in elements: counts are 32-bit in MPI.
 const LONGEST: usize = 1 << 30;
@@ -28,6 +29,7 @@ pub struct World {
     local_rank: usize,
     local_size: usize,
     host: String,
+    quiet: bool,
     /// Set while an error that every rank knows of is on its way out.
     agreed: Cell<bool>,
     /// Dropped last: ends MPI.
@@ -91,6 +93,7 @@ impl World {
             local_rank: node.rank() as usize,
             local_size: node.size() as usize,
             host: host_name(),
+            quiet: false,
             agreed: Cell::new(false),
             mpi: (size > 1).then_some(comm),
             _universe: Some(universe),
@@ -111,8 +114,17 @@ impl World {
             local_rank: 0,
             local_size: 1,
             host: host_name(),
+            quiet: false,
             agreed: Cell::new(false),
             _universe: None,
+        }
+    }
+
+    /// [`World::alone`] for work that reports to another part of the program, not to the user.
+    pub fn quiet() -> World {
+        World {
+            quiet: true,
+            ..World::alone()
         }
     }
 
@@ -124,9 +136,14 @@ impl World {
         self.size
     }
 
-    /// Whether this rank speaks to the user and writes the files.
+    /// Whether this rank writes the files.
     pub fn is_root(&self) -> bool {
         self.rank == 0
+    }
+
+    /// Whether this rank tells the user how the work goes on.
+    pub fn speaks(&self) -> bool {
+        self.is_root() && !self.quiet
     }
 
     /// Number of this rank among those on the same host.
@@ -163,6 +180,18 @@ impl World {
     pub fn barrier(&self) {
         if let Some(comm) = self.collective() {
             comm.barrier();
+        }
+    }
+
+    /// A barrier for ranks that may wait long: they sleep and leave the processor to others.
+    pub fn wait_for_all(&self) {
+        let Some(comm) = self.collective() else {
+            return;
+        };
+        let mut request = comm.immediate_barrier();
+        while let Err(waiting) = request.test() {
+            request = waiting;
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 

@@ -30,7 +30,7 @@ pub fn announce<T: Task, W: WeightSchedule>(
     let threads = world
         .gather(&[rayon::current_num_threads() as u64])
         .concat();
-    if !world.is_root() {
+    if !world.speaks() {
         return;
     }
     let mut hosts: Vec<String> = hosts

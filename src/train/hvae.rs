@@ -1,9 +1,11 @@
 //! Training an H-(V)AE on the neighborhoods of a dataset.
 
-use super::evaluate::sum_blocks;
+use super::evaluate::{evaluate, sum_blocks};
 use super::schedule::HvaeWeights;
 use super::trainer::check_slices;
-use super::{Checkpoint, Part, Plan, RunFolder, Settings, Start, Task, job, train};
+use super::{
+    Checkpoint, Outcome, Part, Plan, RunFolder, Settings, Start, Task, job, outcome, train,
+};
 use crate::comm::World;
 use crate::data::Split;
 use crate::data::dataset::Dataset;
@@ -16,6 +18,7 @@ use crate::so3::irreps::Irreps;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// A job file for `holosig train`.
@@ -88,7 +91,8 @@ impl HvaeJob {
     }
 }
 
-/// Opens the data, builds the model, and trains it in `folder`. Collective.
+/// Opens the data, builds the model, trains it in `folder`, and tests the best model of the
+/// validation once. Collective.
 ///
 /// # Errors
 /// Those of the job, the dataset and [`train`].
@@ -107,7 +111,17 @@ pub fn run(world: &World, job: &HvaeJob, folder: &RunFolder, start: Start) -> Re
         job: text,
         folder,
     };
-    train(world, &plan, checkpoint.as_ref())
+    train(world, &plan, checkpoint.as_ref())?;
+    let step = outcome::choose(world, folder, task.model().parameters())?;
+    let test = match task.samples(Part::Test) {
+        0 => None,
+        _ => {
+            let block = (job.data.batch / job.data.slices as u64).max(1);
+            let means = evaluate(world, &task, Part::Test, block)?;
+            Some(Value::from_iter(means))
+        }
+    };
+    Outcome::write(world, folder, step, &job.data.dataset, test)
 }
 
 /// A dataset's neighborhoods as normalised zernikegrams, and the model for them.
@@ -165,6 +179,7 @@ impl<'a> HvaeTask<'a> {
         self.finder.dataset().split(match part {
             Part::Train => Split::Train,
             Part::Validation => Split::Validation,
+            Part::Test => Split::Test,
         })
     }
 

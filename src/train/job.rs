@@ -152,8 +152,7 @@ pub fn to_text<J: Serialize>(job: &J) -> Result<String> {
 /// A changed, added or removed setting.
 pub fn same_but(run: &Path, old: &str, new: &str, free: &[&str]) -> Result<()> {
     let flat = |text| {
-        let mut out = Vec::new();
-        flatten("", &Value::Table(parse_table(run, text)?), &mut out);
+        let mut out = settings(run, text)?;
         out.retain(|(k, _)| !free.contains(&k.as_str()));
         Ok::<_, Error>(out)
     };
@@ -175,6 +174,16 @@ pub fn same_but(run: &Path, old: &str, new: &str, free: &[&str]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Every setting of a job with its full key, as TOML writes it.
+///
+/// # Errors
+/// Text that is no TOML; `path` is the file to blame.
+pub fn settings(path: &Path, text: &str) -> Result<Vec<(String, String)>> {
+    let mut out = Vec::new();
+    flatten("", &Value::Table(parse_table(path, text)?), &mut out);
+    Ok(out)
 }
 
 fn flatten(prefix: &str, value: &Value, out: &mut Vec<(String, String)>) {

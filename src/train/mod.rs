@@ -7,6 +7,7 @@
 //! and threads, with any number of kills and resumes between.
 
 pub mod announce;
+pub mod any;
 pub mod checkpoint;
 pub mod deep_signature;
 pub mod evaluate;
@@ -15,15 +16,20 @@ pub mod job;
 pub mod loader;
 pub mod metrics;
 pub mod optimizer;
+pub mod outcome;
 pub mod plot;
 pub mod progress;
 pub mod run_folder;
 pub mod schedule;
 pub mod settings;
 pub mod signal;
+pub mod sweep;
+
 pub mod trainer;
 
+pub use any::AnyJob;
 pub use checkpoint::Checkpoint;
+pub use outcome::Outcome;
 pub use run_folder::{RunFolder, Start};
 pub use settings::{Calendar, Reduction, Settings};
 pub use trainer::{Plan, train};
@@ -36,6 +42,8 @@ use crate::models::Model;
 pub enum Part {
     Train,
     Validation,
+    /// Seen once, by the chosen model.
+    Test,
 }
 
 /// What is trained on what: a model and the batches for it.

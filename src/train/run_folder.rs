@@ -1,5 +1,5 @@
 //! The folder of a run: `job.toml`, `metrics.jsonl`, `loss.svg`,
-//! `checkpoints/{last,best,step-N}.h5`.
+//! `checkpoints/{last,best,step-N}.h5`, and at the end `scores.json`.
 
 use super::checkpoint::Checkpoint;
 use crate::comm::World;
@@ -45,6 +45,10 @@ impl RunFolder {
 
     pub fn plot(&self) -> PathBuf {
         self.root.join("loss.svg")
+    }
+
+    pub fn scores(&self) -> PathBuf {
+        self.root.join("scores.json")
     }
 
     pub fn checkpoints(&self) -> PathBuf {
@@ -172,9 +176,14 @@ impl RunFolder {
         }
     }
 
-    /// Saves the job as it was understood.
-    pub fn write_job(&self, job: &str) -> Result<()> {
-        write_bytes(&self.job(), job.as_bytes())
+    /// Saves the job as it was understood. Scores of an earlier end are no longer those of the
+    /// run.
+    pub fn begin(&self, job: &str) -> Result<()> {
+        let scores = self.scores();
+        match fs::remove_file(&scores) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&scores, e)),
+            _ => write_bytes(&self.job(), job.as_bytes()),
+        }
     }
 
     /// Writes `step-N.h5`, points `last.h5` (and `best.h5`) to it, then deletes all but the

@@ -101,9 +101,9 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
             trainer.restore(checkpoint)?;
         }
         trainer.parameters = model.flat()?;
-        trainer.progress = Progress::new(world.is_root(), trainer.done, calendar.steps);
+        trainer.progress = Progress::new(world.speaks(), trainer.done, calendar.steps);
         if world.is_root() {
-            plan.folder.write_job(&plan.job)?;
+            plan.folder.begin(&plan.job)?;
             trainer.log = Some(trainer.open_log(checkpoint.is_some())?);
         }
         Ok(trainer)
@@ -411,7 +411,9 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
         self.progress.finish();
         let step = self.done;
         let asked = match self.world.is_root() {
-            true => Err(Error::Preempted { step }),
+            true => Err(Error::Preempted {
+                done: format!("step {step}; checkpoint written, resume with --resume"),
+            }),
             false => Ok(()),
         };
         self.world.agree(asked)
@@ -420,7 +422,7 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
     fn finish(&self) {
         self.progress.finish();
         let peaks = self.world.gather(&[peak_memory().unwrap_or(0)]).concat();
-        if self.world.is_root() {
+        if self.world.speaks() {
             let peak = human_bytes(peaks.into_iter().max().unwrap_or(0));
             let best = match &self.best {
                 Some(b) => format!("; best validation {:.5} at step {}", b.value, b.step),

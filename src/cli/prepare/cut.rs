@@ -6,9 +6,10 @@ use std::path::Path;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Cut each trajectory into GROUPSxFOLDS consecutive segments of equal length
-    #[arg(long, value_name = "GROUPSxFOLDS", default_value = "5x5", value_parser = parse)]
-    segments: Cut,
+    /// Cut each trajectory into GROUPSxFOLDS consecutive segments of equal length [default: 5x5,
+    /// simulations 1x1]
+    #[arg(long, value_name = "GROUPSxFOLDS", value_parser = parse)]
+    segments: Option<Cut>,
     /// Cut into segments of this many frames instead
     #[arg(long, value_name = "FRAMES", conflicts_with = "segments")]
     window: Option<usize>,
@@ -32,13 +33,14 @@ fn parse(text: &str) -> std::result::Result<Cut, String> {
 }
 
 impl Args {
-    pub fn cut(&self) -> Cut {
+    /// How to cut; `groups` x `folds` segments where nothing is said.
+    pub fn cut(&self, groups: usize, folds: usize) -> Cut {
         match self.window {
             Some(frames) => Cut::Window {
                 frames,
                 step: self.window_step.unwrap_or(frames),
             },
-            None => self.segments,
+            None => self.segments.unwrap_or(Cut::Segments { groups, folds }),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::data::grd::{Family, Settings, Simulations};
 use crate::data::trajectory::{self, About};
 use std::path::PathBuf;
 
+/// The defaults are the benchmark of the documentation.
 #[derive(clap::Args)]
 pub struct Args {
     /// File to write
@@ -16,16 +17,16 @@ pub struct Args {
     #[arg(long, default_value_t = 100)]
     nodes: usize,
     /// Trajectories in all, half of them of each class
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 500)]
     trajectories: usize,
     /// Families that networks are drawn from [default: all]
     #[arg(long, value_delimiter = ',', value_name = "FAMILY")]
     networks: Vec<Family>,
     /// End of the simulation
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 1.0)]
     time: f64,
     /// Frames from 0 to the end
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 24)]
     ticks: usize,
     /// Largest concentration at the start
     #[arg(long, default_value_t = 25.0)]
@@ -37,7 +38,7 @@ pub struct Args {
     #[arg(long, default_value = "0.1,10", value_name = "LOW[,HIGH]", value_parser = range)]
     gain: [f64; 2],
     /// Standard deviation of the observation noise, in concentrations
-    #[arg(long, default_value_t = 0.5)]
+    #[arg(long, default_value_t = 2.0)]
     noise: f64,
     #[command(flatten)]
     cut: cut::Args,
@@ -75,7 +76,7 @@ pub fn run(args: Args) -> Result<()> {
     };
     let kept = Kept {
         simulation: simulation.clone(),
-        cut: args.cut.cut(),
+        cut: args.cut.cut(1, 1),
         folds: args.cut.folds,
     };
     World::run(|world| {

@@ -56,7 +56,7 @@ pub fn run(args: Args) -> Result<()> {
         select: args.select.to_string(),
         stride: args.stride,
         cutoff: args.cutoff,
-        cut: args.cut.cut(),
+        cut: args.cut.cut(5, 5),
         folds: args.cut.folds,
         seed: args.cut.seed,
     };

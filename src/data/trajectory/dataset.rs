@@ -5,6 +5,9 @@ use super::{Graph, Segment, Split};
 use crate::comm::World;
 use crate::store::{self, Digest, Kind};
 use crate::{Error, Result};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -203,6 +206,17 @@ impl Dataset {
         &self.classes
     }
 
+    /// Deals the labels anew to the trajectories, drawn from `seed`: what a model scores then is
+    /// what chance, and whatever else than the labels, can give.
+    pub fn shuffle_labels(&mut self, seed: u64) {
+        let mut labels: Vec<Option<String>> =
+            self.trajectories.iter().map(|t| t.label.clone()).collect();
+        labels.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        for (trajectory, label) in self.trajectories.iter_mut().zip(labels) {
+            trajectory.label = label;
+        }
+    }
+
     /// The trajectory of segment `id`.
     pub fn trajectory_of(&self, id: u32) -> &Trajectory {
         &self.trajectories[self.segments[id as usize].trajectory as usize]
@@ -282,9 +296,8 @@ impl Dataset {
     /// # Errors
     /// No such fold; no test trajectories where the protocol needs them; an empty part.
     pub fn partition(&self, protocol: Protocol, fold: usize) -> Result<Partition> {
-        let declared = |s| self.trajectories.iter().any(|t| t.split == Some(s));
-        let (tests, validations) = (declared(Split::Test), declared(Split::Validation));
-        let folds = self.folds(protocol, tests)?;
+        let (tests, validations) = (self.declares(Split::Test), self.declares(Split::Validation));
+        let folds = self.folds(protocol)?;
         if fold >= folds {
             return Err(Error::input(format!(
                 "fold {fold}: {} has folds 0 to {}",
@@ -326,7 +339,16 @@ impl Dataset {
         Ok(parts)
     }
 
-    fn folds(&self, protocol: Protocol, tests: bool) -> Result<usize> {
+    fn declares(&self, split: Split) -> bool {
+        self.trajectories.iter().any(|t| t.split == Some(split))
+    }
+
+    /// Number of folds that one of can be held out.
+    ///
+    /// # Errors
+    /// Data that the protocol does not fit.
+    pub fn folds(&self, protocol: Protocol) -> Result<usize> {
+        let tests = self.declares(Split::Test);
         match protocol {
             Protocol::Published if !tests => Err(Error::file(
                 &self.path,

@@ -5,9 +5,11 @@
 mod html;
 mod latent;
 mod run;
+mod sweep;
 
 pub use latent::Embedding;
 pub use run::Run;
+pub use sweep::SweepReport;
 
 use super::charts::{self, Axes, PALETTE, Series};
 use crate::Result;

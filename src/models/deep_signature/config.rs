@@ -149,7 +149,7 @@ impl DeepSignatureConfig {
             ));
         }
         if self.variant == Variant::Published {
-            self.validate_published(features, objective)?;
+            self.validate_published(objective)?;
         }
         Ok(())
     }
@@ -178,11 +178,11 @@ impl DeepSignatureConfig {
         Ok(())
     }
 
-    fn validate_published(&self, features: usize, objective: Objective) -> Result<()> {
+    /// The released code also stops at scalar node features, on a squeezed axis; here their path
+    /// has one channel per bead, as the code means it.
+    fn validate_published(&self, objective: Objective) -> Result<()> {
         let cannot = if objective != Objective::Binary {
             "knows two classes only"
-        } else if features == 1 {
-            "cannot run on scalar node features"
         } else if self.projection.is_some() {
             "has no projection"
         } else {

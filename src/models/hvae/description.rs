@@ -28,7 +28,7 @@ impl Description {
     /// Text of another program, or of a newer one.
     pub fn from_toml(text: &str) -> Result<Self> {
         toml::from_str(text)
-            .map_err(|e| Error::input(format!("model description: {}", e.message())))
+            .map_err(|e| Error::input(format!("not an H-(V)AE model: {}", e.message())))
     }
 
     /// # Errors

@@ -59,6 +59,9 @@ pub struct Data {
     /// Labels as classes, or as numbers.
     #[serde(default)]
     pub goal: Goal,
+    /// Deal the labels anew to the trajectories, drawn from `train.seed`: what chance scores.
+    #[serde(default)]
+    pub shuffle_labels: bool,
     /// Factor on node features; absent: coordinates to nanometres, anything else unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,

@@ -7,14 +7,14 @@ pub use job::{Data, DeepSignatureJob, DeepSignatureWeights, Goal};
 pub use scores::{ClassScores, Scores};
 
 use super::trainer::check_slices;
-use super::{Checkpoint, Part, Plan, RunFolder, Start, Task, job as jobs, train};
+use super::{Outcome, Part, Plan, RunFolder, Start, Task, job as jobs, outcome, train};
 use crate::comm::{World, slice_range};
 use crate::data::trajectory::{self, Dataset, Partition};
 use crate::models::Model;
 use crate::models::deep_signature::{
     Clip, DeepSignature, Description, Graph, Objective, RawClip, Variant,
 };
-use crate::{Error, Result, store};
+use crate::{Error, Result};
 use candle_core::{DType, Device};
 use std::sync::Arc;
 
@@ -27,7 +27,10 @@ pub fn run(world: &World, job: &DeepSignatureJob, folder: &RunFolder, start: Sta
     world.agree(check_slices(job.data.slices, world.size()))?;
     let text = world.agree(jobs::to_text(job))?;
     let checkpoint = folder.open(world, start)?;
-    let dataset = Dataset::open(world, &job.data.dataset)?;
+    let mut dataset = Dataset::open(world, &job.data.dataset)?;
+    if job.data.shuffle_labels {
+        dataset.shuffle_labels(job.train.seed);
+    }
     let task = world.agree(DeepSignatureTask::new(job, &dataset))?;
     let plan = Plan {
         task: &task,
@@ -38,17 +41,13 @@ pub fn run(world: &World, job: &DeepSignatureJob, folder: &RunFolder, start: Sta
         folder,
     };
     train(world, &plan, checkpoint.as_ref())?;
-    let best = folder.best();
-    let read = world.on_root(|| Checkpoint::read(&best))?;
-    let best_model = Checkpoint::broadcast(world, read)?;
-    world.agree(best_model.load_into(&best, task.model().parameters()))?;
+    let step = outcome::choose(world, folder, task.model().parameters())?;
     let scores = task.test(world)?;
-    world.on_root(|| {
-        print!("{}", scores.table(&task.description.classes));
-        let text = serde_json::to_string_pretty(&scores).map_err(Error::internal)?;
-        store::write_bytes(&folder.path().join("test.json"), text.as_bytes())
-    })?;
-    Ok(())
+    if world.speaks() {
+        print!("{}", scores.table());
+    }
+    let scores = world.agree(serde_json::to_value(&scores).map_err(Error::internal))?;
+    Outcome::write(world, folder, step, &job.data.dataset, Some(scores))
 }
 
 /// A trajectories file's segments as clips, and the model for them.
@@ -161,6 +160,7 @@ impl<'a> DeepSignatureTask<'a> {
         match part {
             Part::Train => &self.partition.train,
             Part::Validation => &self.partition.validation,
+            Part::Test => &self.partition.test,
         }
     }
 

@@ -7,6 +7,8 @@ use std::fmt::Write;
 /// Recall, precision and F1 of one class.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClassScores {
+    /// Name of the class.
+    pub class: String,
     pub recall: f64,
     pub precision: f64,
     pub f1: f64,
@@ -51,13 +53,14 @@ impl Scores {
             Objective::Binary => {
                 let rows: Vec<[f64; 2]> = rows.iter().map(|r| [1.0 - r[0], r[0]]).collect();
                 let rows: Vec<&[f64]> = rows.iter().map(|r| r.as_slice()).collect();
-                Self::of_classes(2, targets, &rows)
+                Self::of_classes(&description.classes, targets, &rows)
             }
-            Objective::Classes(n) => Self::of_classes(n, targets, rows),
+            Objective::Classes(_) => Self::of_classes(&description.classes, targets, rows),
         }
     }
 
-    fn of_classes(count: usize, targets: &[f64], rows: &[&[f64]]) -> Self {
+    fn of_classes(names: &[String], targets: &[f64], rows: &[&[f64]]) -> Self {
+        let count = names.len();
         let targets: Vec<usize> = targets.iter().map(|&t| t as usize).collect();
         let best = |r: &&[f64]| (0..count).max_by(|&a, &b| r[a].total_cmp(&r[b]));
         let predicted: Vec<usize> = rows.iter().map(|r| best(r).unwrap_or(0)).collect();
@@ -68,6 +71,7 @@ impl Scores {
             let samples = targets.iter().filter(|t| **t == k).count();
             let claimed = predicted.iter().filter(|p| **p == k).count();
             ClassScores {
+                class: names[k].clone(),
                 recall: ratio(hits, samples),
                 precision: ratio(hits, claimed),
                 f1: ratio(2 * hits, samples + claimed),
@@ -108,7 +112,7 @@ impl Scores {
     }
 
     /// A few lines for the reader.
-    pub fn table(&self, names: &[String]) -> String {
+    pub fn table(&self) -> String {
         let mut out = String::new();
         let area = |v: &Option<f64>| v.map_or("-".into(), |v| format!("{v:.3}"));
         // Writing to a string cannot fail.
@@ -126,10 +130,10 @@ impl Scores {
                      F1 {f1:.3}, AUROC {}\n",
                     area(auroc)
                 );
-                for (name, c) in names.iter().zip(classes) {
+                for c in classes {
                     lines += &format!(
-                        "  class {name}: {} segments, recall {:.3}, precision {:.3}, F1 {:.3}\n",
-                        c.samples, c.recall, c.precision, c.f1
+                        "  class {}: {} segments, recall {:.3}, precision {:.3}, F1 {:.3}\n",
+                        c.class, c.samples, c.recall, c.precision, c.f1
                     );
                 }
                 out.write_str(&lines)
@@ -195,7 +199,11 @@ mod tests {
             &[0.3, 0.4, 0.3],
             &[0.1, 0.1, 0.8],
         ];
-        let scores = Scores::of_classes(3, &[0.0, 1.0, 1.0, 2.0], &rows);
+        let scores = Scores::of_classes(
+            &["a", "b", "c"].map(String::from),
+            &[0.0, 1.0, 1.0, 2.0],
+            &rows,
+        );
         let Scores::Classes {
             accuracy,
             recall,

@@ -98,7 +98,7 @@ fn folders_that_do_not_fit_are_refused() {
     let told = folder.open(&world, Start::Resume).unwrap_err().to_string();
     assert!(told.contains("no checkpoint to resume from"), "{told}");
     folder.open(&world, Start::New).unwrap();
-    folder.write_job("").unwrap();
+    folder.begin("").unwrap();
     let told = folder.open(&world, Start::New).unwrap_err().to_string();
     assert!(told.contains("holds a run already"), "{told}");
     assert!(folder.open(&world, Start::Auto).unwrap().is_none());

@@ -1,0 +1,106 @@
+//! `holosig sweep`.
+
+use crate::comm::World;
+use crate::downstream::report::SweepReport;
+use crate::train::AnyJob;
+use crate::train::sweep::{self, Axis, FOLD, SEED, Share, Sweep};
+use crate::{Error, Result, store};
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The job file (TOML) that the runs vary
+    #[arg(value_name = "JOB.toml")]
+    job: PathBuf,
+    /// Values of a job key, e.g. model.clusters=5,10,20; may be repeated: every combination runs
+    #[arg(long, value_name = "KEY=V1,V2,...")]
+    grid: Vec<Axis>,
+    /// Hold out each of these folds in turn: `all`, or numbers as in 0,2
+    #[arg(long)]
+    folds: Option<String>,
+    /// Runs of each setting and fold, with seeds counting up from the job's
+    #[arg(long, value_name = "RUNS", default_value_t = 1)]
+    repeats: u64,
+    /// Override a setting of the job for all runs; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Folder of the sweep [default: runs/NAME for NAME.toml]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Do one of N equal parts, I from 0 to N - 1: for job arrays
+    #[arg(long, value_name = "I/N", default_value = "0/1")]
+    part: Share,
+    /// List the runs and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    if args.dry_run {
+        let sweep = args.sweep()?;
+        sweep
+            .runs
+            .iter()
+            .for_each(|run| println!("{}", run.words()));
+        println!("{} runs", sweep.runs.len());
+        return Ok(());
+    }
+    World::run(|world| {
+        let folder = args
+            .out
+            .clone()
+            .unwrap_or_else(|| super::train::default_out(&args.job));
+        // Rank 0 reads the job; all ranks take what it understood.
+        let text = world.on_root(|| {
+            let sweep = args.sweep()?;
+            sweep.write(&folder)?;
+            serde_json::to_vec(&sweep).map_err(Error::internal)
+        })?;
+        let text = world.broadcast(text.unwrap_or_default());
+        let sweep: Sweep = world.agree(serde_json::from_slice(&text).map_err(Error::internal))?;
+        let worked = sweep::work(world, &sweep, args.part, &folder)?;
+        world.on_root(|| tell(&folder, &folder.join("report.html")))?;
+        world.on_root(|| worked.check()).map(drop)
+    })
+}
+
+/// Prints the table of all runs that are finished and writes it beside them.
+pub(super) fn tell(folder: &Path, out: &Path) -> Result<()> {
+    let report = SweepReport::read(folder)?;
+    print!("{}", report.results.text());
+    report.results.write(folder)?;
+    store::write_bytes(out, report.page()?.as_bytes())?;
+    println!("page: {}", out.display());
+    Ok(())
+}
+
+impl Args {
+    fn sweep(&self) -> Result<Sweep> {
+        let base = AnyJob::load(&self.job, &self.overrides)?;
+        let mut axes = self.grid.clone();
+        let mut add = |key: &str, values: Vec<String>| {
+            axes.push(Axis {
+                key: key.into(),
+                values,
+            });
+        };
+        match self.folds.as_deref() {
+            None => {}
+            Some("all") => add(FOLD, (0..base.folds()?).map(|f| f.to_string()).collect()),
+            Some(list) => {
+                let axis = format!("{FOLD}={list}").parse::<Axis>();
+                let refused = |e| Error::input(format!("--folds {list}: {e}"));
+                add(FOLD, axis.map_err(refused)?.values);
+            }
+        }
+        if self.repeats == 0 {
+            return Err(Error::input("--repeats 0: 1 or more is needed"));
+        }
+        let seeded = self.repeats == 1 && self.grid.iter().any(|a| a.key == SEED);
+        if !seeded {
+            let seeds = (0..self.repeats).map(|r| base.seed().wrapping_add(r).to_string());
+            add(SEED, seeds.collect());
+        }
+        Sweep::new(&self.job, &self.overrides, &axes)
+    }
+}
