@@ -1,9 +1,24 @@
 #!/usr/bin/env bash
-# From nothing to a trained model on the structures that come with the source: sets up, builds,
-# then prepare -> train on two MPI ranks -> killed midway -> resumed -> embed -> report.
-# Everything it makes is in quickstart/; the page to look at is quickstart/report.html.
+# From nothing to a trained model; everything it makes is in one folder, ending with a page.
+#
+#   scripts/quickstart.sh                  H-(V)AE on the structures that come with the source:
+#       prepare -> train on two MPI ranks -> killed midway -> resumed -> embed -> report;
+#       quickstart/report.html
+#   scripts/quickstart.sh deep-signature   Deep Signature on simulated gene regulation:
+#       simulate -> train on two MPI ranks -> killed midway -> resumed -> embed -> the same splits
+#       for all baselines; quickstart-deep-signature/methods/report.html
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
+
+part=${1:-structures}
+case $part in
+structures) here=quickstart ;;
+deep-signature) here=quickstart-deep-signature ;;
+*)
+    echo "quickstart: $part: nothing or deep-signature is needed" >&2
+    exit 2
+    ;;
+esac
 scripts/setup.sh
 
 say() { printf '\n== %s\n' "$*"; }
@@ -12,7 +27,6 @@ say "build"
 cargo build --release --locked
 holosig=${CARGO_TARGET_DIR:-target}/release/holosig
 
-here=quickstart
 run=$here/run
 rm -rf "$here"
 mkdir "$here"
@@ -22,36 +36,70 @@ cores=$(nproc)
 export RAYON_NUM_THREADS=$((cores > ranks ? cores / ranks : 1))
 launch() { mpirun -np "$ranks" "$@"; }
 
-say "prepare: structures to one dataset file"
-launch "$holosig" prepare structures tests/structures \
-    --validation 0.1 --test 0.15 --out "$here/dataset.h5"
+# Starts a run, waits for a checkpoint and some seconds more, and kills the ranks without a word,
+# as a lost node would.
+launch_and_kill() { # checkpoint, seconds, command...
+    local checkpoint=$1 seconds=$2
+    shift 2
+    mpirun -np "$ranks" "$@" &
+    local launcher=$!
+    until [ -e "$checkpoint" ] || ! kill -0 $launcher 2>/dev/null; do sleep 0.1; done
+    sleep "$seconds"
+    kill -KILL $(cat "/proc/$launcher/task/$launcher/children") || true
+    if wait $launcher 2>/dev/null; then
+        echo "quickstart: the run ended before it could be killed" >&2
+        exit 1
+    fi
+}
 
-say "an untrained model, to compare with: one step at learning rate 0"
-"$holosig" train jobs/quickstart.toml --out "$here/untrained" \
-    --set train.steps=1 --set train.learning_rate=0.0 --set data.dataset="$here/dataset.h5"
+structures() {
+    say "prepare: structures to one dataset file"
+    launch "$holosig" prepare structures tests/structures \
+        --validation 0.1 --test 0.15 --out "$here/dataset.h5"
 
-say "train on $ranks ranks, and kill them midway, as a lost node would"
-mpirun -np "$ranks" "$holosig" train jobs/quickstart.toml --out "$run" \
-    --set data.dataset="$here/dataset.h5" &
-launcher=$!
-until [ -e "$run/checkpoints/step-1000.h5" ] || ! kill -0 $launcher 2>/dev/null; do sleep 0.1; done
-sleep 2
-kill -KILL $(cat "/proc/$launcher/task/$launcher/children") || true
-if wait $launcher 2>/dev/null; then
-    echo "quickstart: the run ended before it could be killed" >&2
-    exit 1
-fi
+    say "an untrained model, to compare with: one step at learning rate 0"
+    "$holosig" train jobs/quickstart.toml --out "$here/untrained" \
+        --set train.steps=1 --set train.learning_rate=0.0 --set data.dataset="$here/dataset.h5"
 
-say "resume from the last whole checkpoint"
-launch "$holosig" train jobs/quickstart.toml --out "$run" --resume \
-    --set data.dataset="$here/dataset.h5"
+    say "train on $ranks ranks, and kill them midway, as a lost node would"
+    launch_and_kill "$run/checkpoints/step-1000.h5" 2 \
+        "$holosig" train jobs/quickstart.toml --out "$run" --set data.dataset="$here/dataset.h5"
 
-say "embed the test structures with both models"
-for model in untrained run; do
-    launch "$holosig" embed "$here/$model/checkpoints/best.h5" --dataset "$here/dataset.h5" \
-        --split test --reconstruct --out "$here/$model.h5"
-done
+    say "resume from the last whole checkpoint"
+    launch "$holosig" train jobs/quickstart.toml --out "$run" --resume \
+        --set data.dataset="$here/dataset.h5"
 
-say "report"
-"$holosig" report "$run" --embeddings "$here/run.h5" --untrained "$here/untrained.h5" \
-    --out "$here/report.html"
+    say "embed the test structures with both models"
+    for model in untrained run; do
+        launch "$holosig" embed "$here/$model/checkpoints/best.h5" --dataset "$here/dataset.h5" \
+            --split test --reconstruct --out "$here/$model.h5"
+    done
+
+    say "report"
+    "$holosig" report "$run" --embeddings "$here/run.h5" --untrained "$here/untrained.h5" \
+        --out "$here/report.html"
+}
+
+deep_signature() {
+    say "simulate gene regulation: two kinds of decay on random networks"
+    launch "$holosig" prepare grd --trajectories 300 --out "$here/grd.h5"
+
+    job=(jobs/deep-signature-grd.toml --set data.dataset="$here/grd.h5")
+    say "train on $ranks ranks, and kill them midway, as a lost node would"
+    launch_and_kill "$run/checkpoints/step-50.h5" 1 \
+        "$holosig" train "${job[@]}" --out "$run" --set train.checkpoint_every=25
+
+    say "resume from the last whole checkpoint"
+    launch "$holosig" train "${job[@]}" --out "$run" --set train.checkpoint_every=25 --resume
+
+    say "embed: log-signatures, predictions, and the bead of every gene"
+    launch "$holosig" embed "$run/checkpoints/best.h5" --trajectories "$here/grd.h5" \
+        --out "$here/embeddings.h5"
+    "$holosig" report "$run"
+
+    say "the same splits for Deep Signature and every baseline"
+    launch "$holosig" sweep "${job[@]}" --out "$here/methods" --folds 0,1 \
+        --grid model.method=deep-signature,head,tail,head-and-tail,graph-lstm,graph-transformer
+}
+
+${part//-/_}

@@ -239,6 +239,39 @@ fn embeddings_of_trajectories() {
         .unwrap();
     assert!(signatures.iter().any(|x| *x != 0.0));
 
+    let plots = dir.path().join("plots");
+    let drawn = dir.path().join("drawn.h5");
+    embed(holosig_on(2), &drawn, &["--plots", plots.to_str().unwrap()]).success();
+    assert!(std::fs::read(&one).unwrap() == std::fs::read(&drawn).unwrap());
+    let mut names: Vec<String> = std::fs::read_dir(&plots)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let starts: Vec<&str> = names
+        .iter()
+        .map(|n| n.split("-segment").next().unwrap())
+        .collect();
+    let [a, b] = ["class-0-degradation", "class-1-dimerisation"];
+    assert_eq!(starts, [a, a, b, b], "{names:?}");
+    let svg = |end: &str| {
+        let name = names.iter().find(|n| n.ends_with(end)).unwrap();
+        std::fs::read_to_string(plots.join(name)).unwrap()
+    };
+    assert!(svg("path.svg").contains("bead 4") && svg("path.svg").contains("value of the bead"));
+    assert!(svg("beads.svg").contains("gradient x input"));
+
+    let page = run(holosig().arg("report").arg(&trained)).success();
+    assert!(page.stdout.contains("report.html"));
+    let page = std::fs::read_to_string(trained.join("report.html")).unwrap();
+    for text in [
+        "test accuracy",
+        "classes.dimerisation.f1",
+        "samples per second",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+
     let pdb = dir.path().join("pdb");
     let pdb = pdb.to_str().unwrap();
     let out = dir.path().join("three.h5");

@@ -354,3 +354,50 @@ fn a_dry_run_prints_the_job_and_touches_nothing() {
     assert!(outcome.stdout.contains("keep = 9"), "{outcome:#?}");
     assert!(!out.exists());
 }
+
+#[test]
+fn a_sweep_of_autoencoders_has_their_losses_as_scores() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = dir.path().join("three.h5");
+    let split = [
+        ("pdb1ubi.pdb", Split::Validation),
+        ("6WQA.cif.gz", Split::Train),
+        ("1orc.pdb", Split::Test),
+    ];
+    pack(&split, &dataset);
+    let out = dir.path().join("sweep");
+    let mut command = holosig_on(2);
+    command.arg("sweep").arg(bench().join("job.toml"));
+    command.args(["--set", "train.steps=2", "--set"]);
+    command.arg(format!("data.dataset={}", dataset.display()));
+    command.args(["--grid", "model.latent_dim=2,4", "--repeats", "2", "--out"]);
+    let told = run(command.arg(&out)).success();
+    assert!(told.stdout.contains("±"), "{told:#?}");
+    let rows = std::fs::read_to_string(out.join("results.csv")).unwrap();
+    let lines: Vec<&str> = rows.lines().collect();
+    assert_eq!(lines.len(), 5);
+    let names: Vec<&str> = lines[0].split(',').collect();
+    let column = |name: &str| names.iter().position(|n| *n == name);
+    for name in ["test.cosine", "validation.objective"] {
+        let column = column(name).unwrap_or_else(|| panic!("{name} in {names:?}"));
+        let value = |line: &str| line.split(',').nth(column).unwrap().parse::<f64>();
+        assert!(lines[1..].iter().all(|l| value(l).unwrap().is_finite()));
+    }
+
+    // Nothing to validate or test with: the last model, and no scores of it.
+    let run_folder = dir.path().join("train-only");
+    let other = format!("data.dataset={}", bench().join("other.h5").display());
+    train_on(2, &run_folder, &["train.steps=2", &other], &[]).success();
+    let scores = std::fs::read_to_string(run_folder.join("scores.json")).unwrap();
+    let scores: serde_json::Value = serde_json::from_str(&scores).unwrap();
+    assert_eq!(scores["step"], 2);
+    assert_eq!(scores["validation"], serde_json::json!({}));
+    assert!(scores.get("test").is_none());
+    let folds = ["--folds", "all", "--out"];
+    let mut command = holosig();
+    command
+        .arg("sweep")
+        .arg(bench().join("job.toml"))
+        .args(folds);
+    run(command.arg(dir.path().join("folds"))).failure(2, "only Deep Signature jobs have them");
+}

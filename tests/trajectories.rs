@@ -401,6 +401,80 @@ fn bad_input_is_told_in_one_line_and_leaves_nothing() {
     assert!(!at("out.h5").exists());
 }
 
+#[test]
+fn what_cannot_be_learned_from_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let run_of = Run::new(30, 5);
+    run_of.write_frame(&at("top.pdb"));
+    for k in 0..3 {
+        run_of.write(&at(&format!("run{k}.dcd")), 0..30);
+    }
+    std::fs::write(
+        at("job.toml"),
+        "task = \"deep-signature\"\n[data]\ndataset = \"out.h5\"\n[model]\nclusters = 5\n[train]\nsteps = 1\n",
+    )
+    .unwrap();
+    let prepared = |labels: [&str; 3], options: &[&str]| {
+        // Without labels there is no such column.
+        let cell = |text: &str| match labels[0] {
+            "" => String::new(),
+            _ => format!(",{text}"),
+        };
+        let row = |k: usize| format!("run{k}.dcd,top.pdb{}", cell(labels[k]));
+        let rows = [0, 1, 2].map(row);
+        let head = format!("trajectory,topology{}", cell("label"));
+        let lines: Vec<&str> = std::iter::once(&head)
+            .chain(&rows)
+            .map(String::as_str)
+            .collect();
+        manifest(&folder, &lines);
+        std::fs::remove_file(at("out.h5")).ok();
+        let cut = ["--segments", "2x1", "--folds", "3"];
+        run(prepare(&folder, options).args(cut)).success().stderr
+    };
+    let refused = |sets: &[&str], text: &str| {
+        let mut command = holosig();
+        command
+            .arg("train")
+            .arg(at("job.toml"))
+            .arg("--out")
+            .arg(at("run"));
+        sets.iter().for_each(|set| {
+            command.args(["--set", set]);
+        });
+        run(&mut command).failure(2, text);
+    };
+    prepared(["a", "a", "a"], &["--select", "backbone"]);
+    refused(
+        &[],
+        "all trajectories are of class a; there is nothing to tell apart",
+    );
+    refused(&["data.goal=value"], "label \"a\" of ");
+    refused(&["data.protocol=published"], "needs test trajectories");
+    refused(
+        &["model.segments=40"],
+        "a clip of 15 frames cannot be cut into 40 segments",
+    );
+    prepared(["", "", ""], &["--select", "backbone"]);
+    refused(&[], "its trajectories have no labels");
+    prepared(["7", "7", "7"], &["--select", "backbone"]);
+    refused(
+        &["data.goal=value"],
+        "all training trajectories are labelled 7",
+    );
+
+    let told = prepared(["a", "b", "a"], &["--select", "ca", "--cutoff", "0.1"]);
+    assert!(told.contains("graphs without any edge: 1"), "{told}");
+    refused(&[], "0 edges has nothing to pool; give it bonds");
+    let some = "name CA or (name CB and resid 2)";
+    let told = prepared(["a", "b", "a"], &["--select", some]);
+    assert!(
+        told.contains("graphs with nodes that have no edge: 1"),
+        "{told}"
+    );
+}
+
 /// Peak memory of a run in KiB, without the pages of mapped files, which the system takes back
 /// when it needs them.
 fn peak_memory(command: &mut Command) -> u64 {

@@ -38,6 +38,10 @@ pub struct Args {
     /// Folder for PDB files whose B-factors are the numbers of the learned beads
     #[arg(long, value_name = "DIR", requires = "trajectories")]
     clusters_pdb: Option<PathBuf>,
+    /// Folder for pictures of the segments that the model is surest of: the coarse path, and
+    /// which beads carry the decision
+    #[arg(long, value_name = "DIR", requires = "trajectories")]
+    plots: Option<PathBuf>,
     /// Embedding file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -51,7 +55,8 @@ pub fn run(args: Args) -> Result<()> {
         if let Some(path) = &args.trajectories {
             let grainer = CoarseGrainer::open(world, &args.checkpoint)?;
             let dataset = trajectory::Dataset::open(world, path)?;
-            return grainer.write(world, &dataset, &args.out, args.clusters_pdb.as_deref());
+            let (pdb, plots) = (args.clusters_pdb.as_deref(), args.plots.as_deref());
+            return grainer.write(world, &dataset, &args.out, pdb, plots);
         }
         let embedder = Embedder::open(world, &args.checkpoint)?;
         let description = &embedder.description;

@@ -4,6 +4,10 @@ use crate::{Error, Result};
 use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 
+mod rows;
+
+pub use rows::{Strip, bars, strips};
+
 /// Colours that stay apart for colour-blind readers (Okabe and Ito, 2008).
 pub const PALETTE: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
@@ -21,6 +25,7 @@ const FONT: &str = "sans-serif";
 
 /// Named points of one colour.
 pub struct Series {
+    /// Empty: not in the legend.
     pub name: String,
     pub color: RGBColor,
     pub points: Vec<(f64, f64)>,
@@ -116,77 +121,6 @@ pub fn histogram(
     })
 }
 
-/// A row of dots.
-pub struct Strip {
-    pub name: String,
-    pub values: Vec<f64>,
-}
-
-/// One row per strip, the first on top: a dot per value, a line at their mean.
-pub fn strips(size: Size, x_name: &str, strips: &[Strip]) -> Result<String> {
-    let all = || strips.iter().flat_map(|s| s.values.iter().copied());
-    let low = all().fold(f64::INFINITY, f64::min);
-    let high = all().fold(f64::NEG_INFINITY, f64::max);
-    if !(low.is_finite() && high.is_finite()) {
-        return Err(Error::internal("a chart of no finite values"));
-    }
-    let air = (0.05 * (high - low)).max(1e-3 * high.abs()).max(1e-6);
-    let rows = strips.len() as i32;
-    let longest = strips.iter().map(|s| s.name.chars().count()).max();
-    let room = (8 * longest.unwrap_or(0) as u32 + 16).min(size.0 / 2);
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-        let rows_axis = -0.5..f64::from(rows) - 0.5;
-        let mut chart = ChartBuilder::on(&area)
-            .margin(8)
-            .margin_right(18)
-            .x_label_area_size(44)
-            .y_label_area_size(room)
-            .build_cartesian_2d(low - air..high + air, rows_axis)
-            .map_err(drawing)?;
-        let text = (FONT, 14).into_font().color(&INK);
-        // Rows count from the bottom.
-        let row_of = |i: usize| f64::from(rows - 1 - i as i32);
-        chart
-            .configure_mesh()
-            .disable_y_mesh()
-            .bold_line_style(GRID)
-            .light_line_style(TRANSPARENT)
-            .axis_style(INK.mix(0.5))
-            .x_labels(6)
-            .label_style(text.clone())
-            .axis_desc_style(text.clone())
-            .x_label_formatter(&|v| number(*v))
-            .disable_y_axis()
-            .x_desc(x_name)
-            .draw()
-            .map_err(drawing)?;
-        for (i, strip) in strips.iter().enumerate() {
-            let (y, color) = (row_of(i), PALETTE[i % PALETTE.len()]);
-            let dots = strip.values.iter();
-            let dots = dots.map(|&v| Circle::new((v, y), 4, color.mix(0.45).filled()));
-            chart.draw_series(dots).map_err(drawing)?;
-            if !strip.values.is_empty() {
-                let mean = strip.values.iter().sum::<f64>() / strip.values.len() as f64;
-                let ends = [(mean, y - 0.32), (mean, y + 0.32)];
-                let line = PathElement::new(ends, color.stroke_width(3));
-                chart.draw_series([line]).map_err(drawing)?;
-            }
-            let (_, at) = chart.backend_coord(&(low, y));
-            let style = text.pos(plotters::style::text_anchor::Pos::new(
-                plotters::style::text_anchor::HPos::Right,
-                plotters::style::text_anchor::VPos::Center,
-            ));
-            area.draw_text(&strip.name, &style, (room as i32 + 2, at))
-                .map_err(drawing)?;
-        }
-        drop(chart);
-        area.present().map_err(drawing)?;
-    }
-    Ok(svg)
-}
-
 type Context<'a, Y> =
     ChartContext<'a, SVGBackend<'a>, Cartesian2d<plotters::coord::types::RangedCoordf64, Y>>;
 
@@ -200,10 +134,13 @@ where
 {
     for s in series {
         let stroke = s.color.stroke_width(2);
-        chart
+        let line = chart
             .draw_series(LineSeries::new(s.points.iter().copied(), stroke))
-            .map_err(drawing)?
-            .label(&s.name)
+            .map_err(drawing)?;
+        if s.name.is_empty() {
+            continue;
+        }
+        line.label(&s.name)
             .legend(move |p| PathElement::new([p, (p.0 + 18, p.1)], stroke));
     }
     legend(chart, series, place)

@@ -1,6 +1,8 @@
 //! What a trained Deep Signature model makes of trajectories: log-signatures, predictions, and
 //! the cluster of every node at each level.
 
+mod plots;
+
 use crate::comm::{World, slice_range};
 use crate::data::trajectory::{Atoms, Dataset, Graph};
 use crate::models::Model;
@@ -50,7 +52,8 @@ impl CoarseGrainer {
     }
 
     /// Runs the model on every segment of `dataset` and writes `out`; with `pdb` also one PDB
-    /// file per graph of atoms into that folder. Collective.
+    /// file per graph of atoms into that folder, with `plots` pictures of the clearest segments
+    /// ([`plots`]). Collective.
     ///
     /// # Errors
     /// A dataset of other features, coordinates that cannot be read or used, an unwritable file.
@@ -60,6 +63,7 @@ impl CoarseGrainer {
         dataset: &Dataset,
         out: &Path,
         pdb: Option<&Path>,
+        plots: Option<&Path>,
     ) -> Result<()> {
         let prepare = || {
             if dataset.dimensions() != self.description.features {
@@ -100,6 +104,7 @@ impl CoarseGrainer {
             })
         };
         let mut votes: Vec<Vec<u32>> = Vec::new();
+        let mut predictions: Vec<Vec<f32>> = Vec::new();
         let run = |sink: &mut dyn FnMut(usize, Vec<Row>) -> Result<()>| {
             self.rounds(world, dataset, &row, sink)
         };
@@ -117,6 +122,7 @@ impl CoarseGrainer {
                 for (i, row) in rows.into_iter().enumerate() {
                     let id = from + i;
                     file.add(id, &row)?;
+                    predictions.push(row.prediction);
                     let graph = dataset.trajectory_of(id as u32).graph as usize;
                     if let Some(votes) = votes.get_mut(graph) {
                         for (node, &bead) in row.clusters[2].iter().enumerate() {
@@ -129,6 +135,9 @@ impl CoarseGrainer {
         })?;
         if let Some(folder) = pdb {
             write_structures(dataset, &votes, beads, folder)?;
+        }
+        if let Some(folder) = plots {
+            plots::write(self, dataset, &graphs, &predictions, folder)?;
         }
         Ok(())
     }

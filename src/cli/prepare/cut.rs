@@ -79,5 +79,12 @@ pub fn report(out: &Path, summary: &Summary) {
             summary.without_edges.len()
         );
     }
+    if let Some(first) = summary.with_isolated.first() {
+        log::warn!(
+            "graphs with nodes that have no edge: {}, the first of them that of {first}; such \
+             nodes are pooled, but hear of no other node",
+            summary.with_isolated.len()
+        );
+    }
     println!("fingerprint: {}", summary.digest);
 }

@@ -54,6 +54,17 @@ pub struct Graph {
     pub atoms: Option<Atoms>,
 }
 
+impl Graph {
+    /// Number of nodes without an edge.
+    pub fn isolated(&self) -> usize {
+        let mut alone = vec![true; self.nodes];
+        for &node in self.edges.iter().flatten() {
+            alone[node as usize] = false;
+        }
+        alone.into_iter().filter(|a| *a).count()
+    }
+}
+
 /// One entry per node.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Atoms {

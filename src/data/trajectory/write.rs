@@ -55,6 +55,8 @@ pub struct Summary {
     pub labels: Vec<(String, usize)>,
     /// Graphs without any edge, by the name of the first trajectory on them.
     pub without_edges: Vec<String>,
+    /// Graphs with edges and with nodes that have none, likewise.
+    pub with_isolated: Vec<String>,
     pub digest: Digest,
 }
 
@@ -309,16 +311,19 @@ impl Tables {
         let mut labels: Vec<String> = items.iter().filter_map(|i| i.label.clone()).collect();
         sort_labels(&mut labels);
         let nodes = || self.graphs.iter().map(|g| g.nodes);
+        let named = |wanted: &dyn Fn(&Graph) -> bool| -> Vec<String> {
+            let graphs = std::iter::zip(&self.graphs, &self.first);
+            let chosen = graphs.filter(|(g, _)| wanted(g));
+            chosen.map(|(_, &i)| items[i].name.clone()).collect()
+        };
         Summary {
             trajectories: items.len(),
             frames: self.frames.iter().sum(),
             segments: self.segments.len(),
             graphs: self.graphs.len(),
             nodes: (nodes().min().unwrap_or(0), nodes().max().unwrap_or(0)),
-            without_edges: std::iter::zip(&self.graphs, &self.first)
-                .filter(|(g, _)| g.edges.is_empty())
-                .map(|(_, &i)| items[i].name.clone())
-                .collect(),
+            without_edges: named(&|g| g.edges.is_empty()),
+            with_isolated: named(&|g| !g.edges.is_empty() && g.isolated() > 0),
             labels: labels
                 .into_iter()
                 .map(|l| {

@@ -42,6 +42,7 @@ impl Report {
         );
         body += &html::tiles(&self.tiles());
         body += &self.curves()?;
+        body += &self.test();
         body += &self.reconstruction()?;
         body += &self.latent()?;
         body += &self.throughput();
@@ -75,6 +76,9 @@ impl Report {
         let digits = |v: f64| format!("{v:.3}");
         tile(trained.map(digits), "cosine loss, this model", true);
         tile(untrained.map(digits), "cosine loss, untrained", false);
+        let test = |key: &str| self.run.test().find(|t| t.0 == key).map(|t| digits(t.1));
+        tile(test("accuracy"), "test accuracy", true);
+        tile(test("auroc"), "test AUROC", false);
         tile(
             self.run.best_cosine().map(digits),
             "best validation cosine loss",
@@ -83,7 +87,7 @@ impl Report {
         tile(Some(self.run.steps().to_string()), "steps", false);
         tile(
             self.run.rate().map(|r| format!("{r:.0}")),
-            "neighborhoods per second",
+            "samples per second",
             false,
         );
         tile(self.run.parameters.map(grouped), "parameters", false);
@@ -137,6 +141,16 @@ impl Report {
             )?;
             figures += &html::figure(&svg, "Reconstruction of structures kept out of training");
         }
+        let accuracy = self.run.series("validation", "accuracy");
+        if !accuracy.is_empty() {
+            let axes = Axes {
+                x: "step",
+                y: "accuracy",
+            };
+            let series = [named("validation", PALETTE[1], accuracy)];
+            let svg = charts::lines(HALF, &axes, &series, false)?;
+            figures += &html::figure(&svg, "Accuracy on data kept out of training");
+        }
         if figures.is_empty() {
             return Ok(String::new());
         }
@@ -145,6 +159,26 @@ impl Report {
             "One point per logged step and per validation; resumed runs continue the same curve.",
             &format!("<div class=\"pair\">\n{figures}</div>"),
         ))
+    }
+
+    fn test(&self) -> String {
+        let number = |v: f64| match v.fract() {
+            0.0 => format!("{v:.0}"),
+            _ => format!("{v:.4}"),
+        };
+        let rows: Vec<Vec<String>> = self
+            .run
+            .test()
+            .map(|(name, v)| vec![name.to_string(), number(v)])
+            .collect();
+        if rows.is_empty() {
+            return String::new();
+        }
+        html::section(
+            "Test",
+            "Scores of the model that validated best, tested once at the end of the run.",
+            &html::table(&["score", "value"], rows),
+        )
     }
 
     fn reconstruction(&self) -> Result<String> {
@@ -209,7 +243,7 @@ impl Report {
         html::section(
             "Throughput",
             "One line per start of the run (a resumed run has several).",
-            &html::table(&["started at step", "ranks", "neighborhoods/s"], rows),
+            &html::table(&["started at step", "ranks", "samples/s"], rows),
         )
     }
 }

@@ -1,6 +1,6 @@
 //! The records of a run folder.
 
-use crate::train::{Checkpoint, RunFolder, metrics};
+use crate::train::{Checkpoint, Outcome, RunFolder, metrics};
 use crate::{Error, Result};
 use serde_json::Value;
 use std::path::Path;
@@ -12,6 +12,8 @@ pub struct Run {
     pub job: String,
     /// Scalars of the model, from its newest checkpoint.
     pub parameters: Option<usize>,
+    /// Scores of the model that the run ended with.
+    scores: Vec<(String, f64)>,
     records: Vec<Value>,
 }
 
@@ -39,6 +41,7 @@ impl Run {
             name,
             job,
             parameters,
+            scores: Outcome::read(&files)?.map_or(Vec::new(), |o| o.numbers()),
             records: metrics::read(&files.metrics())?,
         })
     }
@@ -85,6 +88,12 @@ impl Run {
     /// Training samples per second: the median over logged steps.
     pub fn rate(&self) -> Option<f64> {
         median(self.series("train", "samples_per_second"))
+    }
+
+    /// Scores of the test, by name; none before the end of the run.
+    pub fn test(&self) -> impl Iterator<Item = (&str, f64)> {
+        let all = self.scores.iter();
+        all.filter_map(|(name, value)| Some((name.strip_prefix("test.")?, *value)))
     }
 
     /// A sentence about the run's size.

@@ -16,6 +16,7 @@
 mod aggregate;
 mod clip;
 pub mod config;
+mod decision;
 mod description;
 mod dropout;
 mod layer;
@@ -24,6 +25,7 @@ mod temporal;
 pub use aggregate::{Coarse, Level};
 pub use clip::{Clip, Graph, RawClip};
 pub use config::{Clock, DeepSignatureConfig, Method, Objective, Variant};
+pub use decision::Decision;
 pub use description::Description;
 pub use temporal::{Segments, Summary};
 
