@@ -5,6 +5,7 @@ use crate::Result;
 use clap::{Parser, Subcommand};
 
 pub mod embed;
+pub mod evaluate;
 pub mod export;
 pub mod hash;
 pub mod import;
@@ -39,6 +40,8 @@ enum Command {
     Sweep(sweep::Args),
     /// Embed residue neighborhoods with a trained model
     Embed(embed::Args),
+    /// Tell what a latent space knows: reconstruction, classes, clusters, equivariance
+    Evaluate(evaluate::Args),
     /// Read a published PyTorch model into a checkpoint
     Import(import::Args),
     /// Write a checkpoint as safetensors under the published names
@@ -60,6 +63,7 @@ impl Cli {
             Command::Train(a) => train::run(a),
             Command::Sweep(a) => sweep::run(a),
             Command::Embed(a) => embed::run(a),
+            Command::Evaluate(a) => evaluate::run(a),
             Command::Import(a) => import::run(a),
             Command::Export(a) => export::run(a),
             Command::Report(a) => report::run(a),

@@ -1,5 +1,6 @@
 //! From files on disk to samples: structures, datasets, the order in which samples are seen.
 
+pub mod balance;
 pub mod choice;
 pub mod dataset;
 pub mod grd;
@@ -8,6 +9,7 @@ pub mod neighborhoods;
 pub mod prepare;
 pub mod proteinnet;
 pub mod sampler;
+pub mod secondary;
 pub mod selection;
 pub mod splits;
 pub mod structure;

@@ -12,6 +12,8 @@ pub struct Neighborhood {
     pub radius: f64,
     /// Keep the atoms of the central residue other than its CA, as the published H-AE does.
     pub central_residue: bool,
+    /// Keep the atoms of other residues; without them a neighborhood is one residue.
+    pub surroundings: bool,
 }
 
 impl Default for Neighborhood {
@@ -19,6 +21,7 @@ impl Default for Neighborhood {
         Self {
             radius: 10.0,
             central_residue: true,
+            surroundings: true,
         }
     }
 }
@@ -85,8 +88,12 @@ impl<'a> Finder<'a> {
     }
 
     fn keeps(&self, atoms: &Atoms, centre: usize, i: usize) -> bool {
+        let own = atoms.residue_of[i] == atoms.residue_of[centre];
         i != centre
-            && (self.rule.central_residue || atoms.residue_of[i] != atoms.residue_of[centre])
+            && match own {
+                true => self.rule.central_residue,
+                false => self.rule.surroundings,
+            }
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod charts;
 pub mod coarse;
 pub mod embedding;
+pub mod evaluation;
 pub mod pca;
 pub mod report;
 pub mod state_dict;

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::comm::World;
 use crate::data::Split;
+use crate::data::balance;
 use crate::data::dataset::Dataset;
 use crate::data::neighborhoods::Finder;
 use crate::data::zernikegrams::of_centres;
@@ -49,6 +50,24 @@ pub struct Data {
     /// Keep the atoms of the central residue other than its CA, as the published model does.
     #[serde(default = "yes")]
     pub central_residue: bool,
+    /// Keep the atoms of other residues. Without them a sample is one residue, as in the paper's
+    /// experiment on amino acids (A.5.4).
+    #[serde(default = "yes")]
+    pub surroundings: bool,
+    /// Train on a choice of residues instead of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residues: Option<Residues>,
+}
+
+/// How many residues to train and to validate on, every type in equal shares ([`balance::balanced`]).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Residues {
+    pub train: usize,
+    pub validation: usize,
+    /// Chooses them.
+    #[serde(default)]
+    pub seed: u64,
 }
 
 fn default_batch() -> u64 {
@@ -83,6 +102,11 @@ impl HvaeJob {
     fn check(&self) -> Result<()> {
         if self.data.batch == 0 {
             return Err(Error::input("data.batch = 0: 1 or more is needed"));
+        }
+        if !(self.data.central_residue || self.data.surroundings) {
+            return Err(Error::input(
+                "data.central_residue = false and data.surroundings = false leave no atoms",
+            ));
         }
         self.train.check()?;
         self.train.weights.check()?;
@@ -127,6 +151,8 @@ pub fn run(world: &World, job: &HvaeJob, folder: &RunFolder, start: Start) -> Re
 /// A dataset's neighborhoods as normalised zernikegrams, and the model for them.
 pub struct HvaeTask<'a> {
     finder: Finder<'a>,
+    /// Centres to train, to validate and to test on.
+    centres: [Vec<u32>; 3],
     transform: Transform,
     model: Hvae,
     description: Description,
@@ -149,12 +175,18 @@ impl<'a> HvaeTask<'a> {
             let description = Description {
                 norm_factor: known.transpose()?.map_or(1.0, |d| d.norm_factor),
                 central_residue: job.data.central_residue,
+                surroundings: job.data.surroundings,
                 model: job.model.clone(),
                 zernike: job.zernike.clone(),
                 read: dataset.read_options()?.unwrap_or_default(),
             };
             Ok(Self {
                 finder: Finder::new(dataset, description.neighborhood()),
+                centres: [
+                    centres(job, dataset, Split::Train)?,
+                    centres(job, dataset, Split::Validation)?,
+                    centres(job, dataset, Split::Test)?,
+                ],
                 transform: Transform::new(&job.zernike)?,
                 model: description.build(job.train.seed, DType::F32, &Device::Cpu)?,
                 description,
@@ -176,11 +208,11 @@ impl<'a> HvaeTask<'a> {
     }
 
     fn ids(&self, part: Part) -> &[u32] {
-        self.finder.dataset().split(match part {
-            Part::Train => Split::Train,
-            Part::Validation => Split::Validation,
-            Part::Test => Split::Test,
-        })
+        match part {
+            Part::Train => &self.centres[0],
+            Part::Validation => &self.centres[1],
+            Part::Test => &self.centres[2],
+        }
     }
 
     /// Zernikegrams of some samples, row-major `[samples, dim]`, not normalised.
@@ -206,6 +238,21 @@ impl<'a> HvaeTask<'a> {
         })?;
         Ok(sum.first().map_or(0.0, |s| s / samples as f64))
     }
+}
+
+/// The centres of a split that a job uses.
+fn centres(job: &HvaeJob, dataset: &Dataset, split: Split) -> Result<Vec<u32>> {
+    let all = dataset.split(split);
+    let Some(residues) = &job.data.residues else {
+        return Ok(all.to_vec());
+    };
+    let n = match split {
+        Split::Train => residues.train,
+        Split::Validation => residues.validation,
+        Split::Test => return Ok(all.to_vec()),
+    };
+    balance::balanced(dataset, all, n, residues.seed)
+        .map_err(|e| Error::file(&job.data.dataset, format!("split {split}: {e}")))
 }
 
 /// `1 / (2l + 1)` for every coefficient of a zernikegram.

@@ -206,6 +206,13 @@ impl Dataset {
         }
     }
 
+    /// Residues of structure `structure`.
+    pub fn residues(&self, structure: usize) -> &[Residue] {
+        let range =
+            self.residue_offsets[structure] as usize..self.residue_offsets[structure + 1] as usize;
+        &self.residues[range]
+    }
+
     /// Structure and atom (counted from the structure's first) of a centre.
     pub fn centre(&self, centre: u32) -> (usize, usize) {
         let i = centre as usize;

@@ -46,6 +46,15 @@ pub struct Residues {
 }
 
 impl Residues {
+    /// Names of some centres of a dataset.
+    pub fn of(dataset: &Dataset, centres: &[u32]) -> Self {
+        let mut columns = Self::default();
+        centres
+            .iter()
+            .for_each(|&c| columns.push(dataset.residue(c)));
+        columns
+    }
+
     fn push(&mut self, id: ResidueId) {
         let residue = id.residue;
         self.structure.push(id.structure.to_string());
@@ -225,11 +234,7 @@ impl Source for Neighborhoods<'_> {
     }
 
     fn residues(&self) -> Result<Option<Residues>> {
-        let mut columns = Residues::default();
-        for &centre in &self.centres {
-            columns.push(self.finder.dataset().residue(centre));
-        }
-        Ok(Some(columns))
+        Ok(Some(Residues::of(self.finder.dataset(), &self.centres)))
     }
 
     fn zernikegrams(&self, rows: Range<usize>) -> Result<Vec<f32>> {

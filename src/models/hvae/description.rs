@@ -16,11 +16,18 @@ pub struct Description {
     pub norm_factor: f64,
     /// Neighborhoods keep the atoms of the central residue other than its CA.
     pub central_residue: bool,
+    /// Neighborhoods keep the atoms of other residues.
+    #[serde(default = "yes")]
+    pub surroundings: bool,
     pub model: HvaeConfig,
     pub zernike: Settings,
     /// How the structures were read.
     #[serde(default)]
     pub read: ReadOptions,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Description {
@@ -42,6 +49,7 @@ impl Description {
         Neighborhood {
             radius: self.zernike.cutoff,
             central_residue: self.central_residue,
+            surroundings: self.surroundings,
         }
     }
 

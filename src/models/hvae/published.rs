@@ -95,6 +95,7 @@ pub fn from_json(text: &str) -> Result<Description> {
     let norm_factor = norm_factor(&h)?;
     Ok(Description {
         central_residue: true,
+        surroundings: true,
         zernike: zernike(&h)?,
         read: ReadOptions::default(),
         model: config(h.model_hparams)?,

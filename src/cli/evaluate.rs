@@ -1,0 +1,116 @@
+//! `holosig evaluate`.
+
+use crate::Result;
+use crate::comm::World;
+use crate::data::Split;
+use crate::data::dataset::Dataset;
+use crate::downstream::evaluation::{self, LabelSource, Labels, Options, Record};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Checkpoints of the models, one or more
+    #[arg(required = true, value_name = "CKPT")]
+    checkpoints: Vec<PathBuf>,
+    /// Dataset file of `holosig prepare structures`
+    #[arg(long, value_name = "FILE")]
+    dataset: PathBuf,
+    /// Split of the dataset: train, validation or test
+    #[arg(long, default_value = "test")]
+    split: Split,
+    /// What to read off the latent space: residue (type), secondary (structure), or
+    /// TABLE.csv:COLUMN with the columns structure, chain, number and COLUMN
+    #[arg(long, num_args = 1.., default_values = ["residue", "secondary"])]
+    labels: Vec<LabelSource>,
+    /// Evaluate on at most this many residues
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    residues: usize,
+    /// Take every residue type in equal shares
+    #[arg(long)]
+    balanced: bool,
+    /// Chooses residues, folds, starts of the clustering and rotations
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Folds of the cross-validation
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(2..))]
+    folds: u16,
+    /// Starts of k-means
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    restarts: u16,
+    /// Folder to write evaluation.json and embeddings into
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    World::run(|world| {
+        let dataset = world.agree(Dataset::open(&args.dataset))?;
+        let labels = args.labels.iter().map(|l| Labels::new(l, &dataset));
+        let labels: Vec<Labels> = world.agree(labels.collect())?;
+        let options = Options {
+            split: args.split,
+            residues: args.residues,
+            balanced: args.balanced,
+            seed: args.seed,
+            folds: args.folds.into(),
+            restarts: args.restarts.into(),
+        };
+        let record = evaluation::run(
+            world,
+            &args.checkpoints,
+            &dataset,
+            &args.dataset,
+            &labels,
+            &options,
+            &args.out,
+        )?;
+        if let Some(record) = record {
+            print(&record);
+            println!("record: {}", args.out.join(evaluation::RECORD).display());
+        }
+        Ok(())
+    })
+}
+
+fn print(record: &Record) {
+    for e in &record.evaluations {
+        println!("{}: {} residues", e.checkpoint, e.residues);
+        let r = &e.reconstruction;
+        println!(
+            "  reconstruction: cosine loss {:.4}, MSE {:.3e}",
+            r.cosine, r.mse
+        );
+        for d in &r.degrees {
+            println!(
+                "    l = {}: cosine loss {:.4}, MSE {:.3e}",
+                d.l, d.cosine, d.mse
+            );
+        }
+        for q in &e.equivariance {
+            println!(
+                "  equivariance error {}: invariants {:.1e} of {:.1e}, reconstruction {:.1e} of {:.1e}",
+                q.precision,
+                q.invariants.error,
+                q.invariants.value,
+                q.reconstruction.error,
+                q.reconstruction.value
+            );
+        }
+        for k in &e.labels {
+            println!(
+                "  {} ({} classes, chance {:.3}): linear {:.3} ± {:.3}, nearest neighbours {:.3} ± \
+                 {:.3}, k-means purity {:.3}, V-measure {:.3}, silhouette {:.3}",
+                k.name,
+                k.classes.len(),
+                k.chance,
+                k.linear.mean,
+                k.linear.deviation,
+                k.nearest.mean,
+                k.nearest.deviation,
+                k.clustering.purity,
+                k.clustering.v_measure,
+                k.silhouette
+            );
+        }
+    }
+}

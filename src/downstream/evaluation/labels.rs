@@ -1,0 +1,165 @@
+//! Labels of residues: their type, their secondary structure, or a column of a user's table.
+
+use crate::data::dataset::Dataset;
+use crate::data::secondary;
+use crate::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Where labels come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LabelSource {
+    /// The residue's three-letter name.
+    Residue,
+    /// Helix, strand or coil ([`secondary`]).
+    Secondary,
+    /// A column of a CSV table with the columns `structure`, `chain`, `number` and, if needed,
+    /// `icode`.
+    Table { path: PathBuf, column: String },
+}
+
+impl FromStr for LabelSource {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "residue" => Ok(Self::Residue),
+            "secondary" => Ok(Self::Secondary),
+            _ => match text.rsplit_once(':') {
+                Some((path, column)) if !path.is_empty() && !column.is_empty() => Ok(Self::Table {
+                    path: path.into(),
+                    column: column.into(),
+                }),
+                _ => Err(Error::input(format!(
+                    "labels {text:?}: use residue, secondary, or TABLE.csv:COLUMN"
+                ))),
+            },
+        }
+    }
+}
+
+/// One label per centre of a dataset; not every centre need have one.
+pub struct Labels {
+    pub name: String,
+    of: Vec<Option<String>>,
+}
+
+/// Rows that have a label, as numbers into the sorted names.
+pub struct Classes {
+    pub names: Vec<String>,
+    pub of: Vec<u32>,
+}
+
+impl Classes {
+    /// Members of each class.
+    pub fn counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.names.len()];
+        self.of.iter().for_each(|&c| counts[c as usize] += 1);
+        counts
+    }
+}
+
+impl Labels {
+    /// # Errors
+    /// A table that cannot be read, lacks a column, names a residue twice, or names none of the
+    /// dataset's.
+    pub fn new(source: &LabelSource, dataset: &Dataset) -> Result<Self> {
+        let centres = 0..dataset.len() as u32;
+        let (name, of) = match source {
+            LabelSource::Residue => {
+                let name = |c| Some(dataset.residue(c).residue.name.to_string());
+                ("residue".into(), centres.map(name).collect())
+            }
+            LabelSource::Secondary => {
+                let classes = secondary::assign(dataset);
+                let name = |c: Option<secondary::Secondary>| c.map(|c| c.name().to_string());
+                ("secondary".into(), classes.into_iter().map(name).collect())
+            }
+            LabelSource::Table { path, column } => {
+                (column.clone(), from_table(path, column, dataset)?)
+            }
+        };
+        Ok(Self { name, of })
+    }
+
+    /// Places in `centres` that have a label, and their classes.
+    pub fn of(&self, centres: &[u32]) -> (Vec<usize>, Classes) {
+        let label = |&c: &u32| self.of[c as usize].as_deref();
+        let names: BTreeSet<&str> = centres.iter().filter_map(label).collect();
+        let number: BTreeMap<&str, u32> = names.iter().copied().zip(0..).collect();
+        let labelled = centres.iter().enumerate();
+        let (rows, of) = labelled
+            .filter_map(|(row, c)| Some((row, number[label(c)?])))
+            .unzip();
+        let names = names.into_iter().map(String::from).collect();
+        (rows, Classes { names, of })
+    }
+
+    /// The label of each centre, empty where there is none.
+    pub fn texts(&self, centres: &[u32]) -> Vec<String> {
+        let text = |&c: &u32| self.of[c as usize].clone().unwrap_or_default();
+        centres.iter().map(text).collect()
+    }
+}
+
+fn from_table(path: &Path, column: &str, dataset: &Dataset) -> Result<Vec<Option<String>>> {
+    let mut places = HashMap::new();
+    for centre in 0..dataset.len() as u32 {
+        let id = dataset.residue(centre);
+        let r = id.residue;
+        let icode = char::from(r.icode).to_string().trim().to_string();
+        let key = (
+            id.structure.to_string(),
+            r.chain.to_string(),
+            r.number,
+            icode,
+        );
+        places.insert(key, centre);
+    }
+    let bad = |line: u64, what: String| Error::file(path, format!("line {line}: {what}"));
+    let broken = |e: csv::Error| Error::file(path, format!("not a CSV table: {e}"));
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_path(path)
+        .map_err(broken)?;
+    let header = reader.headers().map_err(broken)?.clone();
+    let find = |name: &str| header.iter().position(|h| h == name);
+    let needed = |name: &str| {
+        find(name).ok_or_else(|| bad(1, format!("no column {name:?}; there are {header:?}")))
+    };
+    let (structure, chain) = (needed("structure")?, needed("chain")?);
+    let (number, icode, value) = (needed("number")?, find("icode"), needed(column)?);
+    let mut labels = vec![None; dataset.len()];
+    let mut found = 0usize;
+    for record in reader.records() {
+        let record = record.map_err(broken)?;
+        let line = record.position().map_or(0, |p| p.line());
+        let field = |i: usize| record[i].to_string();
+        let n: i32 = record[number].parse().map_err(|_| {
+            bad(
+                line,
+                format!("number {:?} is no whole number", &record[number]),
+            )
+        })?;
+        let icode = icode.map_or(String::new(), field);
+        let Some(&centre) = places.get(&(field(structure), field(chain), n, icode)) else {
+            continue;
+        };
+        if record[value].is_empty() {
+            continue;
+        }
+        if labels[centre as usize].replace(field(value)).is_some() {
+            return Err(bad(line, "this residue has a label already".into()));
+        }
+        found += 1;
+    }
+    match found {
+        0 => Err(Error::file(
+            path,
+            "no row names a residue of the dataset: structure, chain and number must be those \
+             that `holosig embed` writes",
+        )),
+        _ => Ok(labels),
+    }
+}

@@ -1,0 +1,383 @@
+//! What a latent space knows: how well it rebuilds its input, how far it is from invariant, and
+//! which labels can be read off it (paper, sections IV.3 and A.5.6).
+//!
+//! Ranks share the encoding by blocks of residues; rank 0 classifies and clusters on all cores.
+//! Every number is the same for any number of ranks.
+
+mod classify;
+mod cluster;
+mod equivariance;
+mod labels;
+mod reconstruction;
+
+pub use classify::Score;
+pub use cluster::Clustering;
+pub use equivariance::Equivariance;
+pub use labels::{LabelSource, Labels};
+pub use reconstruction::{Degree, Reconstruction};
+
+use super::embedding::{Block, Embedder, Residues};
+use crate::comm::{World, slice_range};
+use crate::data::dataset::Dataset;
+use crate::data::neighborhoods::Finder;
+use crate::data::sampler::Permutation;
+use crate::data::zernikegrams::of_centres;
+use crate::data::{Split, balance};
+use crate::models::Model;
+use crate::ops::zernike::Transform;
+use crate::store::{self, Kind, Storage};
+use crate::train::Checkpoint;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Residues per forward pass.
+const BLOCK: usize = 256;
+/// Name of the record in a folder of results.
+pub const RECORD: &str = "evaluation.json";
+
+/// What to evaluate on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Options {
+    pub split: Split,
+    /// At most this many residues of the split.
+    pub residues: usize,
+    /// Take every residue type in equal shares.
+    pub balanced: bool,
+    /// Chooses residues, folds, starts of the clustering and rotations.
+    pub seed: u64,
+    /// Folds of the cross-validation.
+    pub folds: usize,
+    /// Starts of the clustering, of which the best is kept.
+    pub restarts: usize,
+}
+
+/// The record of one call: `evaluation.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    pub code_version: String,
+    pub dataset: String,
+    pub fingerprint: String,
+    pub options: Options,
+    pub evaluations: Vec<Evaluation>,
+}
+
+impl Record {
+    /// # Errors
+    /// A folder without a record, a record of another program.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(RECORD);
+        let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+        serde_json::from_str(&text).map_err(|e| Error::file(&path, format!("not a record: {e}")))
+    }
+}
+
+/// What was found out about one model.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Evaluation {
+    pub checkpoint: String,
+    pub hash: String,
+    /// Training steps; none for an imported model.
+    pub steps: Option<u64>,
+    /// The job that trained it, one entry per key (`train.seed`).
+    pub job: BTreeMap<String, toml::Value>,
+    pub parameters: usize,
+    pub latent_dim: usize,
+    pub residues: usize,
+    pub reconstruction: Reconstruction,
+    /// In f32 and in f64.
+    pub equivariance: Vec<Equivariance>,
+    pub labels: Vec<Knowledge>,
+    /// Embedding file of this model beside the record.
+    pub embeddings: PathBuf,
+}
+
+/// How well one kind of label can be read off the latent space.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Knowledge {
+    /// `residue`, `secondary`, or the column of a table.
+    pub name: String,
+    pub classes: Vec<String>,
+    /// Residues that have this label.
+    pub residues: usize,
+    /// Accuracy of always guessing the most frequent class.
+    pub chance: f64,
+    /// Linear classifier.
+    pub linear: Score,
+    /// Five nearest neighbours.
+    pub nearest: Score,
+    pub clustering: Clustering,
+    /// Mean silhouette coefficient of the classes.
+    pub silhouette: f64,
+}
+
+/// The residues to evaluate on, as centres of the dataset, ascending.
+///
+/// # Errors
+/// An empty split; too few residues of a type for equal shares.
+pub fn choose(dataset: &Dataset, options: &Options) -> Result<Vec<u32>> {
+    let all = dataset.split(options.split);
+    let named = |e: Error| Error::input(format!("split {}: {e}", options.split));
+    if options.balanced {
+        return balance::balanced(dataset, all, options.residues, options.seed).map_err(named);
+    }
+    if all.len() < options.folds {
+        let what = format!("{} residues cannot make {} folds", all.len(), options.folds);
+        return Err(named(Error::input(what)));
+    }
+    let order = Permutation::new(all.len() as u64, options.seed);
+    let n = options.residues.min(all.len());
+    let mut chosen: Vec<u32> = (0..n as u64).map(|i| all[order.at(i) as usize]).collect();
+    chosen.sort_unstable();
+    Ok(chosen)
+}
+
+/// Evaluates checkpoints on residues of a dataset and writes `evaluation.json` and an embedding
+/// file per model into `folder`. Collective; the record is returned on rank 0.
+///
+/// # Errors
+/// An unreadable checkpoint, labels that do not fit, an unwritable folder.
+pub fn run(
+    world: &World,
+    checkpoints: &[PathBuf],
+    dataset: &Dataset,
+    name: &Path,
+    labels: &[Labels],
+    options: &Options,
+    folder: &Path,
+) -> Result<Option<Record>> {
+    let centres = world.agree(choose(dataset, options))?;
+    world.on_root(|| std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e)))?;
+    let mut evaluations = Vec::new();
+    for (number, path) in checkpoints.iter().enumerate() {
+        let subject = Subject::open(world, path, dataset, &centres)?;
+        let measured = subject.measure(world)?;
+        let equivariance = subject.equivariance(world, options.seed)?;
+        let done = world.on_root(|| {
+            let file = PathBuf::from(format!("embeddings-{number}.h5"));
+            let evaluation = subject.conclude(measured, equivariance, labels, options, &file)?;
+            subject.write(&folder.join(&file), &evaluation.0, labels)?;
+            log::info!("{}: done", path.display());
+            Ok(evaluation.1)
+        })?;
+        evaluations.extend(done);
+    }
+    world.on_root(|| {
+        let record = Record {
+            code_version: env!("CARGO_PKG_VERSION").into(),
+            dataset: name.display().to_string(),
+            fingerprint: dataset.fingerprint().into(),
+            options: options.clone(),
+            evaluations,
+        };
+        let text = serde_json::to_string_pretty(&record).map_err(Error::internal)?;
+        store::write_bytes(&folder.join(RECORD), text.as_bytes())?;
+        Ok(record)
+    })
+}
+
+/// A model and the residues that it is tried on.
+struct Subject<'a> {
+    path: &'a Path,
+    embedder: Embedder,
+    /// Rank 0 only.
+    checkpoint: Option<Checkpoint>,
+    finder: Finder<'a>,
+    transform: Transform,
+    centres: &'a [u32],
+}
+
+/// One row per residue, in order; rank 0 only.
+struct Measured {
+    /// `[n, z]`
+    invariants: Vec<f32>,
+    /// `[n, 3, 3]`
+    frames: Vec<f32>,
+    /// `[n, reconstruction::WIDTH]`
+    errors: Vec<f64>,
+}
+
+impl<'a> Subject<'a> {
+    fn open(
+        world: &World,
+        path: &'a Path,
+        dataset: &'a Dataset,
+        centres: &'a [u32],
+    ) -> Result<Self> {
+        let embedder = Embedder::open(world, path)?;
+        let checkpoint = world.on_root(|| Checkpoint::read(path))?;
+        let transform = world.agree(Transform::new(&embedder.description.zernike))?;
+        let finder = Finder::new(dataset, embedder.description.neighborhood());
+        Ok(Self {
+            path,
+            embedder,
+            checkpoint,
+            finder,
+            transform,
+            centres,
+        })
+    }
+
+    fn zernikegrams(&self, centres: &[u32]) -> Result<Vec<f32>> {
+        let x = of_centres(&self.transform, &self.finder, centres)?;
+        match x.iter().all(|v| v.is_finite()) {
+            true => Ok(x),
+            false => Err(Error::file(self.path, "a zernikegram is not finite")),
+        }
+    }
+
+    /// Encodes and decodes every residue.
+    fn measure(&self, world: &World) -> Result<Measured> {
+        let blocks: Vec<&[u32]> = self.centres.chunks(BLOCK).collect();
+        let own = || -> Result<Measured> {
+            let mut own = Measured {
+                invariants: Vec::new(),
+                frames: Vec::new(),
+                errors: Vec::new(),
+            };
+            for b in slice_range(blocks.len(), world.rank(), world.size()) {
+                let block = self.embedder.embed(&self.zernikegrams(blocks[b])?, true)?;
+                own.errors.extend(self.errors(&block));
+                own.invariants.extend(block.invariants);
+                own.frames.extend(block.frames);
+            }
+            Ok(own)
+        };
+        let own = world.agree(own())?;
+        Ok(Measured {
+            invariants: world.gather(&own.invariants).concat(),
+            frames: world.gather(&own.frames).concat(),
+            errors: world.gather(&own.errors).concat(),
+        })
+    }
+
+    fn errors(&self, block: &Block) -> Vec<f64> {
+        let dim = self.embedder.dim();
+        let factor = self.embedder.description.norm_factor as f32;
+        let pairs = block
+            .reconstruction
+            .chunks_exact(dim)
+            .zip(block.zernikegram.chunks_exact(dim));
+        let rows = pairs.zip(&block.cosine_loss).flat_map(|((r, x), &cosine)| {
+            let x: Vec<f32> = x.iter().map(|v| v / factor).collect();
+            reconstruction::errors(self.embedder.model.irreps(), r, &x, f64::from(cosine))
+        });
+        rows.collect()
+    }
+
+    fn equivariance(&self, world: &World, seed: u64) -> Result<Vec<Equivariance>> {
+        /// Residues, spread evenly over all of them.
+        const SAMPLE: usize = 128;
+        let stride = self.centres.len().div_ceil(SAMPLE).max(1);
+        let sample: Vec<u32> = self.centres.iter().copied().step_by(stride).collect();
+        let done = world.on_root(|| {
+            let factor = self.embedder.description.norm_factor;
+            let x = self.zernikegrams(&sample)?;
+            let x: Vec<f64> = x.iter().map(|&v| f64::from(v) / factor).collect();
+            equivariance::measure(&self.embedder, &x, seed)
+        })?;
+        Ok(done.unwrap_or_default())
+    }
+
+    /// Everything that follows from the measurements, and the measurements themselves.
+    fn conclude(
+        &self,
+        measured: Measured,
+        equivariance: Vec<Equivariance>,
+        labels: &[Labels],
+        options: &Options,
+        file: &Path,
+    ) -> Result<(Measured, Evaluation)> {
+        let z = self.embedder.description.model.latent_dim;
+        let of = |l: &Labels| -> Result<Knowledge> {
+            let (rows, classes) = l.of(self.centres);
+            let x: Vec<f64> = rows
+                .iter()
+                .flat_map(|&r| &measured.invariants[r * z..(r + 1) * z])
+                .map(|&v| f64::from(v))
+                .collect();
+            knowledge(&l.name, &x, z, &classes, options)
+        };
+        let training = self.checkpoint.as_ref().and_then(|c| c.training.as_ref());
+        let evaluation = Evaluation {
+            checkpoint: self.path.display().to_string(),
+            hash: self.embedder.hash.clone(),
+            steps: training.map(|(progress, _)| progress.step),
+            job: training.map_or(Ok(BTreeMap::new()), |(p, _)| flatten(&p.job))?,
+            parameters: self.embedder.model.parameters().len(),
+            latent_dim: z,
+            residues: self.centres.len(),
+            reconstruction: Reconstruction::of(self.embedder.model.irreps(), &measured.errors),
+            equivariance,
+            labels: labels.iter().map(of).collect::<Result<_>>()?,
+            embeddings: file.to_path_buf(),
+        };
+        Ok((measured, evaluation))
+    }
+
+    /// Writes the embedding file: invariants, frames, cosine losses, residues and labels.
+    fn write(&self, path: &Path, m: &Measured, labels: &[Labels]) -> Result<()> {
+        let n = self.centres.len();
+        let z = m.invariants.len() / n.max(1);
+        let irreps = self.embedder.model.irreps();
+        let cosine = reconstruction::cosine_losses(irreps, &m.errors);
+        let written = store::write(path, Kind::Embeddings, |root| {
+            root.set_attr_text("code_version", env!("CARGO_PKG_VERSION"))?;
+            root.set_attr_text("checkpoint_hash", &self.embedder.hash)?;
+            root.write("invariants", &[n, z], &m.invariants, Storage::Plain)?;
+            root.write("frames", &[n, 3, 3], &m.frames, Storage::Plain)?;
+            root.write("cosine_loss", &[n], &cosine, Storage::Plain)?;
+            let residues = Residues::of(self.finder.dataset(), self.centres);
+            residues.write(&root.create_group("residues")?)?;
+            let group = root.create_group("labels")?;
+            labels
+                .iter()
+                .try_for_each(|l| group.write_strings(&l.name, &l.texts(self.centres)))
+        });
+        written.map(drop)
+    }
+}
+
+/// `x` `[n, dim]` with one class per row.
+fn knowledge(
+    name: &str,
+    x: &[f64],
+    dim: usize,
+    classes: &labels::Classes,
+    options: &Options,
+) -> Result<Knowledge> {
+    let named = |e: Error| Error::input(format!("labels {name}: {e}"));
+    let folds = classify::folds(classes, options.folds, options.seed).map_err(named)?;
+    let counts = classes.counts();
+    let most = counts.iter().copied().max().unwrap_or(0);
+    Ok(Knowledge {
+        name: name.into(),
+        classes: classes.names.clone(),
+        residues: classes.of.len(),
+        chance: most as f64 / classes.of.len() as f64,
+        linear: classify::linear(x, dim, classes, &folds)?,
+        nearest: classify::nearest(x, dim, classes, &folds)?,
+        clustering: cluster::k_means(x, dim, classes, options.restarts, options.seed)?,
+        silhouette: cluster::silhouette(x, dim, classes, options.seed),
+    })
+}
+
+/// A job's keys with dots between their parts.
+fn flatten(job: &str) -> Result<BTreeMap<String, toml::Value>> {
+    fn walk(at: &str, value: toml::Value, out: &mut BTreeMap<String, toml::Value>) {
+        match value {
+            toml::Value::Table(table) => {
+                for (key, value) in table {
+                    let dot = if at.is_empty() { "" } else { "." };
+                    walk(&format!("{at}{dot}{key}"), value, out);
+                }
+            }
+            value => drop(out.insert(at.into(), value)),
+        }
+    }
+    let table: toml::Table = toml::from_str(job).map_err(Error::internal)?;
+    let mut out = BTreeMap::new();
+    walk("", toml::Value::Table(table), &mut out);
+    Ok(out)
+}
