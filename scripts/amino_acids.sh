@@ -29,11 +29,10 @@ data=$out/residues.h5
 train() { # NAME SEED [--set KEY=VALUE...]
     local name=$1 seed=$2 resume=()
     shift 2
-    [ -e "$out/$name/finished" ] && return
+    [ -e "$out/$name/scores.json" ] && return
     [ -d "$out/$name/checkpoints" ] && resume=(--resume)
     launch "$holosig" train "$home/jobs/amino-acids.toml" --out "$out/$name" "${resume[@]}" \
         --set data.dataset="$data" --set train.seed="$seed" "$@"
-    touch "$out/$name/finished"
 }
 
 for seed in $(seq "$repeats"); do

@@ -1,22 +1,28 @@
 //! `holosig report`.
 
 use crate::comm::World;
-use crate::downstream::report::{Embedding, Report, Run};
+use crate::downstream::evaluation::RECORD;
+use crate::downstream::report::{self, Embedding, EvaluationReport, Part, Run, RunReport};
 use crate::train::sweep::Sweep;
 use crate::{Error, Result, store};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder of a run, as `holosig train` made it, or of a sweep
-    run: PathBuf,
-    /// Embedding file of the trained model (`holosig embed --reconstruct`)
+    /// Folders of results: runs, sweeps, evaluations
+    #[arg(required = true, value_name = "FOLDER")]
+    folders: Vec<PathBuf>,
+    /// Embedding file of a run's trained model (`holosig embed --reconstruct`)
     #[arg(long, value_name = "FILE")]
     embeddings: Option<PathBuf>,
     /// Embedding file of an untrained model on the same structures, to compare with
     #[arg(long, value_name = "FILE", requires = "embeddings")]
     untrained: Option<PathBuf>,
-    /// Page to write [default: RUN/report.html]
+    /// Table of published figures to put beside those of an evaluation: columns named by job
+    /// keys (train.steps) tell which models a row belongs to, the others hold figures
+    #[arg(long, value_name = "TABLE.csv")]
+    beside: Option<PathBuf>,
+    /// Page to write [default: report.html in the first folder]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -26,27 +32,36 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn write(args: &Args) -> Result<()> {
-    let beside = || args.run.join("report.html");
+    let beside = || args.folders[0].join("report.html");
     let out = args.out.clone().unwrap_or_else(beside);
-    if Sweep::read(&args.run)?.is_some() {
-        if args.embeddings.is_some() {
-            return Err(Error::file(
-                &args.run,
-                "a sweep; --embeddings belong to the page of one of its runs",
-            ));
-        }
-        return super::sweep::tell(&args.run, &out);
+    let parts = args.folders.iter().map(|folder| part(args, folder));
+    let parts: Vec<Part> = parts.collect::<Result<_>>()?;
+    store::write_bytes(&out, report::page(&parts).as_bytes())?;
+    println!("page: {}", out.display());
+    Ok(())
+}
+
+/// What a folder holds is told by the record in it.
+fn part(args: &Args, folder: &Path) -> Result<Part> {
+    let is_run = Run::is_one(folder);
+    if args.embeddings.is_some() && !is_run {
+        let what = "not the folder of a run: --embeddings belong to the page of one";
+        return Err(Error::file(folder, what));
+    }
+    if Sweep::read(folder)?.is_some() {
+        return super::sweep::tell(folder);
+    }
+    if folder.join(RECORD).exists() {
+        return EvaluationReport::read(folder, args.beside.as_deref())?.part();
     }
     let embedding = |path: &Option<PathBuf>| path.as_deref().map(Embedding::read).transpose();
-    let report = Report {
-        run: Run::read(&args.run)?,
+    let report = RunReport {
+        run: Run::read(folder)?,
         trained: embedding(&args.embeddings)?,
         untrained: embedding(&args.untrained)?,
     };
-    store::write_bytes(&out, report.page()?.as_bytes())?;
     if let (Some(trained), Some(untrained)) = report.cosine_losses() {
         println!("cosine loss: {trained:.4} trained, {untrained:.4} untrained");
     }
-    println!("page: {}", out.display());
-    Ok(())
+    report.part()
 }

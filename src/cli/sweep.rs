@@ -1,7 +1,7 @@
 //! `holosig sweep`.
 
 use crate::comm::World;
-use crate::downstream::report::SweepReport;
+use crate::downstream::report::{self, Part, SweepReport};
 use crate::train::AnyJob;
 use crate::train::sweep::{self, Axis, FOLD, SEED, Share, Sweep};
 use crate::{Error, Result, store};
@@ -59,19 +59,23 @@ pub fn run(args: Args) -> Result<()> {
         let text = world.broadcast(text.unwrap_or_default());
         let sweep: Sweep = world.agree(serde_json::from_slice(&text).map_err(Error::internal))?;
         let worked = sweep::work(world, &sweep, args.part, &folder)?;
-        world.on_root(|| tell(&folder, &folder.join("report.html")))?;
+        world.on_root(|| {
+            let page = folder.join("report.html");
+            store::write_bytes(&page, report::page(&[tell(&folder)?]).as_bytes())?;
+            println!("page: {}", page.display());
+            Ok(())
+        })?;
         world.on_root(|| worked.check()).map(drop)
     })
 }
 
-/// Prints the table of all runs that are finished and writes it beside them.
-pub(super) fn tell(folder: &Path, out: &Path) -> Result<()> {
+/// Prints the table of all runs that are finished and writes it beside them; what a page says
+/// of it.
+pub(super) fn tell(folder: &Path) -> Result<Part> {
     let report = SweepReport::read(folder)?;
     print!("{}", report.results.text());
     report.results.write(folder)?;
-    store::write_bytes(out, report.page()?.as_bytes())?;
-    println!("page: {}", out.display());
-    Ok(())
+    report.part()
 }
 
 impl Args {

@@ -202,17 +202,23 @@ fn classes(chain: &[Backbone]) -> Vec<Secondary> {
             classes[from..=to].fill(Secondary::Strand);
         }
     }
-    // Two turns in a row make a helix; that of four residues wins over strands, the others do
-    // not.
-    for turn in [4, 3, 5] {
+    // Two turns in a row make a helix. That of four residues wins over strands; the others need
+    // residues that are free, or part of a helix that gives way to theirs.
+    let mut turn_of = vec![0; chain.len()];
+    for (turn, over) in [(4, [4, 4]), (3, [3, 3]), (5, [5, 4])] {
         let starts: Vec<bool> = (0..chain.len())
             .map(|i| i + turn < chain.len() && bond(i + turn, i) && whole(i, i + turn))
             .collect();
         for i in 1..chain.len().saturating_sub(turn) {
-            let helix = &mut classes[i..i + turn];
-            let free = turn == 4 || helix.iter().all(|&c| c != Secondary::Strand);
-            if starts[i - 1] && starts[i] && free {
-                helix.fill(Secondary::Helix);
+            let range = i..i + turn;
+            let free = |j: usize| match classes[j] {
+                Secondary::Coil => true,
+                Secondary::Helix => over.contains(&turn_of[j]),
+                Secondary::Strand => false,
+            };
+            if starts[i - 1] && starts[i] && (turn == 4 || range.clone().all(free)) {
+                classes[range.clone()].fill(Secondary::Helix);
+                turn_of[range].fill(turn);
             }
         }
     }

@@ -65,6 +65,9 @@ pub struct Data {
 pub struct Residues {
     pub train: usize,
     pub validation: usize,
+    /// Absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<usize>,
     /// Chooses them.
     #[serde(default)]
     pub seed: u64,
@@ -249,8 +252,11 @@ fn centres(job: &HvaeJob, dataset: &Dataset, split: Split) -> Result<Vec<u32>> {
     let n = match split {
         Split::Train => residues.train,
         Split::Validation => residues.validation,
-        Split::Test => return Ok(all.to_vec()),
+        Split::Test => residues.test.unwrap_or(all.len()),
     };
+    if n == all.len() {
+        return Ok(all.to_vec());
+    }
     balance::balanced(dataset, all, n, residues.seed)
         .map_err(|e| Error::file(&job.data.dataset, format!("split {split}: {e}")))
 }

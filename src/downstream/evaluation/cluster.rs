@@ -6,8 +6,6 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use smartcore::cluster::kmeans::{KMeans, KMeansParameters};
 use smartcore::linalg::basic::matrix::DenseMatrix;
-use smartcore::metrics::Metrics;
-use smartcore::metrics::cluster_hcv::HCVScore;
 
 /// How k-means with as many clusters as there are classes agrees with the classes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,11 +43,10 @@ pub fn k_means(
         .collect();
     let best = runs?.into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
     let (_, clusters) = best.ok_or_else(|| Error::internal("k-means made no run"))?;
-    let mut score = HCVScore::new();
-    score.compute(&classes.of, &clusters);
+    let table = Contingency::new(&classes.of, &clusters, k);
     Ok(Clustering {
-        purity: purity(&classes.of, &clusters, k),
-        v_measure: score.v_measure().unwrap_or(0.0),
+        purity: table.purity(),
+        v_measure: table.v_measure(),
     })
 }
 
@@ -73,15 +70,50 @@ fn spread(x: &[f64], dim: usize, clusters: &[u32], k: usize) -> f64 {
     squares - of_means
 }
 
-fn purity(classes: &[u32], clusters: &[u32], k: usize) -> f64 {
-    let mut table = vec![0usize; k * k];
-    for (&class, &cluster) in classes.iter().zip(clusters) {
-        table[cluster as usize * k + class as usize] += 1;
+/// Rows by cluster and class. (The library's scores sum over a hash map: their last bits vary
+/// from call to call.)
+struct Contingency {
+    k: usize,
+    /// `[cluster, class]`
+    counts: Vec<usize>,
+}
+
+impl Contingency {
+    fn new(classes: &[u32], clusters: &[u32], k: usize) -> Self {
+        let mut counts = vec![0; k * k];
+        for (&class, &cluster) in classes.iter().zip(clusters) {
+            counts[cluster as usize * k + class as usize] += 1;
+        }
+        Self { k, counts }
     }
-    let largest = table
-        .chunks_exact(k)
-        .map(|row| row.iter().max().unwrap_or(&0));
-    largest.sum::<usize>() as f64 / classes.len().max(1) as f64
+
+    fn rows(&self) -> f64 {
+        self.counts.iter().sum::<usize>().max(1) as f64
+    }
+
+    fn purity(&self) -> f64 {
+        let clusters = self.counts.chunks_exact(self.k);
+        let largest = clusters.map(|row| row.iter().max().unwrap_or(&0));
+        largest.sum::<usize>() as f64 / self.rows()
+    }
+
+    fn v_measure(&self) -> f64 {
+        let (k, n) = (self.k, self.rows());
+        let entropy = |counts: &[usize]| -> f64 {
+            let shares = counts.iter().filter(|c| **c > 0).map(|&c| c as f64 / n);
+            -shares.map(|p| p * p.ln()).sum::<f64>()
+        };
+        let of_cluster = |i: usize| self.counts[i * k..(i + 1) * k].iter().sum();
+        let of_class = |j: usize| (0..k).map(|i| self.counts[i * k + j]).sum();
+        let clusters = entropy(&(0..k).map(of_cluster).collect::<Vec<_>>());
+        let classes = entropy(&(0..k).map(of_class).collect::<Vec<_>>());
+        let shared = clusters + classes - entropy(&self.counts);
+        match clusters + classes > 0.0 {
+            // Homogeneity is shared / classes, completeness shared / clusters.
+            true => 2.0 * shared / (clusters + classes),
+            false => 1.0,
+        }
+    }
 }
 
 /// Mean silhouette coefficient of the classes (Rousseeuw 1987), Euclidean distances, over at
@@ -166,6 +198,15 @@ mod tests {
         let mean = expected.iter().sum::<f64>() / 4.0;
         let found = silhouette(&[0.0, 1.0, 3.0, 7.0], 1, &c, 5);
         assert!((found - mean).abs() < 1e-12, "{found} {mean}");
-        assert_eq!(purity(&[0, 0, 1, 1], &[1, 1, 1, 0], 2), 0.75);
+        assert_eq!(
+            Contingency::new(&[0, 0, 1, 1], &[1, 1, 1, 0], 2).purity(),
+            0.75
+        );
+        // Entropies ln 2 and 3/4 ln 4/3 + 1/4 ln 4, joint 1/2 ln 2 + 1/2 ln 4.
+        let table = Contingency::new(&[0, 0, 1, 1], &[1, 1, 1, 0], 2);
+        let clusters = 0.75 * (4f64 / 3.0).ln() + 0.25 * 4f64.ln();
+        let (two, joint) = (2f64.ln(), 1.5 * 2f64.ln());
+        let expected = 2.0 * (clusters + two - joint) / (clusters + two);
+        assert!((table.v_measure() - expected).abs() < 1e-12);
     }
 }

@@ -12,7 +12,7 @@ mod reconstruction;
 
 pub use classify::Score;
 pub use cluster::Clustering;
-pub use equivariance::Equivariance;
+pub use equivariance::{Difference, Equivariance};
 pub use labels::{LabelSource, Labels};
 pub use reconstruction::{Degree, Reconstruction};
 

@@ -4,7 +4,7 @@ use super::html;
 use crate::downstream::charts::{self, Axes, PALETTE, Series};
 use crate::downstream::pca;
 use crate::{Result, store};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// What the report needs of an embedding file.
@@ -14,6 +14,8 @@ pub struct Embedding {
     pub dim: usize,
     /// Residue names, `[n]`; empty when the file has none.
     pub names: Vec<String>,
+    /// Other labels of the residues, by name; empty texts where a residue has none.
+    pub labels: Vec<(String, Vec<String>)>,
     /// Cosine loss of every reconstruction, when the file has reconstructions.
     pub cosine_loss: Option<Vec<f32>>,
 }
@@ -42,6 +44,18 @@ impl Embedding {
         } else {
             Vec::new()
         };
+        let labels = match file.has("labels") {
+            true => {
+                let group = file.group("labels")?;
+                let read = |name: String| Ok((name.clone(), group.read_strings(&name)?));
+                group
+                    .names()?
+                    .into_iter()
+                    .map(read)
+                    .collect::<Result<_>>()?
+            }
+            false => Vec::new(),
+        };
         let cosine_loss = match file.has("cosine_loss") {
             true => Some(file.read::<f32>("cosine_loss")?),
             false => None,
@@ -50,6 +64,7 @@ impl Embedding {
             invariants,
             dim: shape[1],
             names,
+            labels,
             cosine_loss,
         })
     }
@@ -71,44 +86,143 @@ impl Embedding {
 
 /// Two principal components of the invariants, coloured by side chain.
 pub fn scatter(e: &Embedding) -> Result<String> {
-    let projection = pca::project(&e.invariants, e.dim);
-    let stride = e.len().div_ceil(MOST_DOTS).max(1);
-    let class_of = |i: usize| match e.names.get(i) {
-        None => "residues",
-        Some(name) => CLASSES
-            .iter()
-            .find(|(_, members)| members.contains(&name.as_str()))
-            .map_or("other", |(class, _)| class),
+    let groups: Vec<&str> = match e.names.is_empty() {
+        true => vec!["residues"; e.len()],
+        false => e.names.iter().map(|n| side_chain(n)).collect(),
     };
-    let mut groups: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
-    for (i, p) in projection.points.iter().enumerate().step_by(stride) {
-        groups.entry(class_of(i)).or_default().push((p[0], p[1]));
+    Projection::pca(e).draw((1000, 560), &groups)
+}
+
+/// Pictures of the latent space, one per projection and kind of label: the latent space itself
+/// or its principal components, and t-SNE where it has more than two dimensions.
+pub fn pictures(e: &Embedding) -> Result<String> {
+    let mut projections = vec![Projection::pca(e)];
+    if e.dim > 2 && e.len() >= FEWEST_NEIGHBORED {
+        projections.push(Projection::tsne(e));
     }
-    let series: Vec<Series> = groups
-        .into_iter()
-        .map(|(name, points)| Series {
-            name: name.into(),
-            color: color(name),
-            points,
-        })
-        .collect();
-    let axis = |k: usize| {
-        let percent = 100.0 * projection.explained[k];
-        format!("component {} ({percent:.0} % of the variance)", k + 1)
-    };
-    let svg = charts::scatter(
-        (1000, 560),
-        &Axes {
-            x: &axis(0),
-            y: &axis(1),
-        },
-        &series,
-    )?;
-    let shown = e.len().div_ceil(stride);
-    Ok(html::figure(
-        &svg,
-        &format!("{shown} of {} residues", e.len()),
-    ))
+    let mut out = String::new();
+    for (name, texts) in &e.labels {
+        let kinds: BTreeSet<&str> = texts.iter().map(String::as_str).collect();
+        let group = |text: &String| -> Option<String> {
+            match (text.as_str(), name.as_str()) {
+                ("", _) => None,
+                (name, "residue") => Some(side_chain(name).into()),
+                _ if kinds.len() <= PALETTE.len() + 1 => Some(text.clone()),
+                _ => None,
+            }
+        };
+        let groups: Vec<Option<String>> = texts.iter().map(group).collect();
+        let groups: Vec<&str> = groups.iter().map(|g| g.as_deref().unwrap_or("")).collect();
+        if groups.iter().all(|g| g.is_empty()) {
+            continue;
+        }
+        for projection in &projections {
+            out += &projection.draw((560, 420), &groups)?;
+        }
+    }
+    Ok(format!("<div class=\"pair\">\n{out}</div>"))
+}
+
+/// Below this t-SNE has too few neighbours to look at.
+const FEWEST_NEIGHBORED: usize = 200;
+
+/// Residues at places on a page.
+struct Projection {
+    axes: [String; 2],
+    about: &'static str,
+    /// Number of the residue, place.
+    points: Vec<(usize, [f64; 2])>,
+    of: usize,
+}
+
+impl Projection {
+    fn pca(e: &Embedding) -> Self {
+        let projection = pca::project(&e.invariants, e.dim);
+        let stride = e.len().div_ceil(MOST_DOTS).max(1);
+        let axis = |k: usize| {
+            let percent = 100.0 * projection.explained[k];
+            format!("component {} ({percent:.0} % of the variance)", k + 1)
+        };
+        let points = projection.points.iter().copied().enumerate();
+        Self {
+            axes: [axis(0), axis(1)],
+            about: "Principal components",
+            points: points.step_by(stride).collect(),
+            of: e.len(),
+        }
+    }
+
+    /// t-SNE (van der Maaten 2014) from the principal components on.
+    fn tsne(e: &Embedding) -> Self {
+        const MOST: usize = 2000;
+        const PERPLEXITY: f32 = 30.0;
+        let stride = e.len().div_ceil(MOST).max(1);
+        let chosen: Vec<usize> = (0..e.len()).step_by(stride).collect();
+        let row = |&i: &usize| &e.invariants[i * e.dim..(i + 1) * e.dim];
+        let rows: Vec<&[f32]> = chosen.iter().map(row).collect();
+        let start = pca::project(&rows.concat(), e.dim).points;
+        let largest = start.iter().map(|p| p[0].abs()).fold(1e-12, f64::max);
+        let start: Vec<f32> = start
+            .iter()
+            .flat_map(|p| p.map(|c| (1e-2 * c / largest) as f32))
+            .collect();
+        let mut tsne: bhtsne::tSNE<f32, &[f32]> = bhtsne::tSNE::new(&rows);
+        let distance = |a: &&[f32], b: &&[f32]| {
+            let pairs = a.iter().zip(b.iter());
+            pairs.map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt()
+        };
+        tsne.perplexity(PERPLEXITY)
+            .initial_embedding(start)
+            .barnes_hut(0.5, distance);
+        let places = tsne.embedding();
+        let (places, _) = places.as_chunks::<2>();
+        Self {
+            axes: ["t-SNE 1".into(), "t-SNE 2".into()],
+            about: "t-SNE, perplexity 30",
+            points: chosen
+                .into_iter()
+                .zip(places.iter().map(|p| p.map(f64::from)))
+                .collect(),
+            of: e.len(),
+        }
+    }
+
+    /// `groups`: one name per residue; those without a name are left out.
+    fn draw(&self, size: charts::Size, groups: &[&str]) -> Result<String> {
+        let mut members: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
+        for (i, p) in self.points.iter().filter(|p| !groups[p.0].is_empty()) {
+            members.entry(groups[*i]).or_default().push((p[0], p[1]));
+        }
+        let shown: usize = members.values().map(Vec::len).sum();
+        let chemistry = members
+            .keys()
+            .any(|name| CLASSES.iter().any(|c| c.0 == *name));
+        let series = members
+            .into_iter()
+            .enumerate()
+            .map(|(i, (name, points))| Series {
+                name: name.into(),
+                color: match chemistry {
+                    true => color(name),
+                    false => PALETTE[i % PALETTE.len()],
+                },
+                points,
+            });
+        let axes = Axes {
+            x: &self.axes[0],
+            y: &self.axes[1],
+        };
+        let svg = charts::scatter(size, &axes, &series.collect::<Vec<_>>())?;
+        let caption = format!("{}; {shown} of {} residues", self.about, self.of);
+        Ok(html::figure(&svg, &caption))
+    }
+}
+
+fn side_chain(residue: &str) -> &'static str {
+    let class = CLASSES
+        .iter()
+        .find(|(_, members)| members.contains(&residue));
+    class.map_or("other", |(class, _)| class)
 }
 
 fn color(class: &str) -> plotters::style::RGBColor {
@@ -145,6 +259,7 @@ mod tests {
             invariants: vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
             dim: 2,
             names: ["GLY", "ALA", "GLY"].map(String::from).to_vec(),
+            labels: Vec::new(),
             cosine_loss: Some(vec![0.5, 0.25, 0.75]),
         };
         assert_eq!(

@@ -1,26 +1,62 @@
-//! A page about a run: what was asked, how training went, what the latent space looks like.
+//! Pages about results: runs, sweeps, evaluations.
 //!
-//! One HTML file with its pictures inside, to be mailed or kept beside the run.
+//! One HTML file with its pictures inside, to be mailed or kept beside the results.
 
+mod evaluation;
 mod html;
 mod latent;
 mod run;
 mod sweep;
 
+pub use evaluation::EvaluationReport;
 pub use latent::Embedding;
 pub use run::Run;
 pub use sweep::SweepReport;
 
 use super::charts::{self, Axes, PALETTE, Series};
-use crate::Result;
+use crate::{Error, Result};
 use html::Tile;
+use std::path::Path;
 
 const WIDE: charts::Size = (1000, 380);
 const HALF: charts::Size = (560, 340);
 const BINS: usize = 60;
 
-/// What a page is made from.
-pub struct Report {
+/// What a page says about one folder of results.
+pub struct Part {
+    name: String,
+    about: String,
+    tiles: Vec<Tile>,
+    /// Sections, HTML.
+    body: String,
+}
+
+/// The page as HTML, its parts one below the other.
+pub fn page(parts: &[Part]) -> String {
+    let names: Vec<&str> = parts.iter().map(|p| p.name.as_str()).collect();
+    let mut body = String::new();
+    for part in parts {
+        body += &format!(
+            "<header><h1>{}</h1><p>{}</p></header>\n",
+            html::escape(&part.name),
+            html::escape(&part.about)
+        );
+        body += &html::tiles(&part.tiles);
+        body += &part.body;
+    }
+    body += &format!("<footer>holosig {}</footer>\n", env!("CARGO_PKG_VERSION"));
+    html::page(&format!("holosig: {}", names.join(", ")), &body)
+}
+
+/// Last part of a folder's path, for titles.
+fn folder_name(folder: &Path) -> Result<String> {
+    let whole = std::fs::canonicalize(folder).map_err(|e| Error::io(folder, e))?;
+    let name = whole.file_name().unwrap_or_default();
+    Ok(name.to_string_lossy().into_owned())
+}
+
+/// A run and what became of its model.
+pub struct RunReport {
     pub run: Run,
     /// What the trained model makes of some structures.
     pub trained: Option<Embedding>,
@@ -28,20 +64,11 @@ pub struct Report {
     pub untrained: Option<Embedding>,
 }
 
-impl Report {
-    /// The page as HTML.
-    ///
+impl RunReport {
     /// # Errors
     /// A chart that cannot be drawn.
-    pub fn page(&self) -> Result<String> {
-        let title = format!("holosig: {}", self.run.name);
-        let mut body = format!(
-            "<header><h1>{}</h1><p>{}</p></header>\n",
-            html::escape(&self.run.name),
-            html::escape(&self.run.sentence())
-        );
-        body += &html::tiles(&self.tiles());
-        body += &self.curves()?;
+    pub fn part(&self) -> Result<Part> {
+        let mut body = self.curves()?;
         body += &self.test();
         body += &self.reconstruction()?;
         body += &self.latent()?;
@@ -51,8 +78,12 @@ impl Report {
             "The resolved job: every setting of this run, defaults included.",
             &format!("<pre>{}</pre>", html::escape(self.run.job.trim_end())),
         );
-        body += &format!("<footer>holosig {}</footer>\n", env!("CARGO_PKG_VERSION"));
-        Ok(html::page(&title, &body))
+        Ok(Part {
+            name: self.run.name.clone(),
+            about: self.run.sentence(),
+            tiles: self.tiles(),
+            body,
+        })
     }
 
     /// Mean cosine loss of the trained and of the untrained model, where known.

@@ -18,6 +18,11 @@ pub struct Run {
 }
 
 impl Run {
+    /// Whether a folder is one of a run.
+    pub fn is_one(folder: &Path) -> bool {
+        RunFolder::new(folder).job().exists()
+    }
+
     /// # Errors
     /// A folder that is not one of a run.
     pub fn read(folder: &Path) -> Result<Self> {
@@ -28,17 +33,13 @@ impl Run {
                 "not the folder of a run: no readable job.toml in it",
             )
         })?;
-        let whole = std::fs::canonicalize(folder).map_err(|e| Error::io(folder, e))?;
-        let name = whole
-            .file_name()
-            .map_or("run".into(), |n| n.to_string_lossy().into_owned());
         let files = RunFolder::new(folder);
         let parameters = match files.last().exists() {
             true => Some(count(&Checkpoint::read(&files.last())?)),
             false => None,
         };
         Ok(Self {
-            name,
+            name: super::folder_name(folder)?,
             job,
             parameters,
             scores: Outcome::read(&files)?.map_or(Vec::new(), |o| o.numbers()),

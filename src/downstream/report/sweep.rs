@@ -1,5 +1,6 @@
 //! A page about a sweep: the table of means, and every run as a dot.
 
+use super::Part;
 use super::html::{self, Tile};
 use crate::downstream::charts::{self, Strip};
 use crate::train::sweep::{Results, Sweep};
@@ -22,31 +23,21 @@ impl SweepReport {
     pub fn read(folder: &Path) -> Result<Self> {
         let sweep = Sweep::read(folder)?
             .ok_or_else(|| Error::file(folder, "not the folder of a sweep: no sweep.json in it"))?;
-        let whole = std::fs::canonicalize(folder).map_err(|e| Error::io(folder, e))?;
-        let name = whole.file_name().unwrap_or_default();
         Ok(Self {
-            name: name.to_string_lossy().into_owned(),
+            name: super::folder_name(folder)?,
             results: Results::read(&sweep, folder)?,
             sweep,
         })
     }
 
-    /// The page as HTML.
-    ///
     /// # Errors
     /// A chart that cannot be drawn.
-    pub fn page(&self) -> Result<String> {
+    pub fn part(&self) -> Result<Part> {
         let results = &self.results;
         let (done, planned) = (results.runs.len(), results.planned);
-        let mut body = format!(
-            "<header><h1>{}</h1><p>{done} of {planned} runs of {} are finished</p></header>\n",
-            html::escape(&self.name),
-            html::escape(&self.sweep.job.display().to_string()),
-        );
-        body += &html::tiles(&self.tiles());
         let (head, rows) = results.table();
         let head: Vec<&str> = head.iter().map(String::as_str).collect();
-        body += &html::section(
+        let mut body = html::section(
             "Results",
             "Mean and standard deviation over folds and seeds. In each run the model that \
              validates best is chosen and tested once. Every number is in results.json, every \
@@ -62,8 +53,15 @@ impl SweepReport {
              in fold and in seed.",
             &format!("<pre>{}</pre>", html::escape(job)),
         );
-        body += &format!("<footer>holosig {}</footer>\n", env!("CARGO_PKG_VERSION"));
-        Ok(html::page(&format!("holosig: {}", self.name), &body))
+        Ok(Part {
+            name: self.name.clone(),
+            about: format!(
+                "{done} of {planned} runs of {} are finished",
+                self.sweep.job.display()
+            ),
+            tiles: self.tiles(),
+            body,
+        })
     }
 
     /// The best mean of the first scores.
