@@ -94,7 +94,7 @@ deep_signature() {
 
     say "embed: log-signatures, predictions, and the bead of every gene"
     launch "$holosig" embed "$run/checkpoints/best.h5" --trajectories "$here/grd.h5" \
-        --out "$here/embeddings.h5"
+        --out "$here/embeddings.h5" --plots "$here/plots"
     "$holosig" report "$run"
 
     say "the same splits for Deep Signature and every baseline"

@@ -251,7 +251,8 @@ fn number(v: f64) -> String {
     } else if size >= 100.0 {
         format!("{v:.0}")
     } else {
-        let text = format!("{v:.3}");
+        let digits = if size < 0.1 { 4 } else { 3 };
+        let text = format!("{v:.digits$}");
         text.trim_end_matches('0').trim_end_matches('.').into()
     }
 }
@@ -269,6 +270,7 @@ mod tests {
         let cases = [
             (0.0, "0"),
             (0.05, "0.05"),
+            (0.0015, "0.0015"),
             (2.5, "2.5"),
             (12000.0, "12000"),
             (1e-5, "1e-5"),

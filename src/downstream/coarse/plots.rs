@@ -4,7 +4,7 @@
 //! For each class the segment that the model is surest of (of those with that label), for
 //! regression those with the lowest and the highest prediction. Two files each:
 //! `NAME-path.svg`, the path of every bead (its value over time, or its way in the plane of the
-//! two directions of most movement), and `NAME-beads.svg`, gradient times input of every bead.
+//! two directions of most movement), and `NAME-beads.svg`, gradient times input of every bead, as shares of all.
 
 use super::CoarseGrainer;
 use crate::data::trajectory::Dataset;
@@ -149,15 +149,24 @@ fn path(decision: &Decision) -> Result<String> {
     charts::lines((760, 460), &axes, &below, false)
 }
 
-/// The contributions of all beads, largest first.
+/// The contributions of all beads as shares of the sum of their sizes, largest first.
 fn beads(decision: &Decision) -> Result<String> {
     let order = order(decision);
+    let total: f64 = decision.contributions.iter().map(|c| c.abs()).sum();
+    let share = |k: usize| match total > 0.0 {
+        true => decision.contributions[k] / total,
+        false => 0.0,
+    };
     let names: Vec<String> = order.iter().map(|k| format!("bead {k}")).collect();
     let bars: Vec<(&str, f64)> = names
         .iter()
         .zip(&order)
-        .map(|(name, &k)| (name.as_str(), decision.contributions[k]))
+        .map(|(name, &k)| (name.as_str(), share(k)))
         .collect();
     let height = 70 + 20 * bars.len() as u32;
-    charts::bars((760, height), "contribution (gradient x input)", &bars)
+    charts::bars(
+        (760, height),
+        "share of the decision (gradient x input)",
+        &bars,
+    )
 }
