@@ -12,6 +12,8 @@ pub mod inspect;
 pub mod prepare;
 pub mod report;
 pub mod signature;
+pub mod status;
+pub mod submit;
 pub mod train;
 pub mod zernike;
 
@@ -34,6 +36,10 @@ enum Command {
     Signature(signature::Args),
     /// Train a model from a job file
     Train(train::Args),
+    /// Write and submit a batch job
+    Submit(submit::Args),
+    /// Tell how runs stand, from their folders alone
+    Status(status::Args),
     /// Embed residue neighborhoods with a trained model
     Embed(embed::Args),
     /// Read a published PyTorch model into a checkpoint
@@ -55,6 +61,8 @@ impl Cli {
             Command::Zernike(a) => zernike::run(a),
             Command::Signature(a) => signature::run(a),
             Command::Train(a) => train::run(a),
+            Command::Submit(a) => submit::run(a),
+            Command::Status(a) => status::run(a),
             Command::Embed(a) => embed::run(a),
             Command::Import(a) => import::run(a),
             Command::Export(a) => export::run(a),

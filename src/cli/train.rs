@@ -1,6 +1,6 @@
 //! `holosig train`.
 
-use crate::comm::World;
+use crate::comm::{World, watchdog};
 use crate::train::deep_signature::{self, DeepSignatureJob};
 use crate::train::hvae::{self, HvaeJob};
 use crate::train::{RunFolder, Start, job};
@@ -25,7 +25,8 @@ pub struct Args {
     /// `auto`: go on if the run folder has a checkpoint, begin otherwise
     #[arg(long, value_name = "WHEN")]
     restart: Option<Restart>,
-    /// Check the job, print it with every default filled in, and stop
+    /// Check the job, print it with every default filled in, try ten steps, tell what the run
+    /// would take on these ranks, and stop; nothing is written
     #[arg(long)]
     dry_run: bool,
 }
@@ -36,33 +37,57 @@ enum Restart {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    match job::task(&args.job, &args.overrides) {
-        Ok(Some(task)) if task == "deep-signature" => {
-            go(&args, DeepSignatureJob::load, deep_signature::run)
-        }
-        Ok(Some(task)) => World::run(|world| {
-            let what =
-                format!("task = {task:?}: only \"deep-signature\" is known, and none for H-(V)AE");
-            world
-                .on_root::<()>(|| Err(Error::file(&args.job, what)))
-                .map(drop)
-        }),
-        // What is wrong with the file, rank 0 tells when it reads it.
-        Ok(None) | Err(_) => go(&args, HvaeJob::load, hvae::run),
+    match kind(&args.job, &args.overrides) {
+        Kind::Hvae => go(&args, HvaeJob::load, hvae::run, hvae::dry_run),
+        Kind::DeepSignature => go(
+            &args,
+            DeepSignatureJob::load,
+            deep_signature::run,
+            deep_signature::dry_run,
+        ),
+        Kind::Unknown(e) => World::run(|world| world.on_root::<()>(|| Err(e)).map(drop)),
     }
 }
 
-/// Reads a job with `load` and does it with `train`.
+enum Kind {
+    Hvae,
+    DeepSignature,
+    Unknown(Error),
+}
+
+fn kind(path: &Path, overrides: &[String]) -> Kind {
+    match job::task(path, overrides) {
+        Ok(Some(task)) if task == "deep-signature" => Kind::DeepSignature,
+        Ok(Some(task)) => Kind::Unknown(Error::file(
+            path,
+            format!("task = {task:?}: only \"deep-signature\" is known, and none for H-(V)AE"),
+        )),
+        // What is wrong with the file is told when it is read.
+        Ok(None) | Err(_) => Kind::Hvae,
+    }
+}
+
+/// A job of any kind with every default filled in.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn resolved(path: &Path, overrides: &[String]) -> Result<String> {
+    match kind(path, overrides) {
+        Kind::Hvae => job::to_text(&HvaeJob::load(path, overrides)?),
+        Kind::DeepSignature => job::to_text(&DeepSignatureJob::load(path, overrides)?),
+        Kind::Unknown(e) => Err(e),
+    }
+}
+
+/// Reads a job with `load` and does it with `train`, or tries it with `dry`.
 fn go<J: Serialize + DeserializeOwned>(
     args: &Args,
     load: fn(&Path, &[String]) -> Result<J>,
     train: fn(&World, &J, &RunFolder, Start) -> Result<()>,
+    dry: fn(&World, &J, &RunFolder) -> Result<()>,
 ) -> Result<()> {
-    if args.dry_run {
-        let job = load(&args.job, &args.overrides)?;
-        print!("{}", job::to_text(&job)?);
-        return Ok(());
-    }
+    let out = args.out.clone().unwrap_or_else(|| default_out(&args.job));
+    watchdog::start(&out, stall_timeout(job::load(&args.job, &args.overrides)));
     World::run(|world| {
         // Rank 0 reads the job; all ranks take what it understood.
         let text = world.on_root(|| {
@@ -71,8 +96,15 @@ fn go<J: Serialize + DeserializeOwned>(
         })?;
         let text = world.broadcast(text.unwrap_or_default());
         let text = String::from_utf8_lossy(&text);
+        watchdog::set_timeout(stall_timeout(job::parse(&args.job, &text)));
         let job = world.agree(job::parse::<J>(&args.job, &text))?;
-        let folder = RunFolder::new(args.out.clone().unwrap_or_else(|| default_out(&args.job)));
+        let folder = RunFolder::new(&out);
+        if args.dry_run {
+            if world.is_root() {
+                println!("{text}");
+            }
+            return dry(world, &job, &folder);
+        }
         let start = match (args.resume, args.restart) {
             (true, _) => Start::Resume,
             (false, Some(Restart::Auto)) => Start::Auto,
@@ -82,6 +114,17 @@ fn go<J: Serialize + DeserializeOwned>(
     })
 }
 
-fn default_out(job: &Path) -> PathBuf {
+/// The watchdog's time limit in a job; mistakes in a job are told elsewhere.
+fn stall_timeout(job: Result<toml::Table>) -> f64 {
+    let value = job.ok().and_then(|t| {
+        let value = t.get("train")?.get("stall_timeout")?.clone();
+        value.as_float().or(value.as_integer().map(|i| i as f64))
+    });
+    let usable = value.filter(|v| (1.0..1e9).contains(v));
+    usable.unwrap_or(watchdog::STALL_TIMEOUT)
+}
+
+/// Where a run goes unless the user says otherwise.
+pub(super) fn default_out(job: &Path) -> PathBuf {
     Path::new("runs").join(job.file_stem().unwrap_or_default())
 }
