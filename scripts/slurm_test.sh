@@ -107,13 +107,32 @@ within() {
 idle() { [ "$(sinfo -h -t idle -o %D 2>/dev/null)" = 2 ]; }
 within 30 idle || not_tested "its daemons do not come up"
 
-settings=(--set train.steps=400 --set train.checkpoint_every=20 --set data.slices=4)
-"$holosig" train jobs/quickstart.toml --out "$here/whole" "${settings[@]}" >"$here/whole.log" 2>&1
+cat >"$here/job.toml" <<END
+[data]
+dataset = "$PWD/jobs/quickstart.h5"
+batch = 64
+slices = 4
+
+[zernike]
+lmax = 2
+nmax = 8
+
+[model]
+latent_dim = 8
+channels = [8, 8, 8]
+projection = 8
+variational = true
+
+[train]
+steps = 1000
+checkpoint_every = 50
+END
+"$holosig" train "$here/job.toml" --out "$here/whole" >"$here/whole.log" 2>&1
 
 # Both nodes are this host: the ranks must not share memory under the host's name.
 export OMPI_MCA_btl=tcp,self OMPI_MCA_btl_tcp_if_include=lo HOLOSIG=$holosig RAYON_NUM_THREADS=1
 id=$(sbatch --parsable --nodes 2 --ntasks-per-node 1 --output "$here/job.log" \
-    jobs/train.sbatch jobs/quickstart.toml --out "$here/run" "${settings[@]}")
+    jobs/train.sbatch "$here/job.toml" --out "$here/run")
 is() { scontrol show job "$id" | grep -qE "JobState=($1)"; }
 saved() { [ -e "$here/run/checkpoints/last.h5" ]; }
 
@@ -121,7 +140,9 @@ within 60 saved
 # What --signal=B:USR1@120 does two minutes before the time limit.
 scancel --batch --signal=USR1 "$id"
 within 60 is PENDING
-# Slurm holds a requeued job back for two minutes.
+# Slurm holds a requeued job back for two minutes; the first step's daemons must have gone.
+gone() { ! compgen -G "$here/spool/n*/*.pmix.*" >/dev/null && ! pgrep -f "slurmstepd: \[$id\." >/dev/null; }
+within 60 gone
 released() { scontrol update JobId="$id" StartTime=now 2>/dev/null; }
 within 30 released
 within 240 is "COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL"

@@ -430,7 +430,10 @@ fn a_disk_that_fails_in_mid_run_is_told() {
     std::fs::create_dir(&disk).unwrap();
     let faults = [
         ("head -c 1G /dev/zero > full", "No space left on device"),
-        ("mount -o remount,ro .", "Read-only file system"),
+        (
+            "until mount -o remount,ro .; do sleep 0.01; done",
+            "Read-only file system",
+        ),
     ];
     for (fault, told) in faults {
         // The program runs until the fault shows; then its folder is copied off the disk.

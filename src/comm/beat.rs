@@ -88,8 +88,15 @@ impl Beat {
         folder.join(format!("rank-{rank}"))
     }
 
-    /// Overwrites the rank's file by one write of fixed length.
-    pub(super) fn write(&self, file: &File) -> std::io::Result<()> {
+    /// Overwrites the rank's file by one write of fixed length. Closing it makes it visible to
+    /// other hosts, also on NFS.
+    pub(super) fn write(&self, folder: &Path) -> std::io::Result<()> {
+        let path = Self::path(folder, self.rank);
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
         let mut text = serde_json::to_vec(self).unwrap_or_default();
         text.resize(BYTES - 1, b' ');
         text.push(b'\n');
@@ -137,11 +144,10 @@ mod tests {
     fn a_shorter_beat_replaces_a_longer_one() {
         let dir = tempfile::tempdir().unwrap();
         let pulse = super::super::pulse::now();
-        let file = File::create(Beat::path(dir.path(), 2)).unwrap();
         let mut beat = Beat::of(2, &Process::this(), 10_000_000, 0.5, &pulse);
-        beat.write(&file).unwrap();
+        beat.write(dir.path()).unwrap();
         beat.beat = 3;
-        beat.write(&file).unwrap();
+        beat.write(dir.path()).unwrap();
         assert_eq!(Beat::read(dir.path(), 2), Some(beat));
         assert_eq!(Beat::read(dir.path(), 1), None);
     }

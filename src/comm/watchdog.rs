@@ -9,7 +9,6 @@ use super::beat::{Beat, Process};
 use super::{World, pulse};
 use crate::error::EXIT_OTHER;
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -133,9 +132,7 @@ fn every(timeout: Duration) -> Duration {
 
 /// The heartbeat thread: it alone touches files while all is well.
 fn beat() {
-    let mut count = 0;
-    let mut file: Option<File> = None;
-    let mut told = false;
+    let (mut count, mut told) = (0, false);
     while let Some(w) = current() {
         let pause = every(w.timeout);
         let late = !w.joined && pulse::now().still() > w.timeout / 4;
@@ -145,32 +142,22 @@ fn beat() {
             } else {
                 starting(&w)
             };
-            let open = || {
-                std::fs::create_dir_all(&folder)?;
-                File::create(Beat::path(&folder, w.rank))
-            };
-            if file.is_none() {
-                file = open()
-                    .map_err(|e| {
-                        // The run goes on: only the diagnosis of a stall would be poorer.
-                        if !std::mem::replace(&mut told, true) {
-                            let host = &w.me.host;
-                            log::warn!(
-                                "rank {} on {host}: no heartbeats in {}: {e}",
-                                w.rank,
-                                folder.display()
-                            );
-                        }
-                    })
-                    .ok();
-            }
             count += 1;
             let beat = Beat::of(w.rank, &w.me, count, pause.as_secs_f64(), &pulse::now());
-            if file.as_ref().is_some_and(|f| beat.write(f).is_err()) {
-                file = None;
-            }
-            if late && !w.met {
-                file = None; // the next one may lie in another folder
+            let written = match late {
+                true => std::fs::create_dir_all(&folder),
+                false => Ok(()),
+            };
+            // The run goes on without: only the diagnosis of a stall would be poorer.
+            if let Err(e) = written.and_then(|()| beat.write(&folder))
+                && !std::mem::replace(&mut told, true)
+                && current().is_some()
+            {
+                let (rank, host) = (w.rank, &w.me.host);
+                log::warn!(
+                    "rank {rank} on {host}: no heartbeat in {}: {e}",
+                    folder.display()
+                );
             }
         }
         // The first heartbeat comes as soon as there is a folder for it.
