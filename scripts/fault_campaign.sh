@@ -4,8 +4,8 @@
 #
 #   scripts/fault_campaign.sh --minutes 10 --seed 1      or: --faults 200 --seed 1
 #
-# Kills (KILL, TERM, USR1) and stops (STOP) random ranks at random moments, fills the disk, starts
-# a second job in the same folder, damages checkpoints and metrics between restarts, and changes
+# Kills (KILL, TERM, USR1) and stops (STOP) random ranks at random moments, kills the launcher,
+# fills the disk, starts a second job in the same folder, damages checkpoints and metrics between restarts, and changes
 # the number of ranks at every restart (1, 2, 3, 4, 8). After each fault the newest whole
 # checkpoint must have the bits of the undisturbed run at that step. Prints a table; exits with 1
 # if anything was lost.
@@ -51,13 +51,13 @@ own_disk=$(mountpoint -q "$here" && echo yes || echo no)
 export RAYON_NUM_THREADS=1 OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_hwloc_base_binding_policy=none
 worlds=(1 2 3 4 8)
 every=5
-kinds=(KILL TERM USR1 STOP KILL TERM USR1 STOP second)
+kinds=(KILL TERM USR1 STOP KILL TERM USR1 STOP second launcher)
 [ $own_disk = no ] || kinds+=(full)
 
 cat >"$here/job.toml" <<END
 [data]
 dataset = "$PWD/jobs/quickstart.h5"
-batch = 64
+batch = 256
 slices = 8
 
 [zernike]
@@ -81,12 +81,12 @@ END
 
 now() { echo $(($(date +%s%N) / 1000000)); }
 pick() { eval "echo \"\${$1[RANDOM % \${#$1[@]}]}\""; }
-training() { mpirun -np "$1" "$holosig" train "$here/job.toml" --out "$run" --restart auto "${@:2}"; }
+train=("$holosig" train "$here/job.toml" --out "$run" --restart auto)
 ranks_of() { cat "/proc/$1/task/$1/children" 2>/dev/null || true; }
 # Steps of the checkpoints, newest first.
 steps() { find "$run/checkpoints" -name 'step-*.h5' 2>/dev/null | sed 's/.*step-\(.*\)\.h5/\1/' | sort -rn; }
 last_step() { { grep -o '"step":[0-9]*' "$run/metrics.jsonl" 2>/dev/null || echo :0; } | cut -d: -f2 | sort -n | tail -1; }
-resumes() { grep -cE '"event":"(start|resume)"' "$run/metrics.jsonl" 2>/dev/null || true; }
+resumes() { cat "$run/metrics.jsonl" 2>/dev/null | grep -cE '"event":"(start|resume)"' || true; }
 
 # A fault must show within a minute: whatever takes longer is a hang.
 ends() { # launcher
@@ -153,7 +153,7 @@ while :; do
     before=$(resumes)
     log=$here/log
     launched=$(now)
-    training "$world" >"$log" 2>&1 &
+    mpirun -np "$world" "${train[@]}" >"$log" 2>&1 &
     launcher=$!
     # Any moment: from the first instant of the launcher to long after the first steps.
     sleep "$((RANDOM % 3)).$((RANDOM % 10))$((RANDOM % 10))"
@@ -162,13 +162,19 @@ while :; do
     noted=-
     case $kind in
     full)
+        phase=running
         head -c 1G /dev/zero >"$here/filler" 2>/dev/null || true
         ends $launcher || kind=hang
         rm -f "$here/filler"
         ;;
     second)
         phase=running
-        mpirun -np 2 "$holosig" train "$here/job.toml" --out "$run" --restart auto >"$here/second" 2>&1 &
+        for _ in {1..200}; do
+            [ "$(resumes)" -eq "$before" ] || break
+            sleep 0.1
+        done
+        struck=$(now)
+        mpirun -np 2 "${train[@]}" >"$here/second" 2>&1 &
         second=$!
         sleep 1.5
         kill -USR1 $launcher 2>/dev/null || true
@@ -176,6 +182,12 @@ while :; do
         kill -USR1 $second 2>/dev/null || true
         ends $second || kind=hang
         cat "$here/second" >>"$log"
+        ;;
+    launcher) # the ranks must notice, and go
+        phase=running
+        mapfile -t pids < <(ranks_of $launcher | tr ' ' '\n' | grep . || true)
+        kill -KILL $launcher
+        for pid in "${pids[@]}"; do ends "$pid" || kind=hang; done
         ;;
     *)
         mapfile -t pids < <(ranks_of $launcher | tr ' ' '\n' | grep . || true)
@@ -185,10 +197,10 @@ while :; do
             phase=${phase:-starting}
             kill -$kind "${pids[rank]}" 2>/dev/null || true
         else
-            [ $kind = STOP ] && kind=KILL
-            kill -$kind $launcher 2>/dev/null || true
+            kind=launcher
+            kill -KILL $launcher 2>/dev/null || true
         fi
-        # A stop that comes before our handler kills like any program.
+        # A signal that comes before the program listens kills it.
         ends $launcher || kind=hang
         ;;
     esac
@@ -206,21 +218,26 @@ while :; do
         fi
     fi
     case $kind in
+    launcher) noted=- ;;
     STOP) grep -qE 'no sign of life from|wait for rank|never started|has died|no progress for' "$log" && noted=named || noted=silent ;;
-    TERM | USR1) grep -q 'resume with --resume' "$log" && noted=named || noted=silent ;;
-    KILL) grep -q 'has died' "$log" && noted=named || noted=silent ;;
+    TERM | USR1) grep -qE 'resume with --resume|exited on signal' "$log" && noted=named || noted=silent ;;
+    KILL) grep -qE 'has died|exited on signal' "$log" && noted=named || noted=silent ;;
     full) grep -q 'No space left' "$log" && noted=named || noted=silent ;;
     second) grep -q 'in use by process' "$log" && noted=named || noted=silent ;;
-    hang) losses=$((losses + 1)); echo "campaign: fault $count: still running after a minute:" && tail -5 "$log" ;;
+    hang)
+        losses=$((losses + 1))
+        echo "campaign: fault $count: still running after a minute:" && tail -5 "$log"
+        ;;
     esac
-    # The newest checkpoint counts only if it is whole; its hash is compared at the end.
-    newest=$(steps | head -1)
+    # The hash of the newest whole checkpoint is compared at the end.
     made=$(last_step)
-    lost=$((lost + made - ${newest:-0}))
-    if [ -n "$newest" ]; then
-        hash=$("$holosig" hash "$run/checkpoints/step-$newest.h5" 2>>"$log" || echo damaged)
-        checks+=("$newest $hash")
-    fi
+    for newest in $(steps); do
+        if hash=$("$holosig" hash "$run/checkpoints/step-$newest.h5" 2>>"$log"); then
+            checks+=("$newest $hash")
+            lost=$((lost + (made > newest ? made - newest : 0)))
+            break
+        fi
+    done
     damaged=
     damage
     rows+=("$kind|$noted|$took")
@@ -240,7 +257,7 @@ campaign=$(($(now) - begun))
 
 # The end: a little further, undisturbed, and the same from the start in another folder.
 final=$(($(last_step) + 10))
-training 2 --set train.steps=$final >"$here/log" 2>&1 || { cat "$here/log"; losses=$((losses + 1)); }
+mpirun -np 2 "${train[@]}" --set train.steps=$final >"$here/log" 2>&1 || { cat "$here/log"; losses=$((losses + 1)); }
 mpirun -np 2 "$holosig" train "$here/job.toml" --out "$here/whole/run" --set train.steps=$final \
     --set train.checkpoint_every=1 --set train.keep=1000000 >"$here/log" 2>&1
 same=0 different=0
@@ -261,7 +278,7 @@ shm=$(($(find /dev/shm -maxdepth 1 -newer "$here/job.toml" | wc -l) - shm_before
 echo
 printf '| %-7s | %5s | %5s | %16s | %16s |\n' fault tried named "end, median (s)" "end, longest (s)"
 printf '|---|---|---|---|---|\n'
-for kind in KILL TERM USR1 STOP full second hang; do
+for kind in KILL TERM USR1 STOP launcher full second hang; do
     printf '%s\n' "${rows[@]}" | awk -F'|' -v kind=$kind '
         $1 == kind { n++; named += ($2 == "named"); t[n] = $3 }
         END {
@@ -277,5 +294,5 @@ echo "checkpoints compared     ${#checks[@]}, of which the same bits as undistur
 echo "final bits the same      $end (step $final)"
 echo "steps made twice         $lost ($(awk -v l=$lost -v c=$count 'BEGIN { printf "%.1f", l / c }') per fault; a checkpoint every $every steps)"
 echo "restart, mean            $((restarts ? total_restart / restarts : 0)) ms from the launch of mpirun to the first step ($restarts starts)"
-echo "temporary files left     $leaked in the run folder, $shm in /dev/shm"
+echo "temporary files left     $leaked in the run folder, $shm of MPI in /dev/shm"
 [ $losses -eq 0 ] && [ $different -eq 0 ] && [ $end = yes ] && [ "$leaked" = 0 ]

@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// Seconds without progress that are taken for a stall unless the user says otherwise.
 pub const STALL_TIMEOUT: f64 = 600.0;
 
+/// How the names of folders begin in which ranks meet before MPI is up.
+pub const STARTING: &str = ".starting-";
+
 /// Time that MPI gets to end the job before this process ends itself.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -104,6 +107,8 @@ pub(super) fn join(world: &World) {
     if let Some(w) = watch().as_mut() {
         (w.rank, w.size, w.joined) = (world.rank(), world.size(), true);
         w.neighbor = neighbor;
+        // It is there only if MPI was late.
+        let _ = std::fs::remove_dir_all(starting(w));
     }
     pulse::enter("starting");
 }
@@ -176,7 +181,7 @@ fn starting(w: &Watch) -> PathBuf {
     let launch = names.iter().find_map(|n| std::env::var(n).ok());
     let launch = launch.unwrap_or_else(|| "mpi".into());
     let plain: String = launch.chars().filter(|c| c.is_alphanumeric()).collect();
-    w.folder.join(format!("starting-{plain}"))
+    w.folder.join(format!("{STARTING}{plain}"))
 }
 
 /// The watchdog thread: it looks at memory only, unless something is wrong.
@@ -184,7 +189,7 @@ fn judge() {
     let mut seen: Option<HashMap<usize, u64>> = None;
     let mut last = Instant::now();
     loop {
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(20));
         let Some(w) = current() else { return };
         // This very process was stopped, or the machine slept: nobody is to blame.
         if last.elapsed() > Duration::from_secs(2) {

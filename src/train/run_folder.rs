@@ -156,6 +156,10 @@ impl RunFolder {
             if Scratch::is_leftover(&name) {
                 fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
             }
+            if name.starts_with(watchdog::STARTING) {
+                // A rank may be removing it as well.
+                let _ = fs::remove_dir_all(&path);
+            }
         }
         Ok(())
     }
