@@ -13,6 +13,8 @@ pub mod inspect;
 pub mod prepare;
 pub mod report;
 pub mod signature;
+pub mod status;
+pub mod submit;
 pub mod sweep;
 pub mod train;
 pub mod zernike;
@@ -38,6 +40,10 @@ enum Command {
     Train(train::Args),
     /// Train many runs of one job: a grid of settings, folds, seeds
     Sweep(sweep::Args),
+    /// Write and submit a batch job
+    Submit(submit::Args),
+    /// Tell how runs stand, from their folders alone
+    Status(status::Args),
     /// Embed residue neighborhoods with a trained model
     Embed(embed::Args),
     /// Tell what a latent space knows: reconstruction, classes, clusters, equivariance
@@ -62,6 +68,8 @@ impl Cli {
             Command::Signature(a) => signature::run(a),
             Command::Train(a) => train::run(a),
             Command::Sweep(a) => sweep::run(a),
+            Command::Submit(a) => submit::run(a),
+            Command::Status(a) => status::run(a),
             Command::Embed(a) => embed::run(a),
             Command::Evaluate(a) => evaluate::run(a),
             Command::Import(a) => import::run(a),

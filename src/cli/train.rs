@@ -1,8 +1,8 @@
 //! `holosig train`.
 
 use crate::Result;
-use crate::comm::World;
-use crate::train::{AnyJob, RunFolder, Start};
+use crate::comm::{World, watchdog};
+use crate::train::{AnyJob, RunFolder, Start, job};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -22,7 +22,8 @@ pub struct Args {
     /// `auto`: go on if the run folder has a checkpoint, begin otherwise
     #[arg(long, value_name = "WHEN")]
     restart: Option<Restart>,
-    /// Check the job, print it with every default filled in, and stop
+    /// Check the job, print it with every default filled in, try ten steps, tell what the run
+    /// would take on these ranks, and stop; nothing is written
     #[arg(long)]
     dry_run: bool,
 }
@@ -33,10 +34,8 @@ enum Restart {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    if args.dry_run {
-        print!("{}", AnyJob::load(&args.job, &args.overrides)?.to_text()?);
-        return Ok(());
-    }
+    let out = args.out.clone().unwrap_or_else(|| default_out(&args.job));
+    watchdog::start(&out, stall_timeout(job::load(&args.job, &args.overrides)));
     World::run(|world| {
         // Rank 0 reads the job; all ranks take what it understood.
         let text = world.on_root(|| {
@@ -45,8 +44,15 @@ pub fn run(args: Args) -> Result<()> {
         })?;
         let text = world.broadcast(text.unwrap_or_default());
         let text = String::from_utf8_lossy(&text);
+        watchdog::set_timeout(stall_timeout(job::parse(&args.job, &text)));
         let job = world.agree(AnyJob::parse(&args.job, &text))?;
-        let folder = RunFolder::new(args.out.clone().unwrap_or_else(|| default_out(&args.job)));
+        let folder = RunFolder::new(&out);
+        if args.dry_run {
+            if world.is_root() {
+                println!("{text}");
+            }
+            return job.dry_run(world, &folder);
+        }
         let start = match (args.resume, args.restart) {
             (true, _) => Start::Resume,
             (false, Some(Restart::Auto)) => Start::Auto,
@@ -54,6 +60,16 @@ pub fn run(args: Args) -> Result<()> {
         };
         job.run(world, &folder, start)
     })
+}
+
+/// The watchdog's time limit in a job; mistakes in a job are told elsewhere.
+fn stall_timeout(job: Result<toml::Table>) -> f64 {
+    let value = job.ok().and_then(|t| {
+        let value = t.get("train")?.get("stall_timeout")?.clone();
+        value.as_float().or(value.as_integer().map(|i| i as f64))
+    });
+    let usable = value.filter(|v| (1.0..1e9).contains(v));
+    usable.unwrap_or(watchdog::STALL_TIMEOUT)
 }
 
 /// `runs/NAME` for the job file `NAME.toml`.

@@ -1,11 +1,15 @@
 //! The MPI world: who we are, agreement on errors, and sums over ranks.
 //!
-//! MPI is called from the main thread only. Under no launcher the world has one rank.
+//! MPI is called from the main thread only (but for the end of a broken job). Under no launcher the world has one rank.
 
+mod beat;
+pub mod pulse;
 mod slices;
 mod sum;
 mod threads;
+pub mod watchdog;
 
+pub use beat::{Beat, Process};
 pub use slices::{SliceTree, slice_owner, slice_range};
 
 use crate::error::EXIT_OTHER;
@@ -16,6 +20,7 @@ use mpi::topology::SimpleCommunicator;
 use mpi::traits::*;
 use mpi::{Rank, Threading};
 use std::cell::Cell;
+use std::ops::Deref;
 use std::time::Duration;
 
 /// Longest MPI message, in elements: counts are 32-bit in MPI.
@@ -47,6 +52,7 @@ impl World {
     pub fn run<T>(job: impl FnOnce(&World) -> Result<T>) -> Result<T> {
         let world = World::start()?;
         let result = job(&world);
+        watchdog::stop();
         match result {
             Err(e) if world.size > 1 => Err(world.tell(e)),
             alone => alone,
@@ -102,6 +108,7 @@ impl World {
             abort_on_panic(rank);
         }
         world.start_threads();
+        watchdog::join(&world);
         Ok(world)
     }
 
@@ -172,9 +179,11 @@ impl World {
     // Collective calls: every rank makes them in the same order.
 
     /// The communicator, for a collective call.
-    fn collective(&self) -> Option<&SimpleCommunicator> {
+    fn collective(&self) -> Option<Waiting<'_>> {
         self.agreed.set(false);
-        self.mpi.as_ref()
+        let comm = self.mpi.as_ref()?;
+        pulse::wait(true);
+        Some(Waiting(comm))
     }
 
     pub fn barrier(&self) {
@@ -233,12 +242,17 @@ impl World {
 
     /// Whether any rank says so.
     pub fn any(&self, here: bool) -> bool {
+        self.most(u8::from(here)) != 0
+    }
+
+    /// The largest of all ranks' numbers.
+    pub fn most(&self, here: u8) -> u8 {
         let Some(comm) = self.collective() else {
             return here;
         };
-        let mut anywhere = 0u8;
-        comm.all_reduce_into(&u8::from(here), &mut anywhere, SystemOperation::max());
-        anywhere != 0
+        let mut most = 0;
+        comm.all_reduce_into(&here, &mut most, SystemOperation::max());
+        most
     }
 
     /// Whether all ranks hold the same bytes.
@@ -320,6 +334,23 @@ impl World {
     }
 }
 
+/// The communicator for as long as this rank waits for others.
+struct Waiting<'a>(&'a SimpleCommunicator);
+
+impl Deref for Waiting<'_> {
+    type Target = SimpleCommunicator;
+
+    fn deref(&self) -> &SimpleCommunicator {
+        self.0
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        pulse::wait(false);
+    }
+}
+
 fn host_name() -> String {
     hostname::get()
         .map(|h| h.to_string_lossy().into_owned())
@@ -337,10 +368,15 @@ fn abort_on_panic(rank: usize) {
             .unwrap_or("panic");
         let place = info.location().map(|l| l.to_string()).unwrap_or_default();
         log::error!("rank {rank}: a bug in holosig, please report it: {text} ({place})");
-        // SAFETY: MPI is initialised; MPI_Abort does not return to the broken program.
-        unsafe { mpi::ffi::MPI_Abort(mpi::ffi::RSMPI_COMM_WORLD, EXIT_OTHER) };
+        abort_job();
         std::process::abort();
     }));
+}
+
+/// Ends all ranks, from any thread.
+fn abort_job() {
+    // SAFETY: MPI is initialised; MPI_Abort does not return to the broken program.
+    unsafe { mpi::ffi::MPI_Abort(mpi::ffi::RSMPI_COMM_WORLD, EXIT_OTHER) };
 }
 
 /// `srun` without MPI support starts N worlds of one rank, which would overwrite each other.

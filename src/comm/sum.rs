@@ -25,10 +25,10 @@ impl World {
         if self.size().is_power_of_two() {
             let mine = (top.0 - self.size().trailing_zeros(), self.rank());
             let mut sum = nodes.remove(&mine).unwrap_or_else(|| vec![0.0; len]);
-            halve_and_double(comm, &mut sum);
+            halve_and_double(&comm, &mut sum);
             sum
         } else {
-            let mut sum = climb(comm, slices, len, nodes).unwrap_or_else(|| vec![0.0; len]);
+            let mut sum = climb(&comm, slices, len, nodes).unwrap_or_else(|| vec![0.0; len]);
             let root = comm.process_at_rank(0);
             sum.chunks_mut(LONGEST)
                 .for_each(|part| root.broadcast_into(part));

@@ -67,6 +67,17 @@ impl AnyJob {
         }
     }
 
+    /// Tells what [`AnyJob::run`] would take, and writes nothing. Collective.
+    ///
+    /// # Errors
+    /// Those of the task.
+    pub fn dry_run(&self, world: &World, folder: &RunFolder) -> Result<()> {
+        match self {
+            Self::Hvae(job) => hvae::dry_run(world, job, folder),
+            Self::DeepSignature(job) => deep_signature::dry_run(world, job, folder),
+        }
+    }
+
     /// The dataset file.
     pub fn dataset(&self) -> &Path {
         match self {

@@ -1,5 +1,6 @@
 //! A checkpoint: everything needed to use a model, and to go on training it exactly.
 
+use super::guard::{Guard, LossTrend};
 use crate::comm::World;
 use crate::models::Parameters;
 use crate::store::{self, Digest, Kind, Node, Storage};
@@ -65,6 +66,8 @@ pub struct Progress {
     pub position: u64,
     pub seed: u64,
     pub best: Option<Best>,
+    /// What is known of numeric faults.
+    pub guard: Guard,
     /// The resolved job, TOML.
     pub job: String,
     /// Identifies the data of the run.
@@ -310,6 +313,7 @@ fn write_training(root: &Node, progress: &Progress, moments: &Moments) -> Result
         training.set_attr("best_step", best.step)?;
         training.set_attr("best_warm", u8::from(best.warm))?;
     }
+    write_guard(&training, &progress.guard)?;
     training.write_text("job", &progress.job)?;
     training.set_attr("adam_steps", moments.steps)?;
     let len = [moments.first.len()];
@@ -334,6 +338,7 @@ fn read_training(root: &Node) -> Result<(Progress, Moments)> {
         position: training.attr("position")?,
         seed: training.attr("seed")?,
         best,
+        guard: read_guard(&training)?,
         job: training.read_text("job")?,
         fingerprint: training.attr_text("fingerprint")?,
     };
@@ -343,6 +348,36 @@ fn read_training(root: &Node) -> Result<(Progress, Moments)> {
         second: training.read("second_moments")?,
     };
     Ok((progress, moments))
+}
+
+fn write_guard(training: &Node, guard: &Guard) -> Result<()> {
+    training.set_attr("skipped", guard.skipped)?;
+    training.set_attr("rollbacks", guard.rollbacks)?;
+    let losses = &guard.trend.recent;
+    training.write("recent_losses", &[losses.len()], losses, Storage::Plain)?;
+    let redrawn: Vec<u64> = guard.redrawn.iter().flat_map(|&(s, d)| [s, d]).collect();
+    training.write(
+        "redrawn",
+        &[guard.redrawn.len(), 2],
+        &redrawn,
+        Storage::Plain,
+    )
+}
+
+/// Checkpoints of version 0.1.0 have no guard.
+fn read_guard(training: &Node) -> Result<Guard> {
+    if !training.has_attr("skipped") {
+        return Ok(Guard::default());
+    }
+    let (redrawn, _) = training.read_shaped::<u64>("redrawn", &[None, Some(2)])?;
+    Ok(Guard {
+        skipped: training.attr("skipped")?,
+        rollbacks: training.attr("rollbacks")?,
+        redrawn: redrawn.chunks_exact(2).map(|r| (r[0], r[1])).collect(),
+        trend: LossTrend {
+            recent: training.read("recent_losses")?,
+        },
+    })
 }
 
 #[cfg(test)]
@@ -367,6 +402,14 @@ mod tests {
                 step: 6,
                 warm: true,
             }),
+            guard: Guard {
+                skipped: 2,
+                rollbacks: 1,
+                redrawn: vec![(5, 1)],
+                trend: LossTrend {
+                    recent: vec![0.1, 3.0],
+                },
+            },
             job: "[train]\nsteps = 9\n".into(),
             fingerprint: "abc".into(),
         };

@@ -1,7 +1,7 @@
 //! Means over many samples, shared out to the ranks, in an order that no world changes.
 
 use super::{Part, Task};
-use crate::comm::{World, slice_range};
+use crate::comm::{World, pulse, slice_range};
 use crate::models::Model;
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -22,6 +22,7 @@ pub fn sum_blocks(
         .into_par_iter()
         .map(|b| {
             let start = b as u64 * block;
+            pulse::tick();
             sums(start..(start + block).min(samples))
         })
         .collect();

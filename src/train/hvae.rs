@@ -4,7 +4,7 @@ use super::evaluate::{evaluate, sum_blocks};
 use super::schedule::HvaeWeights;
 use super::trainer::check_slices;
 use super::{
-    Checkpoint, Outcome, Part, Plan, RunFolder, Settings, Start, Task, job, outcome, train,
+    Checkpoint, Outcome, Part, Plan, RunFolder, Settings, Start, Task, job, outcome, probe, train,
 };
 use crate::comm::World;
 use crate::data::Split;
@@ -130,15 +130,7 @@ pub fn run(world: &World, job: &HvaeJob, folder: &RunFolder, start: Start) -> Re
     let checkpoint = folder.open(world, start)?;
     let dataset = world.agree(Dataset::open(&job.data.dataset))?;
     let task = HvaeTask::new(world, job, &dataset, checkpoint.as_ref())?;
-    let plan = Plan {
-        task: &task,
-        settings: &job.train,
-        batch: job.data.batch,
-        slices: job.data.slices,
-        job: text,
-        folder,
-    };
-    train(world, &plan, checkpoint.as_ref())?;
+    train(world, &plan(&task, job, text, folder), checkpoint.as_ref())?;
     let step = outcome::choose(world, folder, task.model().parameters())?;
     let test = match task.samples(Part::Test) {
         0 => None,
@@ -149,6 +141,34 @@ pub fn run(world: &World, job: &HvaeJob, folder: &RunFolder, start: Start) -> Re
         }
     };
     Outcome::write(world, folder, step, &job.data.dataset, test)
+}
+
+/// Tells what [`run`] would take, and writes nothing. Collective.
+///
+/// # Errors
+/// As [`run`].
+pub fn dry_run(world: &World, job: &HvaeJob, folder: &RunFolder) -> Result<()> {
+    world.agree(check_slices(job.data.slices, world.size()))?;
+    let dataset = world.agree(Dataset::open(&job.data.dataset))?;
+    // A pass over the data for the norm factor would change no cost.
+    let task = world.agree(HvaeTask::build(job, &dataset, 1.0))?;
+    probe(world, &plan(&task, job, String::new(), folder))
+}
+
+fn plan<'a>(
+    task: &'a HvaeTask<'a>,
+    job: &'a HvaeJob,
+    text: String,
+    folder: &'a RunFolder,
+) -> Plan<'a, HvaeTask<'a>, HvaeWeights> {
+    Plan {
+        task,
+        settings: &job.train,
+        batch: job.data.batch,
+        slices: job.data.slices,
+        job: text,
+        folder,
+    }
 }
 
 /// A dataset's neighborhoods as normalised zernikegrams, and the model for them.
@@ -173,29 +193,9 @@ impl<'a> HvaeTask<'a> {
         dataset: &'a Dataset,
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Self> {
-        let build = || -> Result<Self> {
-            let known = checkpoint.map(|c| Description::from_toml(&c.description));
-            let description = Description {
-                norm_factor: known.transpose()?.map_or(1.0, |d| d.norm_factor),
-                central_residue: job.data.central_residue,
-                surroundings: job.data.surroundings,
-                model: job.model.clone(),
-                zernike: job.zernike.clone(),
-                read: dataset.read_options()?.unwrap_or_default(),
-            };
-            Ok(Self {
-                finder: Finder::new(dataset, description.neighborhood()),
-                centres: [
-                    centres(job, dataset, Split::Train)?,
-                    centres(job, dataset, Split::Validation)?,
-                    centres(job, dataset, Split::Test)?,
-                ],
-                transform: Transform::new(&job.zernike)?,
-                model: description.build(job.train.seed, DType::F32, &Device::Cpu)?,
-                description,
-            })
-        };
-        let mut task = world.agree(build())?;
+        let known = checkpoint.map(|c| Description::from_toml(&c.description));
+        let known = known.transpose().map(|d| d.map_or(1.0, |d| d.norm_factor));
+        let mut task = world.agree(known.and_then(|f| Self::build(job, dataset, f)))?;
         if checkpoint.is_none() {
             let factor = task.norm_factor(world)?;
             let usable = match factor.is_finite() && factor > 0.0 {
@@ -208,6 +208,28 @@ impl<'a> HvaeTask<'a> {
             task.description.norm_factor = world.agree(usable)?;
         }
         Ok(task)
+    }
+
+    fn build(job: &HvaeJob, dataset: &'a Dataset, norm_factor: f64) -> Result<Self> {
+        let description = Description {
+            norm_factor,
+            central_residue: job.data.central_residue,
+            surroundings: job.data.surroundings,
+            model: job.model.clone(),
+            zernike: job.zernike.clone(),
+            read: dataset.read_options()?.unwrap_or_default(),
+        };
+        Ok(Self {
+            finder: Finder::new(dataset, description.neighborhood()),
+            centres: [
+                centres(job, dataset, Split::Train)?,
+                centres(job, dataset, Split::Validation)?,
+                centres(job, dataset, Split::Test)?,
+            ],
+            transform: Transform::new(&job.zernike)?,
+            model: description.build(job.train.seed, DType::F32, &Device::Cpu)?,
+            description,
+        })
     }
 
     fn ids(&self, part: Part) -> &[u32] {
@@ -299,6 +321,23 @@ impl Task for HvaeTask<'_> {
             x: Tensor::from_vec(x, shape, &Device::Cpu)?,
             ids: samples.to_vec(),
         })
+    }
+
+    fn sample_name(&self, part: Part, sample: u64) -> String {
+        let id = self
+            .finder
+            .dataset()
+            .residue(self.ids(part)[sample as usize]);
+        let residue = id.residue;
+        let icode = char::from(residue.icode).to_string();
+        format!(
+            "{} {}{}{} {}",
+            id.structure,
+            residue.chain,
+            residue.number,
+            icode.trim(),
+            residue.name
+        )
     }
 
     fn fingerprint(&self) -> String {

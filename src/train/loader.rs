@@ -1,5 +1,6 @@
 //! Prepares the next batch while the model computes the current one.
 
+use super::guard::{Guard, seed_of_draw};
 use super::{Calendar, Part, Task};
 use crate::comm::World;
 use crate::comm::slice_range;
@@ -15,8 +16,9 @@ use std::time::{Duration, Instant};
 pub struct Slice<B> {
     /// Number of the slice, the same for every world.
     pub number: usize,
-    /// Samples in the slice, and their share of the global batch.
-    pub samples: u64,
+    /// Numbers of its samples.
+    pub ids: Vec<u64>,
+    /// Their share of the global batch.
     pub share: f64,
     /// `None` when the batch is too small to give every slice a sample.
     pub batch: Option<B>,
@@ -44,7 +46,8 @@ pub struct Loader<B> {
 }
 
 impl<B: Send> Loader<B> {
-    /// Starts to prepare the batches of `steps`.
+    /// Starts to prepare the batches of `steps`, as often redrawn as `guard` says.
+    #[allow(clippy::too_many_arguments)]
     pub fn start<'scope, 'env, T>(
         scope: &'scope Scope<'scope, 'env>,
         task: &'env T,
@@ -53,6 +56,7 @@ impl<B: Send> Loader<B> {
         steps: Range<u64>,
         slices: usize,
         seed: u64,
+        guard: Guard,
     ) -> Self
     where
         T: Task,
@@ -63,6 +67,7 @@ impl<B: Send> Loader<B> {
         let (send, ready) = sync_channel(1);
         scope.spawn(move || {
             for step in steps {
+                let seed = seed_of_draw(seed, guard.draw(step));
                 let slices = own
                     .clone()
                     .map(|s| slice_of(task, &calendar, step, s, slices, seed))
@@ -108,15 +113,14 @@ fn slice_of<T: Task>(
     let mine = slice_positions(&positions, number, slices);
     let order = epoch_order(calendar.samples, seed, calendar.epoch(step));
     let ids: Vec<u64> = mine.map(|p| order.at(p)).collect();
-    let samples = ids.len() as u64;
-    let batch = match samples {
-        0 => None,
-        _ => Some(task.batch(Part::Train, &ids)?),
+    let batch = match ids.is_empty() {
+        true => None,
+        false => Some(task.batch(Part::Train, &ids)?),
     };
     Ok(Slice {
         number,
-        samples,
-        share: samples as f64 / (positions.end - positions.start) as f64,
+        share: ids.len() as f64 / (positions.end - positions.start) as f64,
+        ids,
         batch,
     })
 }

@@ -1,6 +1,7 @@
 //! `metrics.jsonl`: one JSON object per line, in the order in which things happened.
 //!
-//! Every line has `event` (`start`, `resume`, `train`, `validation`, `checkpoint`), `step`
+//! Every line has `event` (`start`, `resume`, `train`, `validation`,
+//! `checkpoint`, `fault`, `preempted`, `end`), `step`
 //! (steps completed) and `time` (seconds since 1970).
 
 use crate::{Error, Result, store};
@@ -15,6 +16,9 @@ pub struct MetricsLog {
 }
 
 impl MetricsLog {
+    /// The event of a numeric fault; it is kept when its step is made again.
+    pub const FAULT: &str = "fault";
+
     /// Starts an empty log.
     pub fn create(path: &Path) -> Result<Self> {
         store::write_bytes(path, b"")?;
@@ -26,15 +30,23 @@ impl MetricsLog {
     /// Goes on with a log, dropping what came after `step`: the steps that the lost part of the
     /// run had made will be made again.
     pub fn resume(path: &Path, step: u64) -> Result<Self> {
-        let kept: String = lines(path)?
+        let log = Self {
+            path: path.to_path_buf(),
+        };
+        log.forget_after(step)?;
+        Ok(log)
+    }
+
+    /// Drops what came after `step`, but for faults.
+    pub fn forget_after(&self, step: u64) -> Result<()> {
+        let stays =
+            |r: &Value| r["event"] == Self::FAULT || r["step"].as_u64().is_some_and(|s| s <= step);
+        let kept: String = lines(&self.path)?
             .into_iter()
-            .filter(|(_, r)| r["step"].as_u64().is_some_and(|s| s <= step))
+            .filter(|(_, r)| stays(r))
             .map(|(line, _)| line)
             .collect();
-        store::write_bytes(path, kept.as_bytes())?;
-        Ok(Self {
-            path: path.to_path_buf(),
-        })
+        store::write_bytes(&self.path, kept.as_bytes())
     }
 
     /// Appends one line.

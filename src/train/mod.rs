@@ -11,6 +11,7 @@ pub mod any;
 pub mod checkpoint;
 pub mod deep_signature;
 pub mod evaluate;
+pub mod guard;
 pub mod hvae;
 pub mod job;
 pub mod loader;
@@ -23,16 +24,17 @@ pub mod run_folder;
 pub mod schedule;
 pub mod settings;
 pub mod signal;
+pub mod status;
 pub mod sweep;
-
 pub mod trainer;
+pub mod writer;
 
 pub use any::AnyJob;
 pub use checkpoint::Checkpoint;
 pub use outcome::Outcome;
 pub use run_folder::{RunFolder, Start};
-pub use settings::{Calendar, Reduction, Settings};
-pub use trainer::{Plan, train};
+pub use settings::{Calendar, OnNonfinite, Reduction, Settings};
+pub use trainer::{Plan, probe, train};
 
 use crate::Result;
 use crate::models::Model;
@@ -58,6 +60,9 @@ pub trait Task: Sync {
     /// The batch of some samples, by their numbers in `0..samples(part)`. Called from another
     /// thread than the model, while the model computes.
     fn batch(&self, part: Part, samples: &[u64]) -> Result<<Self::Model as Model>::Batch>;
+
+    /// What a user calls a sample, for messages.
+    fn sample_name(&self, part: Part, sample: u64) -> String;
 
     /// Identifies the data: a run is not resumed on other data.
     fn fingerprint(&self) -> String;

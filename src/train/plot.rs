@@ -21,6 +21,7 @@ const OTHER: &[&str] = &[
     "samples_per_second",
     "stall_seconds",
     "ranks",
+    "steps",
 ];
 
 type Curve = Vec<(f64, f64)>;

@@ -1,13 +1,18 @@
 //! The folder of a run: `job.toml`, `metrics.jsonl`, `loss.svg`,
-//! `checkpoints/{last,best,step-N}.h5`, and at the end `scores.json`.
+//! `checkpoints/{last,best,step-N}.h5`, and at the end `scores.json`; while it goes on also
+//! `.lock` and the ranks' heartbeats in `.alive/`.
 
+mod lock;
+
+use self::lock::Lock;
 use super::checkpoint::Checkpoint;
-use crate::comm::World;
+use crate::comm::{World, watchdog};
 use crate::store::{Scratch, write_bytes};
 use crate::{Error, Result};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What a run folder's content means to the new process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,11 +29,35 @@ pub enum Start {
 #[derive(Debug, Clone)]
 pub struct RunFolder {
     root: PathBuf,
+    /// Held by rank 0 from [`RunFolder::open`] until the last clone is dropped.
+    lock: Arc<Mutex<Option<Lock>>>,
 }
 
 impl RunFolder {
+    /// Name of the file that says which process uses the folder.
+    pub const LOCK: &str = ".lock";
+    /// Name of the folder of heartbeats.
+    pub const ALIVE: &str = ".alive";
+
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self {
+            root: root.into(),
+            lock: Arc::default(),
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Lock>> {
+        self.lock.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The process that uses the folder now, as far as the folder tells.
+    pub fn owner(&self) -> Option<crate::comm::Process> {
+        lock::owner(&self.root)
+    }
+
+    /// Folder of heartbeats.
+    pub fn alive(&self) -> PathBuf {
+        self.root.join(Self::ALIVE)
     }
 
     pub fn path(&self) -> &Path {
@@ -70,9 +99,11 @@ impl RunFolder {
     /// Makes the folder and returns the checkpoint to go on from, if any, on every rank.
     ///
     /// # Errors
-    /// A folder that cannot be written to, or whose content does not fit `start`.
+    /// A folder that cannot be written to, that another job uses, or whose content does not fit
+    /// `start`.
     pub fn open(&self, world: &World, start: Start) -> Result<Option<Checkpoint>> {
         let found = world.on_root(|| self.open_here(start))?.flatten();
+        watchdog::meet(&self.alive());
         if !world.any(found.is_some()) {
             return Ok(None);
         }
@@ -84,7 +115,10 @@ impl RunFolder {
         fs::create_dir_all(&checkpoints).map_err(|e| Error::io(&checkpoints, e))?;
         // Says at once, not after an hour, that the folder takes no files.
         Scratch::new(&self.last())?;
+        *self.held() = Some(Lock::take(&self.root)?);
         self.remove_leftovers()?;
+        let alive = self.alive();
+        fs::create_dir_all(&alive).map_err(|e| Error::io(&alive, e))?;
         if start == Start::New {
             return match self.is_empty()? {
                 true => Ok(None),
@@ -105,14 +139,19 @@ impl RunFolder {
     }
 
     fn is_empty(&self) -> Result<bool> {
-        Ok(entries(&self.root)?
-            .iter()
-            .all(|e| *e == self.checkpoints())
+        let own = [self.checkpoints(), self.alive(), self.root.join(Self::LOCK)];
+        Ok(entries(&self.root)?.iter().all(|e| own.contains(e))
             && entries(&self.checkpoints())?.is_empty())
     }
 
-    /// Deletes unfinished files of a killed process.
+    /// Deletes unfinished files and heartbeats of a killed process.
     fn remove_leftovers(&self) -> Result<()> {
+        match fs::remove_dir_all(self.alive()) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io(self.alive(), e));
+            }
+            _ => {}
+        }
         for path in entries(&self.root)?
             .into_iter()
             .chain(entries(&self.checkpoints())?)
@@ -121,12 +160,16 @@ impl RunFolder {
             if Scratch::is_leftover(&name) {
                 fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
             }
+            if name.starts_with(watchdog::STARTING) {
+                // A rank may be removing it as well.
+                let _ = fs::remove_dir_all(&path);
+            }
         }
         Ok(())
     }
 
     /// Steps that have a `step-N.h5`, newest first.
-    fn saved_steps(&self) -> Result<Vec<u64>> {
+    pub(super) fn saved_steps(&self) -> Result<Vec<u64>> {
         let number = |p: &PathBuf| {
             let name = p.file_name()?.to_str()?;
             name.strip_prefix("step-")?
@@ -143,7 +186,7 @@ impl RunFolder {
     }
 
     /// The newest checkpoint that is whole. Damaged ones are named and skipped.
-    fn newest(&self) -> Result<Option<Checkpoint>> {
+    pub(super) fn newest(&self) -> Result<Option<Checkpoint>> {
         let mut candidates = vec![self.last()];
         candidates.extend(self.saved_steps()?.into_iter().map(|s| self.step(s)));
         let mut seen = Vec::new();
@@ -189,6 +232,21 @@ impl RunFolder {
     /// Writes `step-N.h5`, points `last.h5` (and `best.h5`) to it, then deletes all but the
     /// `keep` newest steps. At every moment a whole checkpoint is there.
     pub fn save(&self, checkpoint: &Checkpoint, step: u64, best: bool, keep: usize) -> Result<()> {
+        self.check()?;
+        // Of a folder that goes away meanwhile, say that, not which file was missed first.
+        self.put(checkpoint, step, best, keep)
+            .map_err(|e| self.check().err().unwrap_or(e))
+    }
+
+    /// Makes sure that the folder is still this job's.
+    fn check(&self) -> Result<()> {
+        match &*self.held() {
+            Some(lock) => lock.check(),
+            None => Ok(()),
+        }
+    }
+
+    fn put(&self, checkpoint: &Checkpoint, step: u64, best: bool, keep: usize) -> Result<()> {
         let path = self.step(step);
         checkpoint.write(&path)?;
         link(&path, &self.last())?;

@@ -16,6 +16,21 @@ pub enum Reduction {
     Fast,
 }
 
+/// What to do when a loss or a gradient is not finite, or a loss spikes. The parameters are never
+/// touched by such a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnNonfinite {
+    /// End the run.
+    #[default]
+    Stop,
+    /// Leave the step out.
+    Skip,
+    /// Go back to the last checkpoint, and give the step another batch and other random numbers
+    /// when it comes round again.
+    Rollback,
+}
+
 /// How to train. `W` holds the weights of the model's objective.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,6 +63,19 @@ pub struct Settings<W> {
     #[serde(default = "default_log_every")]
     pub log_every: u64,
     #[serde(default)]
+    pub on_nonfinite: OnNonfinite,
+    /// Most steps that a run skips or rolls back before it stops after all.
+    #[serde(default = "default_nonfinite_limit")]
+    pub nonfinite_limit: u64,
+    /// A loss is a spike when it is above the median of the last 64 by more than this many median
+    /// absolute deviations; absent: spikes are let through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spike: Option<f64>,
+    /// Seconds without progress after which the watchdog ends the job and names the rank at
+    /// fault ([`crate::comm::watchdog`]).
+    #[serde(default = "default_stall_timeout")]
+    pub stall_timeout: f64,
+    #[serde(default)]
     pub adam: AdamSettings,
     #[serde(default)]
     pub weights: W,
@@ -77,13 +105,26 @@ fn default_log_every() -> u64 {
     10
 }
 
-/// Keys of a job that may change when a run is resumed: they do not change what a step computes.
+fn default_nonfinite_limit() -> u64 {
+    10
+}
+
+fn default_stall_timeout() -> f64 {
+    crate::comm::watchdog::STALL_TIMEOUT
+}
+
+/// Keys of a job that may change when a run is resumed: they do not change what a step computes
+/// from finite numbers.
 pub const FREE_ON_RESUME: &[&str] = &[
     "train.steps",
     "train.epochs",
     "train.checkpoint_every",
     "train.keep",
     "train.log_every",
+    "train.on_nonfinite",
+    "train.nonfinite_limit",
+    "train.spike",
+    "train.stall_timeout",
     "data.dataset",
 ];
 
@@ -113,6 +154,12 @@ impl<W: WeightSchedule> Settings<W> {
         let unit = 0.0..1.0;
         let ranges = [
             ("learning_rate", self.learning_rate, 0.0..f64::MAX),
+            (
+                "spike",
+                self.spike.unwrap_or(1.0),
+                f64::MIN_POSITIVE..f64::MAX,
+            ),
+            ("stall_timeout", self.stall_timeout, 1.0..1e9),
             ("adam.beta1", beta1, unit.clone()),
             ("adam.beta2", beta2, unit),
             ("adam.epsilon", epsilon, f64::MIN_POSITIVE..f64::MAX),

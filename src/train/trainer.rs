@@ -1,24 +1,30 @@
 //! The training loop.
 
-use super::announce::{announce, human_bytes, peak_memory};
+mod faults;
+mod probe;
+mod report;
+
+pub use probe::probe;
+
+use super::announce::announce;
 use super::checkpoint::{Best, Checkpoint, Moments, Progress as Position};
-use super::evaluate::evaluate;
+use super::guard::{Guard, seed_of_draw};
 use super::loader::{Loader, Slice};
 use super::metrics::MetricsLog;
 use super::optimizer::Adam;
-use super::plot::plot;
 use super::progress::Progress;
 use super::run_folder::RunFolder;
 use super::schedule::WeightSchedule;
 use super::settings::FREE_ON_RESUME;
 use super::signal::StopSignal;
-use super::{Calendar, Part, Reduction, Settings, Task, job};
-use crate::comm::{SliceTree, World};
+use super::writer::{Writer, Written};
+use super::{Calendar, OnNonfinite, Part, Reduction, Settings, Task, job};
+use crate::comm::{SliceTree, World, pulse};
 use crate::models::{Model, StepKey};
 use crate::{Error, Result};
 use rayon::prelude::*;
-use serde_json::{Value, json};
-use std::time::Instant;
+use serde_json::json;
+use std::time::{Duration, Instant};
 
 /// What to train and how.
 pub struct Plan<'a, T: Task, W> {
@@ -33,9 +39,12 @@ pub struct Plan<'a, T: Task, W> {
     pub folder: &'a RunFolder,
 }
 
-/// What one slice contributed to the log.
+/// What one slice contributed.
 struct SliceTerms {
+    number: usize,
     share: f64,
+    /// Whether its gradient and its statistics are finite.
+    finite: bool,
     names: Vec<&'static str>,
     /// The objective, then the terms of `names`.
     values: Vec<f64>,
@@ -48,12 +57,21 @@ struct Trainer<'a, T: Task, W> {
     adam: Adam,
     parameters: Vec<f32>,
     best: Option<Best>,
+    guard: Guard,
     /// Steps completed.
     done: u64,
     /// On rank 0.
     log: Option<MetricsLog>,
+    /// On rank 0.
+    writer: Option<Writer>,
+    /// Why no checkpoint can be written, until all ranks know.
+    failed: Option<Error>,
+    /// Time that training waited for checkpoints: not yet logged, and logged.
+    stalled: Duration,
+    stalled_in_all: Duration,
+    started: Instant,
     progress: Progress,
-    signal: StopSignal,
+    signal: Option<StopSignal>,
     since: Instant,
     samples_since: u64,
 }
@@ -61,8 +79,8 @@ struct Trainer<'a, T: Task, W> {
 /// Trains to the end of the plan, from `checkpoint` if there is one. Collective.
 ///
 /// # Errors
-/// A plan that does not fit the world or the checkpoint; a failed write; a gradient that is not
-/// finite; [`Error::Preempted`] when a signal asked for the stop.
+/// A plan that does not fit the world or the checkpoint; a failed write; a numeric fault that the
+/// settings do not let pass; [`Error::Preempted`] when a signal asked for the stop.
 pub fn train<T: Task, W: WeightSchedule + Sync>(
     world: &World,
     plan: &Plan<T, W>,
@@ -78,35 +96,52 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
         plan: &'a Plan<'a, T, W>,
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Self> {
-        check_slices(plan.slices, world.size())?;
-        plan.settings.check()?;
-        let samples = plan.task.samples(Part::Train);
-        let calendar = Calendar::new(samples, plan.batch, plan.settings)?;
-        let model = plan.task.model().parameters();
-        let mut trainer = Self {
-            world,
-            plan,
-            calendar,
-            adam: Adam::new(plan.settings.adam, model.len()),
-            parameters: Vec::new(),
-            best: None,
-            done: 0,
-            log: None,
-            progress: Progress::new(false, 0, 0),
-            signal: StopSignal::listen()?,
-            since: Instant::now(),
-            samples_since: 0,
-        };
+        let mut trainer = Self::idle(world, plan)?;
         if let Some(checkpoint) = checkpoint {
             trainer.restore(checkpoint)?;
         }
-        trainer.parameters = model.flat()?;
-        trainer.progress = Progress::new(world.speaks(), trainer.done, calendar.steps);
+        let (done, steps) = (trainer.done, trainer.calendar.steps);
+        trainer.progress = Progress::new(world.speaks(), done, steps);
+        trainer.signal = Some(StopSignal::listen()?);
         if world.is_root() {
             plan.folder.begin(&plan.job)?;
             trainer.log = Some(trainer.open_log(checkpoint.is_some())?);
+            trainer.writer = Some(Writer::start(plan.folder.clone(), plan.settings.keep)?);
         }
         Ok(trainer)
+    }
+
+    /// A trainer that writes nothing and hears no signals.
+    fn idle(world: &'a World, plan: &'a Plan<'a, T, W>) -> Result<Self> {
+        check_slices(plan.slices, world.size())?;
+        plan.settings.check()?;
+        let samples = plan.task.samples(Part::Train);
+        let model = plan.task.model().parameters();
+        Ok(Self {
+            world,
+            plan,
+            calendar: Calendar::new(samples, plan.batch, plan.settings)?,
+            adam: Adam::new(plan.settings.adam, model.len()),
+            parameters: model.flat()?,
+            best: None,
+            guard: Guard::default(),
+            done: 0,
+            log: None,
+            writer: None,
+            failed: None,
+            stalled: Duration::ZERO,
+            stalled_in_all: Duration::ZERO,
+            started: Instant::now(),
+            progress: Progress::new(false, 0, 0),
+            signal: None,
+            since: Instant::now(),
+            samples_since: 0,
+        })
+    }
+
+    /// Samples of the validation that are computed at a time.
+    fn block(&self) -> u64 {
+        (self.plan.batch / self.plan.slices as u64).max(1)
     }
 
     /// Takes over the state of a checkpoint after making sure that it is of this very run.
@@ -136,13 +171,35 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
                 ),
             ));
         }
-        checkpoint.load_into(folder, self.plan.task.model().parameters())?;
+        self.take_over(checkpoint, position, moments)
+    }
+
+    /// Puts the state of a checkpoint in the place of the present one.
+    fn take_over(
+        &mut self,
+        checkpoint: &Checkpoint,
+        position: &Position,
+        moments: &Moments,
+    ) -> Result<()> {
+        let model = self.plan.task.model().parameters();
+        checkpoint.load_into(self.plan.folder.path(), model)?;
+        self.parameters = model.flat()?;
         self.adam.steps = moments.steps;
-        self.adam.first = moments.first.clone();
-        self.adam.second = moments.second.clone();
+        self.adam.first.clone_from(&moments.first);
+        self.adam.second.clone_from(&moments.second);
         self.best = position.best;
+        self.guard.clone_from(&position.guard);
         self.done = position.step;
         Ok(())
+    }
+
+    /// A line without numbers; collective.
+    fn log_event(&self, event: &str) -> Result<()> {
+        let log = || match &self.log {
+            Some(log) => log.append(event, self.done, []),
+            None => Ok(()),
+        };
+        self.world.on_root(log).map(drop)
     }
 
     fn open_log(&self, resumed: bool) -> Result<MetricsLog> {
@@ -155,17 +212,33 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
         log.append(
             event,
             self.done,
-            [("ranks".into(), json!(self.world.size()))],
+            [
+                ("ranks".into(), json!(self.world.size())),
+                ("steps".into(), json!(self.calendar.steps)),
+            ],
         )?;
         Ok(log)
     }
 
     fn run(mut self) -> Result<()> {
         announce(self.world, self.plan, &self.calendar, self.done);
+        if self.done == 0 && self.plan.settings.on_nonfinite == OnNonfinite::Rollback {
+            self.save(false); // what to go back to before the first checkpoint is due
+        }
+        while self.done < self.calendar.steps {
+            self.stretch()?;
+        }
+        self.settle()?;
+        self.log_event("end")?;
+        self.finish();
+        Ok(())
+    }
+
+    /// Trains to the end of the plan, or to the next rollback.
+    fn stretch(&mut self) -> Result<()> {
         let (plan, calendar) = (self.plan, self.calendar);
         let steps = self.done..calendar.steps;
         std::thread::scope(|scope| {
-            let seed = plan.settings.seed;
             let mut loader = Loader::start(
                 scope,
                 plan.task,
@@ -173,65 +246,89 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
                 calendar,
                 steps.clone(),
                 plan.slices,
-                seed,
+                plan.settings.seed,
+                self.guard.clone(),
             );
             for step in steps {
                 let epoch = calendar.epoch(step);
-                let (sum, terms) = self.gradients(step, epoch, loader.next_step()?)?;
-                self.update(step, epoch, &sum)?;
+                pulse::step(step);
+                pulse::enter("waiting for data");
+                let slices = loader.next_step()?;
+                pulse::enter("computing");
+                let (sum, terms) = self.gradients(step, epoch, &slices)?;
+                if let Some(fault) = self.fault(step, &sum)? {
+                    self.handle(step, epoch, fault, &slices, &terms)?;
+                    if self.done <= step {
+                        return Ok(()); // rolled back: the loader starts again
+                    }
+                } else {
+                    self.update(step, epoch, &sum)?;
+                }
                 if self.done.is_multiple_of(plan.settings.log_every) {
                     let stalled = loader.take_stalled().as_secs_f64();
                     self.record(epoch, terms, stalled)?;
                 }
-                let improved = calendar.evaluates(step) && self.validate(epoch)?;
-                let stop = self.world.any(self.signal.asked()) && !calendar.is_last(step);
-                if calendar.saves(step) || improved || stop {
-                    self.save(improved)?;
-                }
-                if calendar.ends_epoch(step) || calendar.is_last(step) || stop {
-                    self.draw()?;
-                }
-                if stop {
-                    return self.preempted();
-                }
+                self.after_step(step, epoch)?;
             }
-            self.finish();
             Ok(())
         })
     }
 
+    /// Validates, saves, draws and stops as the calendar and the signals say.
+    fn after_step(&mut self, step: u64, epoch: u64) -> Result<()> {
+        let calendar = self.calendar;
+        let improved = calendar.evaluates(step) && self.validate(epoch)?;
+        let stop = self.agree_on(self.asked())? && !calendar.is_last(step);
+        if calendar.saves(step) || improved || stop {
+            self.save(improved);
+        }
+        if calendar.ends_epoch(step) || calendar.is_last(step) || stop {
+            self.draw()?;
+        }
+        match stop {
+            true => self.settle().and_then(|()| self.preempted()),
+            false => Ok(()),
+        }
+    }
+
     /// The gradient of the mean objective over the global batch, followed by the batch
-    /// statistics; summed over all slices of all ranks.
+    /// statistics and the objective itself; summed over all slices of all ranks.
     fn gradients(
         &self,
         step: u64,
         epoch: u64,
-        slices: Vec<Slice<<T::Model as Model>::Batch>>,
+        slices: &[Slice<<T::Model as Model>::Batch>],
     ) -> Result<(Vec<f32>, Vec<SliceTerms>)> {
         let model = self.plan.task.model();
         let weights = self.plan.settings.weights.at(epoch);
-        let seed = self.plan.settings.seed;
-        let len = self.parameters.len() + model.parameters().buffers().len();
+        let seed = seed_of_draw(self.plan.settings.seed, self.guard.draw(step));
+        let len = self.parameters.len() + model.parameters().buffers().len() + 1;
         let tree = SliceTree::new();
         let terms: Result<Vec<Option<SliceTerms>>> = slices
-            .into_par_iter()
+            .par_iter()
             .map(|slice| {
                 let Some(batch) = &slice.batch else {
                     tree.insert(slice.number, vec![0.0; len]);
                     return Ok(None);
                 };
                 let losses = model.losses(batch, &weights, StepKey { seed, step })?;
+                pulse::tick();
                 let store = losses.objective.backward()?;
+                let objective = losses.objective.to_dtype(candle_core::DType::F64)?;
+                let objective = objective.to_scalar::<f64>()?;
                 let mut vector = model.parameters().gradients(&store)?;
                 vector.extend(&losses.statistics);
+                let finite = vector.iter().all(|v| v.is_finite());
+                vector.push(objective as f32);
                 let share = slice.share as f32;
                 vector.iter_mut().for_each(|v| *v *= share);
                 tree.insert(slice.number, vector);
-                let objective = losses.objective.to_dtype(candle_core::DType::F64)?;
-                let mut values = vec![objective.to_scalar::<f64>()?];
+                let mut values = vec![objective];
                 values.extend(losses.terms.iter().map(|t| t.1));
                 Ok(Some(SliceTerms {
+                    number: slice.number,
                     share: slice.share,
+                    finite: finite && objective.is_finite(),
                     names: losses.terms.iter().map(|t| t.0).collect(),
                     values,
                 }))
@@ -247,167 +344,128 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
 
     /// One optimizer step, the same on every rank.
     fn update(&mut self, step: u64, epoch: u64, sum: &[f32]) -> Result<()> {
-        let finite = match sum.iter().all(|v| v.is_finite()) {
-            true => Ok(()),
-            false => Err(Error::internal(format!(
-                "training diverged: the gradient of step {step} is not finite; lower \
-                 train.learning_rate and resume, the last checkpoint is whole"
-            ))),
-        };
-        if finite.is_err() {
-            return self.world.agree(finite);
-        }
         let settings = self.plan.settings;
         let zero_epochs = settings.weights.zero_epochs();
         let rate = settings
             .learning_rate_schedule
             .at(settings.learning_rate, epoch, zero_epochs);
-        let (gradients, statistics) = sum.split_at(self.parameters.len());
+        let (gradients, rest) = sum.split_at(self.parameters.len());
+        let (statistics, objective) = rest.split_at(rest.len() - 1);
         self.adam.step(&mut self.parameters, gradients, rate);
         let model = self.plan.task.model().parameters();
         model.set_flat(&self.parameters)?;
         model.update_buffers(statistics)?;
+        self.guard.trend.add(objective[0]);
+        self.completed(step);
+        Ok(())
+    }
+
+    fn completed(&mut self, step: u64) {
         self.done = step + 1;
         let positions = self.calendar.positions(step);
         self.samples_since += positions.end - positions.start;
-        Ok(())
     }
 
-    /// A line in the log: the last step's objective and its terms over the global batch.
-    fn record(&mut self, epoch: u64, terms: Vec<SliceTerms>, stalled: f64) -> Result<()> {
-        let width = terms.first().map_or(0, |t| t.values.len());
-        let rows: Vec<f64> = terms
-            .iter()
-            .flat_map(|t| t.values.iter().map(|v| t.share * v))
-            .collect();
-        let names = terms.first().map_or(String::new(), |t| t.names.join("\n"));
-        // A rank without samples in this batch knows neither names nor width.
-        let all_names = self.world.gather(names.as_bytes());
-        let widths = self.world.gather(&[width as u64]).concat();
-        let rows = self.world.gather(&rows).concat();
-        let Some(log) = &self.log else {
-            return Ok(());
-        };
-        let width = widths.into_iter().max().unwrap_or(0).max(1) as usize;
-        let mut sums = vec![0.0; width];
-        for row in rows.chunks(width) {
-            sums.iter_mut().zip(row).for_each(|(s, v)| *s += v);
+    /// Hands a checkpoint to the writer. Rank 0 alone has something to do; what goes wrong here
+    /// or in the background, all ranks learn in the next [`Trainer::agree_on`].
+    fn save(&mut self, best: bool) {
+        if !self.world.is_root() {
+            return;
         }
-        let names = all_names
-            .into_iter()
-            .find(|n| !n.is_empty())
-            .unwrap_or_default();
-        let names = String::from_utf8_lossy(&names).into_owned();
-        let seconds = self.since.elapsed().as_secs_f64();
-        let speed = self.samples_since as f64 / seconds.max(1e-9);
-        (self.since, self.samples_since) = (Instant::now(), 0);
-        let mut fields: Vec<(String, Value)> = vec![
-            ("epoch".into(), json!(epoch)),
-            ("objective".into(), json!(sums[0])),
-        ];
-        let named = names.lines().map(String::from).zip(&sums[1..]);
-        fields.extend(named.map(|(name, value)| (name, json!(value))));
-        let settings = self.plan.settings;
-        let zero_epochs = settings.weights.zero_epochs();
-        let rate = settings
-            .learning_rate_schedule
-            .at(settings.learning_rate, epoch, zero_epochs);
-        fields.push(("learning_rate".into(), json!(rate)));
-        fields.push(("samples_per_second".into(), json!(speed)));
-        fields.push(("stall_seconds".into(), json!(stalled)));
-        log.append("train", self.done, fields)?;
-        self.progress.step(self.done, epoch, sums[0], speed);
-        Ok(())
-    }
-
-    /// Validates the model; whether it is the best so far.
-    fn validate(&mut self, epoch: u64) -> Result<bool> {
-        if self.plan.task.samples(Part::Validation) == 0 {
-            return Ok(false);
-        }
+        pulse::enter("writing a checkpoint");
         let started = Instant::now();
-        let block = (self.plan.batch / self.plan.slices as u64).max(1);
-        let means = evaluate(self.world, self.plan.task, Part::Validation, block)?;
-        let weights = &self.plan.settings.weights;
-        let names = self.plan.task.model().weight_names();
-        let mean = |name: &str| {
-            means
-                .iter()
-                .find(|(n, _)| n == name)
-                .map_or(0.0, |(_, v)| *v)
-        };
-        let total = names
-            .iter()
-            .zip(weights.last())
-            .map(|(n, w)| w * mean(n))
-            .sum();
-        let candidate = Best {
-            value: total,
+        let handed = self.hand_over(best);
+        let stall = started.elapsed();
+        self.stalled += stall;
+        self.since += stall; // no part of the training speed
+        self.note_written(handed);
+    }
+
+    fn hand_over(&mut self, best: bool) -> Result<Option<Written>> {
+        let (plan, calendar) = (self.plan, &self.calendar);
+        let model = plan.task.model().parameters();
+        let mut checkpoint = Checkpoint::of_model(plan.task.description()?, model)?;
+        let position = Position {
             step: self.done,
-            warm: epoch >= weights.warmup_epochs(),
+            epoch: calendar.epoch(self.done),
+            position: self.done % calendar.steps_per_epoch() * calendar.batch,
+            seed: plan.settings.seed,
+            best: self.best,
+            guard: self.guard.clone(),
+            job: plan.job.clone(),
+            fingerprint: plan.task.fingerprint(),
         };
-        let improved = candidate.beats(self.best.as_ref());
-        if improved {
-            self.best = Some(candidate);
+        let moments = Moments {
+            steps: self.adam.steps,
+            first: self.adam.first.clone(),
+            second: self.adam.second.clone(),
+        };
+        checkpoint.training = Some((position, moments));
+        match &mut self.writer {
+            Some(writer) => writer.submit(checkpoint, self.done, best),
+            None => Ok(None),
         }
-        if let Some(log) = &self.log {
-            let mut fields = vec![
-                ("epoch".to_string(), json!(epoch)),
-                ("objective".into(), json!(total)),
-            ];
-            fields.extend(means.iter().map(|(n, v)| (n.clone(), json!(v))));
-            log.append("validation", self.done, fields)?;
-            let told: Vec<String> = means.iter().map(|(n, v)| format!("{n} {v:.5}")).collect();
-            let star = if improved { ", the best so far" } else { "" };
-            self.progress.note(&format!(
-                "step {}: validation {} (objective {total:.4}{star})",
-                self.done,
-                told.join(", "),
-            ));
-        }
-        // Validation is no part of the training speed.
-        self.since += started.elapsed();
-        Ok(improved)
     }
 
-    /// Writes a checkpoint; collective.
-    fn save(&mut self, best: bool) -> Result<()> {
-        let started = Instant::now();
-        self.world.on_root(|| {
-            let (plan, calendar) = (self.plan, &self.calendar);
-            let model = plan.task.model().parameters();
-            let mut checkpoint = Checkpoint::of_model(plan.task.description()?, model)?;
-            let position = Position {
-                step: self.done,
-                epoch: calendar.epoch(self.done),
-                position: self.done % calendar.steps_per_epoch() * calendar.batch,
-                seed: plan.settings.seed,
-                best: self.best,
-                job: plan.job.clone(),
-                fingerprint: plan.task.fingerprint(),
-            };
-            let moments = Moments {
-                steps: self.adam.steps,
-                first: self.adam.first.clone(),
-                second: self.adam.second.clone(),
-            };
-            checkpoint.training = Some((position, moments));
-            plan.folder
-                .save(&checkpoint, self.done, best, plan.settings.keep)
-        })?;
-        self.since += started.elapsed();
-        Ok(())
+    /// Logs a checkpoint that has reached the disk; keeps an error for the next agreement.
+    fn note_written(&mut self, written: Result<Option<Written>>) {
+        let logged = written.and_then(|written| match (written, &self.log) {
+            (Some(w), Some(log)) => {
+                // Of all hand-overs since the last such line.
+                let stall = std::mem::take(&mut self.stalled);
+                self.stalled_in_all += stall;
+                let ms = |d: Duration| json!((d.as_secs_f64() * 1e4).round() / 10.0);
+                let fields = [
+                    ("bytes".to_string(), json!(w.bytes)),
+                    ("checkpoint_stall_ms".into(), ms(stall)),
+                    ("checkpoint_write_ms".into(), ms(w.took)),
+                ];
+                log.append("checkpoint", w.step, fields)
+            }
+            _ => Ok(()),
+        });
+        self.failed = self.failed.take().or(logged.err());
     }
 
-    fn draw(&self) -> Result<()> {
-        let folder = self.plan.folder;
-        self.world
-            .on_root(|| plot(&folder.metrics(), &folder.plot()))
-            .map(drop)
+    fn asked(&self) -> bool {
+        self.signal.as_ref().is_some_and(StopSignal::asked)
+    }
+
+    /// Whether any rank was asked to stop. Collective.
+    ///
+    /// # Errors
+    /// A checkpoint that could not be written.
+    fn agree_on(&mut self, stop: bool) -> Result<bool> {
+        if let Some(writer) = &mut self.writer {
+            let written = writer.poll();
+            self.note_written(written);
+        }
+        let here = if self.failed.is_some() {
+            2
+        } else {
+            u8::from(stop)
+        };
+        match self.world.most(here) {
+            2 => self.world.agree(self.failed.take().map_or(Ok(false), Err)),
+            stop => Ok(stop == 1),
+        }
+    }
+
+    /// Waits until every checkpoint is on the disk. Collective.
+    fn settle(&mut self) -> Result<()> {
+        if let Some(writer) = &mut self.writer {
+            pulse::enter("writing a checkpoint");
+            let started = Instant::now();
+            let written = writer.wait();
+            self.stalled += started.elapsed();
+            self.note_written(written);
+        }
+        self.agree_on(false).map(drop)
     }
 
     /// Ends a run that was asked to stop; rank 0 tells.
     fn preempted(&self) -> Result<()> {
+        self.log_event("preempted")?;
         self.progress.finish();
         let step = self.done;
         let asked = match self.world.is_root() {
@@ -417,23 +475,6 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
             false => Ok(()),
         };
         self.world.agree(asked)
-    }
-
-    fn finish(&self) {
-        self.progress.finish();
-        let peaks = self.world.gather(&[peak_memory().unwrap_or(0)]).concat();
-        if self.world.speaks() {
-            let peak = human_bytes(peaks.into_iter().max().unwrap_or(0));
-            let best = match &self.best {
-                Some(b) => format!("; best validation {:.5} at step {}", b.value, b.step),
-                None => String::new(),
-            };
-            log::info!(
-                "done: {} steps{best}; peak memory {peak} per rank; results in {}",
-                self.done,
-                self.plan.folder.path().display()
-            );
-        }
     }
 }
 

@@ -7,8 +7,8 @@ pub use job::{Data, DeepSignatureJob, DeepSignatureWeights, Goal};
 pub use scores::{ClassScores, Scores};
 
 use super::trainer::check_slices;
-use super::{Outcome, Part, Plan, RunFolder, Start, Task, job as jobs, outcome, train};
-use crate::comm::{World, slice_range};
+use super::{Outcome, Part, Plan, RunFolder, Start, Task, job as jobs, outcome, probe, train};
+use crate::comm::{World, pulse, slice_range};
 use crate::data::trajectory::{self, Dataset, Partition};
 use crate::models::Model;
 use crate::models::deep_signature::{
@@ -32,15 +32,7 @@ pub fn run(world: &World, job: &DeepSignatureJob, folder: &RunFolder, start: Sta
         dataset.shuffle_labels(job.train.seed);
     }
     let task = world.agree(DeepSignatureTask::new(job, &dataset))?;
-    let plan = Plan {
-        task: &task,
-        settings: &job.train,
-        batch: job.data.batch,
-        slices: job.data.slices,
-        job: text,
-        folder,
-    };
-    train(world, &plan, checkpoint.as_ref())?;
+    train(world, &plan(&task, job, text, folder), checkpoint.as_ref())?;
     let step = outcome::choose(world, folder, task.model().parameters())?;
     let scores = task.test(world)?;
     if world.speaks() {
@@ -48,6 +40,33 @@ pub fn run(world: &World, job: &DeepSignatureJob, folder: &RunFolder, start: Sta
     }
     let scores = world.agree(serde_json::to_value(&scores).map_err(Error::internal))?;
     Outcome::write(world, folder, step, &job.data.dataset, Some(scores))
+}
+
+/// Tells what [`run`] would take, and writes nothing. Collective.
+///
+/// # Errors
+/// As [`run`].
+pub fn dry_run(world: &World, job: &DeepSignatureJob, folder: &RunFolder) -> Result<()> {
+    world.agree(check_slices(job.data.slices, world.size()))?;
+    let dataset = Dataset::open(world, &job.data.dataset)?;
+    let task = world.agree(DeepSignatureTask::new(job, &dataset))?;
+    probe(world, &plan(&task, job, String::new(), folder))
+}
+
+fn plan<'a>(
+    task: &'a DeepSignatureTask<'a>,
+    job: &'a DeepSignatureJob,
+    text: String,
+    folder: &'a RunFolder,
+) -> Plan<'a, DeepSignatureTask<'a>, DeepSignatureWeights> {
+    Plan {
+        task,
+        settings: &job.train,
+        batch: job.data.batch,
+        slices: job.data.slices,
+        job: text,
+        folder,
+    }
 }
 
 /// A trajectories file's segments as clips, and the model for them.
@@ -190,6 +209,7 @@ impl<'a> DeepSignatureTask<'a> {
         let predicted = || -> Result<Vec<f64>> {
             let mut out = Vec::with_capacity(own.len() * width);
             for id in &ids[own.clone()] {
+                pulse::tick();
                 let outputs = self.model.forward(&self.clips(&[*id])?)?;
                 out.extend(self.model.predict(&outputs)?.concat());
             }
@@ -266,6 +286,11 @@ impl Task for DeepSignatureTask<'_> {
         let all = self.ids(part);
         let ids: Vec<u32> = samples.iter().map(|&s| all[s as usize]).collect();
         self.clips(&ids)
+    }
+
+    fn sample_name(&self, part: Part, sample: u64) -> String {
+        let id = self.ids(part)[sample as usize];
+        format!("{}, segment {id}", self.dataset.trajectory_of(id).name)
     }
 
     fn fingerprint(&self) -> String {

@@ -8,6 +8,7 @@ fn checkpoint(step: u64) -> Checkpoint {
         position: step,
         seed: 1,
         best: None,
+        guard: Default::default(),
         job: String::new(),
         fingerprint: String::new(),
     };

@@ -1,6 +1,8 @@
 //! The trainer with a model whose answer is known: linear regression.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod faults;
 
 use candle_core::{DType, Device, Tensor};
 use common::{again_with, in_mpi};
@@ -74,6 +76,8 @@ impl Line {
 struct Regression {
     model: Line,
     scale: f64,
+    /// Training samples whose target is not what it should be.
+    bad: Vec<(u64, f32)>,
 }
 
 fn sample(id: u64) -> ([f64; WIDTH], f64) {
@@ -101,12 +105,20 @@ impl Task for Regression {
         let offset = if part == Part::Validation { 1000 } else { 0 };
         let rows: Vec<_> = samples.iter().map(|s| sample(s + offset)).collect();
         let x: Vec<f32> = rows.iter().flat_map(|r| r.0.map(|v| v as f32)).collect();
-        let y: Vec<f32> = rows.iter().map(|r| (r.1 * self.scale) as f32).collect();
+        let mut y: Vec<f32> = rows.iter().map(|r| (r.1 * self.scale) as f32).collect();
+        for (id, value) in &self.bad {
+            let found = samples.iter().position(|s| s + offset == *id);
+            found.iter().for_each(|&i| y[i] = *value);
+        }
         let n = samples.len();
         Ok((
             Tensor::from_vec(x, (n, WIDTH), &Device::Cpu)?,
             Tensor::from_vec(y, n, &Device::Cpu)?,
         ))
+    }
+
+    fn sample_name(&self, _: Part, sample: u64) -> String {
+        format!("point {sample}")
     }
 
     fn fingerprint(&self) -> String {
@@ -158,14 +170,26 @@ fn run_with(
     slices: usize,
     scale: f64,
 ) -> Result<()> {
-    let folder = RunFolder::new(dir);
-    let checkpoint = folder.open(world, start)?;
     let task = Regression {
         model: Line::new(settings.seed)?,
         scale,
+        bad: Vec::new(),
     };
+    run_task(world, dir, start, settings, slices, &task)
+}
+
+fn run_task(
+    world: &World,
+    dir: &Path,
+    start: Start,
+    settings: &Settings<One>,
+    slices: usize,
+    task: &Regression,
+) -> Result<()> {
+    let folder = RunFolder::new(dir);
+    let checkpoint = folder.open(world, start)?;
     let plan = Plan {
-        task: &task,
+        task,
         settings,
         batch: 10,
         slices,
@@ -398,7 +422,7 @@ fn divergence_is_told() {
     let told = run_with(&world, dir.path(), Start::New, &settings(5), 2, 1e39).unwrap_err();
     assert!(
         told.to_string()
-            .contains("the gradient of step 0 is not finite"),
+            .contains("training diverged: step 0: the loss is not finite"),
         "{told}"
     );
 }

@@ -1,0 +1,34 @@
+#!/bin/bash
+# Trains without a scheduler, on the hosts of a file (`node1 slots=2`, one host per line; they are
+# reached by ssh and see the same folders):
+#
+#   HOSTFILE=hosts jobs/train.sh jobs/hae-z128-l6.toml --out runs/hae-z128-l6
+#
+# After any failure but a mistake in the input it starts again from the last good checkpoint, at
+# most HOLOSIG_MAX_RESTARTS (3) times. TERM or USR1 writes a checkpoint and ends it with 75; the
+# same command goes on from there.
+set -uo pipefail
+
+# A rank's threads: all cores of its host unless you say otherwise.
+launch=${HOLOSIG_LAUNCH:-mpirun --hostfile ${HOSTFILE:?a file of hosts is needed} --bind-to none -x HDF5_USE_FILE_LOCKING=FALSE}
+[ -z "${RAYON_NUM_THREADS:-}" ] || launch="$launch -x RAYON_NUM_THREADS"
+program=${HOLOSIG:-target/release/holosig}
+
+launcher=
+stop=0
+trap 'stop=1; kill -USR1 $launcher 2>/dev/null' USR1 TERM INT
+
+restarts=0
+while :; do
+    $launch "$program" train "$@" --restart auto &
+    launcher=$!
+    # A trap cuts `wait` short: wait again for the ranks to finish their checkpoint.
+    while wait $launcher; status=$?; [ $status -gt 128 ] && kill -0 $launcher 2>/dev/null; do :; done
+    # 0: done. 2: a mistake, which no restart mends. 75: stopped with a checkpoint.
+    case $status in 0 | 2 | 75) break ;; esac
+    [ $stop -eq 1 ] && break
+    [ $restarts -ge "${HOLOSIG_MAX_RESTARTS:-3}" ] && break
+    restarts=$((restarts + 1))
+    echo "ended with status $status: restart $restarts from the last good checkpoint"
+done
+exit $status

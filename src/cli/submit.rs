@@ -1,0 +1,301 @@
+//! `holosig submit`: the batch script for this machine's scheduler, and its submission.
+
+use crate::store::write_bytes;
+use crate::train::AnyJob;
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The job file (TOML)
+    #[arg(value_name = "JOB.toml")]
+    job: PathBuf,
+    /// Number of nodes
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    nodes: u32,
+    /// Time limit, HH:MM:SS
+    #[arg(long, value_name = "T", default_value = "04:00:00", value_parser = seconds)]
+    time: u64,
+    /// Ranks per node
+    #[arg(long, value_name = "R", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    ranks_per_node: u32,
+    /// Cores per node, which PBS wants to know
+    #[arg(long, value_name = "C")]
+    cores_per_node: Option<u32>,
+    /// Partition or queue
+    #[arg(long, value_name = "NAME")]
+    queue: Option<String>,
+    /// Account to charge
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// Hosts for mpirun where there is no scheduler (`host slots=2` per line)
+    #[arg(long, value_name = "FILE")]
+    hostfile: Option<PathBuf>,
+    /// Scheduler [default: the one that is found]
+    #[arg(long)]
+    scheduler: Option<Scheduler>,
+    /// Most restarts after failures
+    #[arg(long, value_name = "K", default_value_t = 3)]
+    max_restarts: u32,
+    /// Override a setting of the job; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Folder of the run [default: runs/NAME for NAME.toml]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print the script and the command, and stop
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Scheduler {
+    Slurm,
+    Pbs,
+    /// No scheduler: mpirun at once
+    None,
+}
+
+/// Seconds of `HH:MM:SS`, `MM:SS` or `D-HH:MM:SS`.
+fn seconds(text: &str) -> std::result::Result<u64, String> {
+    let wrong = || format!("{text}: HH:MM:SS or D-HH:MM:SS is needed");
+    let (days, clock) = match text.split_once('-') {
+        Some((days, clock)) => (days.parse::<u64>().map_err(|_| wrong())?, clock),
+        None => (0, text),
+    };
+    let fields: Vec<u64> = clock
+        .split(':')
+        .map(|f| f.parse().map_err(|_| wrong()))
+        .collect::<std::result::Result<_, _>>()?;
+    let within = match fields[..] {
+        [h, m, s] if m < 60 && s < 60 => h * 3600 + m * 60 + s,
+        [m, s] if s < 60 => m * 60 + s,
+        _ => return Err(wrong()),
+    };
+    match days * 86400 + within {
+        0 => Err(wrong()),
+        total => Ok(total),
+    }
+}
+
+fn clock(seconds: u64) -> String {
+    let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{h:02}:{m:02}:{s:02}")
+}
+
+pub fn run(args: Args) -> Result<()> {
+    // A job that cannot be understood shall not wait in a queue first.
+    AnyJob::load(&args.job, &args.overrides)?;
+    let scheduler = args.scheduler.unwrap_or_else(found);
+    if scheduler == Scheduler::None && args.nodes > 1 && args.hostfile.is_none() {
+        return Err(Error::input(
+            "neither sbatch nor qsub is on PATH: give --hostfile, or submit from a login node",
+        ));
+    }
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| super::train::default_out(&args.job));
+    let here = std::env::current_dir().map_err(|e| Error::io(".", e))?;
+    let out = here.join(out);
+    let text = script(&args, scheduler, &out)?;
+    let place = out.join(match scheduler {
+        Scheduler::Slurm => "submit.sbatch",
+        Scheduler::Pbs => "submit.pbs",
+        Scheduler::None => "submit.sh",
+    });
+    let mut command = match scheduler {
+        Scheduler::Slurm => Command::new("sbatch"),
+        Scheduler::Pbs => Command::new("qsub"),
+        Scheduler::None => Command::new("bash"),
+    };
+    command.arg(&place);
+    if args.dry_run {
+        print!("{text}");
+        println!("# {} {}", command.get_program().display(), place.display());
+        return Ok(());
+    }
+    std::fs::create_dir_all(&out).map_err(|e| Error::io(&out, e))?;
+    write_bytes(&place, text.as_bytes())?;
+    submit(&mut command, scheduler, &out)
+}
+
+fn submit(command: &mut Command, scheduler: Scheduler, out: &Path) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let failed = |e: std::io::Error| Error::io(&program, e);
+    if scheduler == Scheduler::None {
+        let log = out.join("submit.log");
+        let file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&log);
+        let file = file.map_err(|e| Error::io(&log, e))?;
+        let errors = file.try_clone().map_err(|e| Error::io(&log, e))?;
+        use std::os::unix::process::CommandExt;
+        let child = command
+            .process_group(0) // Ctrl-C here shall not end it
+            .stdin(std::process::Stdio::null())
+            .stdout(file)
+            .stderr(errors)
+            .spawn()
+            .map_err(failed)?;
+        println!(
+            "started as process {}; its output is in {}",
+            child.id(),
+            log.display()
+        );
+        return Ok(());
+    }
+    let output = command.output().map_err(failed)?;
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(Error::input(format!(
+            "{program} refused the job: {}",
+            String::from_utf8_lossy(&output.stderr)
+                .trim()
+                .replace('\n', "; ")
+        ))),
+    }
+}
+
+fn found() -> Scheduler {
+    let on_path = |name: &str| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+    };
+    match (on_path("sbatch"), on_path("qsub")) {
+        (true, _) => Scheduler::Slurm,
+        (_, true) => Scheduler::Pbs,
+        _ => Scheduler::None,
+    }
+}
+
+/// The script of `jobs/` for this scheduler with the request and the arguments in it, so that it
+/// can be read, kept and submitted again as it is.
+fn script(args: &Args, scheduler: Scheduler, out: &Path) -> Result<String> {
+    let template = match scheduler {
+        Scheduler::Slurm => include_str!("../../jobs/train.sbatch"),
+        Scheduler::Pbs => include_str!("../../jobs/train.pbs"),
+        Scheduler::None => include_str!("../../jobs/train.sh"),
+    };
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    let (nodes, ranks, time) = (args.nodes, args.ranks_per_node, clock(args.time));
+    let mut request = match scheduler {
+        Scheduler::Slurm => vec![
+            format!("--job-name={name}"),
+            format!("--nodes={nodes}"),
+            format!("--ntasks-per-node={ranks}"),
+            "--exclusive".into(),
+            format!("--time={time}"),
+            format!("--signal=B:USR1@{}", 120.min(args.time / 2)),
+            "--requeue".into(),
+            "--open-mode=append".into(),
+            format!("--output={}/%j.log", out.display()),
+        ],
+        Scheduler::Pbs => {
+            let cores = args.cores_per_node.unwrap_or(ranks);
+            vec![
+                format!("-N {name}"),
+                format!("-l select={nodes}:ncpus={cores}:mpiprocs={ranks}"),
+                format!("-l walltime={time}"),
+                "-j oe".into(),
+                "-r y".into(),
+                format!("-o {}", out.display()),
+            ]
+        }
+        Scheduler::None => Vec::new(),
+    };
+    let (mark, queue, account) = match scheduler {
+        Scheduler::Pbs => ("#PBS", "-q ", "-A "),
+        _ => ("#SBATCH", "--partition=", "--account="),
+    };
+    request.extend(args.queue.iter().map(|q| format!("{queue}{q}")));
+    request.extend(args.account.iter().map(|a| format!("{account}{a}")));
+    let request: String = match scheduler {
+        Scheduler::None => String::new(),
+        _ => request.iter().map(|r| format!("{mark} {r}\n")).collect(),
+    };
+    let kept = template
+        .lines()
+        .filter(|l| !l.starts_with(mark) && !l.starts_with("#!"));
+    let (head, body): (Vec<&str>, Vec<&str>) = {
+        let lines: Vec<&str> = kept.collect();
+        let cut = lines
+            .iter()
+            .position(|l| l.starts_with("set -"))
+            .unwrap_or(0);
+        (lines[..=cut].to_vec(), lines[cut + 1..].to_vec())
+    };
+    Ok(format!(
+        "#!/bin/bash\n{request}{}\n{}\n{}\n",
+        head.join("\n"),
+        settings(args, scheduler, out)?,
+        body.join("\n")
+    ))
+}
+
+/// Lines that give the script its arguments.
+fn settings(args: &Args, scheduler: Scheduler, out: &Path) -> Result<String> {
+    let absolute = |p: &Path| std::path::absolute(p).map_err(|e| Error::io(p, e));
+    let program = std::env::current_exe().map_err(|e| Error::io("holosig", e))?;
+    let job = absolute(&args.job)?;
+    let here = std::env::current_dir().map_err(|e| Error::io(".", e))?;
+    let mut words = vec![quoted(&job), "--out".into(), quoted(out)];
+    for set in &args.overrides {
+        words.extend(["--set".into(), quoted(Path::new(set))]);
+    }
+    let mut lines = vec![
+        format!("cd {}", quoted(&here)),
+        format!("HOLOSIG={}", quoted(&program)),
+        format!("HOLOSIG_MAX_RESTARTS={}", args.max_restarts),
+        format!("set -- {}", words.join(" ")),
+    ];
+    match (scheduler, &args.hostfile) {
+        (Scheduler::Pbs, _) => lines.push(format!("HOLOSIG_SECONDS={}", args.time)),
+        (Scheduler::None, Some(file)) => {
+            lines.push(format!("HOSTFILE={}", quoted(&absolute(file)?)));
+        }
+        (Scheduler::None, None) => lines.push(format!(
+            "HOLOSIG_LAUNCH=${{HOLOSIG_LAUNCH:-mpirun -np {}}}",
+            quoted(Path::new(&args.ranks_per_node.to_string()))
+        )),
+        _ => {}
+    }
+    Ok(lines.join("\n"))
+}
+
+/// A word that the shell takes as it is.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=+,:@%".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_schedulers_write_them() {
+        assert_eq!(seconds("01:30:00"), Ok(5400));
+        assert_eq!(seconds("2-00:00:01"), Ok(172_801));
+        assert_eq!(seconds("10:00"), Ok(600));
+        assert_eq!(clock(172_801), "48:00:01");
+        for wrong in ["", "5", "1:75:00", "x", "0:0:0", "1-2"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn words_survive_the_shell() {
+        let odd = "a b'c $x `y`";
+        let script = format!("printf %s {}", quoted(Path::new(odd)));
+        let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), odd);
+    }
+}

@@ -1,0 +1,144 @@
+//! What a run tells: the metrics log, the progress line, the curves.
+
+use super::{SliceTerms, Trainer};
+use crate::Result;
+use crate::comm::pulse;
+use crate::models::Model;
+use crate::train::announce::{human_bytes, peak_memory};
+use crate::train::checkpoint::Best;
+use crate::train::evaluate::evaluate;
+use crate::train::plot::plot;
+use crate::train::schedule::WeightSchedule;
+use crate::train::{Part, Task};
+use serde_json::{Value, json};
+use std::time::Instant;
+
+impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
+    /// A line in the log: the last step's objective and its terms over the global batch.
+    pub(super) fn record(
+        &mut self,
+        epoch: u64,
+        terms: Vec<SliceTerms>,
+        stalled: f64,
+    ) -> Result<()> {
+        let width = terms.first().map_or(0, |t| t.values.len());
+        let rows: Vec<f64> = terms
+            .iter()
+            .flat_map(|t| t.values.iter().map(|v| t.share * v))
+            .collect();
+        let names = terms.first().map_or(String::new(), |t| t.names.join("\n"));
+        // A rank without samples in this batch knows neither names nor width.
+        let all_names = self.world.gather(names.as_bytes());
+        let widths = self.world.gather(&[width as u64]).concat();
+        let rows = self.world.gather(&rows).concat();
+        let Some(log) = &self.log else {
+            return Ok(());
+        };
+        let width = widths.into_iter().max().unwrap_or(0).max(1) as usize;
+        let mut sums = vec![0.0; width];
+        for row in rows.chunks(width) {
+            sums.iter_mut().zip(row).for_each(|(s, v)| *s += v);
+        }
+        let names = all_names
+            .into_iter()
+            .find(|n| !n.is_empty())
+            .unwrap_or_default();
+        let names = String::from_utf8_lossy(&names).into_owned();
+        let seconds = self.since.elapsed().as_secs_f64();
+        let speed = self.samples_since as f64 / seconds.max(1e-9);
+        (self.since, self.samples_since) = (Instant::now(), 0);
+        let mut fields: Vec<(String, Value)> = vec![
+            ("epoch".into(), json!(epoch)),
+            ("objective".into(), json!(sums[0])),
+        ];
+        let named = names.lines().map(String::from).zip(&sums[1..]);
+        fields.extend(named.map(|(name, value)| (name, json!(value))));
+        let settings = self.plan.settings;
+        let zero_epochs = settings.weights.zero_epochs();
+        let rate = settings
+            .learning_rate_schedule
+            .at(settings.learning_rate, epoch, zero_epochs);
+        fields.push(("learning_rate".into(), json!(rate)));
+        fields.push(("samples_per_second".into(), json!(speed)));
+        fields.push(("stall_seconds".into(), json!(stalled)));
+        log.append("train", self.done, fields)?;
+        self.progress.step(self.done, epoch, sums[0], speed);
+        Ok(())
+    }
+
+    /// Validates the model; whether it is the best so far.
+    pub(super) fn validate(&mut self, epoch: u64) -> Result<bool> {
+        if self.plan.task.samples(Part::Validation) == 0 {
+            return Ok(false);
+        }
+        pulse::enter("validating");
+        let started = Instant::now();
+        let means = evaluate(self.world, self.plan.task, Part::Validation, self.block())?;
+        let weights = &self.plan.settings.weights;
+        let names = self.plan.task.model().weight_names();
+        let mean = |name: &str| {
+            means
+                .iter()
+                .find(|(n, _)| n == name)
+                .map_or(0.0, |(_, v)| *v)
+        };
+        let total = names
+            .iter()
+            .zip(weights.last())
+            .map(|(n, w)| w * mean(n))
+            .sum();
+        let candidate = Best {
+            value: total,
+            step: self.done,
+            warm: epoch >= weights.warmup_epochs(),
+        };
+        let improved = candidate.beats(self.best.as_ref());
+        if improved {
+            self.best = Some(candidate);
+        }
+        if let Some(log) = &self.log {
+            let mut fields = vec![
+                ("epoch".to_string(), json!(epoch)),
+                ("objective".into(), json!(total)),
+            ];
+            fields.extend(means.iter().map(|(n, v)| (n.clone(), json!(v))));
+            log.append("validation", self.done, fields)?;
+            let told: Vec<String> = means.iter().map(|(n, v)| format!("{n} {v:.5}")).collect();
+            let star = if improved { ", the best so far" } else { "" };
+            self.progress.note(&format!(
+                "step {}: validation {} (objective {total:.4}{star})",
+                self.done,
+                told.join(", "),
+            ));
+        }
+        // Validation is no part of the training speed.
+        self.since += started.elapsed();
+        Ok(improved)
+    }
+
+    pub(super) fn draw(&self) -> Result<()> {
+        let folder = self.plan.folder;
+        self.world
+            .on_root(|| plot(&folder.metrics(), &folder.plot()))
+            .map(drop)
+    }
+
+    pub(super) fn finish(&self) {
+        self.progress.finish();
+        let peaks = self.world.gather(&[peak_memory().unwrap_or(0)]).concat();
+        if self.world.speaks() {
+            let peak = human_bytes(peaks.into_iter().max().unwrap_or(0));
+            let best = match &self.best {
+                Some(b) => format!("; best validation {:.5} at step {}", b.value, b.step),
+                None => String::new(),
+            };
+            log::info!(
+                "done: {} steps{best}; checkpoints stalled training {:.2} % of the time; peak \
+                 memory {peak} per rank; results in {}",
+                self.done,
+                100.0 * self.stalled_in_all.as_secs_f64() / self.started.elapsed().as_secs_f64(),
+                self.plan.folder.path().display()
+            );
+        }
+    }
+}

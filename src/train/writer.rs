@@ -1,0 +1,141 @@
+//! Writes checkpoints in the background, so that training waits only for a copy in memory.
+
+use super::{Checkpoint, RunFolder};
+use crate::{Error, Result};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// A checkpoint that has reached the disk.
+#[derive(Debug, Clone, Copy)]
+pub struct Written {
+    pub step: u64,
+    pub bytes: u64,
+    /// How long it took in the background.
+    pub took: Duration,
+}
+
+struct Job {
+    checkpoint: Checkpoint,
+    step: u64,
+    best: bool,
+}
+
+/// The thread that writes; at most one checkpoint is under way.
+pub struct Writer {
+    jobs: Option<Sender<Job>>,
+    done: Receiver<Result<Written>>,
+    thread: Option<JoinHandle<()>>,
+    busy: bool,
+}
+
+impl Writer {
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(folder: RunFolder, keep: usize) -> Result<Self> {
+        let (jobs, inbox) = channel::<Job>();
+        let (outbox, done) = channel();
+        let work = move || {
+            for job in inbox {
+                if outbox.send(write(&folder, &job, keep)).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("checkpoint".into())
+            .spawn(work)
+            .map_err(|e| Error::internal(format!("no thread to write checkpoints: {e}")))?;
+        Ok(Self {
+            jobs: Some(jobs),
+            done,
+            thread: Some(thread),
+            busy: false,
+        })
+    }
+
+    /// Hands over a checkpoint; waits for the one before, which it returns.
+    ///
+    /// # Errors
+    /// Those of the checkpoint before.
+    pub fn submit(
+        &mut self,
+        checkpoint: Checkpoint,
+        step: u64,
+        best: bool,
+    ) -> Result<Option<Written>> {
+        let before = self.wait()?;
+        let job = Job {
+            checkpoint,
+            step,
+            best,
+        };
+        let sent = self.jobs.as_ref().map(|jobs| jobs.send(job));
+        match sent {
+            Some(Ok(())) => self.busy = true,
+            _ => return Err(gone()),
+        }
+        Ok(before)
+    }
+
+    /// What has been written since the last call, without waiting.
+    ///
+    /// # Errors
+    /// A checkpoint that could not be written.
+    pub fn poll(&mut self) -> Result<Option<Written>> {
+        if !self.busy {
+            return Ok(None);
+        }
+        match self.done.try_recv() {
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(gone()),
+            Ok(result) => {
+                self.busy = false;
+                result.map(Some)
+            }
+        }
+    }
+
+    /// Waits until nothing is under way.
+    ///
+    /// # Errors
+    /// A checkpoint that could not be written.
+    pub fn wait(&mut self) -> Result<Option<Written>> {
+        if !self.busy {
+            return Ok(None);
+        }
+        self.busy = false;
+        self.done.recv().map_err(|_| gone())?.map(Some)
+    }
+}
+
+impl Drop for Writer {
+    /// Lets the checkpoint that is under way reach the disk.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn gone() -> Error {
+    Error::internal("the thread that writes checkpoints has ended")
+}
+
+fn write(folder: &RunFolder, job: &Job, keep: usize) -> Result<Written> {
+    let started = Instant::now();
+    let saved = folder.save(&job.checkpoint, job.step, job.best, keep);
+    saved.map_err(|e| match e {
+        Error::Io { .. } => Error::internal(format!(
+            "{e}; earlier checkpoints are whole: mend this and go on with --resume"
+        )),
+        other => other,
+    })?;
+    let bytes = std::fs::metadata(folder.step(job.step)).map_or(0, |m| m.len());
+    Ok(Written {
+        step: job.step,
+        bytes,
+        took: started.elapsed(),
+    })
+}
