@@ -1,6 +1,7 @@
 //! From files on disk to samples: structures, datasets, the order in which samples are seen.
 
 pub mod choice;
+pub mod complexes;
 pub mod dataset;
 pub mod grd;
 pub mod md;

@@ -4,5 +4,7 @@ pub mod charts;
 pub mod coarse;
 pub mod embedding;
 pub mod pca;
+pub mod pockets;
+pub mod regression;
 pub mod report;
 pub mod state_dict;

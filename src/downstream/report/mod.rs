@@ -2,10 +2,12 @@
 //!
 //! One HTML file with its pictures inside, to be mailed or kept beside the run.
 
+mod affinity;
 mod html;
 mod latent;
 mod run;
 
+pub use affinity::Affinity;
 pub use latent::Embedding;
 pub use run::Run;
 
