@@ -10,6 +10,7 @@
 //! the seed and its own number alone, so results are the same for any number of either.
 
 mod folds;
+mod grid;
 mod labels;
 mod learner;
 mod results;
@@ -17,7 +18,8 @@ mod saved;
 pub mod scores;
 
 pub use folds::Division;
-pub use learner::{Fitted, Hyper, Learner, Samples};
+pub use grid::{Hyper, Learner};
+pub use learner::{Fitted, Samples};
 pub use results::{Results, Row, Table};
 pub use saved::predict;
 
