@@ -1,6 +1,6 @@
-//! One group of complexes to pockets.
+//! Complexes to pockets.
 
-use super::{Pool, Settings};
+use super::{Outcome, Pool, Settings};
 use crate::data::Split;
 use crate::data::complexes::{Complex, Entry, Reader};
 use crate::data::dataset::{Chosen, Dataset};
@@ -96,51 +96,43 @@ impl Pocketer {
         self.embedder.description.model.latent_dim
     }
 
-    /// Pockets of some complexes, or why a complex has none.
+    /// Pockets of some complexes, or why a complex has none. What a complex becomes does not
+    /// depend on the others.
     ///
     /// # Errors
     /// A failure of the numerical backend.
-    pub fn group(&self, entries: &[Entry]) -> Result<Vec<std::result::Result<Pocket, String>>> {
-        let found: Vec<_> = entries.par_iter().map(|e| self.find(e)).collect();
-        let parts = found.iter().flatten().map(|f| &f.zernikegrams[..]);
-        let zernikegrams = parts.collect::<Vec<_>>().concat();
-        let trained = embed(&self.embedder, &zernikegrams)?;
-        let untrained = match &self.untrained {
-            Some(untrained) => embed(untrained, &zernikegrams)?,
-            None => Vec::new(),
+    pub fn group(&self, entries: &[Entry]) -> Result<Vec<Outcome>> {
+        let embed = |entry| match self.find(entry) {
+            Ok(found) => self.embed(found),
+            Err(reason) => Ok(Err(reason)),
         };
-        let z = self.latent();
-        let (irreps, pool) = (self.transform.irreps(), self.settings.pool);
-        let mut start = 0;
-        let finish = |f: std::result::Result<Found, String>| {
-            f.and_then(
-                |Found {
-                     mut pocket,
-                     zernikegrams,
-                 }| {
-                    let rows = start * z..(start + pocket.residues.len()) * z;
-                    start += pocket.residues.len();
-                    pocket.invariants = trained[rows.clone()].to_vec();
-                    pocket.pocket = pooled(&pocket.invariants, z, pool);
-                    if self.untrained.is_some() {
-                        pocket.untrained = pooled(&untrained[rows], z, pool);
-                    }
-                    let invariants = zernikegrams
-                        .chunks_exact(irreps.dim())
-                        .flat_map(|z| invariants_of(z, irreps))
-                        .collect::<Vec<f32>>();
-                    let count = invariants.len() / pocket.residues.len();
-                    pocket.zernike = pooled(&invariants, count, pool);
-                    let all = [&pocket.pocket, &pocket.untrained, &pocket.zernike];
-                    let finite = all.into_iter().flatten().all(|v| v.is_finite());
-                    match finite {
-                        true => Ok(pocket),
-                        false => Err("its embedding is not finite".into()),
-                    }
-                },
-            )
-        };
-        Ok(found.into_iter().map(finish).collect())
+        entries.par_iter().map(embed).collect()
+    }
+
+    fn embed(&self, found: Found) -> Result<Outcome> {
+        let Found {
+            mut pocket,
+            zernikegrams,
+        } = found;
+        let (z, pool) = (self.latent(), self.settings.pool);
+        pocket.invariants = embed(&self.embedder, &zernikegrams)?;
+        pocket.pocket = pooled(&pocket.invariants, z, pool);
+        if let Some(untrained) = &self.untrained {
+            pocket.untrained = pooled(&embed(untrained, &zernikegrams)?, z, pool);
+        }
+        let irreps = self.transform.irreps();
+        let invariants: Vec<f32> = zernikegrams
+            .chunks_exact(irreps.dim())
+            .flat_map(|z| invariants_of(z, irreps))
+            .collect();
+        let width = invariants.len() / pocket.residues.len();
+        pocket.zernike = pooled(&invariants, width, pool);
+        let all = [&pocket.pocket, &pocket.untrained, &pocket.zernike];
+        let finite = all.into_iter().flatten().all(|v| v.is_finite());
+        Ok(match finite {
+            true => Ok(pocket),
+            false => Err("its embedding is not finite".into()),
+        })
     }
 
     /// Reads a complex and finds its pocket.

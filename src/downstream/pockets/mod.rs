@@ -9,8 +9,8 @@
 //! zernikegrams' own invariants, so that the learned embedding can be judged without the
 //! structures.
 //!
-//! Ranks share the complexes by groups. What a group becomes does not depend on who computes it,
-//! and rank 0 writes groups in order: the file is the same for any number of ranks. Residues are
+//! Ranks share the complexes by groups. What a complex becomes depends neither on who computes it
+//! nor on the others, and rank 0 writes them in order: the file is the same for any number of ranks. Residues are
 //! written as they come; only one row a complex is held in memory.
 
 mod embed;
@@ -26,7 +26,7 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Complexes that a rank reads and embeds together.
+/// Complexes that a rank reads and embeds at a time, its cores side by side.
 const GROUP: usize = 8;
 
 /// How residues become a pocket.
@@ -118,7 +118,7 @@ pub fn write(
 }
 
 /// A pocket, or why there is none.
-type Outcome = std::result::Result<Pocket, String>;
+pub type Outcome = std::result::Result<Pocket, String>;
 
 /// Rounds of one group per rank; rank 0 writes them in order.
 fn run(
