@@ -37,7 +37,7 @@ pub enum Error {
         code: i32,
     },
     /// The work is done but for some inputs that could not be used; each was named.
-    #[error("{skipped} of {of} files were skipped; the rest is done (--strict stops instead)")]
+    #[error("{skipped} of {of} inputs were skipped; the rest is done (--strict stops instead)")]
     Partial { skipped: u64, of: u64 },
     /// A signal asked the work to stop; it can go on from where it stands.
     #[error("stopped by a signal after {done}")]

@@ -154,7 +154,7 @@ fn a_bad_structure_among_good_ones_is_skipped_named_and_counted() {
             &files,
             &out,
         ))
-        .failure(3, "1 of 2 files were skipped");
+        .failure(3, "1 of 2 inputs were skipped");
         assert!(told.stderr.contains("noise.pdb"), "{told:?}");
         let alone = dir.path().join("alone.h5");
         run(&mut embed(

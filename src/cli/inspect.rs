@@ -33,6 +33,17 @@ pub fn run(args: Args) -> Result<()> {
         Kind::Embeddings => table(path, header.kind, &["invariants", "frames", "cosine_loss"]),
         Kind::Zernikegrams => table(path, header.kind, &["zernikegram"]),
         Kind::Signatures => table(path, header.kind, &["signature"]),
+        Kind::Pockets => {
+            let columns = [
+                "pocket",
+                "pocket_untrained",
+                "zernike_invariants",
+                "affinity",
+            ];
+            table(path, header.kind, &columns)
+        }
+        Kind::Regressor => table(path, header.kind, &[]),
+        Kind::Predictions => table(path, header.kind, &["predicted", "measured"]),
     }
 }
 

@@ -10,7 +10,10 @@ pub mod export;
 pub mod hash;
 pub mod import;
 pub mod inspect;
+pub mod pockets;
+pub mod predict;
 pub mod prepare;
+pub mod regress;
 pub mod report;
 pub mod signature;
 pub mod status;
@@ -48,6 +51,12 @@ enum Command {
     Embed(embed::Args),
     /// Tell what a latent space knows: reconstruction, classes, clusters, equivariance
     Evaluate(evaluate::Args),
+    /// Embed the binding pockets of protein-ligand complexes
+    Pockets(pockets::Args),
+    /// Learn affinities from pockets, beside baselines
+    Regress(regress::Args),
+    /// Predict the affinities of pockets
+    Predict(predict::Args),
     /// Read a published PyTorch model into a checkpoint
     Import(import::Args),
     /// Write a checkpoint as safetensors under the published names
@@ -72,6 +81,9 @@ impl Cli {
             Command::Status(a) => status::run(a),
             Command::Embed(a) => embed::run(a),
             Command::Evaluate(a) => evaluate::run(a),
+            Command::Pockets(a) => pockets::run(a),
+            Command::Regress(a) => regress::run(a),
+            Command::Predict(a) => predict::run(a),
             Command::Import(a) => import::run(a),
             Command::Export(a) => export::run(a),
             Command::Report(a) => report::run(a),

@@ -2,7 +2,7 @@
 
 mod cut;
 mod grd;
-mod progress;
+pub(super) mod progress;
 mod structures;
 mod trajectories;
 

@@ -2,14 +2,17 @@
 
 use crate::comm::World;
 use crate::downstream::evaluation::RECORD;
-use crate::downstream::report::{self, Embedding, EvaluationReport, Part, Run, RunReport};
+use crate::downstream::regression::Results;
+use crate::downstream::report::{
+    self, Affinity, Embedding, EvaluationReport, Part, Run, RunReport,
+};
 use crate::train::sweep::Sweep;
 use crate::{Error, Result, store};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folders of results: runs, sweeps, evaluations
+    /// Folders of results: runs, sweeps, regressions, evaluations
     #[arg(required = true, value_name = "FOLDER")]
     folders: Vec<PathBuf>,
     /// Embedding file of a run's trained model (`holosig embed --reconstruct`)
@@ -50,6 +53,9 @@ fn part(args: &Args, folder: &Path) -> Result<Part> {
     }
     if Sweep::read(folder)?.is_some() {
         return super::sweep::tell(folder);
+    }
+    if Results::are_in(folder) {
+        return Affinity::read(folder)?.part();
     }
     if folder.join(RECORD).exists() {
         return EvaluationReport::read(folder, args.beside.as_deref())?.part();

@@ -2,6 +2,7 @@
 
 pub mod balance;
 pub mod choice;
+pub mod complexes;
 pub mod dataset;
 pub mod grd;
 pub mod md;

@@ -31,9 +31,11 @@ impl FromStr for Split {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let found = Split::ALL
-            .into_iter()
-            .find(|s| s.to_string() == text.trim());
+        let text = text.trim();
+        let found = match text {
+            "val" | "valid" => Some(Split::Validation),
+            _ => Split::ALL.into_iter().find(|s| s.to_string() == text),
+        };
         found.ok_or_else(|| Error::input(format!("split {text:?}: use train, validation or test")))
     }
 }

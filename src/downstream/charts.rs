@@ -60,19 +60,20 @@ pub fn scatter(size: Size, axes: &Axes, series: &[Series]) -> Result<String> {
     let air = 0.03 * (x.end - x.start);
     let x = x.start - air..x.end + air;
     chart(size, axes, x, y, |chart| {
-        for s in series {
-            let color = s.color;
-            let dots = s
-                .points
-                .iter()
-                .map(|&p| Circle::new(p, 3, color.mix(0.55).filled()));
-            chart
-                .draw_series(dots)
-                .map_err(drawing)?
-                .label(&s.name)
-                .legend(move |p| Circle::new((p.0 + 9, p.1), 4, color.filled()));
-        }
-        legend(chart, series, SeriesLabelPosition::UpperRight)
+        draw_dots(chart, series, SeriesLabelPosition::UpperRight)
+    })
+}
+
+/// One dot per point, both axes alike, with the line on which x and y agree.
+pub fn agreement(size: Size, axes: &Axes, series: &[Series]) -> Result<String> {
+    let (x, y) = bounds(series, false)?;
+    let both = x.start.min(y.start)..x.end.max(y.end);
+    chart(size, axes, both.clone(), both.clone(), |chart| {
+        let line = [(both.start, both.start), (both.end, both.end)];
+        chart
+            .draw_series(LineSeries::new(line, INK.mix(0.5).stroke_width(1)))
+            .map_err(drawing)?;
+        draw_dots(chart, series, SeriesLabelPosition::UpperLeft)
     })
 }
 
@@ -142,6 +143,25 @@ where
         }
         line.label(&s.name)
             .legend(move |p| PathElement::new([p, (p.0 + 18, p.1)], stroke));
+    }
+    legend(chart, series, place)
+}
+
+fn draw_dots<Y>(chart: &mut Context<Y>, series: &[Series], place: SeriesLabelPosition) -> Result<()>
+where
+    Y: Ranged<ValueType = f64>,
+{
+    for s in series {
+        let color = s.color;
+        let dots = s
+            .points
+            .iter()
+            .map(|&p| Circle::new(p, 3, color.mix(0.55).filled()));
+        chart
+            .draw_series(dots)
+            .map_err(drawing)?
+            .label(&s.name)
+            .legend(move |p| Circle::new((p.0 + 9, p.1), 4, color.filled()));
     }
     legend(chart, series, place)
 }

@@ -5,5 +5,7 @@ pub mod coarse;
 pub mod embedding;
 pub mod evaluation;
 pub mod pca;
+pub mod pockets;
+pub mod regression;
 pub mod report;
 pub mod state_dict;

@@ -33,16 +33,22 @@ pub enum Kind {
     Embeddings,
     Zernikegrams,
     Signatures,
+    Pockets,
+    Regressor,
+    Predictions,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 6] = [
+    pub const ALL: [Kind; 9] = [
         Kind::Dataset,
         Kind::Trajectories,
         Kind::Checkpoint,
         Kind::Embeddings,
         Kind::Zernikegrams,
         Kind::Signatures,
+        Kind::Pockets,
+        Kind::Regressor,
+        Kind::Predictions,
     ];
 
     pub fn name(self) -> &'static str {
@@ -53,6 +59,9 @@ impl Kind {
             Kind::Embeddings => "embeddings",
             Kind::Zernikegrams => "zernikegrams",
             Kind::Signatures => "signatures",
+            Kind::Pockets => "pockets",
+            Kind::Regressor => "regressor",
+            Kind::Predictions => "predictions",
         }
     }
 

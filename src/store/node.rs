@@ -4,7 +4,7 @@ use super::element::describe;
 use super::{Element, strings};
 use crate::{Error, Result};
 use hdf5::types::{FixedUnicode, FloatSize, TypeDescriptor, VarLenUnicode};
-use hdf5::{Dataset, Group, H5Type, Hyperslab, Selection, SliceOrIndex};
+use hdf5::{Dataset, Extent, Group, H5Type, Hyperslab, Selection, SliceOrIndex};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -256,6 +256,43 @@ impl Node {
             .map_err(|e| Error::internal(format!("{}: {e}", self.full(name))))?;
         let selection = select(start..start + rows, shape.len());
         self.written(name, &dataset, dataset.write_slice(view, selection))
+    }
+
+    /// Makes a dataset without rows, of rows of shape `row`, that [`Node::append_rows`] lets
+    /// grow; `chunk` rows lie together in the file.
+    pub fn create_growing<T: Element>(
+        &self,
+        name: &str,
+        row: &[usize],
+        chunk: usize,
+    ) -> Result<()> {
+        let fixed = |n: &usize| Extent::from(*n);
+        let extents: Vec<Extent> = std::iter::once(Extent::resizable(0))
+            .chain(row.iter().map(fixed))
+            .collect();
+        self.group
+            .new_dataset::<T>()
+            .shape(extents)
+            .chunk([&[chunk.max(1)], row].concat())
+            .shuffle()
+            .deflate(DEFLATE)
+            .obj_track_times(false)
+            .create(name)
+            .map(drop)
+            .map_err(|e| self.failed(name, "cannot create", e))
+    }
+
+    /// Writes rows behind the last one of a dataset made with [`Node::create_growing`].
+    pub fn append_rows<T: Element>(&self, name: &str, data: &[T]) -> Result<()> {
+        let dataset = self.dataset(name)?;
+        let mut shape = dataset.shape();
+        let start = shape[0];
+        let row: usize = shape.iter().skip(1).product();
+        shape[0] += data.len() / row.max(1);
+        dataset
+            .resize(shape)
+            .map_err(|e| self.failed(name, "cannot enlarge", e))?;
+        self.write_rows(name, start, data)
     }
 
     /// Writes a one-dimensional dataset of strings.

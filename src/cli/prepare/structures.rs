@@ -134,6 +134,7 @@ impl Args {
             hetero: !self.no_hetero,
             hydrogens: self.hydrogens,
             elements: self.elements,
+            ..ReadOptions::default()
         }
     }
 

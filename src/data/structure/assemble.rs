@@ -117,6 +117,10 @@ impl<'o> Assembler<'o> {
         // The same atom again: an alternate location, or (neither has one) a plain repetition.
         let before = &mut self.atoms[known as usize];
         let alternate = atom.altloc != b' ' || before.altloc != b' ';
+        if !alternate && self.options.same_names {
+            self.atoms.push(atom);
+            return Ok(());
+        }
         if alternate && atom.occupancy > before.occupancy {
             *before = atom;
         }

@@ -60,7 +60,11 @@ pub(super) fn load(path: &Path) -> Result<Loaded> {
     })
 }
 
-fn gunzip(path: &Path, raw: &[u8]) -> Result<Vec<u8>> {
+/// Unpacks gzip, of one member or several.
+///
+/// # Errors
+/// A truncated or damaged file, which `path` names.
+pub fn gunzip(path: &Path, raw: &[u8]) -> Result<Vec<u8>> {
     let mut text = Vec::with_capacity(4 * raw.len());
     match MultiGzDecoder::new(raw).read_to_end(&mut text) {
         Ok(_) => Ok(text),

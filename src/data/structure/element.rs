@@ -4,7 +4,7 @@ use super::Elements;
 use pdbtbx::Element;
 
 /// The atomic number of a symbol in any case (deuterium and tritium are hydrogen).
-pub(super) fn number(symbol: &[u8]) -> Option<u8> {
+pub fn number(symbol: &[u8]) -> Option<u8> {
     if symbol.eq_ignore_ascii_case(b"D") || symbol.eq_ignore_ascii_case(b"T") {
         return Some(1);
     }

@@ -18,6 +18,7 @@
 //! - as centres, CA atoms of the 20 canonical residues. Modified residues stay as atoms.
 
 mod assemble;
+pub mod atom3d;
 mod bytes;
 mod element;
 mod mmcif;
@@ -25,7 +26,8 @@ mod pdb;
 #[cfg(test)]
 mod tests;
 
-pub use bytes::is_structure_name;
+pub use bytes::{gunzip, is_structure_name};
+pub use element::number as atomic_number;
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -121,6 +123,10 @@ pub struct ReadOptions {
     /// Keep hydrogen and deuterium.
     pub hydrogens: bool,
     pub elements: Elements,
+    /// Keep atoms of one residue that share a name but are not alternate locations: some
+    /// programs call all carbons of a ligand `C`.
+    #[serde(skip)]
+    pub same_names: bool,
 }
 
 impl Default for ReadOptions {
@@ -130,6 +136,7 @@ impl Default for ReadOptions {
             hetero: true,
             hydrogens: false,
             elements: Elements::True,
+            same_names: false,
         }
     }
 }
@@ -147,22 +154,31 @@ const WATERS: [&str; 13] = [
 /// Reads a structure file: one structure per model that is asked for, at least one.
 ///
 /// # Errors
+/// As [`read_any`], and no CA to centre a neighborhood on.
+pub fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Structure>> {
+    let structures = read_any(path, options)?;
+    if structures.iter().all(|s| s.centres.is_empty()) {
+        return Err(Error::file(
+            path,
+            "no CA atom of a canonical amino acid: nothing to centre a neighborhood on",
+        ));
+    }
+    Ok(structures)
+}
+
+/// [`read`] for files that need not hold a protein, such as those of ligands.
+///
+/// # Errors
 /// One line that names the file, the place in it and what is wrong: unreadable, empty or
 /// truncated file, damaged gzip, neither PDB nor mmCIF, a cut or malformed atom record, a
-/// missing column, a coordinate that is no number, no CA to centre a neighborhood on.
-pub fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Structure>> {
+/// missing column, a coordinate that is no number.
+pub fn read_any(path: &Path, options: &ReadOptions) -> Result<Vec<Structure>> {
     let loaded = bytes::load(path)?;
     let (format, parsed) = match loaded.format {
         bytes::Format::Pdb => ("pdb", pdb::parse(&loaded.text, options)),
         bytes::Format::Mmcif => ("mmcif", mmcif::parse(&loaded.text, options)),
     };
     let models = parsed.map_err(|what| Error::file(path, what))?;
-    if models.iter().all(|m| m.centres.is_empty()) {
-        return Err(Error::file(
-            path,
-            "no CA atom of a canonical amino acid: nothing to centre a neighborhood on",
-        ));
-    }
     let id = id_of(path);
     let file = file_name(path);
     let several = models.len() > 1;

@@ -18,7 +18,7 @@ use candle_core::{DType, Device, Tensor};
 use std::path::Path;
 
 /// Residues per forward pass.
-const BLOCK: usize = 256;
+pub const BLOCK: usize = 256;
 
 /// A trained model, ready to embed.
 pub struct Embedder {
@@ -51,6 +51,19 @@ impl Embedder {
             model,
             description,
             hash,
+        })
+    }
+
+    /// The same architecture and input with parameters drawn from `seed`.
+    ///
+    /// # Errors
+    /// A failure of the numerical backend.
+    pub fn untrained(&self, seed: u64) -> Result<Self> {
+        let model = self.description.build(seed, DType::F32, &Device::Cpu)?;
+        Ok(Self {
+            model,
+            description: self.description.clone(),
+            hash: format!("untrained, seed {seed}"),
         })
     }
 

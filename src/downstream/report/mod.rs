@@ -1,13 +1,15 @@
-//! Pages about results: runs, sweeps, evaluations.
+//! Pages about results: runs, sweeps, regressions, evaluations.
 //!
 //! One HTML file with its pictures inside, to be mailed or kept beside the results.
 
+mod affinity;
 mod evaluation;
 mod html;
 mod latent;
 mod run;
 mod sweep;
 
+pub use affinity::Affinity;
 pub use evaluation::EvaluationReport;
 pub use latent::Embedding;
 pub use run::Run;

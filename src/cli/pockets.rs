@@ -1,0 +1,117 @@
+//! `holosig pockets`.
+
+use super::prepare::progress::Progress;
+use crate::comm::World;
+use crate::data::Split;
+use crate::data::complexes::manifest::Role;
+use crate::data::complexes::{Listing, Options, list};
+use crate::downstream::embedding::Embedder;
+use crate::downstream::pockets::{self, Pocketer, Pool, Settings};
+use crate::{Error, Result};
+use clap::ValueEnum;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Checkpoint of the model
+    checkpoint: PathBuf,
+    /// Complexes: a CSV file (columns protein, ligand and, if you like, id, affinity, split,
+    /// group and others), PDBbind's folder, or ATOM3D's data.mdb or its folder
+    #[arg(long, value_name = "CSV|DIR|MDB")]
+    complexes: PathBuf,
+    /// Column of the CSV file for a role: id, protein, ligand, affinity, split or group
+    #[arg(long, value_name = "ROLE=NAME", value_parser = role)]
+    column: Vec<(Role, String)>,
+    /// PDBbind's index file, where the folder has several
+    #[arg(long, value_name = "FILE")]
+    index: Option<PathBuf>,
+    /// List of the ids, or numbers, of a split's complexes
+    #[arg(long, value_name = "SPLIT=FILE", value_parser = split)]
+    split: Vec<(Split, PathBuf)>,
+    /// Å between a residue's CA and the nearest heavy atom of the ligand
+    #[arg(long, default_value_t = 10.0)]
+    cutoff: f64,
+    /// How residues become a pocket
+    #[arg(long, value_enum, default_value_t)]
+    pool: Pool,
+    /// Leave out the embedding of an untrained encoder
+    #[arg(long)]
+    no_untrained: bool,
+    /// Seed of the untrained encoder
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Stop at the first complex that cannot be used
+    #[arg(long)]
+    strict: bool,
+    /// Pocket file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+fn pair(text: &str) -> std::result::Result<(&str, &str), String> {
+    text.split_once('=')
+        .ok_or_else(|| "NAME=VALUE is needed".into())
+}
+
+fn role(text: &str) -> std::result::Result<(Role, String), String> {
+    let (role, name) = pair(text)?;
+    Ok((Role::from_str(role, true)?, name.to_string()))
+}
+
+fn split(text: &str) -> std::result::Result<(Split, PathBuf), String> {
+    let (split, path) = pair(text)?;
+    let split = split.parse::<Split>().map_err(|e| e.to_string())?;
+    Ok((split, path.into()))
+}
+
+pub fn run(args: Args) -> Result<()> {
+    World::run(|world| {
+        let start = std::time::Instant::now();
+        let embedder = Embedder::open(world, &args.checkpoint)?;
+        let settings = Settings {
+            cutoff: args.cutoff,
+            pool: args.pool,
+            untrained: (!args.no_untrained).then_some(args.seed),
+            strict: args.strict,
+        };
+        let pocketer = world.agree(Pocketer::new(embedder, settings))?;
+        let listing = listing(world, &args)?;
+        let total = listing.entries.len();
+        let progress = Progress::new(world.is_root(), total, "complexes");
+        let summary = pockets::write(world, &pocketer, &listing, &args.out, |n| progress.at(n))?;
+        drop(progress);
+        if world.is_root() {
+            println!(
+                "{}: {} pockets of {} residues in {:.1} s",
+                args.out.display(),
+                summary.complexes,
+                summary.residues,
+                start.elapsed().as_secs_f64()
+            );
+        }
+        world.agree(match summary.skipped {
+            0 => Ok(()),
+            skipped => Err(Error::Partial {
+                skipped: skipped as u64,
+                of: total as u64,
+            }),
+        })
+    })
+}
+
+/// Lists the complexes on rank 0 and shares the list.
+fn listing(world: &World, args: &Args) -> Result<Listing> {
+    let listed = world.on_root(|| {
+        let options = Options {
+            columns: args.column.clone(),
+            index: args.index.clone(),
+            splits: args.split.clone(),
+        };
+        let listing = list(&args.complexes, &options)?;
+        let mut bytes = Vec::new();
+        ciborium::into_writer(&listing, &mut bytes).map_err(Error::internal)?;
+        Ok(bytes)
+    })?;
+    let bytes = world.broadcast(listed.unwrap_or_default());
+    world.agree(ciborium::from_reader(&bytes[..]).map_err(Error::internal))
+}

@@ -1,0 +1,38 @@
+//! `holosig predict`.
+
+use crate::comm::World;
+use crate::downstream::pockets::Pockets;
+use crate::downstream::regression::{self, Learner};
+use crate::{Result, store};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder that `holosig regress` wrote
+    regression: PathBuf,
+    /// Pocket file of the complexes to predict, made with the same checkpoint
+    pockets: PathBuf,
+    /// Regressor to use [default: the one that did best in validation]
+    #[arg(long, value_enum)]
+    model: Option<Learner>,
+    /// CSV file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    World::run(|world| world.on_root(|| write(&args)).map(drop))
+}
+
+fn write(args: &Args) -> Result<()> {
+    let pockets = Pockets::read(&args.pockets)?;
+    let predictions = regression::predict(&args.regression, &pockets, args.model)?;
+    store::write_bytes(&args.out, &predictions.csv(&pockets)?)?;
+    println!(
+        "{}: {} complexes, predicted by {}",
+        args.out.display(),
+        pockets.ids.len(),
+        predictions.learner.name()
+    );
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! `holosig regress`.
+
+use crate::comm::World;
+use crate::downstream::pockets::Pockets;
+use crate::downstream::regression::{self, Division, Learner, Settings};
+use crate::{Error, Result};
+use clap::ValueEnum;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Pocket file, as `holosig pockets` writes it
+    pockets: PathBuf,
+    /// CSV file with the columns id and pK (or affinity) [default: the affinities that came with
+    /// the complexes]
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// How complexes are divided: a column of the pocket file, a CSV file with the columns id and
+    /// split, or k-fold:K (groups stay together)
+    #[arg(long, value_name = "COLUMN|FILE|k-fold:K", default_value = "split")]
+    split: Division,
+    /// Regressors: ridge, linear, forest, boosting, knn or all
+    #[arg(long, value_name = "MODEL", default_value = "all", value_delimiter = ',', value_parser = models)]
+    model: Vec<Models>,
+    /// Use only complexes whose column has this value
+    #[arg(long = "where", value_name = "COLUMN=VALUE", value_parser = pair)]
+    only: Vec<(String, String)>,
+    /// Repeat the table for each value of this column
+    #[arg(long, value_name = "COLUMN")]
+    by: Vec<String>,
+    /// Bootstrap resamples of the training part
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(2..))]
+    bags: u16,
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Folder for tables, predictions and fitted regressors
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// One word of `--model`.
+#[derive(Clone)]
+struct Models(Vec<Learner>);
+
+fn models(text: &str) -> std::result::Result<Models, String> {
+    match text {
+        "all" => Ok(Models(Learner::ALL.to_vec())),
+        one => Learner::from_str(one, false).map(|l| Models(vec![l])),
+    }
+}
+
+fn pair(text: &str) -> std::result::Result<(String, String), String> {
+    let (column, value) = text.split_once('=').ok_or("COLUMN=VALUE is needed")?;
+    Ok((column.to_string(), value.to_string()))
+}
+
+pub fn run(args: Args) -> Result<()> {
+    World::run(|world| {
+        let start = std::time::Instant::now();
+        let pockets = world.agree(Pockets::read(&args.pockets))?;
+        let mut learners: Vec<Learner> = args.model.iter().flat_map(|m| m.0.clone()).collect();
+        learners.sort();
+        learners.dedup();
+        let settings = Settings {
+            labels: args.labels.clone(),
+            division: args.split.clone(),
+            learners,
+            only: args.only.clone(),
+            by: args.by.clone(),
+            bags: usize::from(args.bags),
+            seed: args.seed,
+        };
+        let (results, unlabelled) = regression::run(world, &pockets, &settings, &args.out)?;
+        if let Some(results) = results {
+            print!("{}", results.summary());
+            println!(
+                "\n{}: every regressor in table.csv and predictions.csv, {:.1} s",
+                args.out.display(),
+                start.elapsed().as_secs_f64()
+            );
+        }
+        world.agree(match unlabelled {
+            0 => Ok(()),
+            skipped => Err(Error::Partial {
+                skipped: skipped as u64,
+                of: pockets.ids.len() as u64,
+            }),
+        })
+    })
+}

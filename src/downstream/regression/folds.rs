@@ -1,0 +1,168 @@
+//! Which complexes a regressor is fitted to, tuned on and judged by.
+
+use crate::data::Split;
+use crate::downstream::pockets::Pockets;
+use crate::{Error, Result};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Rows of one division.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Fold {
+    pub train: Vec<usize>,
+    pub validation: Vec<usize>,
+    pub test: Vec<usize>,
+}
+
+/// How complexes are divided.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Division {
+    /// By a column of the pocket file.
+    Column(String),
+    /// By a CSV file with the columns `id` and `split`.
+    File(PathBuf),
+    /// Each fold is tested once, tuned on the next one and fitted to the others.
+    Folds(usize),
+}
+
+impl FromStr for Division {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        if let Some(k) = text.strip_prefix("k-fold:") {
+            let k = k.parse().ok().filter(|&k: &usize| k >= 3);
+            return k.map(Division::Folds).ok_or_else(|| {
+                "k-fold needs a number of at least 3: one fold tests, one tunes, the rest train"
+                    .into()
+            });
+        }
+        Ok(match Path::new(text).extension() {
+            Some(_) => Division::File(text.into()),
+            None => Division::Column(text.to_string()),
+        })
+    }
+}
+
+impl std::fmt::Display for Division {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Division::Column(name) => write!(f, "column {name}"),
+            Division::File(path) => write!(f, "{}", path.display()),
+            Division::Folds(k) => write!(f, "{k} folds"),
+        }
+    }
+}
+
+/// Fewest complexes of each part.
+const FEWEST: [(Split, usize); 3] = [(Split::Train, 3), (Split::Validation, 2), (Split::Test, 2)];
+
+/// Divides the complexes `rows` of a pocket file.
+///
+/// # Errors
+/// A missing column or file, an unknown split, a part with too few complexes.
+pub fn divide(
+    division: &Division,
+    pockets: &Pockets,
+    rows: &[usize],
+    seed: u64,
+) -> Result<Vec<Fold>> {
+    let folds = match division {
+        Division::Column(name) => {
+            let column = pockets.column(name)?;
+            let of = |row: usize| match column[row].as_str() {
+                "" => Ok(None),
+                text => text.parse().map(Some).map_err(|e| {
+                    Error::file(&pockets.path, format!("complex {}: {e}", pockets.ids[row]))
+                }),
+            };
+            vec![by_split(rows, of)?]
+        }
+        Division::File(path) => {
+            let splits = read(path)?;
+            vec![by_split(rows, |row| {
+                Ok(splits.get(&pockets.ids[row]).copied())
+            })?]
+        }
+        Division::Folds(k) => {
+            let groups = pockets.column("group").unwrap_or(&pockets.ids);
+            in_folds(rows, groups, *k, seed)
+        }
+    };
+    for fold in &folds {
+        let parts = [&fold.train, &fold.validation, &fold.test];
+        for (part, (split, fewest)) in parts.into_iter().zip(FEWEST) {
+            if part.len() < fewest {
+                return Err(Error::input(format!(
+                    "{}: the {split} part by {division} has {} labelled complexes, at least \
+                     {fewest} are needed; --split k-fold:5 makes parts of its own",
+                    pockets.path.display(),
+                    part.len()
+                )));
+            }
+        }
+    }
+    Ok(folds)
+}
+
+fn by_split(rows: &[usize], of: impl Fn(usize) -> Result<Option<Split>>) -> Result<Fold> {
+    let mut fold = Fold::default();
+    for &row in rows {
+        match of(row)? {
+            Some(Split::Train) => fold.train.push(row),
+            Some(Split::Validation) => fold.validation.push(row),
+            Some(Split::Test) => fold.test.push(row),
+            None => {}
+        }
+    }
+    Ok(fold)
+}
+
+fn read(path: &Path) -> Result<HashMap<String, Split>> {
+    let mut splits = HashMap::new();
+    super::labels::rows(path, "split", |id, text, line| {
+        let split = text
+            .parse()
+            .map_err(|e| Error::file(path, format!("line {line}: {e}")))?;
+        splits.insert(id.to_string(), split);
+        Ok(())
+    })?;
+    Ok(splits)
+}
+
+/// Deals groups, shuffled, each to the smallest fold.
+fn in_folds(rows: &[usize], groups: &[String], k: usize, seed: u64) -> Vec<Fold> {
+    let mut members: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for &row in rows {
+        members.entry(&groups[row]).or_default().push(row);
+    }
+    let mut dealt: Vec<Vec<usize>> = members.into_values().collect();
+    dealt.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    // Large groups first, so that folds come out alike; the shuffle decides among equals.
+    dealt.sort_by_key(|group| std::cmp::Reverse(group.len()));
+    let mut parts = vec![Vec::new(); k];
+    for group in dealt {
+        if let Some(smallest) = parts.iter_mut().min_by_key(|p| p.len()) {
+            smallest.extend(group);
+        }
+    }
+    parts.iter_mut().for_each(|p| p.sort_unstable());
+    (0..k)
+        .map(|test| {
+            let next = (test + 1) % k;
+            let mut train: Vec<usize> = (0..k)
+                .filter(|&i| i != test && i != next)
+                .flat_map(|i| parts[i].iter().copied())
+                .collect();
+            train.sort_unstable();
+            Fold {
+                train,
+                validation: parts[next].clone(),
+                test: parts[test].clone(),
+            }
+        })
+        .collect()
+}

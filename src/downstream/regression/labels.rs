@@ -1,0 +1,93 @@
+//! What is to be predicted.
+
+use crate::data::complexes::manifest::{Role, affinity};
+use crate::downstream::pockets::Pockets;
+use crate::{Error, Result};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// The label of each complex of a pocket file: from a CSV file (columns `id` and an affinity), or
+/// those that came with the complexes. `None` where there is none. `tell` says what is not used.
+///
+/// # Errors
+/// A file without the columns, with an id twice or a label that is no finite number; a pocket
+/// file without affinities.
+pub fn labels(pockets: &Pockets, file: Option<&Path>, tell: bool) -> Result<Vec<Option<f64>>> {
+    let Some(path) = file else {
+        if pockets.affinity.is_empty() {
+            return Err(Error::file(
+                &pockets.path,
+                "no affinities in it; give them with --labels FILE.csv (columns id, pK)",
+            ));
+        }
+        let known = |a: &f64| Some(*a).filter(|a| a.is_finite());
+        return Ok(pockets.affinity.iter().map(known).collect());
+    };
+    let mut by_id = HashMap::new();
+    rows(path, "affinity", |id, text, line| {
+        let label = affinity(text).map_err(|e| Error::file(path, format!("line {line}: {e}")))?;
+        by_id.insert(id.to_string(), label);
+        Ok(())
+    })?;
+    let found = pockets
+        .ids
+        .iter()
+        .filter(|id| by_id.contains_key(*id))
+        .count();
+    if found == 0 {
+        let what = format!("none of its ids is in {}", pockets.path.display());
+        return Err(Error::file(path, what));
+    }
+    if tell && found < by_id.len() {
+        log::warn!(
+            "{}: {} labels are of no complex in {}",
+            path.display(),
+            by_id.len() - found,
+            pockets.path.display()
+        );
+    }
+    let label = |id: &String| by_id.get(id).copied().flatten();
+    Ok(pockets.ids.iter().map(label).collect())
+}
+
+/// Calls `take` with id, value and line of every row of a CSV file; the value's column is the one
+/// of that role (`affinity` or `split`).
+///
+/// # Errors
+/// No such columns, an id twice.
+pub(super) fn rows(
+    path: &Path,
+    role: &str,
+    mut take: impl FnMut(&str, &str, u64) -> Result<()>,
+) -> Result<()> {
+    let role = match role {
+        "split" => Role::Split,
+        _ => Role::Affinity,
+    };
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_path(path)
+        .map_err(|e| Error::file(path, e))?;
+    let malformed = |e: csv::Error| Error::file(path, e);
+    let header = reader.headers().map_err(malformed)?.clone();
+    let place = |role: Role| {
+        let found = role.find(&header, &[]).map_err(|e| Error::file(path, e))?;
+        found.ok_or_else(|| {
+            let names = role.names().join(", ");
+            Error::file(path, format!("no column of any of these names: {names}"))
+        })
+    };
+    let (id, value) = (place(Role::Id)?, place(role)?);
+    let mut seen: HashMap<String, u64> = HashMap::new();
+    for record in reader.records() {
+        let record = record.map_err(malformed)?;
+        let line = record.position().map_or(0, |p| p.line());
+        let name = &record[id];
+        if let Some(first) = seen.insert(name.to_string(), line) {
+            let what = format!("line {line}: id {name:?} is also on line {first}");
+            return Err(Error::file(path, what));
+        }
+        take(name, &record[value], line)?;
+    }
+    Ok(())
+}

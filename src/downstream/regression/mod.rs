@@ -1,0 +1,390 @@
+//! From pockets to affinities (paper, section A.6.2), and what the embedding is worth.
+//!
+//! Every regressor is tuned on the validation part and fitted to ten bootstrap resamples of the
+//! training part, each drawn on its own; their mean is the bagged prediction. The same is done
+//! with every baseline instead of the learned embedding: an untrained encoder, the zernikegrams'
+//! invariants, the sizes of pocket and ligand, and no features at all. The test part is looked
+//! at once, at the end.
+//!
+//! Fits are dealt out to the ranks and, within a rank, to its cores. What a fit gives hangs on
+//! the seed and its own number alone, so results are the same for any number of either.
+
+mod folds;
+mod grid;
+mod labels;
+mod learner;
+mod results;
+mod saved;
+pub mod scores;
+
+pub use folds::Division;
+pub use grid::{Hyper, Learner};
+pub use learner::{Fitted, Samples};
+pub use results::{Results, Row, Table};
+pub use saved::predict;
+
+use crate::comm::World;
+use crate::downstream::pockets::{Features, Pockets};
+use crate::{Error, Result};
+use ciborium::Value;
+use folds::Fold;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+
+/// Name of the learned embedding among the features.
+pub const LEARNED: &str = "pocket";
+/// Name of the features of the mean predictor.
+pub const MEAN: &str = "mean";
+
+/// What to regress, and how.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub labels: Option<PathBuf>,
+    pub division: Division,
+    pub learners: Vec<Learner>,
+    /// Only complexes whose columns have these values.
+    pub only: Vec<(String, String)>,
+    /// Columns by whose values the table is repeated.
+    pub by: Vec<String>,
+    /// Bootstrap resamples of the training part.
+    pub bags: usize,
+    pub seed: u64,
+}
+
+/// A seed from numbers that say what it is for.
+pub(crate) fn seed(parts: &[u64]) -> u64 {
+    let bytes: Vec<u8> = parts.iter().flat_map(|p| p.to_le_bytes()).collect();
+    xxhash_rust::xxh3::xxh3_64(&bytes)
+}
+
+/// Complexes without a label that are named one by one.
+const NAMED: usize = 20;
+
+/// Purposes of random numbers.
+const SEARCH: u64 = 1;
+const BAG: u64 = 2;
+const INTERVALS: u64 = 3;
+
+/// Complexes with labels, divided, with every kind of features.
+struct Problem {
+    /// By row of the pocket file; meaningless where there is no label.
+    labels: Vec<f64>,
+    /// Those that vary, and none for the mean predictor.
+    features: Vec<Features>,
+    folds: Vec<Fold>,
+}
+
+/// One regressor on one kind of features.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Pair {
+    features: usize,
+    learner: Learner,
+}
+
+/// The best point of a pair's grid in one fold.
+#[derive(Debug, Clone, Copy)]
+struct Best {
+    hyper: Hyper,
+    /// Root-mean-square deviation of the validation part.
+    rmsd: f64,
+}
+
+/// Fits, judges and writes everything into the folder `out`; collective. Returns the results on
+/// every rank and the number of complexes without a label.
+///
+/// # Errors
+/// Labels or division that cannot be used, an unwritable folder, a learned embedding that is the
+/// same for all complexes.
+pub fn run(
+    world: &World,
+    pockets: &Pockets,
+    settings: &Settings,
+    out: &Path,
+) -> Result<(Option<Results>, usize)> {
+    let (problem, unlabelled) = world.agree(Problem::new(pockets, settings, world.is_root()))?;
+    world.on_root(|| results::make_folder(out))?;
+    let pairs = problem.pairs(&settings.learners);
+    let best = search(world, &problem, &pairs, settings)?;
+    if world.is_root() {
+        log::info!(
+            "{} grids searched, fitting {} resamples each",
+            pairs.len(),
+            settings.bags
+        );
+    }
+    let fits = fit(world, &problem, &pairs, &best, settings)?;
+    let results = world.on_root(|| {
+        let results = Results::new(
+            pockets, settings, &problem, &pairs, &best, &fits, unlabelled,
+        )?;
+        results.write(out, pockets, &problem, settings, &fits)?;
+        saved::write(out, pockets, &problem, &pairs, &best, &fits)?;
+        Ok(results)
+    })?;
+    Ok((results, unlabelled))
+}
+
+impl Problem {
+    /// The problem, and how many complexes have no label; `tell` says what is left out.
+    fn new(pockets: &Pockets, settings: &Settings, tell: bool) -> Result<(Self, usize)> {
+        let labels = labels::labels(pockets, settings.labels.as_deref(), tell)?;
+        let mut rows: Vec<usize> = (0..pockets.ids.len()).collect();
+        for (name, value) in &settings.only {
+            let column = pockets.column(name)?;
+            rows.retain(|&row| column[row] == *value);
+            if rows.is_empty() {
+                let what = format!("no complex whose {name} is {value:?}");
+                return Err(Error::file(&pockets.path, what));
+            }
+        }
+        for name in &settings.by {
+            pockets.column(name)?;
+        }
+        let (labelled, bare): (Vec<usize>, Vec<usize>) =
+            rows.into_iter().partition(|&row| labels[row].is_some());
+        let rows = labelled;
+        for &row in bare.iter().take(NAMED).filter(|_| tell) {
+            log::warn!("complex {}: no label; left out", pockets.ids[row]);
+        }
+        if tell && bare.len() > NAMED {
+            log::warn!("and {} more without a label", bare.len() - NAMED);
+        }
+        if rows.is_empty() {
+            return Err(Error::file(&pockets.path, "no complex has a label"));
+        }
+        let division = &settings.division;
+        let folds = folds::divide(division, pockets, &rows, settings.seed)?;
+        let mut problem = Self {
+            labels: labels.into_iter().map(|l| l.unwrap_or(f64::NAN)).collect(),
+            features: pockets.features.clone(),
+            folds,
+        };
+        problem.drop_constant(tell)?;
+        problem.features.push(Features {
+            name: MEAN.into(),
+            rows: Vec::new(),
+            width: 0,
+        });
+        Ok((problem, bare.len()))
+    }
+
+    /// Leaves out features that are the same for all training complexes.
+    fn drop_constant(&mut self, tell: bool) -> Result<()> {
+        let train = self.folds[0].train.clone();
+        let labels = self.pick_labels(&train);
+        let mut keep = Vec::new();
+        for features in &self.features {
+            let rows = pick(features, &train);
+            let samples = Samples {
+                rows: &rows,
+                width: features.width,
+                labels: &labels,
+            };
+            let (constant, name) = (learner::constant_columns(samples), &features.name);
+            keep.push(constant < features.width);
+            if constant == features.width {
+                let what = format!("{name}: the same for all training complexes");
+                if name == LEARNED {
+                    return Err(Error::input(format!(
+                        "{what}, nothing can be learned from it"
+                    )));
+                }
+                if tell {
+                    log::warn!("{what}; left out of the table");
+                }
+            } else if constant > 0 && tell {
+                log::warn!(
+                    "{name}: {constant} of {} columns are constant in training and left out",
+                    features.width
+                );
+            }
+        }
+        let mut kept = keep.into_iter();
+        self.features.retain(|_| kept.next().unwrap_or(true));
+        Ok(())
+    }
+
+    fn pick_labels(&self, rows: &[usize]) -> Vec<f64> {
+        rows.iter().map(|&row| self.labels[row]).collect()
+    }
+
+    /// Every regressor with every kind of features, and the mean with none.
+    fn pairs(&self, learners: &[Learner]) -> Vec<Pair> {
+        let mut pairs = Vec::new();
+        for (features, f) in self.features.iter().enumerate() {
+            match f.name.as_str() {
+                MEAN => pairs.push(Pair {
+                    features,
+                    learner: Learner::Mean,
+                }),
+                _ => pairs.extend(learners.iter().map(|&learner| Pair { features, learner })),
+            }
+        }
+        pairs
+    }
+}
+
+/// Rows of a matrix of features.
+fn pick(features: &Features, rows: &[usize]) -> Vec<f64> {
+    let row = |&row: &usize| &features.rows[row * features.width..(row + 1) * features.width];
+    rows.iter().flat_map(row).copied().collect()
+}
+
+/// The best point of every pair's grid, by fold: `[pair][fold]`.
+fn search(
+    world: &World,
+    problem: &Problem,
+    pairs: &[Pair],
+    settings: &Settings,
+) -> Result<Vec<Vec<Best>>> {
+    let mut tasks = Vec::new();
+    for (p, pair) in pairs.iter().enumerate() {
+        for fold in 0..problem.folds.len() {
+            tasks.extend(
+                pair.learner
+                    .grid()
+                    .into_iter()
+                    .map(|group| (p, fold, group)),
+            );
+        }
+    }
+    let tried = shared(world, tasks.len(), |i| {
+        let (p, fold, group) = &tasks[i];
+        let (features, fold) = (&problem.features[pairs[*p].features], &problem.folds[*fold]);
+        let (rows, labels) = (
+            pick(features, &fold.train),
+            problem.pick_labels(&fold.train),
+        );
+        let samples = Samples {
+            rows: &rows,
+            width: features.width,
+            labels: &labels,
+        };
+        let (held, n) = (pick(features, &fold.validation), fold.validation.len());
+        let seed = seed(&[settings.seed, SEARCH]);
+        let predicted = learner::predict_group(group, samples, &held, n, seed)?;
+        let measured = problem.pick_labels(&fold.validation);
+        let tried = predicted.iter().map(|p| scores::rmsd(p, &measured));
+        Ok(tried.collect::<Vec<f64>>())
+    })?;
+    let encoded = world.agree(tried.map_or(Ok(Vec::new()), |t| encode(&t)))?;
+    let tried: Vec<Vec<f64>> = world.agree(decode(&world.broadcast(encoded)))?;
+    let mut best: Vec<Vec<Option<Best>>> = vec![vec![None; problem.folds.len()]; pairs.len()];
+    for ((p, fold, group), tried) in tasks.iter().zip(tried) {
+        for (&hyper, rmsd) in group.iter().zip(tried) {
+            let best = &mut best[*p][*fold];
+            if best.is_none_or(|b| rmsd < b.rmsd) {
+                *best = Some(Best { hyper, rmsd });
+            }
+        }
+    }
+    let whole = best
+        .into_iter()
+        .map(|b| b.into_iter().collect::<Option<Vec<_>>>());
+    whole
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| Error::internal("a grid without points"))
+}
+
+/// Predictions of the test parts and, of the learned embedding, the fitted regressors.
+struct Fits {
+    /// `[pair][bag]`, by place in [`Fits::tested`].
+    predicted: Vec<Vec<Vec<f64>>>,
+    /// `[pair]`: fits of all folds and bags, encoded; empty for baselines.
+    encoded: Vec<Vec<Vec<u8>>>,
+    /// Rows of the pocket file that are tested, and the fold of each.
+    tested: Vec<(usize, usize)>,
+}
+
+/// Fits every pair to bootstrap resamples. The numbers are complete on rank 0 only.
+fn fit(
+    world: &World,
+    problem: &Problem,
+    pairs: &[Pair],
+    best: &[Vec<Best>],
+    settings: &Settings,
+) -> Result<Fits> {
+    let (folds, bags) = (problem.folds.len(), settings.bags);
+    let one = |i: usize| {
+        let (p, fold, bag) = (i / (folds * bags), i / bags % folds, i % bags);
+        let (pair, division) = (pairs[p], &problem.folds[fold]);
+        let features = &problem.features[pair.features];
+        // The same resample for all pairs, another for each bag and fold.
+        let seed = seed(&[settings.seed, BAG, fold as u64, bag as u64]);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let train = &division.train;
+        let drawn = (0..train.len()).map(|_| train[rng.random_range(0..train.len())]);
+        let drawn: Vec<usize> = drawn.collect();
+        let (rows, labels) = (pick(features, &drawn), problem.pick_labels(&drawn));
+        let samples = Samples {
+            rows: &rows,
+            width: features.width,
+            labels: &labels,
+        };
+        let fitted = Fitted::new(best[p][fold].hyper, samples, seed)?;
+        let predicted = fitted.predict(&pick(features, &division.test), division.test.len())?;
+        let saved = match features.name == LEARNED {
+            true => encode(&fitted)?,
+            false => Vec::new(),
+        };
+        Ok((predicted, Value::Bytes(saved)))
+    };
+    let all = shared(world, pairs.len() * folds * bags, one)?;
+    let mut fits = Fits {
+        predicted: vec![vec![Vec::new(); bags]; pairs.len()],
+        encoded: vec![Vec::new(); pairs.len()],
+        tested: Vec::new(),
+    };
+    for (i, (predicted, saved)) in all.into_iter().flatten().enumerate() {
+        let (p, bag) = (i / (folds * bags), i % bags);
+        fits.predicted[p][bag].extend(predicted);
+        if let Value::Bytes(saved) = saved
+            && !saved.is_empty()
+        {
+            fits.encoded[p].push(saved);
+        }
+    }
+    for (number, fold) in problem.folds.iter().enumerate() {
+        fits.tested
+            .extend(fold.test.iter().map(|&row| (row, number)));
+    }
+    Ok(fits)
+}
+
+/// Results of `count` tasks in their order, on rank 0; rank r does every size-th task from r on,
+/// its cores one each.
+fn shared<T: Serialize + DeserializeOwned + Send>(
+    world: &World,
+    count: usize,
+    task: impl Fn(usize) -> Result<T> + Sync + Send,
+) -> Result<Option<Vec<T>>> {
+    let mine: Vec<usize> = (world.rank()..count).step_by(world.size()).collect();
+    let done: Result<Vec<T>> = mine.into_par_iter().map(task).collect();
+    let encoded: Vec<u8> = world.agree(done.and_then(|done| encode(&done)))?;
+    let gathered = world.gather(&encoded);
+    world.on_root(|| {
+        let decoded = gathered.iter().map(|bytes| decode::<Vec<T>>(bytes));
+        let mut ranks: Vec<_> = decoded
+            .map(|d| d.map(Vec::into_iter))
+            .collect::<Result<_>>()?;
+        let ordered = (0..count).map(|i| {
+            let next = ranks[i % world.size()].next();
+            next.ok_or_else(|| Error::internal("a rank has done too few tasks"))
+        });
+        ordered.collect()
+    })
+}
+
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(value, &mut bytes).map_err(Error::internal)?;
+    Ok(bytes)
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    ciborium::from_reader(bytes).map_err(Error::internal)
+}

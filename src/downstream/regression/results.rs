@@ -1,0 +1,447 @@
+//! The tables of a regression and its predictions, as files.
+
+use super::scores::{Interval, Intervals, Scores, advantage, intervals, mean_and_deviation};
+use super::{Best, Fits, INTERVALS, LEARNED, Learner, MEAN, Pair, Problem, Settings, seed};
+use crate::downstream::pockets::Pockets;
+use crate::store::{self, Kind, Storage};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Fewest complexes of which a table is made.
+const FEWEST: usize = 3;
+
+/// What a regression found: `results.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Results {
+    pub code_version: String,
+    /// The pocket file.
+    pub pockets: String,
+    pub checkpoint_hash: String,
+    pub division: String,
+    /// `COLUMN = VALUE` of the complexes that were used, if not all.
+    pub only: Vec<String>,
+    pub seed: u64,
+    pub bags: usize,
+    pub folds: usize,
+    /// Complexes fitted to, tuned on and tested, in the first fold.
+    pub parts: [usize; 3],
+    pub unlabelled: usize,
+    /// The regressor of the learned embedding with the lowest validation RMSD.
+    pub chosen: Learner,
+    /// The whole test part, then the parts of it asked for.
+    pub tables: Vec<Table>,
+}
+
+/// Every regressor on some of the tested complexes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    /// `all`, or `COLUMN = VALUE`.
+    pub name: String,
+    pub complexes: usize,
+    /// Standard deviation of the labels.
+    pub deviation: f64,
+    pub rows: Vec<Row>,
+}
+
+/// One regressor on one kind of features.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    pub features: String,
+    pub learner: Learner,
+    /// Of each fold.
+    pub hyper: Vec<String>,
+    /// Mean over the folds.
+    pub validation_rmsd: f64,
+    /// Whether it is the regressor of these features with the lowest validation RMSD.
+    pub best: bool,
+    /// Of the mean prediction of all resamples.
+    pub bagged: Scores,
+    /// 95 % confidence, over the complexes.
+    pub intervals: Intervals,
+    /// Mean and standard deviation of the scores of single resamples, in the order RMSD,
+    /// Pearson, Spearman, Kendall.
+    pub single: [Option<(f64, f64)>; 4],
+    /// By how much the RMSD of the learned embedding is lower (95 %), with the same regressor;
+    /// the mean predictor is compared with the chosen one. `None` for the learned embedding.
+    pub learned_better_by: Option<Interval>,
+}
+
+impl Row {
+    /// What the comparison with the learned embedding says.
+    pub fn verdict(&self) -> &'static str {
+        match self.learned_better_by {
+            None => "",
+            Some(i) if i.low > 0.0 => "beaten",
+            Some(i) if i.high < 0.0 => "better",
+            Some(_) => "undecided",
+        }
+    }
+
+    /// The features' name for people.
+    pub fn title(&self) -> &str {
+        title(&self.features)
+    }
+}
+
+/// A kind of features in words.
+pub fn title(features: &str) -> &str {
+    match features {
+        LEARNED => "learned embedding",
+        "pocket_untrained" => "untrained encoder",
+        "zernike_invariants" => "Zernike invariants",
+        "zernike_invariants_l0" => "Zernike invariants, l = 0",
+        "pocket_size" => "pocket size",
+        "ligand_size" => "ligand size",
+        MEAN => "mean predictor",
+        other => other,
+    }
+}
+
+impl Results {
+    pub(super) fn new(
+        pockets: &Pockets,
+        settings: &Settings,
+        problem: &Problem,
+        pairs: &[Pair],
+        best: &[Vec<Best>],
+        fits: &Fits,
+        unlabelled: usize,
+    ) -> Result<Self> {
+        let validation = |p: usize| {
+            let folds = &best[p];
+            folds.iter().map(|b| b.rmsd).sum::<f64>() / folds.len() as f64
+        };
+        let best_of = |features: usize| {
+            let of = (0..pairs.len()).filter(|&p| pairs[p].features == features);
+            of.min_by(|&a, &b| validation(a).total_cmp(&validation(b)))
+        };
+        let learned = problem.features.iter().position(|f| f.name == LEARNED);
+        let chosen = learned.and_then(best_of);
+        let chosen = chosen.ok_or_else(|| Error::internal("no learned embedding"))?;
+        let table = |(name, places): (String, Vec<usize>)| {
+            let measured: Vec<f64> = places
+                .iter()
+                .map(|&i| problem.labels[fits.tested[i].0])
+                .collect();
+            let bag = |p: usize, bag: usize| -> Vec<f64> {
+                places.iter().map(|&i| fits.predicted[p][bag][i]).collect()
+            };
+            let mean =
+                |p: usize| -> Vec<f64> { places.iter().map(|&i| fits.bagged(p, i)).collect() };
+            let drawn = seed(&[settings.seed, INTERVALS]);
+            let row = |p: usize| {
+                let pair = pairs[p];
+                let same = |&q: &usize| {
+                    let with = Some(pairs[q].features) == learned;
+                    with && pairs[q].learner == pair.learner
+                };
+                let rival = match pair.learner {
+                    Learner::Mean => Some(chosen),
+                    _ => (0..pairs.len()).find(same),
+                };
+                let predicted = mean(p);
+                let singles: Vec<Scores> = (0..settings.bags)
+                    .map(|b| Scores::of(&bag(p, b), &measured))
+                    .collect();
+                let spread = |of: fn(&Scores) -> Option<f64>| {
+                    let values: Option<Vec<f64>> = singles.iter().map(of).collect();
+                    values.map(|v| mean_and_deviation(&v))
+                };
+                Row {
+                    features: problem.features[pair.features].name.clone(),
+                    learner: pair.learner,
+                    hyper: best[p].iter().map(|b| b.hyper.to_string()).collect(),
+                    validation_rmsd: validation(p),
+                    best: best_of(pair.features) == Some(p),
+                    bagged: Scores::of(&predicted, &measured),
+                    intervals: intervals(&predicted, &measured, drawn),
+                    single: [
+                        spread(|s| Some(s.rmsd)),
+                        spread(|s| s.pearson),
+                        spread(|s| s.spearman),
+                        spread(|s| s.kendall),
+                    ],
+                    learned_better_by: rival
+                        .filter(|&q| q != p)
+                        .and_then(|q| advantage(&mean(q), &predicted, &measured, drawn)),
+                }
+            };
+            Table {
+                name,
+                complexes: places.len(),
+                deviation: mean_and_deviation(&measured).1,
+                rows: (0..pairs.len()).map(row).collect(),
+            }
+        };
+        let first = &problem.folds[0];
+        Ok(Self {
+            code_version: env!("CARGO_PKG_VERSION").into(),
+            pockets: pockets.path.display().to_string(),
+            checkpoint_hash: pockets.checkpoint_hash.clone(),
+            division: settings.division.to_string(),
+            only: settings
+                .only
+                .iter()
+                .map(|(c, v)| format!("{c} = {v}"))
+                .collect(),
+            seed: settings.seed,
+            bags: settings.bags,
+            folds: problem.folds.len(),
+            parts: [&first.train, &first.validation, &first.test].map(|p| p.len()),
+            unlabelled,
+            chosen: pairs[chosen].learner,
+            tables: parts(pockets, settings, fits)?
+                .into_iter()
+                .map(table)
+                .collect(),
+        })
+    }
+
+    /// Reads what [`super::run`] wrote.
+    ///
+    /// # Errors
+    /// A folder without results, or with those of another version.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = file(folder);
+        let text = std::fs::read_to_string(&path).map_err(|_| {
+            Error::file(
+                folder,
+                "not the folder of a regression: no readable results.json in it",
+            )
+        })?;
+        serde_json::from_str(&text).map_err(|e| Error::file(&path, e))
+    }
+
+    /// Whether a folder holds results.
+    pub fn are_in(folder: &Path) -> bool {
+        file(folder).is_file()
+    }
+
+    pub(super) fn write(
+        &self,
+        folder: &Path,
+        pockets: &Pockets,
+        problem: &Problem,
+        settings: &Settings,
+        fits: &Fits,
+    ) -> Result<()> {
+        let json = serde_json::to_vec_pretty(self).map_err(Error::internal)?;
+        store::write_bytes(&file(folder), &json)?;
+        store::write_bytes(&folder.join("table.csv"), &self.table_csv()?)?;
+        let names: Vec<String> = self.tables[0]
+            .rows
+            .iter()
+            .map(|r| format!("{}:{}", r.features, r.learner.name()))
+            .collect();
+        let csv = predictions_csv(&names, pockets, problem, settings, fits)?;
+        store::write_bytes(&folder.join("predictions.csv"), &csv)?;
+        let path = folder.join("predictions.h5");
+        write_predictions(&path, &names, &settings.by, pockets, problem, fits)
+    }
+
+    fn table_csv(&self) -> Result<Vec<u8>> {
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        let scores = ["rmsd", "pearson", "spearman", "kendall"];
+        let mut head: Vec<String> = [
+            "complexes",
+            "n",
+            "features",
+            "model",
+            "grid_point",
+            "validation_rmsd",
+            "best",
+        ]
+        .map(String::from)
+        .to_vec();
+        for score in scores {
+            head.extend(
+                ["", "_low", "_high", "_single_mean", "_single_sd"].map(|s| format!("{score}{s}")),
+            );
+        }
+        head.extend(["learned_better_by_low", "learned_better_by_high"].map(String::from));
+        csv.write_record(&head).map_err(Error::internal)?;
+        let text = |v: Option<f64>| v.map_or(String::new(), |v| v.to_string());
+        for table in &self.tables {
+            for r in &table.rows {
+                let mut record = vec![
+                    table.name.clone(),
+                    table.complexes.to_string(),
+                    r.features.clone(),
+                    r.learner.name().into(),
+                    r.hyper.join(" | "),
+                    r.validation_rmsd.to_string(),
+                    r.best.to_string(),
+                ];
+                let (b, i) = (&r.bagged, &r.intervals);
+                let values = [Some(b.rmsd), b.pearson, b.spearman, b.kendall];
+                let ranges = [i.rmsd, i.pearson, i.spearman, i.kendall];
+                for k in 0..4 {
+                    record.push(text(values[k]));
+                    record.push(text(ranges[k].map(|i| i.low)));
+                    record.push(text(ranges[k].map(|i| i.high)));
+                    record.push(text(r.single[k].map(|s| s.0)));
+                    record.push(text(r.single[k].map(|s| s.1)));
+                }
+                record.push(text(r.learned_better_by.map(|i| i.low)));
+                record.push(text(r.learned_better_by.map(|i| i.high)));
+                csv.write_record(&record).map_err(Error::internal)?;
+            }
+        }
+        csv.into_inner().map_err(Error::internal)
+    }
+
+    /// The tables in words: of each kind of features the regressor that did best in validation.
+    pub fn summary(&self) -> String {
+        let mut text = String::new();
+        for table in &self.tables {
+            text += &format!(
+                "\n{}: {} test complexes, standard deviation {:.2}\n{:<26} {:<9} {:>22} {:>22} {:>9} {:>8}  {}\n",
+                table.name,
+                table.complexes,
+                table.deviation,
+                "features",
+                "model",
+                "RMSD [95 %]",
+                "Pearson r [95 %]",
+                "Spearman",
+                "Kendall",
+                "learned RMSD lower by"
+            );
+            for r in table.rows.iter().filter(|r| r.best) {
+                let (b, i) = (&r.bagged, &r.intervals);
+                let number = |v: Option<f64>| v.map_or("-".to_string(), |v| format!("{v:.2}"));
+                let range = |i: Option<Interval>| {
+                    i.map_or(String::new(), |i| format!(" [{:.2}, {:.2}]", i.low, i.high))
+                };
+                let better = match r.learned_better_by {
+                    Some(i) => format!("{:.2} to {:.2}: {}", i.low, i.high, r.verdict()),
+                    None => String::new(),
+                };
+                text += &format!(
+                    "{:<26} {:<9} {:>22} {:>22} {:>9} {:>8}  {better}\n",
+                    r.title(),
+                    r.learner.name(),
+                    format!("{:.2}{}", b.rmsd, range(i.rmsd)),
+                    format!("{}{}", number(b.pearson), range(i.pearson)),
+                    number(b.spearman),
+                    number(b.kendall),
+                );
+            }
+        }
+        text
+    }
+}
+
+impl Fits {
+    /// The mean prediction of all resamples.
+    fn bagged(&self, pair: usize, place: usize) -> f64 {
+        let bags = &self.predicted[pair];
+        bags.iter().map(|b| b[place]).sum::<f64>() / bags.len() as f64
+    }
+}
+
+fn file(folder: &Path) -> PathBuf {
+    folder.join("results.json")
+}
+
+/// Makes the folder of the results and makes sure that it takes files.
+pub(super) fn make_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder.join("models")).map_err(|e| Error::io(folder, e))?;
+    store::Scratch::new(&file(folder)).map(drop)
+}
+
+/// Names and tested places of the tables.
+fn parts(pockets: &Pockets, settings: &Settings, fits: &Fits) -> Result<Vec<(String, Vec<usize>)>> {
+    let mut parts = vec![("all".to_string(), (0..fits.tested.len()).collect())];
+    for name in &settings.by {
+        let column = pockets.column(name)?;
+        let mut values: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (place, &(row, _)) in fits.tested.iter().enumerate() {
+            values.entry(&column[row]).or_default().push(place);
+        }
+        for (value, places) in values {
+            match places.len() < FEWEST {
+                true => log::warn!(
+                    "{name} = {value}: {} tested complexes, too few for a table",
+                    places.len()
+                ),
+                false => parts.push((format!("{name} = {value}"), places)),
+            }
+        }
+    }
+    Ok(parts)
+}
+
+fn predictions_csv(
+    names: &[String],
+    pockets: &Pockets,
+    problem: &Problem,
+    settings: &Settings,
+    fits: &Fits,
+) -> Result<Vec<u8>> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    let mut head = vec!["id".to_string(), "fold".into(), "measured".into()];
+    head.extend(settings.by.iter().cloned());
+    head.extend(names.iter().cloned());
+    csv.write_record(&head).map_err(Error::internal)?;
+    for (place, &(row, fold)) in fits.tested.iter().enumerate() {
+        let mut record = vec![
+            pockets.ids[row].clone(),
+            fold.to_string(),
+            problem.labels[row].to_string(),
+        ];
+        for name in &settings.by {
+            record.push(pockets.column(name)?[row].clone());
+        }
+        record.extend((0..names.len()).map(|p| fits.bagged(p, place).to_string()));
+        csv.write_record(&record).map_err(Error::internal)?;
+    }
+    csv.into_inner().map_err(Error::internal)
+}
+
+fn write_predictions(
+    path: &Path,
+    names: &[String],
+    by: &[String],
+    pockets: &Pockets,
+    problem: &Problem,
+    fits: &Fits,
+) -> Result<()> {
+    let (n, bags) = (fits.tested.len(), fits.predicted[0].len());
+    let mut bagged = Vec::with_capacity(n * names.len());
+    let mut single = Vec::with_capacity(n * names.len() * bags);
+    for place in 0..n {
+        for p in 0..names.len() {
+            bagged.push(fits.bagged(p, place));
+            single.extend(fits.predicted[p].iter().map(|b| b[place]));
+        }
+    }
+    store::write(path, Kind::Predictions, |root| {
+        root.set_attr_text("units", "measured, predicted, resamples: as the labels")?;
+        let ids: Vec<&str> = fits
+            .tested
+            .iter()
+            .map(|t| pockets.ids[t.0].as_str())
+            .collect();
+        root.write_strings("ids", &ids)?;
+        root.write_strings("models", names)?;
+        let folds: Vec<u32> = fits.tested.iter().map(|t| t.1 as u32).collect();
+        root.write("fold", &[n], &folds, Storage::Plain)?;
+        let measured: Vec<f64> = fits.tested.iter().map(|t| problem.labels[t.0]).collect();
+        root.write("measured", &[n], &measured, Storage::Plain)?;
+        root.write("predicted", &[n, names.len()], &bagged, Storage::Plain)?;
+        let shape = [n, names.len(), bags];
+        root.write("resamples", &shape, &single, Storage::Plain)?;
+        let columns = root.create_group("columns")?;
+        for name in by {
+            let values = pockets.column(name)?;
+            let of = |t: &(usize, usize)| values[t.0].as_str();
+            let values: Vec<&str> = fits.tested.iter().map(of).collect();
+            columns.write_strings(name, &values)?;
+        }
+        Ok(())
+    })
+    .map(drop)
+}

@@ -1,0 +1,144 @@
+//! Fitted regressors as files, and their use.
+
+use super::scores::mean_and_deviation;
+use super::{Best, Fits, Fitted, LEARNED, Learner, Pair, Problem, Results};
+use crate::downstream::pockets::Pockets;
+use crate::store::{self, Kind, Storage};
+use crate::{Error, Result};
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
+
+fn file(folder: &Path, learner: Learner) -> PathBuf {
+    folder.join("models").join(format!("{}.h5", learner.name()))
+}
+
+/// Writes the regressors of the learned embedding: one file each, with the fits of all folds and
+/// resamples in CBOR.
+pub(super) fn write(
+    folder: &Path,
+    pockets: &Pockets,
+    problem: &Problem,
+    pairs: &[Pair],
+    best: &[Vec<Best>],
+    fits: &Fits,
+) -> Result<()> {
+    for (p, pair) in pairs.iter().enumerate() {
+        if problem.features[pair.features].name != LEARNED {
+            continue;
+        }
+        store::write(&file(folder, pair.learner), Kind::Regressor, |root| {
+            root.set_attr_text("code_version", env!("CARGO_PKG_VERSION"))?;
+            root.set_attr_text("features", LEARNED)?;
+            root.set_attr_text("model", pair.learner.name())?;
+            let hyper: Vec<String> = best[p].iter().map(|b| b.hyper.to_string()).collect();
+            root.set_attr_text("grid_point", &hyper.join(" | "))?;
+            root.set_attr_text("checkpoint_hash", &pockets.checkpoint_hash)?;
+            root.set_attr_text("pocket", &pockets.definition)?;
+            let fits = &fits.encoded[p];
+            let mut ends = vec![0u64];
+            fits.iter()
+                .for_each(|f| ends.push(ends[ends.len() - 1] + f.len() as u64));
+            root.write("offsets", &[ends.len()], &ends, Storage::Plain)?;
+            let bytes = fits.concat();
+            root.write("fits", &[bytes.len()], &bytes, Storage::Compressed)
+        })?;
+    }
+    Ok(())
+}
+
+/// What saved regressors make of other pockets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Predictions {
+    pub learner: Learner,
+    /// Of every complex: the mean over the fits.
+    pub mean: Vec<f64>,
+    /// Their standard deviation.
+    pub deviation: Vec<f64>,
+}
+
+impl Predictions {
+    /// As CSV: id, prediction, its spread, and the affinity where the pocket file has it.
+    ///
+    /// # Errors
+    /// None but failures of the CSV library.
+    pub fn csv(&self, pockets: &Pockets) -> Result<Vec<u8>> {
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        let head = ["id", "predicted", "standard_deviation", "measured"];
+        csv.write_record(head).map_err(Error::internal)?;
+        for (i, id) in pockets.ids.iter().enumerate() {
+            let measured = pockets.affinity.get(i).filter(|a| a.is_finite());
+            let record = [
+                id.clone(),
+                self.mean[i].to_string(),
+                self.deviation[i].to_string(),
+                measured.map_or(String::new(), |a| a.to_string()),
+            ];
+            csv.write_record(record).map_err(Error::internal)?;
+        }
+        csv.into_inner().map_err(Error::internal)
+    }
+}
+
+/// Predicts with the regressors in `folder`: `learner`'s, or those that did best in validation.
+///
+/// # Errors
+/// A folder without them; pockets of another model, cutoff or pooling.
+pub fn predict(folder: &Path, pockets: &Pockets, learner: Option<Learner>) -> Result<Predictions> {
+    let learner = match learner {
+        Some(learner) => learner,
+        None => Results::read(folder)?.chosen,
+    };
+    let path = file(folder, learner);
+    let root = store::open(&path, Kind::Regressor)?;
+    let made = [
+        (
+            "checkpoint",
+            root.attr_text("checkpoint_hash")?,
+            &pockets.checkpoint_hash,
+        ),
+        ("pockets", root.attr_text("pocket")?, &pockets.definition),
+    ];
+    for (what, fitted_to, given) in made {
+        if fitted_to != *given {
+            let what = format!(
+                "made with {what} {given}, but the regressor was fitted to {what} {fitted_to}"
+            );
+            return Err(Error::file(&pockets.path, what));
+        }
+    }
+    let bytes: Vec<u8> = root.read("fits")?;
+    let ends: Vec<u64> = root.read("offsets")?;
+    let fits: Result<Vec<Fitted>> = ends
+        .windows(2)
+        .map(|w| {
+            let part = bytes.get(w[0] as usize..w[1] as usize).unwrap_or_default();
+            ciborium::from_reader(part).map_err(|e| Error::file(&path, e))
+        })
+        .collect();
+    let features = pockets.features.iter().find(|f| f.name == LEARNED);
+    let features = features.ok_or_else(|| Error::file(&pockets.path, "no pocket embeddings"))?;
+    let n = pockets.ids.len();
+    let all: Result<Vec<Vec<f64>>> = fits?
+        .par_iter()
+        .map(|fit| match fit.width() == features.width {
+            true => fit.predict(&features.rows, n),
+            false => Err(Error::file(
+                &path,
+                format!(
+                    "needs {} features, where {} has {}",
+                    fit.width(),
+                    pockets.path.display(),
+                    features.width
+                ),
+            )),
+        })
+        .collect();
+    let all = all?;
+    let of = |i: usize| mean_and_deviation(&all.iter().map(|p| p[i]).collect::<Vec<_>>());
+    let (mean, deviation) = (0..n).map(of).unzip();
+    Ok(Predictions {
+        learner,
+        mean,
+        deviation,
+    })
+}

@@ -1,0 +1,200 @@
+//! How good predictions are: RMSD, Pearson's r, Spearman's ρ and Kendall's τ-b, with bootstrap
+//! confidence intervals.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// Resamples of the test complexes behind a confidence interval.
+pub const RESAMPLES: usize = 1000;
+
+/// Scores of some predictions; a correlation with constant predictions is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Scores {
+    /// Root-mean-square deviation, in the units of the labels.
+    pub rmsd: f64,
+    pub pearson: Option<f64>,
+    pub spearman: Option<f64>,
+    pub kendall: Option<f64>,
+}
+
+/// The central 95 % of a bootstrap distribution.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    pub low: f64,
+    pub high: f64,
+}
+
+/// Confidence intervals of [`Scores`].
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Intervals {
+    pub rmsd: Option<Interval>,
+    pub pearson: Option<Interval>,
+    pub spearman: Option<Interval>,
+    pub kendall: Option<Interval>,
+}
+
+impl Scores {
+    /// # Panics
+    /// If there are not as many predictions as labels.
+    pub fn of(predicted: &[f64], measured: &[f64]) -> Self {
+        assert_eq!(predicted.len(), measured.len());
+        Self {
+            rmsd: rmsd(predicted, measured),
+            pearson: pearson(predicted, measured),
+            spearman: pearson(&ranks(predicted), &ranks(measured)),
+            kendall: kendall(predicted, measured),
+        }
+    }
+}
+
+pub fn rmsd(predicted: &[f64], measured: &[f64]) -> f64 {
+    let squares = predicted.iter().zip(measured).map(|(p, m)| (p - m).powi(2));
+    (squares.sum::<f64>() / predicted.len() as f64).sqrt()
+}
+
+/// Pearson's correlation; `None` if either side is constant.
+pub fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
+    let n = a.len() as f64;
+    let (mean_a, mean_b) = (a.iter().sum::<f64>() / n, b.iter().sum::<f64>() / n);
+    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
+    for (x, y) in a.iter().zip(b) {
+        let (x, y) = (x - mean_a, y - mean_b);
+        ab += x * y;
+        aa += x * x;
+        bb += y * y;
+    }
+    // What rounding leaves of a constant is not a spread.
+    let tiny = |spread: f64, mean: f64| spread <= n * (1e-12 * (1.0 + mean.abs())).powi(2);
+    match tiny(aa, mean_a) || tiny(bb, mean_b) {
+        true => None,
+        false => Some((ab / (aa * bb).sqrt()).clamp(-1.0, 1.0)),
+    }
+}
+
+/// Ranks from 1; equal values share the mean of their ranks.
+pub fn ranks(values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&i, &j| values[i].total_cmp(&values[j]));
+    let mut ranks = vec![0.0; values.len()];
+    for tie in order.chunk_by(|&i, &j| values[i] == values[j]) {
+        let first = ranks_before(&order, tie);
+        let mean = first as f64 + (tie.len() as f64 + 1.0) / 2.0;
+        tie.iter().for_each(|&i| ranks[i] = mean);
+    }
+    ranks
+}
+
+/// How many entries of `order` lie before its part `tie`.
+fn ranks_before(order: &[usize], tie: &[usize]) -> usize {
+    (tie.as_ptr() as usize - order.as_ptr() as usize) / size_of::<usize>()
+}
+
+/// Kendall's τ-b in O(n log n) (Knight, 1966); `None` if either side is constant.
+pub fn kendall(a: &[f64], b: &[f64]) -> Option<f64> {
+    let pairs = |n: usize| (n * n.saturating_sub(1) / 2) as f64;
+    let mut order: Vec<usize> = (0..a.len()).collect();
+    order.sort_by(|&i, &j| a[i].total_cmp(&a[j]).then(b[i].total_cmp(&b[j])));
+    let tied = |same: &dyn Fn(usize, usize) -> bool, order: &[usize]| -> f64 {
+        let groups = order.chunk_by(|&i, &j| same(i, j));
+        groups.map(|g| pairs(g.len())).sum()
+    };
+    let all = pairs(a.len());
+    let in_a = tied(&|i, j| a[i] == a[j], &order);
+    let in_both = tied(&|i, j| a[i] == a[j] && b[i] == b[j], &order);
+    let mut sorted: Vec<f64> = order.iter().map(|&i| b[i]).collect();
+    let discordant = inversions(&mut sorted) as f64;
+    let in_b: f64 = sorted.chunk_by(|x, y| x == y).map(|g| pairs(g.len())).sum();
+    let spread = (all - in_a) * (all - in_b);
+    (spread > 0.0).then(|| (all - in_a - in_b + in_both - 2.0 * discordant) / spread.sqrt())
+}
+
+/// Sorts by merging and counts the pairs that were out of order.
+fn inversions(values: &mut [f64]) -> usize {
+    let n = values.len();
+    if n < 2 {
+        return 0;
+    }
+    let (left, right) = values.split_at_mut(n / 2);
+    let mut count = inversions(left) + inversions(right);
+    let mut merged = Vec::with_capacity(n);
+    let (mut i, mut j) = (0, 0);
+    while i < left.len() && j < right.len() {
+        if right[j] < left[i] {
+            count += left.len() - i;
+            merged.push(right[j]);
+            j += 1;
+        } else {
+            merged.push(left[i]);
+            i += 1;
+        }
+    }
+    merged.extend_from_slice(&left[i..]);
+    merged.extend_from_slice(&right[j..]);
+    values.copy_from_slice(&merged);
+    count
+}
+
+/// Bootstrap intervals of the scores over the complexes; drawn from `seed`.
+pub fn intervals(predicted: &[f64], measured: &[f64], seed: u64) -> Intervals {
+    let draws = resampled(measured.len(), seed, |rows| {
+        let pick = |values: &[f64]| -> Vec<f64> { rows.iter().map(|&i| values[i]).collect() };
+        let s = Scores::of(&pick(predicted), &pick(measured));
+        [Some(s.rmsd), s.pearson, s.spearman, s.kendall]
+    });
+    let central = |k: usize| central(draws.iter().filter_map(|d| d[k]).collect());
+    Intervals {
+        rmsd: central(0),
+        pearson: central(1),
+        spearman: central(2),
+        kendall: central(3),
+    }
+}
+
+/// Interval of the RMSD of `other` minus that of `predicted`, both on the same resamples:
+/// above zero, `predicted` is better.
+pub fn advantage(
+    predicted: &[f64],
+    other: &[f64],
+    measured: &[f64],
+    seed: u64,
+) -> Option<Interval> {
+    let draws = resampled(measured.len(), seed, |rows| {
+        let pick = |values: &[f64]| -> Vec<f64> { rows.iter().map(|&i| values[i]).collect() };
+        let measured = pick(measured);
+        rmsd(&pick(other), &measured) - rmsd(&pick(predicted), &measured)
+    });
+    central(draws)
+}
+
+fn resampled<T>(n: usize, seed: u64, score: impl Fn(&[usize]) -> T) -> Vec<T> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut rows = vec![0; n];
+    (0..RESAMPLES)
+        .map(|_| {
+            rows.iter_mut().for_each(|r| *r = rng.random_range(0..n));
+            score(&rows)
+        })
+        .collect()
+}
+
+fn central(mut values: Vec<f64>) -> Option<Interval> {
+    values.sort_by(f64::total_cmp);
+    let at = |q: f64| {
+        values
+            .get((q * (values.len() as f64 - 1.0)).round() as usize)
+            .copied()
+    };
+    Some(Interval {
+        low: at(0.025)?,
+        high: at(0.975)?,
+    })
+}
+
+/// Mean and sample standard deviation.
+pub fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let squares = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
+    (mean, (squares / (n - 1.0).max(1.0)).sqrt())
+}

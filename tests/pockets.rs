@@ -1,0 +1,12 @@
+//! Pockets of complexes, and affinities learned from them.
+
+mod common;
+
+#[path = "pockets/complexes.rs"]
+mod complexes;
+#[path = "pockets/files.rs"]
+mod files;
+#[path = "pockets/formulas.rs"]
+mod formulas;
+#[path = "pockets/regression.rs"]
+mod regression;

@@ -1,0 +1,289 @@
+//! Regressors beside their baselines.
+
+use super::common::{self, holosig, holosig_on, run};
+use holosig::data::zernikegrams::write_settings;
+use holosig::ops::zernike::Settings;
+use holosig::store::{self, Kind, Storage};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::path::Path;
+
+const N: usize = 120;
+const WIDTH: usize = 6;
+
+/// A pocket file of made-up numbers: the label hangs on the embedding and a little on the size of
+/// the ligand; column 4 of the embedding is constant.
+fn made_up(path: &Path, change: impl Fn(&mut Vec<f64>, &mut Vec<String>)) {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let mut noise = || (0..4).map(|_| rng.random_range(-1.0..1.0)).sum::<f64>();
+    let pocket: Vec<f32> = (0..N * WIDTH)
+        .map(|i| if i % WIDTH == 4 { 2.5 } else { noise() as f32 })
+        .collect();
+    let untrained: Vec<f32> = (0..N * WIDTH).map(|_| noise() as f32).collect();
+    let settings = Settings {
+        lmax: 1,
+        nmax: 3,
+        ..Settings::default()
+    };
+    let invariants = settings.irreps().channels(0) + settings.irreps().channels(1);
+    let zernike: Vec<f32> = (0..N * invariants).map(|_| noise() as f32).collect();
+    let size: Vec<i32> = (0..N).map(|i| 10 + (i as i32 * 7) % 23).collect();
+    let mut affinity: Vec<f64> = (0..N)
+        .map(|i| {
+            let row = &pocket[i * WIDTH..];
+            6.0 + f64::from(row[0]) - 0.7 * f64::from(row[1])
+                + 0.02 * f64::from(size[i])
+                + 0.2 * noise()
+        })
+        .collect();
+    let mut split: Vec<String> = (0..N)
+        .map(|i| ["train", "train", "train", "validation", "test"][i % 5].to_string())
+        .collect();
+    change(&mut affinity, &mut split);
+    let ids: Vec<String> = (0..N).map(|i| format!("c{i}")).collect();
+    let source: Vec<&str> = (0..N)
+        .map(|i| if i < N / 3 { "crystal" } else { "modelled" })
+        .collect();
+    let groups: Vec<String> = (0..N).map(|i| format!("g{}", i / 4)).collect();
+    store::write(path, Kind::Pockets, |root| {
+        write_settings(root, &settings)?;
+        root.set_attr_text("checkpoint_hash", "abc")?;
+        root.set_attr_text("pool", "sum")?;
+        root.set_attr("pocket_cutoff", 10.0)?;
+        root.write_strings("ids", &ids)?;
+        root.write("pocket", &[N, WIDTH], &pocket, Storage::Plain)?;
+        root.write("pocket_untrained", &[N, WIDTH], &untrained, Storage::Plain)?;
+        root.write(
+            "zernike_invariants",
+            &[N, invariants],
+            &zernike,
+            Storage::Plain,
+        )?;
+        root.write("affinity", &[N], &affinity, Storage::Plain)?;
+        root.write_strings("split", &split)?;
+        root.write_strings("group", &groups)?;
+        root.create_group("columns")?
+            .write_strings("source", &source)?;
+        let residues: Vec<i32> = vec![30; N];
+        root.create_group("counts")?
+            .write("residues", &[N], &residues, Storage::Plain)?;
+        root.create_group("ligand")?
+            .write("heavy_atoms", &[N], &size, Storage::Plain)
+    })
+    .unwrap();
+}
+
+fn regress(pockets: &Path, out: &Path, more: &[&str]) -> common::Outcome {
+    run(holosig()
+        .arg("regress")
+        .arg(pockets)
+        .arg("--out")
+        .arg(out)
+        .args(more))
+}
+
+fn csv_rows(path: &Path) -> Vec<Vec<String>> {
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .from_path(path)
+        .unwrap();
+    let record =
+        |r: csv::Result<csv::StringRecord>| r.unwrap().iter().map(str::to_string).collect();
+    reader.records().map(record).collect()
+}
+
+#[test]
+fn the_table_tells_a_good_embedding_from_its_baselines() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, out) = (dir.path().join("P.h5"), dir.path().join("R"));
+    made_up(&file, |_, _| ());
+    let more = ["--model", "ridge,knn", "--by", "source"];
+    let told = regress(&file, &out, &more).success();
+    for what in [
+        "pocket: 1 of 6 columns are constant in training and left out",
+        "pocket_size: the same for all training complexes; left out of the table",
+    ] {
+        assert_eq!(told.stderr.matches(what).count(), 1, "{told:#?}");
+    }
+    for what in [
+        "all: 24 test complexes",
+        "source = crystal: 8",
+        "source = modelled: 16",
+        "learned embedding",
+    ] {
+        assert!(told.stdout.contains(what), "{what}: {told:#?}");
+    }
+    let table = csv_rows(&out.join("table.csv"));
+    let column = |name: &str| table[0].iter().position(|c| c == name).unwrap();
+    let (rmsd, low) = (column("rmsd"), column("learned_better_by_low"));
+    let row = |features: &str, model: &str| {
+        let is = |r: &&Vec<String>| r[0] == "all" && r[2] == features && r[3] == model;
+        table.iter().find(is).unwrap()
+    };
+    let number = |text: &str| text.parse::<f64>().unwrap();
+    let learned = number(&row("pocket", "ridge")[rmsd]);
+    assert!(learned < 0.5, "{learned}");
+    for features in [
+        "pocket_untrained",
+        "zernike_invariants",
+        "zernike_invariants_l0",
+        "ligand_size",
+    ] {
+        let row = row(features, "ridge");
+        assert!(
+            number(&row[rmsd]) > 0.8 && number(&row[low]) > 0.0,
+            "{row:?}"
+        );
+    }
+    assert!(number(&row("mean", "mean")[low]) > 0.0);
+
+    // What is in the file of predictions is what the table says, from the numbers themselves.
+    let predictions = csv_rows(&out.join("predictions.csv"));
+    let place = predictions[0]
+        .iter()
+        .position(|c| c == "pocket:ridge")
+        .unwrap();
+    let pairs = predictions[1..]
+        .iter()
+        .map(|r| number(&r[place]) - number(&r[2]));
+    let again = (pairs.map(|d| d * d).sum::<f64>() / 24.0).sqrt();
+    assert!((again - learned).abs() < 1e-9);
+
+    // The saved regressors predict the same again.
+    let csv = dir.path().join("again.csv");
+    run(holosig()
+        .arg("predict")
+        .arg(&out)
+        .arg(&file)
+        .args(["--model", "ridge", "--out"])
+        .arg(&csv))
+    .success();
+    let predicted: std::collections::HashMap<String, f64> = csv_rows(&csv)[1..]
+        .iter()
+        .map(|r| (r[0].clone(), number(&r[1])))
+        .collect();
+    assert_eq!(predicted.len(), N);
+    for r in &predictions[1..] {
+        assert!((predicted[&r[0]] - number(&r[place])).abs() < 1e-9, "{r:?}");
+    }
+
+    run(holosig().arg("report").arg(&out)).success();
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert_eq!(page.matches("<svg").count(), 2);
+    for what in [
+        "learned embedding",
+        "untrained encoder",
+        "mean predictor",
+        "crystal",
+        "modelled",
+        "beaten",
+    ] {
+        assert!(page.contains(what), "{what}");
+    }
+    assert!(
+        !page.contains("http://")
+            || page.matches("http://").count() == page.matches("http://www.w3.org").count()
+    );
+}
+
+#[test]
+fn every_regressor_learns_and_any_number_of_ranks_finds_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("P.h5");
+    made_up(&file, |_, _| ());
+    let mut found: Vec<Vec<Vec<u8>>> = Vec::new();
+    for ranks in [1, 2, 4] {
+        let out = dir.path().join(format!("R{ranks}"));
+        let mut command = holosig_on(ranks);
+        command.arg("regress").arg(&file).arg("--out").arg(&out);
+        run(command.args(["--bags", "3", "--split", "k-fold:3"])).success();
+        let names = [
+            "table.csv",
+            "predictions.h5",
+            "models/forest.h5",
+            "models/boosting.h5",
+        ];
+        found.push(
+            names
+                .iter()
+                .map(|n| std::fs::read(out.join(n)).unwrap())
+                .collect(),
+        );
+    }
+    assert!(found[0] == found[1] && found[1] == found[2]);
+    let table = csv_rows(&dir.path().join("R1/table.csv"));
+    let rmsd = table[0].iter().position(|c| c == "rmsd").unwrap();
+    let deviation = {
+        let is_mean = |r: &&Vec<String>| r[3] == "mean";
+        table.iter().find(is_mean).unwrap()[rmsd]
+            .parse::<f64>()
+            .unwrap()
+    };
+    let learned: Vec<_> = table.iter().filter(|r| r[2] == "pocket").collect();
+    assert_eq!(learned.len(), 5);
+    for row in learned {
+        assert!(
+            row[rmsd].parse::<f64>().unwrap() < 0.85 * deviation,
+            "{row:?}, {deviation}"
+        );
+    }
+    // Every complex is tested once, and no group is in two folds.
+    let predictions = csv_rows(&dir.path().join("R1/predictions.csv"));
+    assert_eq!(predictions.len(), N + 1);
+    let mut fold_of = std::collections::HashMap::new();
+    for r in &predictions[1..] {
+        let group = r[0][1..].parse::<usize>().unwrap() / 4;
+        assert_eq!(*fold_of.entry(group).or_insert(r[1].clone()), r[1]);
+    }
+}
+
+#[test]
+fn bad_labels_and_splits_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, out) = (dir.path().join("P.h5"), dir.path().join("R"));
+    let ridge = ["--model", "ridge", "--bags", "2"];
+    made_up(&file, |affinity, _| affinity[7] = f64::NAN);
+    let told = regress(&file, &out, &ridge).failure(3, "1 of 120 inputs were skipped");
+    assert!(
+        told.stderr.contains("complex c7: no label; left out"),
+        "{told:?}"
+    );
+    made_up(&file, |_, split| {
+        split
+            .iter_mut()
+            .filter(|s| *s == "test")
+            .skip(1)
+            .for_each(|s| s.clear());
+    });
+    regress(&file, &out, &ridge)
+        .failure(2, "the test part by column split has 1 labelled complexes");
+    made_up(&file, |_, split| split[3] = "maybe".into());
+    regress(&file, &out, &ridge).failure(2, "complex c3: split \"maybe\"");
+    regress(&file, &out, &[&ridge[..], &["--split", "none"]].concat())
+        .failure(2, "no column \"none\"; there are: split, group, source");
+    made_up(&file, |_, _| ());
+    let labels = dir.path().join("l.csv");
+    let with = ["--labels", labels.to_str().unwrap()];
+    for (text, what) in [
+        ("id,pK\nc1,5\nc1,6\n", "line 3: id \"c1\" is also on line 2"),
+        (
+            "id,pK\nc1,NaN\n",
+            "line 2: affinity \"NaN\" is not a finite number",
+        ),
+        ("id,value\nc1,5\n", "no column of any of these names: pK"),
+        ("id,pK\nz,5\n", "none of its ids is in"),
+    ] {
+        std::fs::write(&labels, text).unwrap();
+        regress(&file, &out, &[&ridge[..], &with].concat()).failure(2, what);
+    }
+    regress(&file, &out, &ridge).success();
+    let pockets = store::open(&file, Kind::Pockets).unwrap();
+    assert_eq!(pockets.attr_text("checkpoint_hash").unwrap(), "abc");
+    let told = run(holosig()
+        .arg("predict")
+        .arg(dir.path())
+        .arg(&file)
+        .arg("--out")
+        .arg(dir.path().join("x.csv")));
+    told.failure(2, "not the folder of a regression");
+}
