@@ -120,7 +120,7 @@ damage() { # what happens to files while nobody runs
         damaged=truncated
         ;;
     2)
-        rm "$run/checkpoints/last.h5" # killed between the checkpoint and its second name
+        rm -f "$run/checkpoints/last.h5" # killed between the checkpoint and its second name
         damaged=unlinked
         ;;
     3)
@@ -176,11 +176,9 @@ while :; do
         struck=$(now)
         mpirun -np 2 "${train[@]}" >"$here/second" 2>&1 &
         second=$!
-        sleep 1.5
+        ends $second || kind=hang # it is refused
         kill -USR1 $launcher 2>/dev/null || true
         ends $launcher || kind=hang
-        kill -USR1 $second 2>/dev/null || true
-        ends $second || kind=hang
         cat "$here/second" >>"$log"
         ;;
     launcher) # the ranks must notice, and go

@@ -53,7 +53,8 @@ export RAYON_NUM_THREADS=1
 on_both() {
     "$here/host.sh" 10.77.0.1 "mpirun --mca plm_rsh_agent $here/host.sh --host 10.77.0.1:1,10.77.0.2:1 \
         -np 2 --mca btl tcp,vader,self --mca btl_tcp_if_include 10.77.0.0/24 \
-        --mca oob_tcp_if_include 10.77.0.0/24 -x RAYON_NUM_THREADS $*"
+        --mca oob_tcp_if_include 10.77.0.0/24 --mca oob_tcp_keepalive_time 5 \
+        --mca oob_tcp_keepalive_intvl 2 --mca oob_tcp_keepalive_probes 3 -x RAYON_NUM_THREADS $*"
 }
 
 cat >"$here/job.toml" <<END
@@ -111,8 +112,9 @@ done
 status=0
 wait $launcher || status=$?
 [ $status -ne 0 ]
-ranks_left() { ip netns pids $a; ip netns pids $b; }
-sleep 5
-[ -z "$(ranks_left)" ] || { echo "two hosts: processes are left" >&2; exit 1; }
+ended=$(date +%s%N)
 grep -E "wait for each other|no sign of life|has died" "$here/cut.log" | head -3
-echo "two hosts: link cut, the job ended $((($(date +%s%N) - cut) / 1000000 - 5000)) ms later with status $status (train.stall_timeout = 4 s)"
+echo "two hosts: link cut; the launcher ended $(((ended - cut) / 1000000)) ms later with status $status (train.stall_timeout = 4 s)"
+sleep 5
+left=$(ip netns pids $a; ip netns pids $b)
+[ -z "$left" ] || { echo "two hosts: processes are left" >&2; exit 1; }

@@ -70,12 +70,12 @@ impl Writer {
             step,
             best,
         };
-        let sent = self.jobs.as_ref().map(|jobs| jobs.send(job));
+        let sent = self.jobs.as_ref().is_some_and(|j| j.send(job).is_ok());
+        self.busy = sent;
         match sent {
-            Some(Ok(())) => self.busy = true,
-            _ => return Err(gone()),
+            true => Ok(before),
+            false => Err(gone()),
         }
-        Ok(before)
     }
 
     /// What has been written since the last call, without waiting.

@@ -110,14 +110,14 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
             self.guard.skipped += 1;
             self.completed(step);
         }
-        let told = self.world.on_root(|| {
+        self.world.on_root(|| {
             let about = self.tell(step, fault, &suspects, action)?;
-            match action {
-                "stop" => Err(self.divergence(&about)),
-                _ => Ok(log::warn!("{about}")),
+            if action == "stop" {
+                return Err(self.divergence(&about));
             }
-        });
-        told?;
+            log::warn!("{about}");
+            Ok(())
+        })?;
         match action {
             "rollback" => self.roll_back(step),
             _ => Ok(()),
