@@ -2,12 +2,13 @@
 # Makes sure that everything the build needs is on this machine. Safe to run again: when
 # nothing is missing it changes nothing and needs neither root nor network. On Debian and
 # Ubuntu it installs what is missing; elsewhere it says what is missing and how to point to it.
-# With --with-slurm also what scripts/slurm_test.sh needs.
+# With --with-slurm also what scripts/slurm_test.sh needs, with --with-browser a browser to look at
+# pages with.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 
 rust_wanted=1.90
-with_slurm=${1:-}
+options=" $* "
 packages=() # Debian packages that would supply what is missing
 hints=()    # the same for people without apt
 
@@ -36,11 +37,17 @@ probe() { # leaves its findings in `packages` and `hints`
     have_hdf5 ||
         missing "libhdf5-dev pkg-config" \
             "HDF5 1.8.4 or newer: 'module load hdf5', or set HDF5_DIR to the folder that has include/hdf5.h and lib/"
-    slurm
+    [[ $options != *" --with-slurm "* ]] || slurm
+    [[ $options != *" --with-browser "* ]] || browser
 }
 
-slurm() { # adds to `packages` and `hints` if Slurm is wanted
-    [ "$with_slurm" = --with-slurm ] || return 0
+browser() {
+    if ! { command -v chromium || command -v google-chrome; } >/dev/null; then
+        missing "chromium" "Chromium or Chrome, for a test of the pages"
+    fi
+}
+
+slurm() {
     if ! { command -v slurmctld && command -v slurmd && command -v munged; } >/dev/null; then
         missing "slurm-wlm slurm-wlm-basic-plugins munge" "Slurm's daemons and munge, for its test"
     fi

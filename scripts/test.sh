@@ -7,6 +7,7 @@ set -euo pipefail
 scripts/setup.sh
 
 if [ -n "${CI:-}" ]; then
+    scripts/setup.sh --with-browser
     export CARGO_TERM_COLOR=never CARGO_TERM_PROGRESS_WHEN=never
 fi
 

@@ -5,6 +5,7 @@ mod common;
 use common::{flip_byte, holosig, run};
 use holosig::store::{self, Kind, Storage};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The folder of a run of four steps, resumed after the second.
 fn run_folder(dir: &Path) -> PathBuf {
@@ -112,4 +113,77 @@ fn bad_input_is_named_and_leaves_no_page() {
         .arg("--out")
         .arg(&nowhere))
     .failure(1, "missing/page.html: No such file or directory");
+}
+
+/// Pixels of a screenshot of `page` that have one of the colours of series in charts.
+fn colored_pixels(browser: &str, page: &Path) -> usize {
+    let shot = page.with_extension("png");
+    run(Command::new(browser)
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+        ])
+        .arg("--window-size=1200,3600")
+        .arg(format!(
+            "--user-data-dir={}",
+            page.with_extension("profile").display()
+        ))
+        .arg(format!("--screenshot={}", shot.display()))
+        .arg(format!("file://{}", page.display())))
+    .success();
+    let file = std::io::BufReader::new(std::fs::File::open(&shot).unwrap());
+    let mut reader = png::Decoder::new(file).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    assert!(info.width == 1200 && info.height == 3600, "{info:?}");
+    let size = info.color_type.samples();
+    let colors = holosig::downstream::charts::PALETTE.map(|c| [c.0, c.1, c.2]);
+    let is_colored = |p: &[u8]| colors.iter().any(|c| p[..3] == *c);
+    pixels[..info.buffer_size()]
+        .chunks_exact(size)
+        .filter(|p| is_colored(p))
+        .count()
+}
+
+/// The figures are what a browser draws, not only text in the file.
+#[test]
+fn a_browser_shows_the_figures() {
+    let known = ["chromium", "google-chrome", "chromium-browser"];
+    let works = |name: &&&str| Command::new(name).arg("--version").output().is_ok();
+    let Some(browser) = known.iter().find(works) else {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "no browser on PATH: scripts/setup.sh --with-browser"
+        );
+        println!("NOT TESTED: no browser on PATH; scripts/setup.sh --with-browser installs one");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let folder = run_folder(dir.path());
+    let trained = dir.path().join("t.h5");
+    embeddings(&trained, 0.25);
+    let page = dir.path().join("page.html");
+    let mut report = holosig();
+    report
+        .arg("report")
+        .arg(&folder)
+        .arg("--embeddings")
+        .arg(&trained);
+    run(report.arg("--out").arg(&page)).success();
+    let with = colored_pixels(browser, &page);
+
+    // The same page without its pictures.
+    let text = std::fs::read_to_string(&page).unwrap();
+    let parts = text
+        .split("<svg")
+        .map(|p| p.rsplit("</svg>").next().unwrap());
+    let bare = dir.path().join("bare.html");
+    std::fs::write(&bare, parts.collect::<String>()).unwrap();
+    let without = colored_pixels(browser, &bare);
+    assert!(
+        with > 1000 && with > 10 * without,
+        "{with} and {without} pixels"
+    );
 }

@@ -4,6 +4,7 @@
 use crate::Result;
 use clap::{Parser, Subcommand};
 
+pub mod bench;
 pub mod embed;
 pub mod evaluate;
 pub mod export;
@@ -63,6 +64,8 @@ enum Command {
     Export(export::Args),
     /// Make a page and pictures of a run
     Report(report::Args),
+    /// Measure speed and memory against this machine's limits
+    Bench(bench::Args),
     /// Describe any holosig file in words
     Inspect(inspect::Args),
     /// Print a hash of a checkpoint's parameters and buffers
@@ -87,6 +90,7 @@ impl Cli {
             Command::Import(a) => import::run(a),
             Command::Export(a) => export::run(a),
             Command::Report(a) => report::run(a),
+            Command::Bench(a) => bench::run(a),
             Command::Inspect(a) => inspect::run(a),
             Command::Hash(a) => hash::run(a),
         }

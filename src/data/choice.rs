@@ -364,7 +364,7 @@ mod tests {
             ("id,split,id\n1abc,train,1\n", "line 1: two columns \"id\""),
             ("id,split\n", "no structure"),
             (
-                "id,split\n1abc,train\n2abc,valid\n",
+                "id,split\n1abc,train\n2abc,holdout\n",
                 "line 3: id \"2abc\": ",
             ),
             (

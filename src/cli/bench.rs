@@ -1,0 +1,82 @@
+//! `holosig bench`.
+
+use crate::bench::{self, Case, Figure, Group, Limits};
+use crate::comm::World;
+use crate::{Error, Result};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// What to measure; absent: everything
+    #[arg(value_enum)]
+    groups: Vec<Group>,
+    /// Only the case of this name; may be repeated
+    #[arg(long, value_name = "NAME")]
+    case: Vec<String>,
+    /// One JSON object per line instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Threads per rank [default: RAYON_NUM_THREADS, or every core]
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// Print the cases' names and stop
+    #[arg(long)]
+    list: bool,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let cases = args.chosen()?;
+    if args.list {
+        cases.iter().for_each(|c| println!("{}", c.name));
+        return Ok(());
+    }
+    World::run(|world| {
+        let mut pool = rayon::ThreadPoolBuilder::new();
+        if let Some(threads) = args.threads {
+            pool = pool.num_threads(threads.into());
+        }
+        // Before anything else has used the threads.
+        world.agree(pool.build_global().map_err(Error::internal))?;
+        let limits = world.agree(Limits::measure())?;
+        if world.is_root() && !args.json {
+            println!("{}", bench::row(None));
+        }
+        for case in &cases {
+            let figure = bench::measure(world, case, &limits)?;
+            if world.is_root() {
+                tell(&figure, args.json)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn tell(figure: &Figure, json: bool) -> Result<()> {
+    match json {
+        true => println!(
+            "{}",
+            serde_json::to_string(figure).map_err(Error::internal)?
+        ),
+        false => println!("{}", bench::row(Some(figure))),
+    }
+    Ok(())
+}
+
+impl Args {
+    fn chosen(&self) -> Result<Vec<Case>> {
+        let mut cases = bench::all();
+        let names: Vec<String> = cases.iter().map(|c| c.name.clone()).collect();
+        if let Some(unknown) = self.case.iter().find(|c| !names.contains(c)) {
+            return Err(Error::input(format!(
+                "--case {unknown}: there is none of this name; --list prints all"
+            )));
+        }
+        cases.retain(|c| {
+            (self.groups.is_empty() || self.groups.contains(&c.group))
+                && (self.case.is_empty() || self.case.contains(&c.name))
+        });
+        match cases.is_empty() {
+            true => Err(Error::input("none of the named cases is of these groups")),
+            false => Ok(cases),
+        }
+    }
+}
