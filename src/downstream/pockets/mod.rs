@@ -10,8 +10,8 @@
 //! structures.
 //!
 //! Ranks share the complexes by groups. What a complex becomes depends neither on who computes it
-//! nor on the others, and rank 0 writes them in order: the file is the same for any number of ranks. Residues are
-//! written as they come; only one row a complex is held in memory.
+//! nor on the others, and rank 0 writes them in order: the file is the same for any number of
+//! ranks. Residues are written as they come; only one row a complex is held in memory.
 
 mod embed;
 mod file;

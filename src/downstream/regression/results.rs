@@ -63,8 +63,8 @@ pub struct Row {
     /// Mean and standard deviation of the scores of single resamples, in the order RMSD,
     /// Pearson, Spearman, Kendall.
     pub single: [Option<(f64, f64)>; 4],
-    /// By how much the RMSD of the learned embedding is lower (95 %), with the same regressor;
-    /// the mean predictor is compared with the chosen one. `None` for the learned embedding.
+    /// By how much the RMSD of the learned embedding with its best regressor
+    /// ([`Results::chosen`]) is lower (95 %); `None` for itself.
     pub learned_better_by: Option<Interval>,
 }
 
@@ -133,14 +133,6 @@ impl Results {
             let drawn = seed(&[settings.seed, INTERVALS]);
             let row = |p: usize| {
                 let pair = pairs[p];
-                let same = |&q: &usize| {
-                    let with = Some(pairs[q].features) == learned;
-                    with && pairs[q].learner == pair.learner
-                };
-                let rival = match pair.learner {
-                    Learner::Mean => Some(chosen),
-                    _ => (0..pairs.len()).find(same),
-                };
                 let predicted = mean(p);
                 let singles: Vec<Scores> = (0..settings.bags)
                     .map(|b| Scores::of(&bag(p, b), &measured))
@@ -163,9 +155,10 @@ impl Results {
                         spread(|s| s.spearman),
                         spread(|s| s.kendall),
                     ],
-                    learned_better_by: rival
-                        .filter(|&q| q != p)
-                        .and_then(|q| advantage(&mean(q), &predicted, &measured, drawn)),
+                    learned_better_by: match p == chosen {
+                        true => None,
+                        false => advantage(&mean(chosen), &predicted, &measured, drawn),
+                    },
                 }
             };
             Table {

@@ -226,8 +226,9 @@ fn section(table: &Table, bags: usize) -> String {
         "{} complexes whose labels have a standard deviation of {:.2}. RMSD in units of −log10 K. \
          Scores are of the mean of {bags} fits to bootstrap resamples; single fits: mean ± \
          standard deviation. * marks the regressor that did best in validation. The last column \
-         compares each baseline with the learned embedding and the same regressor on the same \
-         resamples of the complexes: \"beaten\" where the interval is above zero.",
+         compares each row with the marked regressor of the learned embedding on the same \
+         resamples of the complexes: \"beaten\" where the interval is above zero, \"better\" where \
+         it is below.",
         table.complexes, table.deviation
     );
     let body = format!("<div class=\"wide\">{}</div>", html::table(&head, rows));
