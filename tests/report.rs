@@ -185,7 +185,7 @@ fn a_browser_shows_the_figures() {
     std::fs::write(&bare, parts.collect::<String>()).unwrap();
     let without = colored_pixels(browser, &bare);
     assert!(
-        with > 1000 && with > 10 * without,
+        with > 300 && with > 10 * without,
         "{with} and {without} pixels"
     );
 }
