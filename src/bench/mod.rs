@@ -25,8 +25,11 @@ pub struct Case {
     pub amount: f64,
     /// What one call needs at least, and so what limits it.
     pub need: Need,
-    pub prepare: Box<dyn Fn(&World) -> Result<Work>>,
+    pub prepare: Prepare,
 }
+
+/// Makes what a case needs.
+pub type Prepare = Box<dyn Fn(&World) -> Result<Work>>;
 
 /// One call of what is measured.
 pub type Work = Box<dyn FnMut(&World) -> Result<()>>;
