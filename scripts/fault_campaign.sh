@@ -34,7 +34,7 @@ if [ -z "${CAMPAIGN_DISK:-}" ]; then
     status=0
     if unshare -m true 2>/dev/null; then
         unshare -m bash -c 'mount -t tmpfs -o size=256m tmpfs "$CAMPAIGN_DISK" &&
-            mkdir "$CAMPAIGN_DISK/whole" && mount -t tmpfs tmpfs "$CAMPAIGN_DISK/whole" && exec "$@"' \
+            mkdir "$CAMPAIGN_DISK/more" && mount -t tmpfs tmpfs "$CAMPAIGN_DISK/more" && exec "$@"' \
             bash "$0" --minutes "$minutes" --faults "$faults" --seed "$seed" || status=$?
     else
         "$0" --minutes "$minutes" --faults "$faults" --seed "$seed" || status=$?
@@ -45,7 +45,9 @@ fi
 
 RANDOM=$seed
 holosig=$(realpath "${CARGO_TARGET_DIR:-target}/release/holosig")
-here=$CAMPAIGN_DISK
+here=$CAMPAIGN_DISK # what fills up
+more=$here/more     # what does not
+mkdir -p "$more"
 run=$here/run
 own_disk=$(mountpoint -q "$here" && echo yes || echo no)
 export RAYON_NUM_THREADS=1 OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_hwloc_base_binding_policy=none
@@ -151,7 +153,7 @@ while :; do
     # Nobody is left to notice that the only rank is stopped.
     [ "$kind" != STOP ] || [ "$world" != 1 ] || world=2
     before=$(resumes)
-    log=$here/log
+    log=$more/log
     launched=$(now)
     mpirun -np "$world" "${train[@]}" >"$log" 2>&1 &
     launcher=$!
@@ -174,12 +176,12 @@ while :; do
             sleep 0.1
         done
         struck=$(now)
-        mpirun -np 2 "${train[@]}" >"$here/second" 2>&1 &
+        mpirun -np 2 "${train[@]}" >"$more/second" 2>&1 &
         second=$!
         ends $second || kind=hang # it is refused
         kill -USR1 $launcher 2>/dev/null || true
         ends $launcher || kind=hang
-        cat "$here/second" >>"$log"
+        cat "$more/second" >>"$log"
         ;;
     launcher) # the ranks must notice, and go
         phase=running
@@ -255,13 +257,13 @@ campaign=$(($(now) - begun))
 
 # The end: a little further, undisturbed, and the same from the start in another folder.
 final=$(($(last_step) + 10))
-mpirun -np 2 "${train[@]}" --set train.steps=$final >"$here/log" 2>&1 || { cat "$here/log"; losses=$((losses + 1)); }
-mpirun -np 2 "$holosig" train "$here/job.toml" --out "$here/whole/run" --set train.steps=$final \
-    --set train.checkpoint_every=1 --set train.keep=1000000 >"$here/log" 2>&1
+mpirun -np 2 "${train[@]}" --set train.steps=$final >"$more/log" 2>&1 || { cat "$more/log"; losses=$((losses + 1)); }
+mpirun -np 2 "$holosig" train "$here/job.toml" --out "$more/run" --set train.steps=$final \
+    --set train.checkpoint_every=1 --set train.keep=1000000 >"$more/log" 2>&1
 same=0 different=0
 for check in "${checks[@]}"; do
     read -r step hash <<<"$check"
-    if [ "$hash" = "$("$holosig" hash "$here/whole/run/checkpoints/step-$step.h5")" ]; then
+    if [ "$hash" = "$("$holosig" hash "$more/run/checkpoints/step-$step.h5")" ]; then
         same=$((same + 1))
     else
         different=$((different + 1))
@@ -269,7 +271,7 @@ for check in "${checks[@]}"; do
     fi
 done
 end=no
-[ "$("$holosig" hash "$run/checkpoints/last.h5")" != "$("$holosig" hash "$here/whole/run/checkpoints/last.h5")" ] || end=yes
+[ "$("$holosig" hash "$run/checkpoints/last.h5")" != "$("$holosig" hash "$more/run/checkpoints/last.h5")" ] || end=yes
 leaked=$(find "$run" -name '.*' ! -path "$run" | wc -l)
 shm=$(($(find /dev/shm -maxdepth 1 -newer "$here/job.toml" | wc -l) - shm_before))
 

@@ -8,7 +8,7 @@
 //! | 4 | [`train`], [`downstream`], [`bench`] | the training loop and checkpoints; what a trained model is used for; what is measured |
 //! | 3 | [`models`] | networks: a batch in, losses out, named parameters |
 //! | 2 | [`ops`], [`data`] | differentiable operations; sources, datasets, samplers, loaders |
-//! | 1 | [`so3`], [`words`], [`comm`], [`store`] | rotation-group numbers in f64; words of signatures; the MPI world; HDF5 files |
+//! | 1 | [`so3`], [`words`], [`comm`], [`store`] | rotation-group numbers in f64; words of signatures; the MPI world and its watchdog; HDF5 files |
 //! | 0 | [`error`] | the one error type |
 
 pub mod bench;

@@ -99,12 +99,12 @@ pub fn run(args: Args) -> Result<()> {
         .unwrap_or_else(|| super::train::default_out(&args.job));
     let here = std::env::current_dir().map_err(|e| Error::io(".", e))?;
     let out = here.join(out);
-    let text = script(&args, scheduler, &out)?;
     let place = out.join(match scheduler {
         Scheduler::Slurm => "submit.sbatch",
         Scheduler::Pbs => "submit.pbs",
         Scheduler::None => "submit.sh",
     });
+    let text = script(&args, scheduler, &out, &place)?;
     let mut command = match scheduler {
         Scheduler::Slurm => Command::new("sbatch"),
         Scheduler::Pbs => Command::new("qsub"),
@@ -174,13 +174,19 @@ fn found() -> Scheduler {
 
 /// The script of `jobs/` for this scheduler with the request and the arguments in it, so that it
 /// can be read, kept and submitted again as it is.
-fn script(args: &Args, scheduler: Scheduler, out: &Path) -> Result<String> {
+fn script(args: &Args, scheduler: Scheduler, out: &Path, place: &Path) -> Result<String> {
     let template = match scheduler {
         Scheduler::Slurm => include_str!("../../jobs/train.sbatch"),
         Scheduler::Pbs => include_str!("../../jobs/train.pbs"),
         Scheduler::None => include_str!("../../jobs/train.sh"),
     };
     let name = out.file_name().unwrap_or_default().to_string_lossy();
+    // Schedulers take no spaces here.
+    let name = name.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_', "-");
+    let logs = match out.display().to_string() {
+        plain if !plain.contains(char::is_whitespace) => plain,
+        spaced => format!("\"{spaced}\""),
+    };
     let (nodes, ranks, time) = (args.nodes, args.ranks_per_node, clock(args.time));
     let mut request = match scheduler {
         Scheduler::Slurm => vec![
@@ -192,7 +198,7 @@ fn script(args: &Args, scheduler: Scheduler, out: &Path) -> Result<String> {
             format!("--signal=B:USR1@{}", 120.min(args.time / 2)),
             "--requeue".into(),
             "--open-mode=append".into(),
-            format!("--output={}/%j.log", out.display()),
+            format!("--output={logs}/%j.log"),
         ],
         Scheduler::Pbs => {
             let cores = args.cores_per_node.unwrap_or(ranks);
@@ -202,7 +208,7 @@ fn script(args: &Args, scheduler: Scheduler, out: &Path) -> Result<String> {
                 format!("-l walltime={time}"),
                 "-j oe".into(),
                 "-r y".into(),
-                format!("-o {}", out.display()),
+                format!("-o {logs}"),
             ]
         }
         Scheduler::None => Vec::new(),
@@ -231,13 +237,13 @@ fn script(args: &Args, scheduler: Scheduler, out: &Path) -> Result<String> {
     Ok(format!(
         "#!/bin/bash\n{request}{}\n{}\n{}\n",
         head.join("\n"),
-        settings(args, scheduler, out)?,
+        settings(args, scheduler, out, place)?,
         body.join("\n")
     ))
 }
 
 /// Lines that give the script its arguments.
-fn settings(args: &Args, scheduler: Scheduler, out: &Path) -> Result<String> {
+fn settings(args: &Args, scheduler: Scheduler, out: &Path, place: &Path) -> Result<String> {
     let absolute = |p: &Path| std::path::absolute(p).map_err(|e| Error::io(p, e));
     let program = std::env::current_exe().map_err(|e| Error::io("holosig", e))?;
     let job = absolute(&args.job)?;
@@ -253,7 +259,10 @@ fn settings(args: &Args, scheduler: Scheduler, out: &Path) -> Result<String> {
         format!("set -- {}", words.join(" ")),
     ];
     match (scheduler, &args.hostfile) {
-        (Scheduler::Pbs, _) => lines.push(format!("HOLOSIG_SECONDS={}", args.time)),
+        (Scheduler::Pbs, _) => {
+            lines.push(format!("HOLOSIG_SECONDS={}", args.time));
+            lines.push(format!("HOLOSIG_SCRIPT={}", quoted(place)));
+        }
         (Scheduler::None, Some(file)) => {
             lines.push(format!("HOSTFILE={}", quoted(&absolute(file)?)));
         }

@@ -139,6 +139,30 @@ fn every_world_gives_the_same_bits() {
     assert_ne!(hash(&other), reference(), "another seed");
 }
 
+/// Objective of every step as it was when this curve was stored. Processors round sums
+/// differently; a change that is not meant to change numbers stays within that. Set
+/// HOLOSIG_UPDATE to store the present curve.
+#[test]
+fn the_loss_curve_is_the_stored_one() {
+    let dir = tempfile::tempdir().unwrap();
+    train_on(0, dir.path(), &["train.steps=40"], &[]).success();
+    let records = holosig::train::metrics::read(&dir.path().join("metrics.jsonl")).unwrap();
+    let train = records.iter().filter(|r| r["event"] == "train");
+    let curve: Vec<f64> = train.filter_map(|r| r["objective"].as_f64()).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/loss_curve.txt");
+    if std::env::var_os("HOLOSIG_UPDATE").is_some() {
+        let lines: String = curve.iter().map(|v| format!("{v:.6}\n")).collect();
+        std::fs::write(&path, lines).unwrap();
+    }
+    let stored = std::fs::read_to_string(&path).unwrap();
+    let stored: Vec<f64> = stored.lines().map(|l| l.parse().unwrap()).collect();
+    assert_eq!(curve.len(), stored.len());
+    for (step, (now, then)) in curve.iter().zip(&stored).enumerate() {
+        let off = (now - then).abs() / then.abs();
+        assert!(off < 1e-3, "step {step}: {now}, stored {then}");
+    }
+}
+
 #[test]
 fn a_run_leaves_everything_needed_to_understand_it() {
     let dir = tempfile::tempdir().unwrap();
