@@ -9,10 +9,6 @@
 # same command goes on from there.
 set -uo pipefail
 
-# Open MPI's mpirun takes eight minutes to notice that a host is gone unless told otherwise.
-export OMPI_MCA_oob_tcp_keepalive_time=${OMPI_MCA_oob_tcp_keepalive_time:-30}
-export OMPI_MCA_oob_tcp_keepalive_intvl=${OMPI_MCA_oob_tcp_keepalive_intvl:-10}
-export OMPI_MCA_oob_tcp_keepalive_probes=${OMPI_MCA_oob_tcp_keepalive_probes:-3}
 launch=${HOLOSIG_LAUNCH:-mpirun --hostfile ${HOSTFILE:?a file of hosts is needed} --bind-to none -x HDF5_USE_FILE_LOCKING=FALSE}
 # A rank's threads: its share of the host's cores unless you say otherwise.
 [ -z "${RAYON_NUM_THREADS:-}" ] || launch="$launch -x RAYON_NUM_THREADS"

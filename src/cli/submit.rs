@@ -182,7 +182,10 @@ fn script(args: &Args, scheduler: Scheduler, out: &Path, place: &Path) -> Result
     };
     let name = out.file_name().unwrap_or_default().to_string_lossy();
     // Schedulers take no spaces here.
-    let name = name.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_', "-");
+    let name = name.replace(
+        |c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_',
+        "-",
+    );
     let logs = match out.display().to_string() {
         plain if !plain.contains(char::is_whitespace) => plain,
         spaced => format!("\"{spaced}\""),

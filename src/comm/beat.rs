@@ -44,7 +44,7 @@ impl std::fmt::Display for Process {
 }
 
 /// Start of a process that has not ended, from `/proc`.
-fn born(pid: u32) -> Option<u64> {
+pub(super) fn born(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
