@@ -303,6 +303,11 @@ fn bad_input_is_told_in_one_line_and_leaves_nothing() {
     for kind in ["xtc", "dcd", "trr", "nc", "pdb"] {
         cut(&format!("run.{kind}"), &format!("cut.{kind}"), 0.77);
     }
+    // 58 atoms in 30 frames: the header alone, and a part of the first frame.
+    let dcd = std::fs::read(at("run.dcd")).unwrap();
+    let frames = 30 * (56 + 3 * (8 + 4 * 58));
+    std::fs::write(at("none.dcd"), &dcd[..dcd.len() - frames]).unwrap();
+    std::fs::write(at("first.dcd"), &dcd[..dcd.len() - frames + 9]).unwrap();
     cut("run.xtc", "empty.xtc", 0.0);
     cut("top.pdb", "noise.xtc", 1.0);
     cut("top.pdb", "torn.pdb", 0.5);
@@ -351,6 +356,12 @@ fn bad_input_is_told_in_one_line_and_leaves_nothing() {
         "cut.pdb: truncated: it ends within its last model",
     );
     refused("empty.xtc,top.pdb,a", &[], "empty.xtc: an empty file");
+    refused("none.dcd,top.pdb,a", &[], "none.dcd: no frames");
+    refused(
+        "first.dcd,top.pdb,a",
+        &[],
+        "first.dcd: truncated: it ends within its first frame",
+    );
     refused("noise.xtc,top.pdb,a", &[], "noise.xtc: not a XTC file");
     refused("nan.trr,top.pdb,a", &[], "nan.trr: frame 7, node");
     refused(

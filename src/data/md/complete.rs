@@ -31,6 +31,10 @@ pub(super) fn check(path: &Path) -> Result<()> {
         big_endian: true,
     };
     walk(&mut records).map_err(|e| match e {
+        Broken::Truncated { whole: 0 } => Error::file(
+            path,
+            "truncated: it ends within its first frame; copy it again",
+        ),
         Broken::Truncated { whole } => Error::file(
             path,
             format!(
@@ -234,6 +238,11 @@ fn dcd(r: &mut Records) -> std::result::Result<(), Broken> {
         u64::from(boxes) * (48 + 2 * marker) + (3 + u64::from(fourth)) * one
     };
     let (first, further) = (frame(atoms), frame(atoms.saturating_sub(fixed)));
+    if start == r.length {
+        return Err(Broken::Foreign(
+            "no frames: it ends after its header".into(),
+        ));
+    }
     if start + first > r.length {
         return Err(Broken::Truncated { whole: 0 });
     }

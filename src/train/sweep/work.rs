@@ -171,19 +171,18 @@ fn make(run: &Planned, sweep: &Path) -> Result<Outcome> {
 /// The first words about a finished run.
 fn tell(outcome: &Outcome) -> String {
     const FIRST: usize = 4;
-    let numbers = outcome.numbers();
-    let counts = |name: &str| name.ends_with(".samples");
-    let wanted = match outcome.test {
-        Some(_) => "test.",
-        None => "validation.",
+    let part = match outcome.test {
+        Some(_) => "test",
+        None => "validation",
     };
-    let told = numbers
-        .iter()
-        .filter(|(name, _)| name.starts_with(wanted) && !counts(name))
-        .filter(|(name, _)| name.matches('.').count() == 1)
-        .take(FIRST)
-        .map(|(name, value)| format!("{} {value:.3}", &name[wanted.len()..]));
-    format!("{wanted} {}", told.collect::<Vec<_>>().join(", ")).replace(". ", " ")
+    let numbers = outcome.numbers();
+    let told = numbers.iter().filter_map(|(name, value)| {
+        let name = name.strip_prefix(part)?.strip_prefix('.')?;
+        let plain = !name.contains('.') && name != "samples";
+        plain.then(|| format!("{name} {value:.3}"))
+    });
+    let told: Vec<String> = told.take(FIRST).collect();
+    format!("{part} {}", told.join(", "))
 }
 
 #[cfg(test)]
