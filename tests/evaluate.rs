@@ -182,7 +182,7 @@ fn the_page_puts_published_figures_beside_ours() {
     for text in [
         "0.1234",
         "0.5678",
-        "paper: cosine loss",
+        "published: cosine loss",
         "t-SNE",
         "Equivariance",
         "helix",

@@ -22,7 +22,6 @@ pub struct EvaluationReport {
 
 /// A table of published figures.
 struct Beside {
-    name: String,
     /// Job keys, with their values in each row.
     keys: Vec<String>,
     /// Names of figures ([`figures`]).
@@ -32,6 +31,7 @@ struct Beside {
 
 /// Models of equal settings but for the seed.
 struct Group<'a> {
+    keys: &'a [String],
     settings: Vec<String>,
     members: Vec<&'a Evaluation>,
 }
@@ -117,7 +117,7 @@ impl EvaluationReport {
         differing.map(|(key, _)| key.clone()).collect()
     }
 
-    fn groups(&self, keys: &[String]) -> Vec<Group<'_>> {
+    fn groups<'a>(&'a self, keys: &'a [String]) -> Vec<Group<'a>> {
         let mut groups: Vec<Group> = Vec::new();
         for e in &self.record.evaluations {
             let mut settings: Vec<String> = keys.iter().map(|k| setting(e, k)).collect();
@@ -127,6 +127,7 @@ impl EvaluationReport {
             match groups.iter_mut().find(|g| g.settings == settings) {
                 Some(group) => group.members.push(e),
                 None => groups.push(Group {
+                    keys,
                     settings,
                     members: vec![e],
                 }),
@@ -158,8 +159,8 @@ impl EvaluationReport {
         };
         for name in &names {
             head.push(words(name));
-            if let Some((b, _)) = published(name) {
-                head.push(format!("{}: {}", b.name, words(name)));
+            if published(name).is_some() {
+                head.push(format!("published: {}", words(name)));
             }
         }
         let rows = groups.iter().map(|group| {
@@ -240,7 +241,10 @@ impl EvaluationReport {
             "Mean absolute difference between what a model makes of a rotated neighborhood and \
              the rotation of what it makes of the neighborhood, of the mean absolute value; \
              random rotations of 128 residues, the first repeat of each model.",
-            &html::table(&head, rows.collect::<Vec<_>>()),
+            &format!(
+                "<div class=\"wide\">{}</div>",
+                html::table(&head, rows.collect::<Vec<_>>())
+            ),
         )
     }
 
@@ -265,11 +269,16 @@ fn head_width(keys: &[String]) -> usize {
 }
 
 impl Group<'_> {
+    /// `steps 1, kl 0.0`: the last words of the keys, and their values.
     fn name(&self) -> String {
-        let known = self.settings.iter().filter(|s| !s.is_empty());
-        match known.clone().count() {
-            0 => self.members[0].checkpoint.clone(),
-            _ => known.cloned().collect::<Vec<_>>().join(", "),
+        let pairs = self.keys.iter().zip(&self.settings);
+        let known: Vec<String> = pairs
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(key, value)| format!("{} {value}", key.rsplit('.').next().unwrap_or(key)))
+            .collect();
+        match known.is_empty() {
+            true => self.members[0].checkpoint.clone(),
+            false => known.join(", "),
         }
     }
 
@@ -391,11 +400,6 @@ impl Beside {
         let rows = reader.records().map(|r| r.map_err(broken));
         let rows = rows.map(|r| r.map(|r| (pick(&r, false), pick(&r, true))));
         Ok(Self {
-            name: path
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
             keys: pick(&head, false),
             figures: pick(&head, true),
             rows: rows.collect::<Result<_>>()?,

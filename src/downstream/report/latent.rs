@@ -100,7 +100,7 @@ pub fn pictures(e: &Embedding) -> Result<String> {
     if e.dim > 2 && e.len() >= FEWEST_NEIGHBORED {
         projections.push(Projection::tsne(e));
     }
-    let mut out = String::new();
+    let mut sets = Vec::new();
     for (name, texts) in &e.labels {
         let kinds: BTreeSet<&str> = texts.iter().map(String::as_str).collect();
         let group = |text: &String| -> Option<String> {
@@ -112,13 +112,23 @@ pub fn pictures(e: &Embedding) -> Result<String> {
             }
         };
         let groups: Vec<Option<String>> = texts.iter().map(group).collect();
+        if groups.iter().any(Option::is_some) {
+            sets.push(groups);
+        }
+    }
+    let size = match sets.len() * projections.len() {
+        1 => (1000, 560),
+        _ => (560, 420),
+    };
+    let mut out = String::new();
+    for groups in &sets {
         let groups: Vec<&str> = groups.iter().map(|g| g.as_deref().unwrap_or("")).collect();
-        if groups.iter().all(|g| g.is_empty()) {
-            continue;
-        }
         for projection in &projections {
-            out += &projection.draw((560, 420), &groups)?;
+            out += &projection.draw(size, &groups)?;
         }
+    }
+    if sets.len() * projections.len() == 1 {
+        return Ok(out);
     }
     Ok(format!("<div class=\"pair\">\n{out}</div>"))
 }
