@@ -90,18 +90,18 @@ steps() { find "$run/checkpoints" -name 'step-*.h5' 2>/dev/null | sed 's/.*step-
 last_step() { { grep -o '"step":[0-9]*' "$run/metrics.jsonl" 2>/dev/null || echo :0; } | cut -d: -f2 | sort -n | tail -1; }
 resumes() { cat "$run/metrics.jsonl" 2>/dev/null | grep -cE '"event":"(start|resume)"' || true; }
 
-# A fault must show within a minute: what takes longer is a hang. A launcher that stays behind
+# A fault must show within two minutes: what takes longer is a hang. A launcher that stays behind
 # when all of its ranks have gone is MPI's own fault; it is killed and counted apart.
 mpi_hung=0
 ends() { # process, and "rank" if it is one itself
-    local limit=$(($(now) + 60000)) ranks
+    local limit=$(($(now) + 120000)) ranks
     while kill -0 "$1" 2>/dev/null; do
         if [ "$(now)" -gt $limit ]; then
             ranks=$(ranks_of "$1")
             [ "${2:-}" != rank ] || ranks=$1
             kill -KILL $ranks "$1" 2>/dev/null
             if [ -n "$ranks" ]; then
-                echo "campaign: after a minute $(cat "/proc/$1/comm" 2>/dev/null) $1 has ranks $ranks:"
+                echo "campaign: after two minutes $(cat "/proc/$1/comm" 2>/dev/null) $1 has ranks $ranks:"
                 cat "$run"/.alive/rank-* 2>/dev/null || true
                 return 1
             fi
@@ -236,7 +236,7 @@ while :; do
     second) grep -q 'in use by process' "$log" && noted=named || noted=silent ;;
     hang)
         losses=$((losses + 1))
-        echo "campaign: fault $count: still running after a minute:" && tail -5 "$log"
+        echo "campaign: fault $count: still running after two minutes:" && tail -5 "$log"
         ;;
     esac
     # The hash of the newest whole checkpoint is compared at the end.

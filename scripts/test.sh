@@ -21,9 +21,10 @@ awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
      /^test .* FAILED$/ { names = names "\n  " $2 }
      END { printf "tests: %d passed, %d failed, %d ignored%s\n", passed, failed, ignored, names }' "$log"
 
-# What needs more than one program: a real Slurm, and a run that is killed over and over.
+# What needs more than one program: a real Slurm, two hosts, a run that is killed over and over.
 if [ $# -eq 0 ] && [ $status -eq 0 ]; then
     scripts/slurm_test.sh || status=$?
+    scripts/two_hosts_test.sh || status=$?
     scripts/fault_campaign.sh --minutes 1 --seed 1 || status=$?
 fi
 exit "$status"
