@@ -155,5 +155,12 @@ grep -q "ranks  2 on" "$here/job.log"
 whole=$("$holosig" hash "$here/whole/checkpoints/last.h5")
 run=$("$holosig" hash "$here/run/checkpoints/last.h5")
 [ "$whole" = "$run" ]
+
+# The script that the program itself writes and submits.
+unset HOLOSIG
+"$holosig" submit "$here/job.toml" --nodes 2 --ranks-per-node 1 --time 00:10:00 \
+    --set train.steps=100 --out "$here/a run" >"$here/submit.log" 2>&1
+finished() { "$holosig" status "$here/a run" 2>/dev/null | grep -q ": finished, step 100 of 100"; }
+within 120 finished
 echo "slurm: a job on two nodes, stopped by a signal, requeued and finished: the same bits as" \
     "without ($run)"
