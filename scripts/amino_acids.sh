@@ -6,7 +6,7 @@
 #   scripts/amino_acids.sh STRUCTURES [OUT]
 #
 # STRUCTURES: PDB or mmCIF files, a folder of them, or @LIST (some 800 chains suffice). SIZES,
-# KINDS, REPEATS and RANKS choose a part of the experiment; what is finished is not run again, what
+# KINDS, REPEATS, RESIDUES and RANKS choose a part of the experiment; what is finished is not run again, what
 # was interrupted goes on.
 set -euo pipefail
 structures=${1:?usage: scripts/amino_acids.sh STRUCTURES [OUT]}
@@ -14,6 +14,7 @@ out=${2:-amino-acids}
 sizes=${SIZES:-400:4 1000:10 2000:20 5000:50 20000:20}
 kinds=${KINDS:-hae hvae-0.025 hvae-0.1}
 repeats=${REPEATS:-3}
+residues=${RESIDUES:-10000}
 ranks=${RANKS:-1}
 home=$(cd "$(dirname "$0")/.." && pwd)
 holosig=${HOLOSIG:-${CARGO_TARGET_DIR:-$home/target}/release/holosig}
@@ -51,6 +52,6 @@ for seed in $(seq "$repeats"); do
 done
 
 "$holosig" evaluate "$out"/*/checkpoints/best.h5 --dataset "$data" --labels residue --balanced \
-    --residues 10000 --out "$out/evaluation"
+    --residues "$residues" --out "$out/evaluation"
 "$holosig" report "$out/evaluation" --beside "$home/jobs/amino-acids-paper.csv" \
     --out "$out/report.html"
