@@ -30,15 +30,15 @@ finish() {
 }
 trap finish EXIT
 ip netns add $a 2>/dev/null || not_tested "no right to make network namespaces"
-ip netns add $b
-ip link add va$$ netns $a type veth peer name vb$$ netns $b
-ip -n $a addr add 10.77.0.1/24 dev va$$
-ip -n $b addr add 10.77.0.2/24 dev vb$$
-for ns in $a $b; do ip -n $ns link set lo up; done
-ip -n $a link set va$$ up
-ip -n $b link set vb$$ up
-ip netns exec $a tc qdisc add dev va$$ root tbf rate "$rate" burst 256kb latency 50ms
-ip netns exec $b tc qdisc add dev vb$$ root tbf rate "$rate" burst 256kb latency 50ms
+link() {
+    ip netns add $b && ip link add va$$ netns $a type veth peer name vb$$ netns $b &&
+        ip -n $a addr add 10.77.0.1/24 dev va$$ && ip -n $b addr add 10.77.0.2/24 dev vb$$ &&
+        ip -n $a link set lo up && ip -n $b link set lo up &&
+        ip -n $a link set va$$ up && ip -n $b link set vb$$ up &&
+        ip netns exec $a tc qdisc add dev va$$ root tbf rate "$rate" burst 256kb latency 50ms &&
+        ip netns exec $b tc qdisc add dev vb$$ root tbf rate "$rate" burst 256kb latency 50ms
+}
+link || not_tested "this kernel makes no rate-limited link between namespaces"
 
 # Runs a command as on the host of an address: its network, name and shared memory.
 cat >"$here/host.sh" <<END
