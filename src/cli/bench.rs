@@ -29,13 +29,12 @@ pub fn run(args: Args) -> Result<()> {
         cases.iter().for_each(|c| println!("{}", c.name));
         return Ok(());
     }
+    if let Some(threads) = args.threads {
+        // What rayon and the matrix products go by.
+        // SAFETY: no other thread exists yet.
+        unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
+    }
     World::run(|world| {
-        let mut pool = rayon::ThreadPoolBuilder::new();
-        if let Some(threads) = args.threads {
-            pool = pool.num_threads(threads.into());
-        }
-        // Before anything else has used the threads.
-        world.agree(pool.build_global().map_err(Error::internal))?;
         let limits = world.agree(Limits::measure())?;
         if world.is_root() && !args.json {
             println!("{}", bench::row(None));
