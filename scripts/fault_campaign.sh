@@ -97,14 +97,18 @@ ends() { # process, and "rank" if it is one itself
     local limit=$(($(now) + 120000)) ranks
     while kill -0 "$1" 2>/dev/null; do
         if [ "$(now)" -gt $limit ]; then
-            ranks=$(ranks_of "$1")
+            ranks=$(for pid in $(ranks_of "$1"); do
+                grep -q '^State:.Z' "/proc/$pid/status" 2>/dev/null || echo "$pid"
+            done)
             [ "${2:-}" != rank ] || ranks=$1
-            kill -KILL $ranks "$1" 2>/dev/null
             if [ -n "$ranks" ]; then
-                echo "campaign: after two minutes $(cat "/proc/$1/comm" 2>/dev/null) $1 has ranks $ranks:"
+                echo "campaign: after two minutes process $1 has these ranks:"
+                for pid in $ranks; do grep -hE '^(Name|State|Pid)' "/proc/$pid/status" || true; done
                 cat "$run"/.alive/rank-* 2>/dev/null || true
+                kill -KILL $ranks "$1" 2>/dev/null || true
                 return 1
             fi
+            kill -KILL "$1" 2>/dev/null || true
             mpi_hung=$((mpi_hung + 1))
             return 0
         fi
@@ -188,9 +192,15 @@ while :; do
         struck=$(now)
         mpirun -np 2 "${train[@]}" >"$more/second" 2>&1 &
         second=$!
-        ends $second || kind=hang # it is refused
-        kill -USR1 $launcher 2>/dev/null || true
+        # One of them, whichever comes second to the lock, is refused.
+        limit=$(($(now) + 120000))
+        while kill -0 $second 2>/dev/null && kill -0 $launcher 2>/dev/null; do
+            [ "$(now)" -lt $limit ] || { kind=hang && break; }
+            sleep 0.05
+        done
+        kill -USR1 $launcher $second 2>/dev/null || true
         ends $launcher || kind=hang
+        ends $second || kind=hang
         cat "$more/second" >>"$log"
         ;;
     launcher) # the ranks must notice, and go
@@ -269,7 +279,10 @@ campaign=$(($(now) - begun))
 final=$(($(last_step) + 10))
 mpirun -np 2 "${train[@]}" --set train.steps=$final >"$more/log" 2>&1 || { cat "$more/log"; losses=$((losses + 1)); }
 mpirun -np 2 "$holosig" train "$here/job.toml" --out "$more/run" --set train.steps=$final \
-    --set train.checkpoint_every=1 --set train.keep=1000000 >"$more/log" 2>&1
+    --set train.checkpoint_every=1 --set train.keep=1000000 >"$more/log" 2>&1 || {
+    echo "campaign: the undisturbed run failed:" && cat "$more/log"
+    exit 1
+}
 same=0 different=0
 for check in "${checks[@]}"; do
     read -r step hash <<<"$check"
