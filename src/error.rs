@@ -53,6 +53,14 @@ impl Error {
         Error::Input(format!("{}: {what}", path.as_ref().display()))
     }
 
+    /// Names the file that an input error is about; other errors stay as they are.
+    pub fn in_file(self, path: &Path) -> Self {
+        match self {
+            Error::Input(what) => Error::file(path, what),
+            other => other,
+        }
+    }
+
     pub fn input(what: impl std::fmt::Display) -> Self {
         Error::Input(what.to_string())
     }

@@ -94,11 +94,7 @@ impl HvaeJob {
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
         let mut job: Self = job::load(path, overrides)?;
         job.data.dataset = job::absolute(path, overrides, "data.dataset", &job.data.dataset)?;
-        let named = |e: Error| match e {
-            Error::Input(what) => Error::file(path, what),
-            other => other,
-        };
-        job.check().map_err(named)?;
+        job.check().map_err(|e| e.in_file(path))?;
         Ok(job)
     }
 

@@ -156,10 +156,10 @@ pub fn run(
         let equivariance = subject.equivariance(world, options.seed)?;
         let done = world.on_root(|| {
             let file = PathBuf::from(format!("embeddings-{number}.h5"));
-            let evaluation = subject.conclude(measured, equivariance, labels, options, &file)?;
-            subject.write(&folder.join(&file), &evaluation.0, labels)?;
+            subject.write(&folder.join(&file), &measured, labels)?;
+            let evaluation = subject.conclude(&measured, equivariance, labels, options, &file)?;
             log::info!("{}: done", path.display());
-            Ok(evaluation.1)
+            Ok(evaluation)
         })?;
         evaluations.extend(done);
     }
@@ -280,15 +280,15 @@ impl<'a> Subject<'a> {
         Ok(done.unwrap_or_default())
     }
 
-    /// Everything that follows from the measurements, and the measurements themselves.
+    /// Everything that follows from the measurements.
     fn conclude(
         &self,
-        measured: Measured,
+        measured: &Measured,
         equivariance: Vec<Equivariance>,
         labels: &[Labels],
         options: &Options,
         file: &Path,
-    ) -> Result<(Measured, Evaluation)> {
+    ) -> Result<Evaluation> {
         let z = self.embedder.description.model.latent_dim;
         let of = |l: &Labels| -> Result<Knowledge> {
             let (rows, classes) = l.of(self.centres);
@@ -300,7 +300,7 @@ impl<'a> Subject<'a> {
             knowledge(&l.name, &x, z, &classes, options)
         };
         let training = self.checkpoint.as_ref().and_then(|c| c.training.as_ref());
-        let evaluation = Evaluation {
+        Ok(Evaluation {
             checkpoint: self.path.display().to_string(),
             hash: self.embedder.hash.clone(),
             steps: training.map(|(progress, _)| progress.step),
@@ -312,8 +312,7 @@ impl<'a> Subject<'a> {
             equivariance,
             labels: labels.iter().map(of).collect::<Result<_>>()?,
             embeddings: file.to_path_buf(),
-        };
-        Ok((measured, evaluation))
+        })
     }
 
     /// Writes the embedding file: invariants, frames, cosine losses, residues and labels.
