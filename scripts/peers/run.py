@@ -19,6 +19,8 @@ CASES = [
     *(f"hae-{what}-{model}-b{batch}" for what in ("train", "encode")
       for model in ("z64-l4", "z128-l6") for batch in (64, 512)),
     "signature-c30-d3-b16-l25", "signature-c30-d4-b16-l25", "signature-c60-d3-b16-l25",
+    "signature-c30-d3-b1-l25", "signature-c30-d3-b1-l1000", "signature-c30-d3-b64-l1000",
+    "logsignature-c60-d3-b1-l25", "logsignature-c60-d3-b64-l1000",
     "logsignature-c60-d2-b64-l25", "logsignature-c60-d3-b64-l25",
     "logsignature-c150-d2-b64-l25", "logsignature-c150-d3-b64-l25",
     "deep-signature-train-n1400-t100-k50-b16",
@@ -223,9 +225,9 @@ def memory_mb(kind):
 
 
 def seconds(work, enough):
-    """Median of calls for about `enough` seconds, two at least."""
+    """Median of calls for about `enough` seconds, two at least, unless one takes longer."""
     taken = []
-    while len(taken) < 2 or sum(taken) < enough:
+    while len(taken) < 2 and sum(taken) < 5 or sum(taken) < enough:
         start = time.perf_counter()
         work()
         taken.append(time.perf_counter() - start)
@@ -242,10 +244,12 @@ def compare(holosig, case, threads, pairs, enough):
     kind = next(k for k in (hae, signature, deep_signature) if case.removeprefix("log").startswith(
         k.__name__.replace("_", "-")))
     works, amount, worst = kind(holosig, case, threads)
-    # The first call of each warms up.
-    trial = {name: (work(), seconds(work, 0.0))[1] for name, work in works.items()}
+    for work in works.values():
+        work()  # warms up
+    trial = {n: seconds(work, 0.0) if len(works) > 1 else 0.0 for n, work in works.items()}
     name = min(trial, key=trial.get)
-    work = works[name]
+    work = works.pop(name)
+    works.clear()
     ours, theirs = [], []
     Path("/proc/self/clear_refs").write_text("5")
     for _ in range(pairs):

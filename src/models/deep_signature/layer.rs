@@ -40,6 +40,7 @@ fn vector(b: &mut ParametersBuilder, name: String, len: usize, init: Init) -> us
 }
 
 /// `x W^T + b` on the last axis; weight `[out, in]`.
+#[derive(Clone)]
 pub(super) struct Linear {
     weight: Matrix,
     bias: Option<usize>,
