@@ -1,6 +1,5 @@
 //! A hidden layer `h = relu(u W + b)` that is too large to keep: it is seen only through its
-//! average over time and through narrow projections of all nodes together, and computed again on
-//! the way back.
+//! average over time and through narrow projections, and computed again on the way back.
 //!
 //! Shapes: N nodes, T frames, d features, H width. `layer` is `[d + 1, H]`, the rows of W and b.
 
@@ -8,11 +7,7 @@ use super::cpu::{Matrix, Real, dtype, matmul, output, parts, scratch, slice, tre
 use crate::with_real;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType};
 use rayon::prelude::*;
-use std::ops::Range;
 use std::sync::Arc;
-
-/// Nodes whose hidden layers are held at a time.
-const BLOCK: usize = 8;
 
 /// `sum_t weights[t] h[n, t]` for `u` `[N, T, d]`: `[N, H]`.
 pub fn average(u: &Tensor, layer: &Tensor, weights: Arc<[f64]>) -> Result<Tensor> {
@@ -20,26 +15,14 @@ pub fn average(u: &Tensor, layer: &Tensor, weights: Arc<[f64]>) -> Result<Tensor
         .apply_op2(&layer.contiguous()?, Average { weights })
 }
 
-/// `sum_{n, w} left[k, n w] h[n, t] Q_w` for `u` `[N, T, d]`, matrices `Q_w` side by side,
-/// `right` `[H, words e]`, and `left` `[K, N words]`, words innermost: `[K, T e]`.
-pub fn project(u: &Tensor, layer: &Tensor, right: &Tensor, left: &Tensor) -> Result<Tensor> {
-    let (width, columns) = right.dims2()?;
-    let nodes = u.dim(0)?;
-    let words = left.dim(1)? / nodes;
-    if left.dim(1)? != words * nodes || words == 0 || columns % words != 0 {
-        candle_core::bail!(
-            "{:?} on the left and {:?} on the right of {nodes} nodes",
-            left.shape(),
-            right.shape()
-        );
-    }
-    let maps = Tensor::cat(&[layer.flatten_all()?, right.flatten_all()?], 0)?;
-    let op = Project {
-        words,
-        width,
-        columns,
-    };
-    u.contiguous()?.apply_op3(&maps, &left.contiguous()?, op)
+/// `h[n, t] Q_w` for `u` `[N, T, d]` and `words` matrices `Q_w` side by side, `right`
+/// `[H, words e]`: `[N words, T e]`, words innermost in the rows.
+pub fn project(u: &Tensor, layer: &Tensor, right: &Tensor, words: usize) -> Result<Tensor> {
+    u.contiguous()?.apply_op3(
+        &layer.contiguous()?,
+        &right.contiguous()?,
+        Project { words },
+    )
 }
 
 /// Sizes of one call.
@@ -52,8 +35,9 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn new(u: &Shape, (rows, width): (usize, usize)) -> Result<Self> {
+    fn new(u: &Shape, layer: &Shape) -> Result<Self> {
         let (nodes, frames, features) = u.dims3()?;
+        let (rows, width) = layer.dims2()?;
         if rows != features + 1 {
             candle_core::bail!("a layer of {rows} rows on {features} features");
         }
@@ -73,13 +57,13 @@ impl Sizes {
         self.frames * self.width
     }
 
-    /// `h` of some nodes, `[nodes, T, H]`.
+    /// `h` of one node, `[T, H]`.
     fn layer<T: Real>(&self, u: &[T], layer: &[T], h: &mut [T]) {
         let bias = &layer[self.features * self.width..];
         for row in h.chunks_exact_mut(self.width) {
             row.copy_from_slice(bias);
         }
-        let dims = (h.len() / self.width, self.width, self.features);
+        let dims = (self.frames, self.width, self.features);
         matmul(
             dims,
             (&mut *h, self.width, 1),
@@ -94,7 +78,7 @@ impl Sizes {
         }
     }
 
-    /// From the gradient `gh` of the `h` of some nodes to those of the layer (added) and of `u`.
+    /// From the gradient `gh` of one node's `h` to those of the layer (added) and of `u`.
     fn unlayer<T: Real>(
         &self,
         (u, layer, h): (&[T], &[T], &[T]),
@@ -107,7 +91,7 @@ impl Sizes {
                 *g = T::zero();
             }
         }
-        let (d, w, t) = (self.features, self.width, h.len() / self.width);
+        let (d, w, t) = (self.features, self.width, self.frames);
         let (gweight, gbias) = glayer.split_at_mut(d * w);
         matmul((d, w, t), (gweight, w, 1), turned(u, d), rows(gh, w), true);
         for row in gh.chunks_exact(w) {
@@ -142,73 +126,38 @@ struct Gradients<T> {
     u: Option<Vec<T>>,
     layer: Vec<T>,
     right: Vec<T>,
-    /// Of every node, one after another.
-    left: Vec<T>,
 }
 
-/// What a block of nodes reads and writes on the way back.
-struct Block<'a, T> {
-    nodes: Range<usize>,
-    /// `[nodes, T, H]`
-    h: &'a [T],
-    /// Gradient of `h`, to fill.
-    gh: &'a mut [T],
-    /// Gradient of what stands on the right, to add to.
-    right: &'a mut [T],
-    /// Gradient of what belongs to these nodes, to fill.
-    left: &'a mut [T],
-}
-
-/// Cuts into pieces of `len`; as many empty ones as there are `parts` when there is nothing.
-fn pieces<T>(data: &mut [T], len: usize, parts: usize) -> Vec<&mut [T]> {
-    match len {
-        0 => (0..parts).map(|_| Default::default()).collect(),
-        _ => data.chunks_mut(len).collect(),
-    }
-}
-
-/// Runs `block` on all nodes. `right` and `left` are the numbers of elements of what is shared
-/// by, and belongs to, a node. Sums go over fixed parts of the nodes.
+/// Runs `node(number, h, gh, gright)` on every node: it fills `gh` from `h` and adds to the
+/// gradient of the projections, `right` elements. Sums go over fixed parts of the nodes.
 fn backward<T: Real>(
     s: Sizes,
     (u, layer): (&[T], &[T]),
-    (right, left): (usize, usize),
+    right: usize,
     needs_u: bool,
-    block: impl Fn(Block<T>) + Sync,
+    node: impl Fn(usize, &[T], &mut [T], &mut [T]) + Sync,
 ) -> Gradients<T> {
-    let parts = parts(s.nodes, BLOCK);
+    let parts = parts(s.nodes, 1);
     let part_len = parts.first().map_or(1, |p| p.len());
-    let u_len = if needs_u { s.input() } else { 0 };
-    let mut gu = vec![T::zero(); s.nodes * u_len];
-    let mut gleft = vec![T::zero(); s.nodes * left];
-    let outputs = pieces(&mut gu, part_len * u_len, parts.len())
-        .into_iter()
-        .zip(pieces(&mut gleft, part_len * left, parts.len()));
-    let work: Vec<_> = parts.into_iter().zip(outputs).collect();
-    let sums: Vec<Vec<T>> = work
+    let mut gu = vec![T::zero(); if needs_u { u.len() } else { 0 }];
+    let mut chunks: Vec<Option<&mut [T]>> = match needs_u {
+        true => gu.chunks_mut(part_len * s.input()).map(Some).collect(),
+        false => parts.iter().map(|_| None).collect(),
+    };
+    let sums: Vec<Vec<T>> = parts
         .into_par_iter()
-        .map(|(part, (gu, gleft))| {
+        .zip(&mut chunks)
+        .map(|(part, gu)| {
             let mut sums = vec![T::zero(); layer.len() + right];
             let (glayer, gright) = sums.split_at_mut(layer.len());
-            scratch::<T, _>(2 * BLOCK * s.hidden(), |memory| {
-                for from in part.clone().step_by(BLOCK) {
-                    let nodes = from..(from + BLOCK).min(part.end);
-                    let (h, gh) = memory.split_at_mut(BLOCK * s.hidden());
-                    let (h, gh) = (
-                        &mut h[..nodes.len() * s.hidden()],
-                        &mut gh[..nodes.len() * s.hidden()],
-                    );
-                    let u = &u[from * s.input()..nodes.end * s.input()];
+            scratch::<T, _>(2 * s.hidden(), |memory| {
+                let (h, gh) = memory.split_at_mut(s.hidden());
+                for n in part.clone() {
+                    let u = &u[n * s.input()..][..s.input()];
                     s.layer(u, layer, h);
-                    let at = from - part.start;
-                    block(Block {
-                        nodes: nodes.clone(),
-                        h: &*h,
-                        gh: &mut *gh,
-                        right: &mut *gright,
-                        left: &mut gleft[at * left..(at + nodes.len()) * left],
-                    });
-                    let gu = needs_u.then(|| &mut gu[at * u_len..(at + nodes.len()) * u_len]);
+                    node(n, h, gh, gright);
+                    let at = (n - part.start) * s.input();
+                    let gu = gu.as_deref_mut().map(|g| &mut g[at..at + s.input()]);
                     s.unlayer((u, layer, h), gh, glayer, gu);
                 }
             });
@@ -221,7 +170,6 @@ fn backward<T: Real>(
         u: needs_u.then_some(gu),
         layer: layer_sum,
         right,
-        left: gleft,
     }
 }
 
@@ -245,7 +193,7 @@ impl CustomOp2 for Average {
         s2: &CpuStorage,
         l2: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let s = Sizes::new(l1.shape(), l2.shape().dims2()?)?;
+        let s = Sizes::new(l1.shape(), l2.shape())?;
         with_real!(dtype(s1), T => {
             let (u, layer) = (slice::<T>(s1, l1)?, slice::<T>(s2, l2)?);
             let mut out = vec![T::from_f64(0.0); s.nodes * s.width];
@@ -271,18 +219,16 @@ impl CustomOp2 for Average {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let s = Sizes::new(u.shape(), layer.dims2()?)?;
+        let s = Sizes::new(u.shape(), layer.shape())?;
         let grad = grad.contiguous()?;
         with_real!(grad.dtype(), T => {
             let (ud, ld, g) = (&*view::<T>(u)?, &*view::<T>(layer)?, &*view::<T>(&grad)?);
-            let out = backward(s, (ud, ld), (0, 0), u.track_op(), |block: Block<T>| {
-                let g = g[block.nodes.start * s.width..].chunks_exact(s.width);
-                for (gh, g) in block.gh.chunks_exact_mut(s.hidden()).zip(g) {
-                    for (row, &w) in gh.chunks_exact_mut(s.width).zip(&*self.weights) {
-                        let w = T::from_f64(w);
-                        for (o, &g) in row.iter_mut().zip(g) {
-                            *o = w * g;
-                        }
+            let out = backward(s, (ud, ld), 0, u.track_op(), |n, _, gh: &mut [T], _| {
+                let g = &g[n * s.width..][..s.width];
+                for (row, &w) in gh.chunks_exact_mut(s.width).zip(&*self.weights) {
+                    let w = T::from_f64(w);
+                    for (o, &g) in row.iter_mut().zip(g) {
+                        *o = w * g;
                     }
                 }
             });
@@ -294,61 +240,22 @@ impl CustomOp2 for Average {
 
 struct Project {
     words: usize,
-    /// Columns of `layer`, rows of `right`.
-    width: usize,
-    /// Of `right`.
-    columns: usize,
 }
 
 impl Project {
-    /// `[T, words e]` of every node to `[words, T, e]`, or back.
+    /// `[T, words e]` to `[words, T, e]`, or back.
     fn regroup<T: Copy>(&self, frames: usize, from: &[T], to: &mut [T], back: bool) {
-        let e = self.columns / self.words;
-        let nodes = from.chunks_exact(frames * self.columns);
-        for (from, to) in nodes.zip(to.chunks_exact_mut(frames * self.columns)) {
-            for t in 0..frames {
-                for w in 0..self.words {
-                    let (flat, grouped) = ((t * self.words + w) * e, (w * frames + t) * e);
-                    let (a, b) = if back {
-                        (grouped, flat)
-                    } else {
-                        (flat, grouped)
-                    };
-                    to[b..b + e].copy_from_slice(&from[a..a + e]);
-                }
+        let e = from.len() / (frames * self.words);
+        for t in 0..frames {
+            for w in 0..self.words {
+                let (flat, grouped) = ((t * self.words + w) * e, (w * frames + t) * e);
+                let (a, b) = if back {
+                    (grouped, flat)
+                } else {
+                    (flat, grouped)
+                };
+                to[b..b + e].copy_from_slice(&from[a..a + e]);
             }
-        }
-    }
-
-    /// Sizes, and the two matrices of `maps`.
-    fn parts<'a, T>(&self, u: &Shape, maps: &'a [T]) -> Result<(Sizes, &'a [T], &'a [T])> {
-        let right = self.width * self.columns;
-        let layer = maps.len() - right;
-        let s = Sizes::new(u, (layer / self.width, self.width))?;
-        let (layer, right) = maps.split_at(layer);
-        Ok((s, layer, right))
-    }
-
-    /// `h Q_w` of the nodes of `h`, `[nodes words, T e]`; `flat` is working memory as long.
-    fn products<T: Real>(&self, s: Sizes, h: &[T], right: &[T], flat: &mut [T], out: &mut [T]) {
-        let dims = (h.len() / s.width, self.columns, s.width);
-        let right = rows(right, self.columns);
-        matmul(
-            dims,
-            (&mut *flat, self.columns, 1),
-            rows(h, s.width),
-            right,
-            false,
-        );
-        self.regroup(s.frames, flat, out, false);
-    }
-
-    /// Columns of `left` that belong to some nodes.
-    fn columns_of<'a, T>(&self, nodes: usize, first: usize, left: &'a [T]) -> Matrix<'a, T> {
-        Matrix {
-            data: &left[first * self.words..],
-            row: nodes * self.words,
-            column: 1,
         }
     }
 }
@@ -367,75 +274,52 @@ impl CustomOp3 for Project {
         s3: &CpuStorage,
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let beads = l3.shape().dims2()?.0;
+        let s = Sizes::new(l1.shape(), l2.shape())?;
+        let columns = l3.shape().dims2()?.1;
         with_real!(dtype(s1), T => {
-            let (u, left) = (slice::<T>(s1, l1)?, slice::<T>(s3, l3)?);
-            let (s, layer, right) = self.parts(l1.shape(), slice::<T>(s2, l2)?)?;
-            // Of a node, and of a frame of all beads.
-            let (of_node, width) = (s.frames * self.columns, s.frames * self.columns / self.words);
-            let sum = |part: Range<usize>| {
-                let mut sum = vec![T::from_f64(0.0); beads * width];
-                scratch::<T, _>(BLOCK * (s.hidden() + 2 * of_node), |memory| {
-                    for from in part.clone().step_by(BLOCK) {
-                        let n = BLOCK.min(part.end - from);
-                        let (h, y) = memory.split_at_mut(n * s.hidden());
-                        let (flat, y) = y.split_at_mut(n * of_node);
-                        let y = &mut y[..n * of_node];
-                        s.layer(&u[from * s.input()..(from + n) * s.input()], layer, h);
-                        self.products(s, h, right, flat, y);
-                        let left = self.columns_of(s.nodes, from, left);
-                        let dims = (beads, width, n * self.words);
-                        matmul(dims, (&mut sum, width, 1), left, rows(y, width), true);
-                    }
-                });
-                sum
-            };
-            let sums: Vec<Vec<T>> = parts(s.nodes, BLOCK).into_par_iter().map(sum).collect();
-            Ok(output(tree_sum(sums), (beads, width)))
+            let (u, layer) = (slice::<T>(s1, l1)?, slice::<T>(s2, l2)?);
+            let right = slice::<T>(s3, l3)?;
+            let mut out = vec![T::from_f64(0.0); s.nodes * s.frames * columns];
+            let of_node = s.frames * columns;
+            out.par_chunks_mut(of_node).zip(u.par_chunks(s.input())).for_each(|(out, u)| {
+                scratch::<T, _>(s.hidden() + of_node, |memory| {
+                    let (h, y) = memory.split_at_mut(s.hidden());
+                    s.layer(u, layer, h);
+                    let dims = (s.frames, columns, s.width);
+                    matmul(dims, (&mut *y, columns, 1), rows(h, s.width), rows(right, columns), false);
+                    self.regroup(s.frames, y, out, false);
+                })
+            });
+            Ok(output(out, (s.nodes * self.words, of_node / self.words)))
         })
     }
 
     fn bwd(
         &self,
         u: &Tensor,
-        maps: &Tensor,
-        left: &Tensor,
+        layer: &Tensor,
+        right: &Tensor,
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let s = Sizes::new(u.shape(), layer.shape())?;
+        let columns = right.dims2()?.1;
+        let of_node = s.frames * columns;
         let grad = grad.contiguous()?;
         with_real!(grad.dtype(), T => {
-            let (ud, md, ld) = (&*view::<T>(u)?, &*view::<T>(maps)?, &*view::<T>(left)?);
-            let (g, (beads, width)) = (&*view::<T>(&grad)?, grad.dims2()?);
-            let (s, layer, right) = self.parts(u.shape(), md)?;
-            let block = |block: Block<T>| {
-                let n = block.nodes.len();
-                let mut flat = vec![T::from_f64(0.0); n * s.frames * self.columns];
-                let mut y = flat.clone();
-                self.products(s, block.h, right, &mut flat, &mut y);
-                // [words of these nodes, beads]
-                let dims = (n * self.words, beads, width);
-                let out = (block.left, beads, 1);
-                matmul(dims, out, rows(&y, width), turned(g, width), false);
-                let left = self.columns_of(s.nodes, block.nodes.start, ld);
-                let left = Matrix { row: left.column, column: left.row, ..left };
-                let dims = (n * self.words, width, beads);
-                matmul(dims, (&mut y, width, 1), left, rows(g, width), false);
-                self.regroup(s.frames, &y, &mut flat, true);
-                let (gy, rows_of) = (rows(&flat, self.columns), n * s.frames);
-                let dims = (s.width, self.columns, rows_of);
-                let out = (block.right, self.columns, 1);
-                matmul(dims, out, turned(block.h, s.width), gy, true);
-                let dims = (rows_of, s.width, self.columns);
-                let right = turned(right, self.columns);
-                matmul(dims, (block.gh, s.width, 1), gy, right, false);
+            let (ud, ld, rd) = (&*view::<T>(u)?, &*view::<T>(layer)?, &*view::<T>(right)?);
+            let g = &*view::<T>(&grad)?;
+            let node = |n: usize, h: &[T], gh: &mut [T], gright: &mut [T]| {
+                let mut gy = vec![T::from_f64(0.0); of_node];
+                self.regroup(s.frames, &g[n * of_node..][..of_node], &mut gy, true);
+                let dims = (s.width, columns, s.frames);
+                matmul(dims, (gright, columns, 1), turned(h, s.width), rows(&gy, columns), true);
+                let dims = (s.frames, s.width, columns);
+                matmul(dims, (gh, s.width, 1), rows(&gy, columns), turned(rd, columns), false);
             };
-            let sizes = (right.len(), self.words * beads);
-            let mut out = backward(s, (ud, layer), sizes, u.track_op(), block);
+            let out = backward(s, (ud, ld), rd.len(), u.track_op(), node);
             let gu = out.u.map(|g| tensor(g, u)).transpose()?;
-            out.layer.append(&mut out.right);
-            let gleft = Tensor::from_vec(out.left, (s.nodes * self.words, beads), left.device())?;
-            Ok((gu, Some(tensor(out.layer, maps)?), Some(gleft.t()?.contiguous()?)))
+            Ok((gu, Some(tensor(out.layer, layer)?), Some(tensor(out.right, right)?)))
         })
     }
 }
@@ -464,14 +348,12 @@ mod tests {
     #[test]
     fn equal_to_plain_operations() {
         let (n, t, d, h, words, e) = (11, 5, 3, 4, 2, 3);
-        let (beads, shape) = (7, (n * words, t * e));
-        let all = [
+        let (u, layer, right) = (
             var(&[n, t, d], 0.3),
             var(&[d + 1, h], 0.1),
             var(&[h, words * e], 0.7),
-            var(&[beads, n * words], 0.9),
-        ];
-        let all = all.each_ref().map(|v| v.as_tensor());
+        );
+        let all = [u.as_tensor(), layer.as_tensor(), right.as_tensor()];
         let weights: Vec<f64> = (0..t).map(|i| 0.1 + 0.05 * i as f64).collect();
         let plain = || -> Result<[Tensor; 2]> {
             let x = all[0]
@@ -484,11 +366,11 @@ mod tests {
                 .reshape((n, t, words, e))?
                 .transpose(1, 2)?;
             let average = x.reshape((n, t, h))?.broadcast_mul(&w)?.sum(1)?;
-            Ok([average, all[3].matmul(&y.reshape(shape)?)?])
+            Ok([average, y.reshape((n * words, t * e))?])
         };
         let fused = [
             average(all[0], all[1], weights.clone().into()).unwrap(),
-            project(all[0], all[1], all[2], all[3]).unwrap(),
+            project(all[0], all[1], all[2], words).unwrap(),
         ];
         for (fused, plain) in fused.iter().zip(&plain().unwrap()) {
             close(fused, plain);

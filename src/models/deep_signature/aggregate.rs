@@ -189,7 +189,7 @@ impl Aggregator {
         let right = self.right(p)?;
         let still = average.matmul(&right)?.reshape((nodes * WORDS, d))?;
         let still = (self.regress.forward(&levels[2].convolved, p)? - left.matmul(&still)?)?;
-        let moving = hidden::project(&mixed, &layer, &right, &left)?;
+        let moving = left.matmul(&hidden::project(&mixed, &layer, &right, WORDS)?)?;
         let moving = moving.reshape(((), frames, d))?;
         let path = moving.broadcast_add(&still.unsqueeze(1)?)?;
         let target = pooled(&levels)?.matmul(&features)?;
