@@ -88,6 +88,14 @@ impl ParametersBuilder {
         self.groups.len() - 1
     }
 
+    /// Makes one group of group `first` and all after it; returns its number.
+    pub fn merge(&mut self, first: usize) -> usize {
+        let start = self.groups[first].0;
+        self.groups.truncate(first);
+        self.groups.push((start, self.len - start));
+        first
+    }
+
     /// Adds a buffer; returns its first element in the flat buffer vector.
     pub fn buffer(&mut self, name: String, len: usize, start: f32) -> usize {
         let offset = self.buffer_len;
