@@ -55,6 +55,7 @@ pub struct Parameters {
     /// Weight of new statistics in [`Parameters::update_buffers`].
     momentum: f64,
     dtype: DType,
+    device: Device,
 }
 
 /// Collects entries, then makes the variables.
@@ -147,8 +148,19 @@ impl ParametersBuilder {
             buffers: RwLock::new(buffers),
             momentum,
             dtype,
+            device: device.clone(),
         })
     }
+}
+
+/// Vectors on a device, put one after another there and brought to the host at once.
+fn from_device(parts: &[Tensor]) -> Result<Vec<f32>> {
+    let all = Tensor::cat(parts, 0)?;
+    #[cfg(feature = "cuda")]
+    if all.device().is_cuda() {
+        return Ok(crate::gpu::to_host(&all)?);
+    }
+    Ok(all.to_dtype(DType::F32)?.to_vec1()?)
 }
 
 fn draw(init: Init, seed: u64, stream: u64, out: &mut [f32]) {
@@ -179,6 +191,11 @@ impl Parameters {
         self.len == 0
     }
 
+    /// Where the variables are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// The flat variable of a group.
     pub fn var(&self, group: usize) -> &Tensor {
         self.groups[group].var.as_tensor()
@@ -186,6 +203,14 @@ impl Parameters {
 
     /// All parameters in flat order, as f32.
     pub fn flat(&self) -> Result<Vec<f32>> {
+        if !self.device.is_cpu() {
+            let all: Vec<Tensor> = self
+                .groups
+                .iter()
+                .map(|g| g.var.as_tensor().clone())
+                .collect();
+            return from_device(&all);
+        }
         let mut out = Vec::with_capacity(self.len);
         for g in &self.groups {
             out.extend(g.var.as_tensor().to_dtype(DType::F32)?.to_vec1::<f32>()?);
@@ -202,6 +227,13 @@ impl Parameters {
                 self.len
             )));
         }
+        if !self.device.is_cpu() {
+            let all = Tensor::from_slice(flat, flat.len(), &self.device)?.to_dtype(self.dtype)?;
+            for g in &self.groups {
+                g.var.set(&all.narrow(0, g.offset, g.len)?)?;
+            }
+            return Ok(());
+        }
         for g in &self.groups {
             let part = &flat[g.offset..g.offset + g.len];
             let t = Tensor::from_slice(part, g.len, g.var.device())?.to_dtype(self.dtype)?;
@@ -212,6 +244,14 @@ impl Parameters {
 
     /// Gradients in flat order; zero where the loss does not depend on a group.
     pub fn gradients(&self, store: &GradStore) -> Result<Vec<f32>> {
+        if !self.device.is_cpu() {
+            let part = |g: &Group| match store.get(g.var.as_tensor()) {
+                Some(grad) => grad.flatten_all()?.to_dtype(DType::F32),
+                None => Tensor::zeros(g.len, DType::F32, &self.device),
+            };
+            let all: candle_core::Result<Vec<Tensor>> = self.groups.iter().map(part).collect();
+            return from_device(&all?);
+        }
         let mut out = vec![0f32; self.len];
         for g in &self.groups {
             if let Some(grad) = store.get(g.var.as_tensor()) {

@@ -304,36 +304,37 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
         let seed = seed_of_draw(self.plan.settings.seed, self.guard.draw(step));
         let len = self.parameters.len() + model.parameters().buffers().len() + 1;
         let tree = SliceTree::new();
-        let terms: Result<Vec<Option<SliceTerms>>> = slices
-            .par_iter()
-            .map(|slice| {
-                let Some(batch) = &slice.batch else {
-                    tree.insert(slice.number, vec![0.0; len]);
-                    return Ok(None);
-                };
-                let losses = model.losses(batch, &weights, StepKey { seed, step })?;
-                pulse::tick();
-                let store = losses.objective.backward()?;
-                let objective = losses.objective.to_dtype(candle_core::DType::F64)?;
-                let objective = objective.to_scalar::<f64>()?;
-                let mut vector = model.parameters().gradients(&store)?;
-                vector.extend(&losses.statistics);
-                let finite = vector.iter().all(|v| v.is_finite());
-                vector.push(objective as f32);
-                let share = slice.share as f32;
-                vector.iter_mut().for_each(|v| *v *= share);
-                tree.insert(slice.number, vector);
-                let mut values = vec![objective];
-                values.extend(losses.terms.iter().map(|t| t.1));
-                Ok(Some(SliceTerms {
-                    number: slice.number,
-                    share: slice.share,
-                    finite: finite && objective.is_finite(),
-                    names: losses.terms.iter().map(|t| t.0).collect(),
-                    values,
-                }))
-            })
-            .collect();
+        let of_slice = |slice: &Slice<<T::Model as Model>::Batch>| {
+            let Some(batch) = &slice.batch else {
+                tree.insert(slice.number, vec![0.0; len]);
+                return Ok(None);
+            };
+            let losses = model.losses(batch, &weights, StepKey { seed, step })?;
+            pulse::tick();
+            let store = losses.objective.backward()?;
+            let mut vector = model.parameters().gradients(&store)?;
+            let objective = losses.value()?;
+            vector.extend(losses.statistics_values()?);
+            let finite = vector.iter().all(|v| v.is_finite());
+            vector.push(objective as f32);
+            let share = slice.share as f32;
+            vector.iter_mut().for_each(|v| *v *= share);
+            tree.insert(slice.number, vector);
+            let mut values = vec![objective];
+            values.extend(losses.term_values()?);
+            Ok(Some(SliceTerms {
+                number: slice.number,
+                share: slice.share,
+                finite: finite && objective.is_finite(),
+                names: losses.terms.iter().map(|t| t.0).collect(),
+                values,
+            }))
+        };
+        // A GPU takes slice after slice: each fills it.
+        let terms: Result<Vec<Option<SliceTerms>>> = match model.parameters().device().is_cpu() {
+            true => slices.par_iter().map(of_slice).collect(),
+            false => slices.iter().map(of_slice).collect(),
+        };
         let terms = terms?.into_iter().flatten().collect();
         let sum = match self.plan.settings.reduction {
             Reduction::Reproducible => self.world.tree_sum(self.plan.slices, len, tree),

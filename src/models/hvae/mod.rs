@@ -351,11 +351,11 @@ impl Hvae {
         let reconstruction = self
             .losses
             .reconstruction(self.config.reconstruction, &rebuilt, x)?;
-        let mut terms = vec![("reconstruction", scalar(&reconstruction)?)];
+        let mut terms = vec![("reconstruction", reconstruction.clone())];
         let mut objective = (reconstruction * weights[0])?;
         if let Some(log_variance) = &encoding.log_variance {
             let kl = loss::kl(&encoding.mean, log_variance)?;
-            terms.push(("kl", scalar(&kl)?));
+            terms.push(("kl", kl.clone()));
             objective = (objective + (kl * weights[1])?)?;
         }
         Ok((
@@ -372,10 +372,6 @@ impl Hvae {
 
 /// Purpose tag of the latent's noise among counter-based random numbers.
 const NOISE: u64 = 0x6e6f697365;
-
-fn scalar(t: &Tensor) -> candle_core::Result<f64> {
-    t.to_dtype(DType::F64)?.to_scalar()
-}
 
 fn blocks(
     b: &mut ParametersBuilder,
