@@ -5,6 +5,8 @@
 //!
 //! Every sequence depends on sizes and plans alone, never on the machine: neither do its bits.
 
+pub mod adam;
+
 use std::sync::Arc;
 
 /// An argument of a kernel.
@@ -56,7 +58,10 @@ pub enum Buffer {
         zeroed: bool,
     },
     /// Fresh memory, not initialised, free again after the last launch.
-    Scratch { kind: Kind, len: usize },
+    Scratch {
+        kind: Kind,
+        len: usize,
+    },
 }
 
 impl Buffer {
@@ -105,4 +110,64 @@ pub struct Launch {
 pub struct Sequence {
     pub buffers: Vec<Buffer>,
     pub launches: Vec<Launch>,
+}
+
+impl Sequence {
+    fn push(&mut self, buffer: Buffer) -> Arg {
+        self.buffers.push(buffer);
+        Arg::Buffer(self.buffers.len() - 1)
+    }
+
+    /// The op's next argument.
+    fn input(&mut self, kind: Kind, len: usize) -> Arg {
+        let inputs = self.buffers.iter();
+        let index = inputs.filter(|b| matches!(b, Buffer::Input { .. })).count();
+        self.push(Buffer::Input { index, kind, len })
+    }
+
+    /// The op's next result; every element is written by some launch.
+    fn output(&mut self, kind: Kind, len: usize) -> Arg {
+        let zeroed = false;
+        self.push(Buffer::Output { kind, len, zeroed })
+    }
+
+    /// The op's next result, cleared before the first launch.
+    fn zeroed(&mut self, kind: Kind, len: usize) -> Arg {
+        let zeroed = true;
+        self.push(Buffer::Output { kind, len, zeroed })
+    }
+
+    fn scratch(&mut self, kind: Kind, len: usize) -> Arg {
+        self.push(Buffer::Scratch { kind, len })
+    }
+
+    fn ints(&mut self, table: &Arc<[i32]>) -> Arg {
+        self.push(Buffer::Ints(table.clone()))
+    }
+
+    fn floats(&mut self, table: &Arc<[f32]>) -> Arg {
+        self.push(Buffer::Floats(table.clone()))
+    }
+
+    /// Adds a launch, none where the grid is empty.
+    fn launch(
+        &mut self,
+        (module, kernel): (&'static str, &'static str),
+        grid: [usize; 3],
+        block: [usize; 3],
+        shared: usize,
+        args: Vec<Arg>,
+    ) {
+        if grid.contains(&0) {
+            return;
+        }
+        self.launches.push(Launch {
+            module,
+            kernel,
+            grid: grid.map(|n| n as u32),
+            block: block.map(|n| n as u32),
+            shared: shared as u32,
+            args,
+        });
+    }
 }
