@@ -12,6 +12,7 @@
 pub mod batch_norm;
 pub mod cg;
 pub mod cpu;
+pub mod device;
 pub mod hidden;
 pub mod linear;
 pub mod signature;
