@@ -27,16 +27,22 @@ fn compile_all() -> Result<(), String> {
     let nvcc = nvcc()?;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     let files = std::fs::read_dir("kernels").map_err(|e| format!("kernels: {e}"))?;
-    for file in files {
-        let path = file.map_err(|e| format!("kernels: {e}"))?.path();
-        if path.extension().is_some_and(|e| e == "cu") {
-            compile(&nvcc, &path, &out)?;
-        }
+    let mut sources: Vec<PathBuf> = files
+        .filter_map(|file| Some(file.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "cu"))
+        .collect();
+    sources.sort();
+    let mut modules = String::from("&[\n");
+    for source in &sources {
+        let ptx = compile(&nvcc, source, &out)?;
+        let name = source.file_stem().unwrap_or_default().to_string_lossy();
+        modules += &format!("    ({name:?}, include_str!({ptx:?})),\n");
     }
-    Ok(())
+    modules += "]\n";
+    std::fs::write(out.join("modules.rs"), modules).map_err(|e| format!("modules.rs: {e}"))
 }
 
-fn compile(nvcc: &Path, source: &Path, out: &Path) -> Result<(), String> {
+fn compile(nvcc: &Path, source: &Path, out: &Path) -> Result<PathBuf, String> {
     let ptx = out.join(source.with_extension("ptx").file_name().unwrap_or_default());
     let mut command = Command::new(nvcc);
     command
@@ -50,7 +56,7 @@ fn compile(nvcc: &Path, source: &Path, out: &Path) -> Result<(), String> {
             "kernels",
         ])
         .arg("-o")
-        .arg(ptx)
+        .arg(&ptx)
         .arg(source);
     if let Some(compiler) = std::env::var_os("NVCC_CCBIN") {
         command.arg("-ccbin").arg(compiler);
@@ -60,7 +66,7 @@ fn compile(nvcc: &Path, source: &Path, out: &Path) -> Result<(), String> {
         .map_err(|e| format!("{}: {e}", nvcc.display()))?;
     let told = String::from_utf8_lossy(&done.stderr);
     match done.status.success() {
-        true => Ok(()),
+        true => Ok(ptx),
         false => Err(format!(
             "{} cannot compile {}:\n{told}",
             nvcc.display(),

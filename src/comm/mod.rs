@@ -4,6 +4,8 @@
 
 mod beat;
 mod device;
+#[cfg(feature = "nccl")]
+pub mod nccl;
 pub mod pulse;
 mod slices;
 mod sum;

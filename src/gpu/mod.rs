@@ -1,14 +1,12 @@
-//! The GPU that this rank computes on: how it is found and opened, how kernels are launched on
-//! it, and how numbers come back. In the program with the feature `cuda` only.
+//! The GPU that this rank computes on: how it is found and opened, and how numbers come back. In
+//! the program with the feature `cuda` only.
 //!
 //! All work of a rank goes to one stream: kernels, copies and NCCL run in the order in which they
 //! were asked for, so nothing has to be synchronised but the host's wait for a result.
 
 mod host;
-mod launch;
 
 pub use host::to_host;
-pub use launch::{Grid, Kernel, Module, PushKernelArg, argument, kernel, tensor, uninitialised};
 
 use crate::{Error, Result};
 use candle_core::Device;
@@ -48,9 +46,19 @@ pub fn open(number: usize) -> Result<(Device, String, u128)> {
     // SAFETY: one stream does everything (see above), so events between streams protect nothing.
     unsafe { device.disable_event_tracking() };
     keep_freed_memory(context).w().map_err(failed)?;
-    let uuid = context.uuid().w().map_err(failed)?;
-    let id = u128::from_le_bytes(uuid.bytes.map(|b| b as u8));
-    Ok((Device::Cuda(device), name, id))
+    let device = Device::Cuda(device);
+    let id = identity(&device).map_err(failed)?;
+    Ok((device, name, id))
+}
+
+/// Identifies a GPU among all that there are (its UUID), whatever number a rank sees it under.
+///
+/// # Errors
+/// A device that is no GPU.
+pub fn identity(device: &Device) -> candle_core::Result<u128> {
+    let stream = device.as_cuda_device()?.cuda_stream();
+    let uuid = stream.context().uuid().w()?;
+    Ok(u128::from_le_bytes(uuid.bytes.map(|b| b as u8)))
 }
 
 /// Oldest compute capability that the kernels are compiled for.

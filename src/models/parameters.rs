@@ -153,14 +153,13 @@ impl ParametersBuilder {
     }
 }
 
-/// Vectors on a device, put one after another there and brought to the host at once.
-fn from_device(parts: &[Tensor]) -> Result<Vec<f32>> {
-    let all = Tensor::cat(parts, 0)?;
+/// The elements of a vector on a device, in one transfer.
+fn to_host(vector: &Tensor) -> Result<Vec<f32>> {
     #[cfg(feature = "cuda")]
-    if all.device().is_cuda() {
-        return Ok(crate::gpu::to_host(&all)?);
+    if vector.device().is_cuda() {
+        return Ok(crate::gpu::to_host(vector)?);
     }
-    Ok(all.to_dtype(DType::F32)?.to_vec1()?)
+    Ok(vector.to_dtype(DType::F32)?.to_vec1()?)
 }
 
 fn draw(init: Init, seed: u64, stream: u64, out: &mut [f32]) {
@@ -204,12 +203,8 @@ impl Parameters {
     /// All parameters in flat order, as f32.
     pub fn flat(&self) -> Result<Vec<f32>> {
         if !self.device.is_cpu() {
-            let all: Vec<Tensor> = self
-                .groups
-                .iter()
-                .map(|g| g.var.as_tensor().clone())
-                .collect();
-            return from_device(&all);
+            let all = self.groups.iter().map(|g| g.var.as_tensor().clone());
+            return to_host(&Tensor::cat(&all.collect::<Vec<_>>(), 0)?);
         }
         let mut out = Vec::with_capacity(self.len);
         for g in &self.groups {
@@ -245,12 +240,7 @@ impl Parameters {
     /// Gradients in flat order; zero where the loss does not depend on a group.
     pub fn gradients(&self, store: &GradStore) -> Result<Vec<f32>> {
         if !self.device.is_cpu() {
-            let part = |g: &Group| match store.get(g.var.as_tensor()) {
-                Some(grad) => grad.flatten_all()?.to_dtype(DType::F32),
-                None => Tensor::zeros(g.len, DType::F32, &self.device),
-            };
-            let all: candle_core::Result<Vec<Tensor>> = self.groups.iter().map(part).collect();
-            return from_device(&all?);
+            return to_host(&self.gradient(store)?);
         }
         let mut out = vec![0f32; self.len];
         for g in &self.groups {
@@ -260,6 +250,19 @@ impl Parameters {
             }
         }
         Ok(out)
+    }
+
+    /// [`Parameters::gradients`] as one f32 vector where the variables are.
+    pub fn gradient(&self, store: &GradStore) -> Result<Tensor> {
+        let part = |g: &Group| match store.get(g.var.as_tensor()) {
+            Some(grad) => grad.flatten_all()?.to_dtype(DType::F32),
+            None => Tensor::zeros(g.len, DType::F32, &self.device),
+        };
+        let all = self.groups.iter().map(part);
+        Ok(Tensor::cat(
+            &all.collect::<candle_core::Result<Vec<_>>>()?,
+            0,
+        )?)
     }
 
     /// Named buffers in flat order.

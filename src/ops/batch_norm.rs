@@ -34,20 +34,29 @@ impl Normalization {
 }
 
 /// Means of the scalars `[channels_0]` and mean squared sizes of all features (`l` ascending,
-/// then channel), over a batch.
-#[derive(Debug, Clone, PartialEq)]
+/// then channel), over a batch; f64, where the batch is.
+#[derive(Debug, Clone)]
 pub struct Statistics {
-    pub mean: Vec<f64>,
-    pub variance: Vec<f64>,
+    pub mean: Tensor,
+    pub variance: Tensor,
 }
 
 /// Batch statistics of `x` `[batch, irreps.dim()]`; f64 sums in sample order.
 pub fn statistics(x: &Tensor, irreps: &Irreps, normalization: Normalization) -> Result<Statistics> {
     let x = x.contiguous()?;
-    with_real!(x.dtype(), T => Ok(statistics_of::<T>(&view(&x)?, irreps, normalization)))
+    let (mean, variance) =
+        with_real!(x.dtype(), T => statistics_of::<T>(&view(&x)?, irreps, normalization));
+    Ok(Statistics {
+        mean: Tensor::from_vec(mean, irreps.channels(0), x.device())?,
+        variance: Tensor::from_vec(variance, features(irreps), x.device())?,
+    })
 }
 
-fn statistics_of<T: Real>(x: &[T], irreps: &Irreps, normalization: Normalization) -> Statistics {
+fn statistics_of<T: Real>(
+    x: &[T],
+    irreps: &Irreps,
+    normalization: Normalization,
+) -> (Vec<f64>, Vec<f64>) {
     let scalars = irreps.channels(0);
     let batch = (x.len() / irreps.dim()) as f64;
     let mut mean = vec![0f64; scalars];
@@ -82,7 +91,7 @@ fn statistics_of<T: Real>(x: &[T], irreps: &Irreps, normalization: Normalization
         }
         feature += irreps.channels(l);
     }
-    Statistics { mean, variance }
+    (mean, variance)
 }
 
 /// Number of features: channels summed over degrees.
@@ -130,6 +139,9 @@ pub fn batch_norm(
     x.contiguous()?.apply_op3(weight, bias, op)
 }
 
+/// Of input, weight and bias.
+type Gradients<T> = (Vec<T>, Vec<T>, Vec<T>);
+
 struct BatchNorm {
     irreps: Irreps,
     statistics: Statistics,
@@ -139,34 +151,28 @@ struct BatchNorm {
 
 impl BatchNorm {
     /// 1 / sqrt(variance + eps) per feature.
-    fn scales<T: Real>(&self) -> Vec<T> {
-        self.statistics
-            .variance
-            .iter()
-            .map(|v| T::from_f64(1.0 / (v + EPS).sqrt()))
-            .collect()
+    fn scales<T: Real>(&self) -> Result<Vec<T>> {
+        let variance = view::<f64>(&self.statistics.variance)?;
+        let scale = variance.iter().map(|v| T::from_f64(1.0 / (v + EPS).sqrt()));
+        Ok(scale.collect())
     }
 
     /// Means per feature: zero beyond the scalars.
-    fn means<T: Real>(&self) -> Vec<T> {
-        let mut m: Vec<T> = self
-            .statistics
-            .mean
-            .iter()
-            .map(|&m| T::from_f64(m))
-            .collect();
+    fn means<T: Real>(&self) -> Result<Vec<T>> {
+        let mean = view::<f64>(&self.statistics.mean)?;
+        let mut m: Vec<T> = mean.iter().map(|&m| T::from_f64(m)).collect();
         m.resize(features(&self.irreps), T::zero());
-        m
+        Ok(m)
     }
 
-    fn forward<T: Real>(&self, x: &[T], weight: &[T], bias: &[T]) -> Vec<T> {
+    fn forward<T: Real>(&self, x: &[T], weight: &[T], bias: &[T]) -> Result<Vec<T>> {
         let scale: Vec<T> = self
-            .scales::<T>()
+            .scales::<T>()?
             .iter()
             .zip(weight)
             .map(|(&s, &w)| s * w)
             .collect();
-        let mean = self.means::<T>();
+        let mean = self.means::<T>()?;
         let mut shift: Vec<T> = bias.to_vec();
         shift.resize(scale.len(), T::zero());
         let mut out = Vec::with_capacity(x.len());
@@ -180,12 +186,12 @@ impl BatchNorm {
                 out.extend(row.map(|(&x, ((&m, &s), &b))| (x - m) * s + b));
             });
         }
-        out
+        Ok(out)
     }
 
     /// Gradients of input, weight and bias.
-    fn backward<T: Real>(&self, x: &[T], weight: &[T], grad: &[T]) -> (Vec<T>, Vec<T>, Vec<T>) {
-        let (scale, mean) = (self.scales::<T>(), self.means::<T>());
+    fn backward<T: Real>(&self, x: &[T], weight: &[T], grad: &[T]) -> Result<Gradients<T>> {
+        let (scale, mean) = (self.scales::<T>()?, self.means::<T>()?);
         let dim = self.irreps.dim();
         let batch = (x.len() / dim) as f64;
         // Per feature: sums of the gradient (scalars) and of gradient times normalised input.
@@ -233,7 +239,7 @@ impl BatchNorm {
                 }));
             });
         }
-        (gx, weight_grad, bias_grad)
+        Ok((gx, weight_grad, bias_grad))
     }
 }
 
@@ -252,7 +258,7 @@ impl CustomOp3 for BatchNorm {
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         with_real!(dtype(s1), T => {
-            let out = self.forward::<T>(slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?);
+            let out = self.forward::<T>(slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?)?;
             Ok(output(out, l1.shape().clone()))
         })
     }
@@ -268,7 +274,7 @@ impl CustomOp3 for BatchNorm {
         let grad = grad.contiguous()?;
         let device = x.device();
         with_real!(grad.dtype(), T => {
-            let (gx, gw, gb) = self.backward::<T>(&view(x)?, &view(weight)?, &view(&grad)?);
+            let (gx, gw, gb) = self.backward::<T>(&view(x)?, &view(weight)?, &view(&grad)?)?;
             Ok((
                 Some(Tensor::from_vec(gx, x.shape(), device)?),
                 Some(Tensor::from_vec(gw, weight.shape(), device)?),

@@ -1,6 +1,8 @@
 //! The training loop.
 
 mod faults;
+#[cfg(feature = "nccl")]
+mod gpus;
 mod probe;
 mod report;
 
@@ -54,6 +56,9 @@ struct Trainer<'a, T: Task, W> {
     world: &'a World,
     plan: &'a Plan<'a, T, W>,
     calendar: Calendar,
+    /// Sums gradients where they are.
+    #[cfg(feature = "nccl")]
+    nccl: Option<crate::comm::nccl::Nccl>,
     adam: Adam,
     parameters: Vec<f32>,
     best: Option<Best>,
@@ -87,6 +92,11 @@ pub fn train<T: Task, W: WeightSchedule + Sync>(
     checkpoint: Option<&Checkpoint>,
 ) -> Result<()> {
     let trainer = world.agree(Trainer::new(world, plan, checkpoint))?;
+    #[cfg(feature = "nccl")]
+    let trainer = Trainer {
+        nccl: gpus::connect(world, plan)?,
+        ..trainer
+    };
     trainer.run()
 }
 
@@ -121,6 +131,8 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
             world,
             plan,
             calendar: Calendar::new(samples, plan.batch, plan.settings)?,
+            #[cfg(feature = "nccl")]
+            nccl: None,
             adam: Adam::new(plan.settings.adam, model.len()),
             parameters: model.flat()?,
             best: None,
@@ -303,6 +315,11 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
         let weights = self.plan.settings.weights.at(epoch);
         let seed = seed_of_draw(self.plan.settings.seed, self.guard.draw(step));
         let len = self.parameters.len() + model.parameters().buffers().len() + 1;
+        #[cfg(feature = "nccl")]
+        if let Some(nccl) = &self.nccl {
+            let key = StepKey { seed, step };
+            return self.gradients_of_gpus(nccl, key, &weights, slices, len);
+        }
         let tree = SliceTree::new();
         let of_slice = |slice: &Slice<<T::Model as Model>::Batch>| {
             let Some(batch) = &slice.batch else {

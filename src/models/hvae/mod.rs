@@ -208,14 +208,12 @@ impl Hvae {
 
     /// Encodes `x` `[B, D]` in evaluation mode.
     pub fn encode(&self, x: &Tensor) -> Result<Encoding> {
-        let buffers = self.parameters.buffers();
-        Ok(self.encode_in(x, &mut self.pass(Mode::Eval, &buffers))?)
+        Ok(self.encode_in(x, &mut self.evaluation()?)?)
     }
 
     /// Decodes `z` `[B, Z]` and frames `[B, 3, 3]` to `[B, D]` in evaluation mode.
     pub fn decode(&self, z: &Tensor, frame: &Tensor) -> Result<Tensor> {
-        let buffers = self.parameters.buffers();
-        Ok(self.decode_in(z, frame, &mut self.pass(Mode::Eval, &buffers))?)
+        Ok(self.decode_in(z, frame, &mut self.evaluation()?)?)
     }
 
     /// Cosine loss of one reconstruction.
@@ -223,7 +221,22 @@ impl Hvae {
         self.losses.cosine(rebuilt, x)
     }
 
-    fn pass<'a>(&'a self, mode: Mode, buffers: &'a [f32]) -> Pass<'a> {
+    /// A pass with the running statistics.
+    fn evaluation(&self) -> Result<Pass<'_>> {
+        let buffers: Vec<f64> = self
+            .parameters
+            .buffers()
+            .into_iter()
+            .map(f64::from)
+            .collect();
+        let stored = match buffers.len() {
+            0 => None,
+            n => Some(Tensor::from_vec(buffers, n, self.parameters.device())?),
+        };
+        Ok(self.pass(Mode::Eval, stored))
+    }
+
+    fn pass(&self, mode: Mode, buffers: Option<Tensor>) -> Pass<'_> {
         Pass {
             parameters: &self.parameters,
             mode,
@@ -346,7 +359,7 @@ impl Hvae {
         noise: &Tensor,
         weights: &[f64],
     ) -> Result<(Losses, Encoding, Tensor)> {
-        let mut pass = self.pass(Mode::Train, &[]);
+        let mut pass = self.pass(Mode::Train, None);
         let (encoding, rebuilt) = self.autoencode(x, noise, &mut pass)?;
         let reconstruction = self
             .losses
