@@ -3,6 +3,9 @@
 //! MPI is called from the main thread only (but for the end of a broken job). Under no launcher the world has one rank.
 
 mod beat;
+mod device;
+#[cfg(feature = "nccl")]
+pub mod nccl;
 pub mod pulse;
 mod slices;
 mod sum;
@@ -10,6 +13,7 @@ mod threads;
 pub mod watchdog;
 
 pub use beat::{Beat, Process};
+pub use device::{DeviceKind, Place};
 pub use slices::{SliceTree, slice_owner, slice_range};
 
 use crate::error::EXIT_OTHER;

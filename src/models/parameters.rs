@@ -55,6 +55,7 @@ pub struct Parameters {
     /// Weight of new statistics in [`Parameters::update_buffers`].
     momentum: f64,
     dtype: DType,
+    device: Device,
 }
 
 /// Collects entries, then makes the variables.
@@ -155,8 +156,18 @@ impl ParametersBuilder {
             buffers: RwLock::new(buffers),
             momentum,
             dtype,
+            device: device.clone(),
         })
     }
+}
+
+/// The elements of a vector on a device, in one transfer.
+fn to_host(vector: &Tensor) -> Result<Vec<f32>> {
+    #[cfg(feature = "cuda")]
+    if vector.device().is_cuda() {
+        return Ok(crate::gpu::to_host(vector)?);
+    }
+    Ok(vector.to_dtype(DType::F32)?.to_vec1()?)
 }
 
 fn draw(init: Init, seed: u64, stream: u64, out: &mut [f32]) {
@@ -187,6 +198,11 @@ impl Parameters {
         self.len == 0
     }
 
+    /// Where the variables are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// The flat variable of a group.
     pub fn var(&self, group: usize) -> &Tensor {
         self.groups[group].var.as_tensor()
@@ -194,6 +210,10 @@ impl Parameters {
 
     /// All parameters in flat order, as f32.
     pub fn flat(&self) -> Result<Vec<f32>> {
+        if !self.device.is_cpu() {
+            let all = self.groups.iter().map(|g| g.var.as_tensor().clone());
+            return to_host(&Tensor::cat(&all.collect::<Vec<_>>(), 0)?);
+        }
         let mut out = Vec::with_capacity(self.len);
         for g in &self.groups {
             out.extend(g.var.as_tensor().to_dtype(DType::F32)?.to_vec1::<f32>()?);
@@ -210,6 +230,13 @@ impl Parameters {
                 self.len
             )));
         }
+        if !self.device.is_cpu() {
+            let all = Tensor::from_slice(flat, flat.len(), &self.device)?.to_dtype(self.dtype)?;
+            for g in &self.groups {
+                g.var.set(&all.narrow(0, g.offset, g.len)?)?;
+            }
+            return Ok(());
+        }
         for g in &self.groups {
             let part = &flat[g.offset..g.offset + g.len];
             let t = Tensor::from_slice(part, g.len, g.var.device())?.to_dtype(self.dtype)?;
@@ -220,6 +247,9 @@ impl Parameters {
 
     /// Gradients in flat order; zero where the loss does not depend on a group.
     pub fn gradients(&self, store: &GradStore) -> Result<Vec<f32>> {
+        if !self.device.is_cpu() {
+            return to_host(&self.gradient(store)?);
+        }
         let mut out = vec![0f32; self.len];
         for g in &self.groups {
             if let Some(grad) = store.get(g.var.as_tensor()) {
@@ -228,6 +258,19 @@ impl Parameters {
             }
         }
         Ok(out)
+    }
+
+    /// [`Parameters::gradients`] as one f32 vector where the variables are.
+    pub fn gradient(&self, store: &GradStore) -> Result<Tensor> {
+        let part = |g: &Group| match store.get(g.var.as_tensor()) {
+            Some(grad) => grad.flatten_all()?.to_dtype(DType::F32),
+            None => Tensor::zeros(g.len, DType::F32, &self.device),
+        };
+        let all = self.groups.iter().map(part);
+        Ok(Tensor::cat(
+            &all.collect::<candle_core::Result<Vec<_>>>()?,
+            0,
+        )?)
     }
 
     /// Named buffers in flat order.

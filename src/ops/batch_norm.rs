@@ -41,20 +41,29 @@ impl Normalization {
 }
 
 /// Means of the scalars `[channels_0]` and mean squared sizes of all features (`l` ascending,
-/// then channel), over a batch.
-#[derive(Debug, Clone, PartialEq)]
+/// then channel), over a batch; f64, where the batch is.
+#[derive(Debug, Clone)]
 pub struct Statistics {
-    pub mean: Vec<f64>,
-    pub variance: Vec<f64>,
+    pub mean: Tensor,
+    pub variance: Tensor,
 }
 
 /// Batch statistics of `x` `[batch, irreps.dim()]`.
 pub fn statistics(x: &Tensor, irreps: &Irreps, normalization: Normalization) -> Result<Statistics> {
     let x = x.contiguous()?;
-    with_real!(x.dtype(), T => Ok(statistics_of::<T>(&view(&x)?, irreps, normalization)))
+    let (mean, variance) =
+        with_real!(x.dtype(), T => statistics_of::<T>(&view(&x)?, irreps, normalization));
+    Ok(Statistics {
+        mean: Tensor::from_vec(mean, irreps.channels(0), x.device())?,
+        variance: Tensor::from_vec(variance, features(irreps), x.device())?,
+    })
 }
 
-fn statistics_of<T: Real>(x: &[T], irreps: &Irreps, normalization: Normalization) -> Statistics {
+fn statistics_of<T: Real>(
+    x: &[T],
+    irreps: &Irreps,
+    normalization: Normalization,
+) -> (Vec<f64>, Vec<f64>) {
     let dim = irreps.dim();
     let batch = (x.len() / dim) as f64;
     let blocks = || x.par_chunks(BLOCK * dim);
@@ -77,7 +86,7 @@ fn statistics_of<T: Real>(x: &[T], irreps: &Irreps, normalization: Normalization
             .iter_mut()
             .for_each(|v| *v *= weight / batch);
     }
-    Statistics { mean, variance }
+    (mean, variance)
 }
 
 for_isa!(
@@ -173,6 +182,8 @@ pub(super) struct Map<T> {
     mean: Vec<T>,
     gain: Vec<T>,
     shift: Vec<T>,
+    /// 1 / sqrt(variance + eps).
+    scale: Vec<f64>,
 }
 
 impl<T: Real> Map<T> {
@@ -210,36 +221,32 @@ impl Sums {
 
 /// From the gradient of the output to that of the input, per feature:
 /// `gain (g - offset - (x - mean) slope)`.
-pub(super) struct Pull<T> {
-    map: Map<T>,
+pub(super) struct Pull<'a, T> {
+    map: &'a Map<T>,
     offset: Vec<T>,
     slope: Vec<T>,
 }
 
-impl BatchNorm {
-    /// 1 / sqrt(variance + eps) of every feature.
-    fn scales(&self) -> impl Iterator<Item = f64> {
-        let variance = self.statistics.variance.iter();
-        variance.map(|v| 1.0 / (v + EPS).sqrt())
-    }
+/// Of input, weight and bias.
+type Gradients<T> = (Vec<T>, Vec<T>, Vec<T>);
 
+impl BatchNorm {
     /// The map for given weights (one per feature) and biases (one per scalar channel).
-    pub(super) fn map<T: Real>(&self, weight: &[T], bias: &[T]) -> Map<T> {
-        let mut mean: Vec<T> = self
-            .statistics
-            .mean
-            .iter()
-            .map(|&m| T::from_f64(m))
-            .collect();
+    pub(super) fn map<T: Real>(&self, weight: &[T], bias: &[T]) -> Result<Map<T>> {
+        let mean = view::<f64>(&self.statistics.mean)?;
+        let mut mean: Vec<T> = mean.iter().map(|&m| T::from_f64(m)).collect();
         mean.resize(weight.len(), T::zero());
         let mut shift = bias.to_vec();
         shift.resize(weight.len(), T::zero());
-        let gain = self.scales().zip(weight).map(|(s, &w)| T::from_f64(s) * w);
-        Map {
+        let variance = view::<f64>(&self.statistics.variance)?;
+        let scale: Vec<f64> = variance.iter().map(|v| 1.0 / (v + EPS).sqrt()).collect();
+        let gain = scale.iter().zip(weight).map(|(&s, &w)| T::from_f64(s) * w);
+        Ok(Map {
             mean,
             gain: gain.collect(),
             shift,
-        }
+            scale,
+        })
     }
 
     /// Sums over some samples `x` and gradients `g` of the output.
@@ -253,22 +260,18 @@ impl BatchNorm {
     }
 
     /// Gradients of weight and bias, and the map of gradients of a `batch` with these `sums`.
-    pub(super) fn pull<T: Real>(
+    pub(super) fn pull<'a, T: Real>(
         &self,
-        map: Map<T>,
+        map: &'a Map<T>,
         sums: &Sums,
         batch: usize,
-    ) -> (Vec<T>, Vec<T>, Pull<T>) {
-        let normalised: Vec<f64> = self
-            .scales()
-            .zip(&sums.product)
-            .map(|(s, p)| s * p)
-            .collect();
+    ) -> (Vec<T>, Vec<T>, Pull<'a, T>) {
+        let scaled = map.scale.iter().zip(&sums.product);
+        let normalised: Vec<f64> = scaled.map(|(s, p)| s * p).collect();
         let mut offset = vec![T::zero(); normalised.len()];
         let mut slope = vec![T::zero(); normalised.len()];
         if self.mode == Mode::Train {
             // The means over the batch that the statistics' own gradients bring.
-            let scales: Vec<f64> = self.scales().collect();
             for (l, range) in per_degree(&self.irreps).enumerate() {
                 let weight = if l == 0 {
                     1.0
@@ -276,7 +279,7 @@ impl BatchNorm {
                     self.normalization.weight(l)
                 };
                 for f in range {
-                    slope[f] = T::from_f64(scales[f] * normalised[f] * weight / batch as f64);
+                    slope[f] = T::from_f64(map.scale[f] * normalised[f] * weight / batch as f64);
                     if l == 0 {
                         offset[f] = T::from_f64(sums.gradient[f] / batch as f64);
                     }
@@ -296,8 +299,8 @@ impl BatchNorm {
         pull_samples(&self.irreps, pull, x, g);
     }
 
-    fn forward<T: Real>(&self, x: &[T], weight: &[T], bias: &[T]) -> Vec<T> {
-        let map = self.map(weight, bias);
+    fn forward<T: Real>(&self, x: &[T], weight: &[T], bias: &[T]) -> Result<Vec<T>> {
+        let map = self.map(weight, bias)?;
         let dim = self.irreps.dim();
         let mut out = vec![T::zero(); x.len()];
         let blocks = out
@@ -310,7 +313,7 @@ impl BatchNorm {
                 });
             }
         });
-        out
+        Ok(out)
     }
 
     /// Gradients of input, weight and bias.
@@ -320,20 +323,20 @@ impl BatchNorm {
         weight: &[T],
         bias: &[T],
         grad: &[T],
-    ) -> (Vec<T>, Vec<T>, Vec<T>) {
+    ) -> Result<Gradients<T>> {
         let dim = self.irreps.dim();
-        let map = self.map(weight, bias);
+        let map = self.map(weight, bias)?;
         let sums = x
             .par_chunks(BLOCK * dim)
             .zip(grad.par_chunks(BLOCK * dim))
             .map(|(x, g)| self.sums(&map, x, g));
         let sums = Sums::tree(sums.collect());
-        let (gw, gb, pull) = self.pull(map, &sums, x.len() / dim);
+        let (gw, gb, pull) = self.pull(&map, &sums, x.len() / dim);
         let mut gx = grad.to_vec();
         gx.par_chunks_mut(BLOCK * dim)
             .zip(x.par_chunks(BLOCK * dim))
             .for_each(|(gx, x)| self.pull_back(&pull, x, gx));
-        (gx, gw, gb)
+        Ok((gx, gw, gb))
     }
 }
 
@@ -367,7 +370,7 @@ fn add_sums_any<T: Real, const FUSED: bool>(
 }
 
 for_isa!(
-    fn pull_samples(irreps: &Irreps, pull: &Pull<T>, x: &[T], g: &mut [T]) = pull_samples_any
+    fn pull_samples(irreps: &Irreps, pull: &Pull<'_, T>, x: &[T], g: &mut [T]) = pull_samples_any
 );
 
 #[inline(always)]
@@ -411,7 +414,7 @@ impl CustomOp3 for BatchNorm {
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         with_real!(dtype(s1), T => {
-            let out = self.forward::<T>(slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?);
+            let out = self.forward::<T>(slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?)?;
             Ok(output(out, l1.shape().clone()))
         })
     }
@@ -428,7 +431,7 @@ impl CustomOp3 for BatchNorm {
         let device = x.device();
         with_real!(grad.dtype(), T => {
             let (gx, gw, gb) =
-                self.backward::<T>(&view(x)?, &view(weight)?, &view(bias)?, &view(&grad)?);
+                self.backward::<T>(&view(x)?, &view(weight)?, &view(bias)?, &view(&grad)?)?;
             Ok((
                 Some(Tensor::from_vec(gx, x.shape(), device)?),
                 Some(Tensor::from_vec(gw, weight.shape(), device)?),

@@ -208,7 +208,9 @@ pub fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
 /// Memory in whole cache lines, so that vectors never straddle two.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Line([f64; 8]);
+struct Line {
+    _values: [f64; 8],
+}
 
 thread_local! {
     static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
@@ -222,7 +224,7 @@ pub fn scratch<T: Real, R>(len: usize, f: impl FnOnce(&mut [T]) -> R) -> R {
         let mut memory = cell.borrow_mut();
         let lines = (len * size_of::<T>()).div_ceil(size_of::<Line>());
         if memory.len() < lines {
-            memory.resize(lines, Line([0.0; 8]));
+            memory.resize(lines, Line { _values: [0.0; 8] });
         }
         // SAFETY: f32 and f64 (the only `Real`s) accept any bits and need at most a line's
         // alignment; the buffer holds at least `len` of them.

@@ -1,6 +1,8 @@
 //! The training loop.
 
 mod faults;
+#[cfg(feature = "nccl")]
+mod gpus;
 mod probe;
 mod report;
 
@@ -54,6 +56,9 @@ struct Trainer<'a, T: Task, W> {
     world: &'a World,
     plan: &'a Plan<'a, T, W>,
     calendar: Calendar,
+    /// Sums gradients where they are.
+    #[cfg(feature = "nccl")]
+    nccl: Option<crate::comm::nccl::Nccl>,
     adam: Adam,
     parameters: Vec<f32>,
     best: Option<Best>,
@@ -87,6 +92,11 @@ pub fn train<T: Task, W: WeightSchedule + Sync>(
     checkpoint: Option<&Checkpoint>,
 ) -> Result<()> {
     let trainer = world.agree(Trainer::new(world, plan, checkpoint))?;
+    #[cfg(feature = "nccl")]
+    let trainer = Trainer {
+        nccl: gpus::connect(world, plan)?,
+        ..trainer
+    };
     trainer.run()
 }
 
@@ -121,6 +131,8 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
             world,
             plan,
             calendar: Calendar::new(samples, plan.batch, plan.settings)?,
+            #[cfg(feature = "nccl")]
+            nccl: None,
             adam: Adam::new(plan.settings.adam, model.len()),
             parameters: model.flat()?,
             best: None,
@@ -303,37 +315,43 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
         let weights = self.plan.settings.weights.at(epoch);
         let seed = seed_of_draw(self.plan.settings.seed, self.guard.draw(step));
         let len = self.parameters.len() + model.parameters().buffers().len() + 1;
+        #[cfg(feature = "nccl")]
+        if let Some(nccl) = &self.nccl {
+            let key = StepKey { seed, step };
+            return self.gradients_of_gpus(nccl, key, &weights, slices, len);
+        }
         let tree = SliceTree::new();
-        let terms: Result<Vec<Option<SliceTerms>>> = slices
-            .par_iter()
-            .map(|slice| {
-                let Some(batch) = &slice.batch else {
-                    tree.insert(slice.number, vec![0.0; len]);
-                    return Ok(None);
-                };
-                let losses = model.losses(batch, &weights, StepKey { seed, step })?;
-                pulse::tick();
-                let store = losses.objective.backward()?;
-                let objective = losses.objective.to_dtype(candle_core::DType::F64)?;
-                let objective = objective.to_scalar::<f64>()?;
-                let mut vector = model.parameters().gradients(&store)?;
-                vector.extend(&losses.statistics);
-                let finite = vector.iter().all(|v| v.is_finite());
-                vector.push(objective as f32);
-                let share = slice.share as f32;
-                vector.iter_mut().for_each(|v| *v *= share);
-                tree.insert(slice.number, vector);
-                let mut values = vec![objective];
-                values.extend(losses.terms.iter().map(|t| t.1));
-                Ok(Some(SliceTerms {
-                    number: slice.number,
-                    share: slice.share,
-                    finite: finite && objective.is_finite(),
-                    names: losses.terms.iter().map(|t| t.0).collect(),
-                    values,
-                }))
-            })
-            .collect();
+        let of_slice = |slice: &Slice<<T::Model as Model>::Batch>| {
+            let Some(batch) = &slice.batch else {
+                tree.insert(slice.number, vec![0.0; len]);
+                return Ok(None);
+            };
+            let losses = model.losses(batch, &weights, StepKey { seed, step })?;
+            pulse::tick();
+            let store = losses.objective.backward()?;
+            let mut vector = model.parameters().gradients(&store)?;
+            let objective = losses.value()?;
+            vector.extend(losses.statistics_values()?);
+            let finite = vector.iter().all(|v| v.is_finite());
+            vector.push(objective as f32);
+            let share = slice.share as f32;
+            vector.iter_mut().for_each(|v| *v *= share);
+            tree.insert(slice.number, vector);
+            let mut values = vec![objective];
+            values.extend(losses.term_values()?);
+            Ok(Some(SliceTerms {
+                number: slice.number,
+                share: slice.share,
+                finite: finite && objective.is_finite(),
+                names: losses.terms.iter().map(|t| t.0).collect(),
+                values,
+            }))
+        };
+        // A GPU takes slice after slice: each fills it.
+        let terms: Result<Vec<Option<SliceTerms>>> = match model.parameters().device().is_cpu() {
+            true => slices.par_iter().map(of_slice).collect(),
+            false => slices.iter().map(of_slice).collect(),
+        };
         let terms = terms?.into_iter().flatten().collect();
         let sum = match self.plan.settings.reduction {
             Reduction::Reproducible => self.world.tree_sum(self.plan.slices, len, tree),

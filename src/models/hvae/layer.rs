@@ -11,17 +11,17 @@ use crate::ops::linear::{Order, Side, linear, weight_shapes};
 use crate::so3::irreps::Irreps;
 use crate::so3::paths::{Rule, pairs};
 use crate::so3::wigner::w3j;
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use std::sync::Arc;
 
 /// What a forward pass reads and collects.
 pub struct Pass<'a> {
     pub parameters: &'a Parameters,
     pub mode: Mode,
-    /// Running statistics, read in evaluation mode.
-    pub buffers: &'a [f32],
+    /// Running statistics (f64), read in evaluation mode.
+    pub buffers: Option<Tensor>,
     /// New statistics in the order of the buffers, collected in training mode.
-    pub statistics: Vec<f32>,
+    pub statistics: Vec<Tensor>,
 }
 
 /// A layer.
@@ -77,10 +77,11 @@ impl Layer {
             } => {
                 if pass.mode == Mode::Train {
                     // The published layer keeps running statistics that it never updates or reads.
-                    pass.statistics
-                        .extend(std::iter::repeat_n(0.0, irreps.channels(0)));
-                    pass.statistics
-                        .extend(std::iter::repeat_n(1.0, features(irreps)));
+                    let constant = [
+                        Tensor::zeros(irreps.channels(0), DType::F32, h.device())?,
+                        Tensor::ones(features(irreps), DType::F32, h.device())?,
+                    ];
+                    pass.statistics.extend(constant);
                 }
                 layer_norm(
                     h,
@@ -121,20 +122,17 @@ impl Pass<'_> {
         normalization: Normalization,
     ) -> Result<BatchNorm> {
         let scalars = irreps.channels(0);
-        let statistics = match self.mode {
-            Mode::Train => {
+        let statistics = match (self.mode, &self.buffers) {
+            (Mode::Eval, Some(stored)) => Statistics {
+                mean: stored.narrow(0, buffer, scalars)?,
+                variance: stored.narrow(0, buffer + scalars, features(irreps))?,
+            },
+            _ => {
                 let s = statistics(h, irreps, normalization)?;
-                self.statistics
-                    .extend(s.mean.iter().chain(&s.variance).map(|&v| v as f32));
-                s
-            }
-            Mode::Eval => {
-                let stored = &self.buffers[buffer..buffer + scalars + features(irreps)];
-                let stored: Vec<f64> = stored.iter().map(|&v| v as f64).collect();
-                Statistics {
-                    mean: stored[..scalars].to_vec(),
-                    variance: stored[scalars..].to_vec(),
+                for part in [&s.mean, &s.variance] {
+                    self.statistics.push(part.to_dtype(DType::F32)?);
                 }
+                s
             }
         };
         Ok(BatchNorm {

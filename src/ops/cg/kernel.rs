@@ -75,13 +75,12 @@ fn column_sums<T: Real>(plan: &Plan, weights: &[T]) -> Vec<T> {
 /// The step for a whole batch: output and `1 / n` of every sample.
 pub(super) fn forward<T: Real>(
     plan: &Plan,
-    norm: Option<&BatchNorm>,
+    map: Option<&Map<T>>,
     x: &[T],
     parameters: &[T],
 ) -> (Vec<T>, Vec<f64>) {
     let (di, dout) = (plan.input.dim(), plan.output.dim());
     let p = plan.split(parameters);
-    let map = norm.map(|norm| norm.map(p.gain, p.shift));
     let mut bias = column_sums(plan, p.weights);
     bias.iter_mut()
         .for_each(|s| *s *= p.norm[plan.degrees.len()]);
@@ -98,7 +97,7 @@ pub(super) fn forward<T: Real>(
             scratch::<T, _>(len, |memory| {
                 let (h, rest) = memory.split_at_mut(plan.padded_len() * samples);
                 let (t, o) = rest.split_at_mut(product * samples);
-                gather(plan, map.as_ref(), x, h);
+                gather(plan, map, x, h);
                 let mut squares = [0f64; BLOCK];
                 for d in &plan.degrees {
                     let o = &mut o[..plan.out_len(d) * samples];
@@ -212,7 +211,7 @@ fn add_shared<T: Real>(plan: &Plan, x: &[T], out: &mut [T]) {
 
 /// What the backward pass is given.
 pub(super) struct Saved<'a, T> {
-    pub norm: Option<&'a BatchNorm>,
+    pub norm: Option<(&'a BatchNorm, &'a Map<T>)>,
     pub x: &'a [T],
     pub parameters: &'a [T],
     pub inverses: &'a [f64],
@@ -243,11 +242,9 @@ impl<T: Real> Saved<'_, T> {
 pub(super) fn backward<T: Real>(plan: &Plan, saved: &Saved<T>) -> (Vec<T>, Vec<T>) {
     let di = plan.input.dim();
     let p = plan.split(saved.parameters);
-    let map = saved.norm.map(|norm| norm.map(p.gain, p.shift));
     let shared = Shared {
         sums: column_sums(plan, p.weights),
         transposed: transposed(plan, p.weights),
-        map: map.as_ref(),
     };
     let parts = parts(saved.inverses.len(), BLOCK);
     let part_len = parts.first().map_or(1, |p| p.len());
@@ -262,7 +259,7 @@ pub(super) fn backward<T: Real>(plan: &Plan, saved: &Saved<T>) -> (Vec<T>, Vec<T
                 let start = i * BLOCK;
                 let block = saved.part(plan, start..start + gx.len() / di);
                 backward_block(plan, &shared, &block, gx, &mut u);
-                Some(block.norm?.sums(shared.map?, block.x, gx))
+                block.norm.map(|(norm, map)| norm.sums(map, block.x, gx))
             });
             let norms: Vec<Sums> = blocks.collect::<Vec<_>>().into_iter().flatten().collect();
             (u, norms)
@@ -270,7 +267,7 @@ pub(super) fn backward<T: Real>(plan: &Plan, saved: &Saved<T>) -> (Vec<T>, Vec<T
     let (us, norms): (Vec<Vec<T>>, Vec<Vec<Sums>>) = partial.collect();
     let mut gradient = vec![T::zero(); saved.parameters.len()];
     finish(plan, saved, &shared.sums, &us, &mut gradient);
-    let pull = saved.norm.zip(map).map(|(norm, map)| {
+    let pull = saved.norm.map(|(norm, map)| {
         let sums = Sums::tree(norms.into_iter().flatten().collect());
         let (gain, shift, pull) = norm.pull(map, &sums, saved.inverses.len());
         let out = plan.split_mut(&mut gradient);
@@ -376,12 +373,11 @@ fn transposed<T: Real>(plan: &Plan, weights: &[T]) -> Vec<T> {
 }
 
 /// What is the same for all blocks of the backward pass.
-struct Shared<'a, T> {
+struct Shared<T> {
     /// [`column_sums`].
     sums: Vec<T>,
     /// [`transposed`].
     transposed: Vec<T>,
-    map: Option<&'a Map<T>>,
 }
 
 /// One block: writes into `gx` the gradient of the (normalised) input, adds to `u`.
@@ -402,7 +398,7 @@ fn backward_block<T: Real>(
         let (one, rest) = rest.split_at_mut(padded);
         let (t, rest) = rest.split_at_mut(product * samples);
         let (gt, gout) = rest.split_at_mut(product * samples);
-        gather(plan, shared.map, saved.x, h);
+        gather(plan, saved.norm.map(|n| n.1), saved.x, h);
         gh.fill(T::zero());
         let pull = norm_pull(plan, saved, &shared.sums);
         for d in &plan.degrees {

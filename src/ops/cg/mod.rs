@@ -20,7 +20,7 @@ mod product;
 
 pub use plan::Plan;
 
-use super::batch_norm::BatchNorm;
+use super::batch_norm::{BatchNorm, Map};
 use super::cpu::{Real, dtype, output, slice, view};
 use crate::with_real;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
@@ -56,6 +56,17 @@ struct Cg {
     inverses: OnceLock<Vec<f64>>,
 }
 
+impl Cg {
+    /// What the batch norm does to every feature, if there is one.
+    fn map<T: Real>(&self, parameters: &[T]) -> Result<Option<Map<T>>> {
+        let p = self.plan.split(parameters);
+        self.norm
+            .as_ref()
+            .map(|norm| norm.map(p.gain, p.shift))
+            .transpose()
+    }
+}
+
 impl CustomOp2 for Cg {
     fn name(&self) -> &'static str {
         "clebsch-gordan"
@@ -71,7 +82,8 @@ impl CustomOp2 for Cg {
         let batch = l1.dims()[0];
         with_real!(dtype(s1), T => {
             let (x, parameters) = (slice::<T>(s1, l1)?, slice::<T>(s2, l2)?);
-            let (out, inverses) = kernel::forward(&self.plan, self.norm.as_ref(), x, parameters);
+            let map = self.map(parameters)?;
+            let (out, inverses) = kernel::forward(&self.plan, map.as_ref(), x, parameters);
             self.inverses.get_or_init(|| inverses);
             Ok(output(out, (batch, self.plan.output.dim())))
         })
@@ -89,10 +101,12 @@ impl CustomOp2 for Cg {
             bail!("the backward pass of a Clebsch-Gordan step came before the forward pass");
         };
         with_real!(grad.dtype(), T => {
+            let parameters_view = view::<T>(parameters)?;
+            let map = self.map(&parameters_view)?;
             let saved = kernel::Saved::<T> {
-                norm: self.norm.as_ref(),
+                norm: self.norm.as_ref().zip(map.as_ref()),
                 x: &view(x)?,
-                parameters: &view(parameters)?,
+                parameters: &parameters_view,
                 inverses,
                 out: &view(out)?,
                 grad: &view(&grad)?,
