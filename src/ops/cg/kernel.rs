@@ -7,7 +7,7 @@
 
 use super::NORM_EPS;
 use super::plan::{BLOCK, Degree, LANES, Path, Plan};
-use super::product::{contract, expand, through_norm};
+use super::product::{TOGETHER, contract, expand, through_norm};
 use crate::ops::batch_norm::{BatchNorm, Map, Sums};
 use crate::ops::cpu::{Matrix, Real, dot, matmul, parts, scratch, tree_sum_into};
 use rayon::prelude::*;
@@ -145,11 +145,15 @@ fn linear_of_product<T: Real>(
     let weight = 1.0 / d.orders() as f64;
     for (i, run) in d.runs.iter().enumerate() {
         let len = plan.product_len(d, run);
-        let inputs = h.chunks_exact(plan.padded_len());
-        for (sample, (h, t)) in inputs.zip(t.chunks_exact_mut(len)).enumerate() {
-            let mut lanes = [T::zero(); LANES];
-            expand(plan, d, run, h, t, &mut lanes);
-            squares[sample] += weight * lanes.iter().map(|s| s.to_f64()).sum::<f64>();
+        let inputs = h.chunks(TOGETHER * plan.padded_len());
+        let products = inputs.zip(t.chunks_mut(TOGETHER * len));
+        for ((h, t), squares) in products.zip(squares.chunks_mut(TOGETHER)) {
+            let mut lanes = [[T::zero(); LANES]; TOGETHER];
+            let lanes = &mut lanes[..h.len() / plan.padded_len()];
+            expand(plan, d, run, h, &mut t[..len * lanes.len()], lanes);
+            for (square, lanes) in squares.iter_mut().zip(lanes) {
+                *square += weight * lanes.iter().map(|s| s.to_f64()).sum::<f64>();
+            }
         }
         matmul(
             (
@@ -391,11 +395,11 @@ fn backward_block<T: Real>(
     let norm = plan.split(saved.parameters).norm;
     let (samples, product) = (saved.inverses.len(), plan.longest_product());
     let (input, padded) = (plan.padded_len(), plan.longest_padded_product());
-    let len = padded + (2 * input + 2 * product + plan.longest_out()) * samples;
+    let len = padded * TOGETHER + (2 * input + 2 * product + plan.longest_out()) * samples;
     scratch::<T, _>(len, |memory| {
         let (h, rest) = memory.split_at_mut(input * samples);
         let (gh, rest) = rest.split_at_mut(input * samples);
-        let (one, rest) = rest.split_at_mut(padded);
+        let (some, rest) = rest.split_at_mut(padded * TOGETHER);
         let (t, rest) = rest.split_at_mut(product * samples);
         let (gt, gout) = rest.split_at_mut(product * samples);
         gather(plan, saved.norm.map(|n| n.1), saved.x, h);
@@ -407,17 +411,26 @@ fn backward_block<T: Real>(
             for run in &d.runs {
                 let len = plan.product_len(d, run);
                 let (t, gt) = (&mut t[..len * samples], &mut gt[..len * samples]);
-                for (h, t) in h.chunks_exact(input).zip(t.chunks_exact_mut(len)) {
-                    expand(plan, d, run, h, t, &mut [T::zero(); LANES]);
+                for (h, t) in h.chunks(TOGETHER * input).zip(t.chunks_mut(TOGETHER * len)) {
+                    let mut unused = [[T::zero(); LANES]; TOGETHER];
+                    expand(plan, d, run, h, t, &mut unused[..h.len() / input]);
                 }
                 unmap(plan, d, run, t, &shared.transposed, gout, gt, u);
-                let one = &mut one[..plan.padded_product_len(d, run)];
-                let products = t.chunks_exact(len).zip(gt.chunks_exact(len));
-                let inputs = h.chunks_exact(input).zip(gh.chunks_exact_mut(input));
-                for (((t, gt), (h, gh)), pull) in products.zip(inputs).zip(pull) {
-                    let share = T::from_f64(pull / d.orders() as f64);
-                    through_norm(plan, d, run, (norm[d.l], share), t, gt, one);
-                    contract(plan, d, run, h, one, gh);
+                let row = plan.padded_product_len(d, run);
+                let products = t.chunks(TOGETHER * len).zip(gt.chunks(TOGETHER * len));
+                let inputs = h
+                    .chunks(TOGETHER * input)
+                    .zip(gh.chunks_mut(TOGETHER * input));
+                for (i, ((t, gt), (h, gh))) in products.zip(inputs).enumerate() {
+                    let together = h.len() / input;
+                    let some = &mut some[..row * together];
+                    for (j, out) in some.chunks_exact_mut(row).enumerate() {
+                        let share = pull[i * TOGETHER + j] / d.orders() as f64;
+                        let (t, gt) = (&t[j * len..][..len], &gt[j * len..][..len]);
+                        let norm = (norm[d.l], T::from_f64(share));
+                        through_norm(plan, d, run, norm, t, gt, out);
+                    }
+                    contract(plan, d, run, together, h, some, gh);
                 }
             }
         }
