@@ -12,6 +12,8 @@ use crate::data::balance;
 use crate::data::dataset::Dataset;
 use crate::data::neighborhoods::Finder;
 use crate::data::zernikegrams::of_centres;
+#[cfg(feature = "cuda")]
+use crate::data::zernikegrams::on_device;
 use crate::models::Model;
 use crate::models::hvae::{Description, Hvae, HvaeBatch, HvaeConfig};
 use crate::ops::zernike::{self, Transform};
@@ -315,6 +317,22 @@ impl Task for HvaeTask<'_> {
 
     fn batch(&self, part: Part, samples: &[u64]) -> Result<<Hvae as Model>::Batch> {
         let factor = self.description.norm_factor as f32;
+        #[cfg(feature = "cuda")]
+        if self.model.parameters().device().is_cuda() {
+            let all = self.ids(part);
+            let centres: Vec<u32> = samples.iter().map(|&s| all[s as usize]).collect();
+            let device = self.model.parameters().device();
+            return Ok(HvaeBatch {
+                x: on_device(
+                    &self.transform,
+                    &self.finder,
+                    &centres,
+                    device,
+                    1.0 / factor,
+                )?,
+                ids: samples.to_vec(),
+            });
+        }
         let mut x = self.zernikegrams(part, samples)?;
         x.iter_mut().for_each(|v| *v /= factor);
         let shape = (samples.len(), self.transform.irreps().dim());

@@ -12,6 +12,9 @@
 //! applied after the linear map, and the backward pass computes the product again. Pairs whose
 //! product is identically zero (`(l, l)` to odd `l3`) cost nothing; their weights stay.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 mod kernel;
 mod layout;
 mod plan;
@@ -64,6 +67,19 @@ impl CustomOp3 for Cg {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        s1: &candle_core::CudaStorage,
+        l1: &Layout,
+        s2: &candle_core::CudaStorage,
+        l2: &Layout,
+        s3: &candle_core::CudaStorage,
+        l3: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        self.cuda_forward([(s1, l1), (s2, l2), (s3, l3)])
+    }
+
     fn bwd(
         &self,
         h: &Tensor,
@@ -73,6 +89,11 @@ impl CustomOp3 for Cg {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let grad = grad.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if grad.device().is_cuda() {
+            let [gh, gweights, gnorm] = self.cuda_backward(&[h, weights, norm, out, &grad])?;
+            return Ok((Some(gh), Some(gweights), Some(gnorm)));
+        }
         with_real!(grad.dtype(), T => {
             let saved = kernel::Saved::<T> {
                 h: &view(h)?,
