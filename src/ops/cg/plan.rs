@@ -10,7 +10,7 @@ const ZERO: f64 = 1e-12;
 
 /// `coefficient * h[first] * h[second]`, rows `l*l + l + m` of the input, for order `order`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Term {
+pub(in crate::ops) struct Term {
     pub first: u16,
     pub second: u16,
     pub order: u16,
@@ -19,14 +19,14 @@ pub(super) struct Term {
 
 /// A coefficient in both precisions, so that kernels need not convert it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Coefficient {
+pub(in crate::ops) struct Coefficient {
     pub single: f32,
     pub double: f64,
 }
 
 /// A pair (l1, l2) coupled to l3 that is not identically zero.
 #[derive(Debug, Clone)]
-pub(super) struct Path {
+pub(in crate::ops) struct Path {
     /// Number of the pair among all pairs of its l3, dead ones counted: row
     /// `pair * channels + c` of the weights.
     pub pair: usize,
@@ -39,7 +39,7 @@ pub(super) struct Path {
 
 /// Everything of one output degree.
 #[derive(Debug, Clone)]
-pub(super) struct Degree {
+pub(in crate::ops) struct Degree {
     pub l: usize,
     pub paths: Vec<Path>,
     /// All pairs, dead ones included.
@@ -53,9 +53,9 @@ pub(super) struct Degree {
 pub struct Plan {
     pub input: Irreps,
     pub output: Irreps,
-    pub(super) channels: usize,
-    pub(super) out_channels: usize,
-    pub(super) degrees: Vec<Degree>,
+    pub(in crate::ops) channels: usize,
+    pub(in crate::ops) out_channels: usize,
+    pub(in crate::ops) degrees: Vec<Degree>,
     weight_len: usize,
 }
 
