@@ -6,6 +6,9 @@
 //! Sums over the batch run in f64, sixteen samples at a time in a fixed tree, so that their
 //! bits do not depend on the number of threads.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use super::cpu::{Real, dtype, output, slice, tree_sum, view};
 use crate::so3::irreps::Irreps;
 use crate::{for_isa, with_real};
@@ -51,6 +54,10 @@ pub struct Statistics {
 /// Batch statistics of `x` `[batch, irreps.dim()]`.
 pub fn statistics(x: &Tensor, irreps: &Irreps, normalization: Normalization) -> Result<Statistics> {
     let x = x.contiguous()?;
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return cuda::statistics(&x, irreps, normalization);
+    }
     let (mean, variance) =
         with_real!(x.dtype(), T => statistics_of::<T>(&view(&x)?, irreps, normalization));
     Ok(Statistics {
@@ -419,6 +426,19 @@ impl CustomOp3 for BatchNorm {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        s1: &candle_core::CudaStorage,
+        l1: &Layout,
+        s2: &candle_core::CudaStorage,
+        l2: &Layout,
+        s3: &candle_core::CudaStorage,
+        l3: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        self.cuda_forward([(s1, l1), (s2, l2), (s3, l3)])
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -428,6 +448,11 @@ impl CustomOp3 for BatchNorm {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let grad = grad.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if grad.device().is_cuda() {
+            let [gx, gweight, gbias] = self.cuda_backward(x, weight, &grad)?;
+            return Ok((Some(gx), Some(gweight), Some(gbias)));
+        }
         let device = x.device();
         with_real!(grad.dtype(), T => {
             let (gx, gw, gb) =

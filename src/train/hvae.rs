@@ -17,7 +17,7 @@ use crate::models::hvae::{Description, Hvae, HvaeBatch, HvaeConfig};
 use crate::ops::zernike::{self, Transform};
 use crate::so3::irreps::Irreps;
 use crate::{Error, Result};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -319,7 +319,7 @@ impl Task for HvaeTask<'_> {
         x.iter_mut().for_each(|v| *v /= factor);
         let shape = (samples.len(), self.transform.irreps().dim());
         Ok(HvaeBatch {
-            x: Tensor::from_vec(x, shape, &Device::Cpu)?,
+            x: Tensor::from_vec(x, shape, self.model.parameters().device())?,
             ids: samples.to_vec(),
         })
     }

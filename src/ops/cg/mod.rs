@@ -14,10 +14,13 @@
 //! again. Pairs whose product is identically zero (`(l, l)` to odd `l3`) cost nothing; their
 //! weights stay.
 
+#[cfg(feature = "cuda")]
+mod cuda;
 mod kernel;
 mod plan;
 mod product;
 
+pub(in crate::ops) use plan::Coefficient;
 pub use plan::Plan;
 
 use super::batch_norm::{BatchNorm, Map};
@@ -40,6 +43,10 @@ pub fn cg(
 ) -> Result<Tensor> {
     if norm.is_some() != plan.batch_norm.is_some() {
         bail!("statistics must be given exactly if the plan has a batch norm");
+    }
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return cuda::cg(x, parameters, plan, norm);
     }
     let op = Cg {
         plan: plan.clone(),

@@ -21,7 +21,7 @@ const CHUNK: usize = 160 << 10;
 
 /// `coefficient * h[first] * h[second]`, where the rows `l*l + l + m` of the padded input start.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Term {
+pub(in crate::ops) struct Term {
     pub first: u32,
     pub second: u32,
     pub coefficient: Coefficient,
@@ -29,14 +29,14 @@ pub(super) struct Term {
 
 /// A coefficient in both precisions, so that kernels need not convert it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Coefficient {
+pub(in crate::ops) struct Coefficient {
     pub single: f32,
     pub double: f64,
 }
 
 /// A product `h[first] * h[second]` and where it goes: `pulls[uses]`.
 #[derive(Debug, Clone)]
-pub(super) struct Product {
+pub(in crate::ops) struct Product {
     pub first: u32,
     pub second: u32,
     pub uses: Range<usize>,
@@ -44,7 +44,7 @@ pub(super) struct Product {
 
 /// One use of a product.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pull {
+pub(in crate::ops) struct Pull {
     /// Order m3.
     pub order: u32,
     pub coefficient: Coefficient,
@@ -52,7 +52,7 @@ pub(super) struct Pull {
 
 /// A pair (l1, l2) coupled to l3 that is not identically zero.
 #[derive(Debug, Clone)]
-pub(super) struct Path {
+pub(in crate::ops) struct Path {
     /// Number of the pair among all pairs of its l3, dead ones counted: row
     /// `pair * channels + c` of the weights.
     pub pair: usize,
@@ -66,7 +66,7 @@ pub(super) struct Path {
 
 /// Everything of one output degree.
 #[derive(Debug, Clone)]
-pub(super) struct Degree {
+pub(in crate::ops) struct Degree {
     pub l: usize,
     pub paths: Vec<Path>,
     /// Live paths whose weights are neighbours and whose products are in work together.
@@ -93,14 +93,14 @@ pub struct Plan {
     pub batch_norm: Option<Normalization>,
     /// Whether the input is added to the output, on the degrees and channels that both have.
     pub skip: bool,
-    pub(super) channels: usize,
-    pub(super) out_channels: usize,
-    pub(super) degrees: Vec<Degree>,
+    pub(in crate::ops) channels: usize,
+    pub(in crate::ops) out_channels: usize,
+    pub(in crate::ops) degrees: Vec<Degree>,
     weight_len: usize,
 }
 
 /// The parts of a step's flat parameters.
-pub(super) struct Parts<S> {
+pub(in crate::ops) struct Parts<S> {
     /// Batch norm: a weight per feature, a bias per scalar channel.
     pub gain: S,
     pub shift: S,
@@ -162,13 +162,18 @@ impl Plan {
     }
 
     /// Length of a row of the input with zeros up to whole vectors.
-    pub(super) fn padded(&self) -> usize {
+    pub(in crate::ops) fn padded(&self) -> usize {
         pad(self.channels)
     }
 
     /// Length of a row of the product of a run, with room for a last vector's surplus.
     pub(super) fn stride(&self, run: &Range<usize>) -> usize {
         run.len() * self.channels + LANES
+    }
+
+    /// Length of the weights alone.
+    pub(in crate::ops) fn weight_len(&self) -> usize {
+        self.weight_len
     }
 
     /// Length of the flat parameters: weights and biases of the batch norm (if there is one),
@@ -179,7 +184,8 @@ impl Plan {
         gain + shift + norm + self.weight_len
     }
 
-    fn lengths(&self) -> [usize; 3] {
+    /// Lengths of the parameters before the weights.
+    pub(super) fn lengths(&self) -> [usize; 3] {
         let (gain, shift) = match self.batch_norm {
             Some(_) => (features(&self.input), self.channels),
             None => (0, 0),

@@ -6,6 +6,10 @@
 //! Every sequence depends on sizes and plans alone, never on the machine: neither do its bits.
 
 pub mod adam;
+pub mod batch_norm;
+pub mod cg;
+pub mod linear;
+pub mod skip;
 
 use std::sync::Arc;
 
@@ -170,4 +174,22 @@ impl Sequence {
             args,
         });
     }
+}
+
+/// Tile of a matrix product (`kernels/common.cuh`).
+const TILE_ROWS: usize = 32;
+const TILE_COLUMNS: usize = 64;
+
+/// Tiles of rows (sample, m) of all degrees.
+fn row_tiles(lmax: usize, batch: usize) -> usize {
+    (0..=lmax)
+        .map(|l| (batch * (2 * l + 1)).div_ceil(TILE_ROWS))
+        .sum()
+}
+
+/// Sums `count` parts of `len` elements in order.
+fn sum_parts(s: &mut Sequence, parts: Arg, out: Arg, count: usize, len: usize) {
+    let args = vec![parts, out, Arg::I32(count as i32), Arg::I32(len as i32)];
+    let grid = [len.div_ceil(256), 1, 1];
+    s.launch(("sum", "sum_parts"), grid, [256, 1, 1], 0, args);
 }
