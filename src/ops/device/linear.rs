@@ -37,7 +37,7 @@ impl Tables {
         let mut offset = 0;
         for (l, &(i, o)) in shapes.iter().enumerate() {
             let (a, b) = (place(from, l), place(to, l));
-            let mut add =
+            let add =
                 |table: &mut Vec<i32>, (i, a), (o, b): (usize, [usize; 3]), w: [usize; 2]| {
                     let a: [usize; 3] = a;
                     let row = [&[i, o][..], &a, &b, &[offset], &w].concat();
