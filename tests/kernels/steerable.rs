@@ -88,7 +88,7 @@ fn batch_norms() {
     for (channels, batch, normalization, mode) in [
         (vec![5, 3, 9], 19, Normalization::Component, Mode::Train),
         (vec![34, 7], 8, Normalization::Norm, Mode::Train),
-        (vec![1], 2, Normalization::Component, Mode::Train),
+        (vec![1], 3, Normalization::Component, Mode::Train),
         (vec![60, 60, 60], 33, Normalization::Component, Mode::Eval),
     ] {
         let irreps = Irreps::new(channels);
@@ -156,7 +156,7 @@ fn clebsch_gordan_steps() {
         (Rule::Full, false, (2, 5), (3, 7), 37),
         (Rule::Full, true, (3, 1), (2, 3), 5),
         (Rule::Elementwise, true, (2, 33), (4, 2), 66),
-        (Rule::Efficient, true, (0, 1), (0, 1), 1),
+        (Rule::Efficient, true, (1, 1), (1, 1), 1),
     ] {
         let what = format!("Clebsch-Gordan {rule:?} {from:?} to {to:?}, {batch} samples");
         let plan = Arc::new(Plan::new(rule, symmetric, from, to));
