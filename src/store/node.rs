@@ -3,9 +3,11 @@
 use super::element::describe;
 use super::{Element, strings};
 use crate::{Error, Result};
+use hdf5::plist::dataset_create::{AllocTime, FillTime};
 use hdf5::types::{FixedUnicode, FloatSize, TypeDescriptor, VarLenUnicode};
 use hdf5::{Dataset, Extent, Group, H5Type, Hyperslab, Selection, SliceOrIndex};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -22,6 +24,8 @@ pub enum Storage {
 
 const CHUNK_BYTES: usize = 1 << 20;
 const DEFLATE: u8 = 4;
+/// Bytes from which on data are large.
+const LARGE: usize = 1 << 18;
 
 /// A group of an open file.
 #[derive(Clone)]
@@ -221,8 +225,36 @@ impl Node {
         data: &[T],
         storage: Storage,
     ) -> Result<()> {
+        let numbers: usize = shape.iter().product();
+        if storage == Storage::Plain && size_of_val(data) > LARGE && data.len() == numbers {
+            return self.write_past_hdf5(name, shape, data);
+        }
         let dataset = self.create_as::<T>(name, shape, storage)?;
         self.written(name, &dataset, dataset.write_raw(data))
+    }
+
+    /// HDF5 lets one thread in at a time, and keeps the others out while it writes. So it makes
+    /// room for large data and says where; the data go there without it, and a thread that reads
+    /// another file meanwhile does not wait for the disk.
+    fn write_past_hdf5<T: Element>(&self, name: &str, shape: &[usize], data: &[T]) -> Result<()> {
+        let place = self
+            .group
+            .new_dataset::<T>()
+            .shape(shape)
+            .obj_track_times(false)
+            .alloc_time(Some(AllocTime::Early))
+            .fill_time(FillTime::Never)
+            .create(name)
+            .map_err(|e| self.failed(name, "cannot create", e))?
+            .offset()
+            .ok_or_else(|| Error::internal(format!("{}: no room made", self.full(name))))?;
+        // SAFETY: elements are primitive numbers: every byte of them is initialised.
+        let bytes = unsafe { std::slice::from_raw_parts(data.as_ptr().cast(), size_of_val(data)) };
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(self.group.filename())
+            .and_then(|file| file.write_all_at(bytes, place))
+            .map_err(|e| Error::io(&self.path, e))
     }
 
     /// Closing a dataset writes its cached chunks and swallows errors: a full disk must be
