@@ -3,6 +3,7 @@
 //! MPI is called from the main thread only (but for the end of a broken job). Under no launcher the world has one rank.
 
 mod beat;
+mod link;
 pub mod pulse;
 mod slices;
 mod sum;

@@ -4,7 +4,7 @@ mod faults;
 mod probe;
 mod report;
 
-pub use probe::probe;
+pub use probe::{Costs, costs, probe};
 
 use super::announce::announce;
 use super::checkpoint::{Best, Checkpoint, Moments, Progress as Position};
