@@ -4,6 +4,7 @@
 
 mod beat;
 mod link;
+mod parts;
 pub mod pulse;
 mod slices;
 mod sum;
@@ -11,7 +12,8 @@ mod threads;
 pub mod watchdog;
 
 pub use beat::{Beat, Process};
-pub use slices::{SliceTree, slice_owner, slice_range};
+pub use parts::{most_sent, part_of};
+pub use slices::{SliceTree, slice_range};
 
 use crate::error::EXIT_OTHER;
 use crate::{Error, Result};

@@ -225,29 +225,19 @@ impl Node {
         data: &[T],
         storage: Storage,
     ) -> Result<()> {
-        let numbers: usize = shape.iter().product();
-        if storage == Storage::Plain && size_of_val(data) > LARGE && data.len() == numbers {
-            return self.write_past_hdf5(name, shape, data);
-        }
         let dataset = self.create_as::<T>(name, shape, storage)?;
-        self.written(name, &dataset, dataset.write_raw(data))
+        match dataset.offset() {
+            Some(place) if is_large(data) && data.len() == dataset.size() => {
+                self.write_past_hdf5(place, data)
+            }
+            _ => self.written(name, &dataset, dataset.write_raw(data)),
+        }
     }
 
     /// HDF5 lets one thread in at a time, and keeps the others out while it writes. So it makes
     /// room for large data and says where; the data go there without it, and a thread that reads
     /// another file meanwhile does not wait for the disk.
-    fn write_past_hdf5<T: Element>(&self, name: &str, shape: &[usize], data: &[T]) -> Result<()> {
-        let place = self
-            .group
-            .new_dataset::<T>()
-            .shape(shape)
-            .obj_track_times(false)
-            .alloc_time(Some(AllocTime::Early))
-            .fill_time(FillTime::Never)
-            .create(name)
-            .map_err(|e| self.failed(name, "cannot create", e))?
-            .offset()
-            .ok_or_else(|| Error::internal(format!("{}: no room made", self.full(name))))?;
+    fn write_past_hdf5<T: Element>(&self, place: u64, data: &[T]) -> Result<()> {
         // SAFETY: elements are primitive numbers: every byte of them is initialised.
         let bytes = unsafe { std::slice::from_raw_parts(data.as_ptr().cast(), size_of_val(data)) };
         std::fs::OpenOptions::new()
@@ -284,6 +274,11 @@ impl Node {
             )));
         }
         shape[0] = rows;
+        if let Some(place) = dataset.offset().filter(|_| is_large(data))
+            && stores::<T>(&dataset)
+        {
+            return self.write_past_hdf5(place + (start * row * size_of::<T>()) as u64, data);
+        }
         let view = ndarray::ArrayView::from_shape(shape.as_slice(), data)
             .map_err(|e| Error::internal(format!("{}: {e}", self.full(name))))?;
         let selection = select(start..start + rows, shape.len());
@@ -384,6 +379,13 @@ impl Node {
             let mut chunk = shape.to_vec();
             chunk[0] = rows.clamp(1, shape[0]);
             builder = builder.chunk(chunk).shuffle().deflate(DEFLATE);
+        }
+        let bytes = shape.iter().product::<usize>() * size_of::<T>();
+        if storage == Storage::Plain && bytes > LARGE {
+            // Room at once, at a place that HDF5 can tell, and no zeros written to it.
+            builder = builder
+                .alloc_time(Some(AllocTime::Early))
+                .fill_time(FillTime::Never);
         }
         builder
             .create(name)
@@ -488,6 +490,16 @@ impl Node {
             .and_then(|a| a.write_scalar(&encoded))
             .map_err(|e| self.failed(name, "cannot write attribute", e))
     }
+}
+
+fn is_large<T>(data: &[T]) -> bool {
+    size_of_val(data) > LARGE
+}
+
+/// Whether the elements of a dataset lie in the file as in memory.
+fn stores<T: Element>(dataset: &Dataset) -> bool {
+    let stored = dataset.dtype().and_then(|t| t.to_descriptor());
+    stored.is_ok_and(|stored| stored == T::type_descriptor())
 }
 
 /// `rows` of a dataset of rank `rank`, every other axis whole.

@@ -1,11 +1,11 @@
 //! Training an H-(V)AE on the neighborhoods of a dataset.
 
+use super::checkpoint::Saved;
 use super::evaluate::{evaluate, sum_blocks};
 use super::schedule::HvaeWeights;
 use super::trainer::check_slices;
 use super::{
-    Checkpoint, Costs, Outcome, Part, Plan, RunFolder, Settings, Start, Task, job, outcome, probe,
-    train,
+    Costs, Outcome, Part, Plan, RunFolder, Settings, Start, Task, job, outcome, probe, train,
 };
 use crate::comm::World;
 use crate::data::Split;
@@ -207,9 +207,9 @@ impl<'a> HvaeTask<'a> {
         world: &World,
         job: &HvaeJob,
         dataset: &'a Dataset,
-        checkpoint: Option<&Checkpoint>,
+        checkpoint: Option<&Saved>,
     ) -> Result<Self> {
-        let known = checkpoint.map(|c| Description::from_toml(&c.description));
+        let known = checkpoint.map(|c| Description::from_toml(c.description()));
         let known = known.transpose().map(|d| d.map_or(1.0, |d| d.norm_factor));
         let mut task = world.agree(known.and_then(|f| Self::build(job, dataset, f)))?;
         if checkpoint.is_none() {
