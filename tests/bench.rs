@@ -117,7 +117,7 @@ fn the_scaling_model_answers_in_tables_json_and_pictures() {
     .success();
     for text in [
         "strong scaling: steps of 1024 samples in 64 slices",
-        "weak scaling: 1024 samples in 64 slices per rank",
+        "weak scaling: 128 samples in 8 slices per rank",
         "knee: ",
         "128 ranks need 128 slices; the job has 64",
         "a checkpoint: 12 MB",

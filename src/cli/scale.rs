@@ -25,6 +25,9 @@ pub struct Args {
     /// Numbers of ranks: the powers of two of a range, and its ends
     #[arg(long, value_name = "FROM..TO", default_value = "1..4096")]
     ranks: String,
+    /// Slices of each rank in weak scaling, a power of two
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    weak_slices: u64,
     /// Sizes of datasets, for the time of a pass
     #[arg(
         long,
@@ -52,6 +55,12 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(bad) = args.samples.iter().find(|n| !(n.is_finite() && **n >= 1.0)) {
         return Err(Error::input(format!(
             "--samples {bad}: 1 or more is needed"
+        )));
+    }
+    if !args.weak_slices.is_power_of_two() {
+        return Err(Error::input(format!(
+            "--weak-slices {}: a power of two is needed",
+            args.weak_slices
         )));
     }
     World::run(|world| {
@@ -128,9 +137,11 @@ fn predict(
             let compute = compute.ok_or_else(|| {
                 Error::file(path, "no [compute]: name a job to be tried on this machine")
             })?;
-            let answers = [Scaling::Strong, Scaling::Weak]
-                .map(|scaling| answer(machine, compute, scaling, &asked));
-            tell(machine, compute, &answers, &asked, args.json)?;
+            let weak = compute.of_slices(args.weak_slices);
+            let answers = [(Scaling::Strong, compute), (Scaling::Weak, &weak)]
+                .map(|(scaling, job)| (answer(machine, job, scaling, &asked), job));
+            tell(machine, &answers, &asked, args.json)?;
+            let answers = answers.map(|(answer, _)| answer);
             if let Some(folder) = &args.plots {
                 draw(folder, path, &answers)?;
             }
@@ -142,17 +153,17 @@ fn predict(
 
 fn tell(
     machine: &Machine,
-    job: &Compute,
-    answers: &[Answer; 2],
+    answers: &[(Answer, &Compute); 2],
     asked: &Question,
     json: bool,
 ) -> Result<()> {
     if json {
-        for row in answers.iter().flat_map(|a| &a.rows) {
+        for row in answers.iter().flat_map(|(a, _)| &a.rows) {
             println!("{}", serde_json::to_string(row).map_err(Error::internal)?);
         }
         return Ok(());
     }
+    let [(_, job), (weak, _)] = answers;
     println!("{}: {}", machine.name, machine.source);
     println!(
         "{} ({} parameters), sums by {}; all but step and passes in ms\n",
@@ -160,10 +171,10 @@ fn tell(
         job.parameters,
         asked.algorithm.name()
     );
-    for answer in answers {
+    for (answer, job) in answers {
         println!("{}\n", answer.text(job, &asked.samples));
     }
-    println!("{}\n", checkpoint_lines(&answers[1].rows).join("\n"));
+    println!("{}\n", checkpoint_lines(&weak.rows).join("\n"));
     Ok(())
 }
 

@@ -205,6 +205,16 @@ impl Compute {
         Ok(())
     }
 
+    /// The same job with fewer slices of the same size: what one rank has in weak scaling.
+    pub fn of_slices(&self, slices: u64) -> Self {
+        let slices = slices.min(self.slices);
+        Self {
+            batch: (self.batch * slices / self.slices).max(1),
+            slices,
+            ..self.clone()
+        }
+    }
+
     /// Bytes of a checkpoint: parameters and two moments.
     pub fn checkpoint_bytes(&self) -> f64 {
         12.0 * self.parameters as f64

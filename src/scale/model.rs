@@ -16,7 +16,7 @@ const LOG_MESSAGES: usize = 6;
 pub enum Scaling {
     /// Nothing: the same step is shared by more ranks.
     Strong,
-    /// The step: every rank has the job's whole batch.
+    /// The step: every rank has a whole batch of the job ([`Compute::of_slices`]).
     Weak,
 }
 

@@ -101,7 +101,7 @@ fn the_best_outlives_damage_to_the_newest() {
     save(&folder, 1, true);
     save(&folder, 2, true);
     flip(&folder.step(2));
-    let best = Checkpoint::read(&folder.best()).unwrap();
+    let best = Saved::open(&folder.best()).unwrap();
     assert_eq!(step_of(Some(best)), Some(2));
     assert_eq!(
         step_of(folder.open(&world, Start::Resume).unwrap()),
