@@ -13,8 +13,8 @@ use std::time::Instant;
 /// Numbers in the vectors that are added, copied and written: far more than caches hold.
 const NUMBERS: usize = 8 << 20;
 
-/// Measures the machine that this world runs on, full as it is. Collective; the result is the
-/// same on every rank.
+/// Measures the machine that this world runs on, full as it is. Collective; rank 0 describes its
+/// own node.
 ///
 /// # Errors
 /// A world of one rank; a job that cannot be tried; a folder of `out` that takes no file.
@@ -48,9 +48,7 @@ pub fn measure(world: &World, job: &AnyJob, job_name: &str, out: &Path) -> Resul
             hours_between_failures: None,
         },
         // With one rank per node nothing is sent inside.
-        inside: inside
-            .or(between)
-            .ok_or_else(|| Error::internal("no link between ranks was measured"))?,
+        inside: world.agree(inside.or(between).ok_or_else(unlinked))?,
         between,
         memory: Memory {
             add: mean(0),
@@ -65,8 +63,12 @@ pub fn measure(world: &World, job: &AnyJob, job_name: &str, out: &Path) -> Resul
         },
         compute: Some(compute),
     };
-    machine.check()?;
+    world.agree(machine.check())?;
     Ok(machine)
+}
+
+fn unlinked() -> Error {
+    Error::internal("no link between ranks was measured")
 }
 
 /// What a job costs on this machine. Collective.
@@ -119,6 +121,19 @@ impl Check {
 /// # Errors
 /// A machine file without `[compute]` or of another job; other threads than it was measured with.
 pub fn check(world: &World, machine: &Machine, job: &AnyJob) -> Result<Check> {
+    let costs = job.costs(world)?;
+    let known = world.agree(compute_for(machine, &costs))?;
+    let algorithm = algorithm_of(job);
+    let predicted = step(machine, known, Scaling::Strong, world.size(), algorithm)
+        .ok_or_else(|| Error::internal("a world with fewer slices than ranks"));
+    Ok(Check {
+        predicted: world.agree(predicted)?,
+        measured: world.broadcast(vec![costs.step])[0],
+    })
+}
+
+/// The costs that a machine file has of the job that was tried.
+fn compute_for<'a>(machine: &'a Machine, costs: &Costs) -> Result<&'a Compute> {
     let known = machine
         .compute
         .as_ref()
@@ -130,7 +145,6 @@ pub fn check(world: &World, machine: &Machine, job: &AnyJob) -> Result<Check> {
             machine.node.threads
         )));
     }
-    let costs = job.costs(world)?;
     let differ = [
         ("parameters", known.parameters, costs.parameters),
         ("batch", known.batch, costs.batch),
@@ -141,13 +155,7 @@ pub fn check(world: &World, machine: &Machine, job: &AnyJob) -> Result<Check> {
             "compute.{key} = {theirs}, but the job has {ours}: another job was measured"
         )));
     }
-    let algorithm = algorithm_of(job);
-    let predicted = step(machine, known, Scaling::Strong, world.size(), algorithm)
-        .ok_or_else(|| Error::internal("a world with fewer slices than ranks"))?;
-    Ok(Check {
-        predicted,
-        measured: world.broadcast(vec![costs.step])[0],
-    })
+    Ok(known)
 }
 
 /// How a job's gradients are summed.
