@@ -136,6 +136,7 @@ fn every_intermediate_and_loss_equals_the_published_code() {
             .flat_map(|c| flat(&c.assignment().unwrap()))
             .collect();
         let pred_y = flat(&candle_nn::ops::sigmoid(&outputs.logits).unwrap());
+        let terms = losses.term_values().unwrap();
         let compared = [
             ("conv1_dense", all(&outputs, |c| &c.average)),
             ("s1", all(&outputs, |c| &c.levels[0].assignment)),
@@ -164,13 +165,10 @@ fn every_intermediate_and_loss_equals_the_published_code() {
             ("feat", flat(&outputs.summary.features)),
             ("classifier_logit", flat(&outputs.logits)),
             ("pred_y", pred_y),
-            (
-                "loss_cls_bcewithlogits_of_sigmoid",
-                scalar(losses.terms[0].1),
-            ),
-            ("loss_l1", scalar(losses.terms[1].1)),
-            ("loss_mc", scalar(losses.terms[2].1)),
-            ("loss_o", scalar(losses.terms[3].1)),
+            ("loss_cls_bcewithlogits_of_sigmoid", scalar(terms[0])),
+            ("loss_l1", scalar(terms[1])),
+            ("loss_mc", scalar(terms[2])),
+            ("loss_o", scalar(terms[3])),
             ("loss_total", flat(&losses.objective)),
         ];
         for (name, ours) in compared {

@@ -3,7 +3,10 @@
 //! MPI is called from the main thread only (but for the end of a broken job). Under no launcher the world has one rank.
 
 mod beat;
+mod device;
 mod link;
+#[cfg(feature = "nccl")]
+pub mod nccl;
 mod parts;
 pub mod pulse;
 mod slices;
@@ -12,6 +15,7 @@ mod threads;
 pub mod watchdog;
 
 pub use beat::{Beat, Process};
+pub use device::{DeviceKind, Place};
 pub use parts::{most_sent, part_of};
 pub use slices::{SliceTree, slice_range};
 

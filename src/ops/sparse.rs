@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 /// Compressed rows.
 #[derive(Debug, Clone)]
-struct Rows {
-    offsets: Vec<usize>,
-    entries: Vec<(u32, f64)>,
+pub(super) struct Rows {
+    pub(super) offsets: Vec<usize>,
+    pub(super) entries: Vec<(u32, f64)>,
 }
 
 impl Rows {
@@ -56,8 +56,8 @@ impl Rows {
 /// A sparse matrix and its transpose.
 #[derive(Debug, Clone)]
 pub struct Sparse {
-    rows: Rows,
-    columns: Rows,
+    pub(super) rows: Rows,
+    pub(super) columns: Rows,
 }
 
 impl Sparse {

@@ -98,7 +98,7 @@ fn of_costs(world: &World, job: &AnyJob, job_name: &str, costs: &Costs) -> Resul
         load: mean(2),
         update: mean(3),
         sample_bytes: short(bytes.len() as f64 / costs.samples.max(1) as f64),
-        accelerator: false,
+        accelerator: costs.accelerator,
     })
 }
 

@@ -3,7 +3,7 @@
 use super::deep_signature::{self, DeepSignatureJob};
 use super::hvae::{self, HvaeJob};
 use super::{Costs, Reduction, RunFolder, Start, job};
-use crate::comm::World;
+use crate::comm::{DeviceKind, World};
 use crate::data::trajectory::Dataset;
 use crate::{Error, Result};
 use std::path::Path;
@@ -101,6 +101,14 @@ impl AnyJob {
         match self {
             Self::Hvae(job) => &job.data.dataset,
             Self::DeepSignature(job) => &job.data.dataset,
+        }
+    }
+
+    /// What the job asks to be computed on.
+    pub fn device(&self) -> DeviceKind {
+        match self {
+            Self::Hvae(job) => job.train.device,
+            Self::DeepSignature(job) => job.train.device,
         }
     }
 

@@ -217,6 +217,15 @@ impl Clip {
             times,
         })
     }
+
+    /// The same sample for a model on `device`.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    pub fn to_device(mut self, device: &Device) -> Result<Self> {
+        self.features = self.features.to_device(device)?;
+        Ok(self)
+    }
 }
 
 /// Length of each step of the path of all nodes.

@@ -183,7 +183,7 @@ impl DeepSignature {
         let mut objective = Tensor::zeros((), outputs.logits.dtype(), outputs.logits.device())?;
         let mut named = Vec::with_capacity(terms.len());
         for ((name, term), &weight) in WEIGHTS.iter().zip(&terms).zip(weights) {
-            named.push((*name, term.to_dtype(DType::F64)?.to_scalar()?));
+            named.push((*name, term.clone()));
             objective = (objective + (term * weight)?)?;
         }
         let losses = Losses {
