@@ -204,7 +204,8 @@ pub fn checkpoint_lines(rows: &[Row]) -> Vec<String> {
         duration(first.stall),
         duration(first.write)
     )];
-    for row in rows {
+    for same in rows.chunk_by(|a, b| a.step.nodes == b.step.nodes) {
+        let row = &same[0];
         let Some((every, lost)) = row.checkpoints.every.zip(row.checkpoints.lost) else {
             continue;
         };
