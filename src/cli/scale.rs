@@ -69,16 +69,22 @@ pub fn run(args: Args) -> Result<()> {
         let load = |path: &PathBuf| AnyJob::load(path, &args.overrides);
         let job = world.agree(args.job.as_ref().map(load).transpose())?;
         match (&args.measure, &job) {
-            (Some(out), Some(job)) => measure(world, job, out),
+            (Some(out), Some(job)) => measure(world, job, &args.job_name(), out),
             (None, Some(job)) if args.check => check(world, &machines, job, args.json),
             _ => predict(world, &args, &machines, job.as_ref(), asked),
         }
     })
 }
 
-fn measure(world: &World, job: &AnyJob, out: &Path) -> Result<()> {
-    let name = out.file_stem().unwrap_or_default().to_string_lossy();
-    let machine = scale::measure(world, job, &name, out)?;
+impl Args {
+    fn job_name(&self) -> String {
+        let stem = self.job.as_deref().and_then(Path::file_stem);
+        stem.unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+fn measure(world: &World, job: &AnyJob, job_name: &str, out: &Path) -> Result<()> {
+    let machine = scale::measure(world, job, job_name, out)?;
     world.on_root(|| {
         let text = machine.to_text()?;
         write_bytes(out, text.as_bytes())?;
@@ -125,7 +131,9 @@ fn predict(
     job: Option<&AnyJob>,
     ranks: Vec<usize>,
 ) -> Result<()> {
-    let tried = job.map(|job| scale::of_job(world, job)).transpose()?;
+    let tried = job
+        .map(|job| scale::of_job(world, job, &args.job_name()))
+        .transpose()?;
     let asked = Question {
         ranks,
         samples: args.samples.clone(),

@@ -18,7 +18,7 @@ const NUMBERS: usize = 8 << 20;
 ///
 /// # Errors
 /// A world of one rank; a job that cannot be tried; a folder of `out` that takes no file.
-pub fn measure(world: &World, job: &AnyJob, name: &str, out: &Path) -> Result<Machine> {
+pub fn measure(world: &World, job: &AnyJob, job_name: &str, out: &Path) -> Result<Machine> {
     if world.size() == 1 {
         return Err(Error::input(
             "--measure exchanges messages: start it with mpirun on all ranks of a node, or of two",
@@ -27,15 +27,15 @@ pub fn measure(world: &World, job: &AnyJob, name: &str, out: &Path) -> Result<Ma
     let hosts = world.hosts();
     let (inside, between) = links(world, &hosts);
     let rates = world.all_gather(&[world.add_rate(NUMBERS), world.copy_rate(NUMBERS)]);
-    let mean = |i: usize| rates.iter().map(|r| r[i]).sum::<f64>() / rates.len() as f64;
+    let mean = |i: usize| short(rates.iter().map(|r| r[i]).sum::<f64>() / rates.len() as f64);
     let write = world.on_root(|| write_rate(out))?;
     let costs = job.costs(world)?;
     let spread = world.all_gather(&costs.spread);
-    let compute = of_costs(world, job, &costs)?;
+    let compute = of_costs(world, job, job_name, &costs)?;
     let machine = Machine {
-        name: name.into(),
+        name: out.file_stem().unwrap_or_default().to_string_lossy().into(),
         source: format!(
-            "measured by holosig {} on {} rank(s) of {}",
+            "measured by holosig {} on {} ranks of {}",
             env!("CARGO_PKG_VERSION"),
             world.size(),
             hosts[0]
@@ -57,11 +57,11 @@ pub fn measure(world: &World, job: &AnyJob, name: &str, out: &Path) -> Result<Ma
             copy: mean(1),
         },
         disk: Disk {
-            write: world.broadcast(vec![write.unwrap_or(0.0)])[0],
+            write: short(world.broadcast(vec![write.unwrap_or(0.0)])[0]),
             read: None,
         },
         stragglers: Stragglers {
-            sigma: spread_of(&spread.concat()),
+            sigma: short(spread_of(&spread.concat())),
         },
         compute: Some(compute),
     };
@@ -73,20 +73,20 @@ pub fn measure(world: &World, job: &AnyJob, name: &str, out: &Path) -> Result<Ma
 ///
 /// # Errors
 /// A job that cannot be tried.
-pub fn of_job(world: &World, job: &AnyJob) -> Result<Compute> {
+pub fn of_job(world: &World, job: &AnyJob, job_name: &str) -> Result<Compute> {
     let costs = job.costs(world)?;
-    of_costs(world, job, &costs)
+    of_costs(world, job, job_name, &costs)
 }
 
 /// The ranks' mean costs.
-fn of_costs(world: &World, job: &AnyJob, costs: &Costs) -> Result<Compute> {
+fn of_costs(world: &World, job: &AnyJob, job_name: &str, costs: &Costs) -> Result<Compute> {
     let own = [costs.slice, costs.sample, costs.load, costs.update];
     let all = world.all_gather(&own);
-    let mean = |i: usize| all.iter().map(|c| c[i]).sum::<f64>() / all.len() as f64;
+    let mean = |i: usize| short(all.iter().map(|c| c[i]).sum::<f64>() / all.len() as f64);
     let dataset = job.dataset();
     let bytes = world.agree(std::fs::metadata(dataset).map_err(|e| Error::io(dataset, e)))?;
     Ok(Compute {
-        job: costs.model.clone(),
+        job: job_name.into(),
         parameters: costs.parameters,
         values: costs.values,
         batch: costs.batch,
@@ -95,7 +95,7 @@ fn of_costs(world: &World, job: &AnyJob, costs: &Costs) -> Result<Compute> {
         sample: mean(1),
         load: mean(2),
         update: mean(3),
-        sample_bytes: bytes.len() as f64 / costs.samples.max(1) as f64,
+        sample_bytes: short(bytes.len() as f64 / costs.samples.max(1) as f64),
         accelerator: false,
     })
 }
@@ -213,13 +213,17 @@ fn fit(points: &[(f64, f64)]) -> Option<Link> {
     let least = points.iter().map(|p| p.1).fold(f64::INFINITY, f64::min);
     let (bytes, seconds) = points[points.len() - 1];
     Some(Link {
-        latency: if latency > 0.0 { latency } else { least },
-        bandwidth: if per_byte > 0.0 {
-            1.0 / per_byte
-        } else {
-            bytes / seconds
-        },
+        latency: short(if latency > 0.0 { latency } else { least }),
+        bandwidth: short(match per_byte > 0.0 {
+            true => 1.0 / per_byte,
+            false => bytes / seconds,
+        }),
     })
+}
+
+/// Four digits: more would only look exact.
+fn short(value: f64) -> f64 {
+    format!("{value:.3e}").parse().unwrap_or(value)
 }
 
 /// Standard deviation of the logarithms.

@@ -21,8 +21,6 @@ const SLICES: usize = 15;
 /// What a job costs this rank, in seconds where nothing else is said.
 #[derive(Debug, Clone)]
 pub struct Costs {
-    /// Number of slices and parameters, in words.
-    pub model: String,
     pub parameters: u64,
     /// Numbers that a step sums over the slices.
     pub values: u64,
@@ -156,7 +154,6 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
         let parts = [Part::Train, Part::Validation, Part::Test];
         let len = (parameters.len() + parameters.buffers().len() + 1) as u64;
         Costs {
-            model: format!("{} parameters", parameters.len()),
             parameters: parameters.len() as u64,
             values: len,
             batch: self.plan.batch,
