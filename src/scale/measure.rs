@@ -65,7 +65,7 @@ pub fn measure(world: &World, job: &AnyJob, job_name: &str, out: &Path) -> Resul
         },
         compute: Some(compute),
     };
-    machine.check()?;
+    world.agree(machine.check())?;
     Ok(machine)
 }
 
@@ -119,28 +119,9 @@ impl Check {
 /// # Errors
 /// A machine file without `[compute]` or of another job; other threads than it was measured with.
 pub fn check(world: &World, machine: &Machine, job: &AnyJob) -> Result<Check> {
-    let known = machine
-        .compute
-        .as_ref()
-        .ok_or_else(|| Error::input("no [compute]: measure the machine with this job first"))?;
-    let threads = rayon::current_num_threads();
-    if threads != machine.node.threads {
-        return Err(Error::input(format!(
-            "node.threads = {}, but these ranks have {threads}; set RAYON_NUM_THREADS",
-            machine.node.threads
-        )));
-    }
+    let known = world.agree(measured_here(machine))?;
     let costs = job.costs(world)?;
-    let differ = [
-        ("parameters", known.parameters, costs.parameters),
-        ("batch", known.batch, costs.batch),
-        ("slices", known.slices, costs.slices),
-    ];
-    if let Some((key, theirs, ours)) = differ.into_iter().find(|(_, a, b)| a != b) {
-        return Err(Error::input(format!(
-            "compute.{key} = {theirs}, but the job has {ours}: another job was measured"
-        )));
-    }
+    world.agree(same_job(known, &costs))?;
     let algorithm = algorithm_of(job);
     let predicted = step(machine, known, Scaling::Strong, world.size(), algorithm)
         .ok_or_else(|| Error::internal("a world with fewer slices than ranks"))?;
@@ -148,6 +129,35 @@ pub fn check(world: &World, machine: &Machine, job: &AnyJob) -> Result<Check> {
         predicted,
         measured: world.broadcast(vec![costs.step])[0],
     })
+}
+
+/// What a job was measured to cost on as many threads as these ranks have.
+fn measured_here(machine: &Machine) -> Result<&Compute> {
+    let threads = rayon::current_num_threads();
+    if threads != machine.node.threads {
+        return Err(Error::input(format!(
+            "node.threads = {}, but these ranks have {threads}; set RAYON_NUM_THREADS",
+            machine.node.threads
+        )));
+    }
+    machine
+        .compute
+        .as_ref()
+        .ok_or_else(|| Error::input("no [compute]: measure the machine with this job first"))
+}
+
+fn same_job(known: &Compute, costs: &Costs) -> Result<()> {
+    let pairs = [
+        ("parameters", known.parameters, costs.parameters),
+        ("batch", known.batch, costs.batch),
+        ("slices", known.slices, costs.slices),
+    ];
+    match pairs.into_iter().find(|(_, a, b)| a != b) {
+        None => Ok(()),
+        Some((key, theirs, ours)) => Err(Error::input(format!(
+            "compute.{key} = {theirs}, but the job has {ours}: another job was measured"
+        ))),
+    }
 }
 
 /// How a job's gradients are summed.
