@@ -261,7 +261,7 @@ fn deep_signature() -> Case {
             let key = StepKey { seed: 1, step: 1 };
             let losses = model.losses_with(&clips, &weights, Some(key))?;
             let gradients = losses.objective.backward()?;
-            let gradients = model.parameters().gradients(&gradients)?;
+            let gradients = model.parameters().take_gradients(gradients)?;
             adam.step(&mut flat, &gradients, 1e-5);
             model.parameters().set_flat(&flat)
         }))
