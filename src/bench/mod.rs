@@ -12,6 +12,7 @@ pub use limits::Limits;
 
 use crate::Result;
 use crate::comm::World;
+use candle_core::Device;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,7 @@ pub struct Case {
 }
 
 /// Makes what a case needs.
-pub type Prepare = Box<dyn Fn(&World) -> Result<Work>>;
+pub type Prepare = Box<dyn Fn(&World, &Device) -> Result<Work>>;
 
 /// One call of what is measured.
 pub type Work = Box<dyn FnMut(&World) -> Result<()>>;
@@ -64,27 +65,33 @@ pub struct Figure {
     pub limit: f64,
     /// What the limit is: `matrix product, 194 GFLOP/s`.
     pub limited_by: String,
-    /// Most memory resident during the case, with everything the program holds.
+    /// Most memory resident during the case, with everything the program holds; of a GPU its
+    /// memory in use.
     pub peak_memory_mb: f64,
 }
 
-/// Measures a case; collective.
+/// Measures a case on a device; collective.
 ///
 /// # Errors
 /// A case that cannot be prepared or fails.
-pub fn measure(world: &World, case: &Case, limits: &Limits) -> Result<Figure> {
+pub fn measure(world: &World, device: &Device, case: &Case, limits: &Limits) -> Result<Figure> {
     /// Repeats go on for this long, within these numbers.
     const ENOUGH: Duration = Duration::from_secs(2);
     const REPEATS: std::ops::RangeInclusive<usize> = 3..=200;
-    let mut work = world.agree((case.prepare)(world))?;
+    let mut work = world.agree((case.prepare)(world, device))?;
     limits::forget_peak_memory();
-    world.agree(work(world))?;
+    // A GPU has done its work only when it says so.
+    let mut call = || {
+        work(world)?;
+        Ok(device.synchronize()?)
+    };
+    world.agree(call())?;
     let mut seconds: Vec<f64> = Vec::new();
     let begun = Instant::now();
     loop {
         world.barrier();
         let start = Instant::now();
-        let done = work(world);
+        let done = call();
         world.barrier();
         seconds.push(start.elapsed().as_secs_f64());
         world.agree(done)?;
@@ -110,7 +117,7 @@ pub fn measure(world: &World, case: &Case, limits: &Limits) -> Result<Figure> {
         fraction_of_limit: median / limit,
         limit,
         limited_by,
-        peak_memory_mb: limits::peak_memory_mb(),
+        peak_memory_mb: limits::peak_memory_mb(device),
     })
 }
 

@@ -1,7 +1,7 @@
 //! `holosig bench`.
 
 use crate::bench::{self, Case, Figure, Group, Limits};
-use crate::comm::World;
+use crate::comm::{DeviceKind, World};
 use crate::{Error, Result};
 
 #[derive(clap::Args)]
@@ -18,6 +18,9 @@ pub struct Args {
     /// Threads per rank [default: RAYON_NUM_THREADS, or every core]
     #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// What to measure; the cases of gradients' sums and files are the same everywhere
+    #[arg(long, value_name = "WHICH", default_value = "cpu")]
+    device: DeviceKind,
     /// Print the cases' names and stop
     #[arg(long)]
     list: bool,
@@ -35,12 +38,16 @@ pub fn run(args: Args) -> Result<()> {
         unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
     }
     World::run(|world| {
-        let limits = world.agree(Limits::measure())?;
+        let place = world.agree(world.place(args.device))?;
+        if !args.json {
+            place.announce(world);
+        }
+        let limits = world.agree(Limits::measure(&place.device))?;
         if world.is_root() && !args.json {
             println!("{}", bench::row(None));
         }
         for case in &cases {
-            let figure = bench::measure(world, case, &limits)?;
+            let figure = bench::measure(world, &place.device, case, &limits)?;
             if world.is_root() {
                 tell(&figure, args.json)?;
             }
