@@ -160,6 +160,7 @@ fn request(order: Order, sequence: &Sequence, inputs: &[Data]) -> Vec<u8> {
             }
             Buffer::Ints(x) => Some(Data::I32(x.to_vec()).bytes()),
             Buffer::Floats(x) => Some(Data::F32(x.to_vec()).bytes()),
+            Buffer::Doubles(x) => Some(Data::F64(x.to_vec()).bytes()),
             Buffer::Output {
                 zeroed: true, kind, ..
             } => Some(vec![0; buffer.len() * kind.bytes()]),

@@ -5,6 +5,8 @@
 //! watched (races, bounds, unwritten memory) and threads in random and reversed order, and with
 //! the address sanitizer; all must have the same bits.
 
+mod clouds;
+mod graphs;
 mod host;
 mod optimizer;
 mod steerable;

@@ -8,8 +8,11 @@
 pub mod adam;
 pub mod batch_norm;
 pub mod cg;
+pub mod hidden;
 pub mod linear;
 pub mod skip;
+pub mod sparse;
+pub mod zernike;
 
 use std::sync::Arc;
 
@@ -55,6 +58,7 @@ pub enum Buffer {
     /// Constants. Equal addresses mean equal content: upload once and keep.
     Ints(Arc<[i32]>),
     Floats(Arc<[f32]>),
+    Doubles(Arc<[f64]>),
     /// Fresh memory that is an output of the op, outputs numbered in the order of the buffers.
     Output {
         kind: Kind,
@@ -76,6 +80,7 @@ impl Buffer {
             | Buffer::Scratch { kind, .. } => *kind,
             Buffer::Ints(_) => Kind::I32,
             Buffer::Floats(_) => Kind::F32,
+            Buffer::Doubles(_) => Kind::F64,
         }
     }
 
@@ -87,6 +92,7 @@ impl Buffer {
             | Buffer::Scratch { len, .. } => *len,
             Buffer::Ints(x) => x.len(),
             Buffer::Floats(x) => x.len(),
+            Buffer::Doubles(x) => x.len(),
         }
     }
 
@@ -151,6 +157,10 @@ impl Sequence {
 
     fn floats(&mut self, table: &Arc<[f32]>) -> Arg {
         self.push(Buffer::Floats(table.clone()))
+    }
+
+    fn doubles(&mut self, table: &Arc<[f64]>) -> Arg {
+        self.push(Buffer::Doubles(table.clone()))
     }
 
     /// Adds a launch, none where the grid is empty.
