@@ -26,6 +26,7 @@ use holosig::so3::irreps::Irreps;
 use holosig::so3::paths::Rule;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
@@ -109,7 +110,11 @@ fn twins(what: &str, inputs: &[Tensor], op: impl Fn(&[Tensor]) -> Result<Tensor>
             i => format!("{what}, gradient {i}"),
         };
         close(&name, &values(got), &values(want), TOLERANCE);
-        assert_eq!(values(got), values(&second[i]), "{name}: not the same twice");
+        assert_eq!(
+            values(got),
+            values(&second[i]),
+            "{name}: not the same twice"
+        );
     }
 }
 
@@ -124,14 +129,21 @@ fn side(channels: &[usize], order: Order) -> Side {
 fn linear_maps_and_skips() {
     use Order::{Published, Steerable};
     let cases = [
-        (side(&[44, 40, 36], Published), side(&[30; 3], Steerable), 70),
+        (
+            side(&[44, 40, 36], Published),
+            side(&[30; 3], Steerable),
+            70,
+        ),
         (side(&[70, 70], Steerable), side(&[67, 3, 5], Published), 35),
         (side(&[5, 17, 2], Steerable), side(&[33, 66], Steerable), 1),
     ];
     for (from, to, batch) in cases {
         let shapes = weight_shapes(&from.irreps, &to.irreps);
         let weights = shapes.iter().map(|(i, o)| i * o).sum();
-        let inputs = [tensor(1, &[batch, from.irreps.dim()]), tensor(2, &[weights])];
+        let inputs = [
+            tensor(1, &[batch, from.irreps.dim()]),
+            tensor(2, &[weights]),
+        ];
         twins("linear", &inputs, |v| linear(&v[0], &v[1], &from, &to));
         let inputs = [
             tensor(3, &[batch, to.irreps.dim()]),
@@ -173,7 +185,9 @@ fn clebsch_gordan_steps() {
             tensor(2, &[plan.weight_len()]),
             tensor(3, &[plan.output.lmax() + 2]),
         ];
-        twins("Clebsch-Gordan", &inputs, |v| cg(&v[0], &v[1], &v[2], &plan));
+        twins("Clebsch-Gordan", &inputs, |v| {
+            cg(&v[0], &v[1], &v[2], &plan)
+        });
     }
 }
 
@@ -207,7 +221,8 @@ fn sparse_products_and_hidden_layers() {
 
 #[test]
 fn signatures() {
-    for (batch, points, channels, depth) in [(5, 9, 3, 4), (3, 25, 30, 3), (2, 2, 1, 5), (7, 1, 4, 2)]
+    for (batch, points, channels, depth) in
+        [(5, 9, 3, 4), (3, 25, 30, 3), (2, 2, 1, 5), (7, 1, 4, 2)]
     {
         let path = [tensor(1, &[batch, points, channels])];
         twins("signature", &path, |v| signature(&v[0], depth));
@@ -341,8 +356,14 @@ fn a_step_of_deep_signature() {
     });
 }
 
+/// The program, or the one that was carried here with this test.
+fn path() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_BIN_EXE_holosig-cuda"));
+    std::env::var_os("HOLOSIG").map_or(here, PathBuf::from)
+}
+
 fn program() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_holosig-cuda"))
+    Command::new(path())
 }
 
 /// Hash of the last checkpoint of a quickstart run, and its losses.
@@ -374,9 +395,13 @@ fn training_follows_the_cpu_and_does_not_depend_on_the_ranks() {
     close("losses of 20 steps", &losses, &cpu, 2e-3);
     for ranks in [1, 2, 4] {
         let mut command = mpirun(ranks);
-        command.arg(env!("CARGO_BIN_EXE_holosig-cuda"));
+        command.arg(path());
         let out = at(&format!("ranks-{ranks}"));
-        assert_eq!(quickstart(&out, &mut command, "cuda").0, hash, "{ranks} ranks");
+        assert_eq!(
+            quickstart(&out, &mut command, "cuda").0,
+            hash,
+            "{ranks} ranks"
+        );
     }
 }
 

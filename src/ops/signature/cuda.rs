@@ -1,9 +1,10 @@
 //! Signatures and log-signatures on a GPU.
 
-use super::{Logarithm, Lyndon, Signature};
-use crate::ops::cuda::{input, run_one, run_tensors};
+use super::{Gather, Logarithm, Lyndon, Signature};
+use crate::ops::cuda::{cached, input, run_one, run_tensors};
 use crate::ops::device::{Kind, Sequence, signature as sequence};
 use candle_core::{CudaStorage, DType, Layout, Result, Shape, Tensor, bail};
+use std::sync::Arc;
 
 fn kind(dtype: DType) -> Result<Kind> {
     match dtype {
@@ -40,7 +41,7 @@ impl Signature {
     pub(super) fn cuda_forward(&self, x: (&CudaStorage, &Layout)) -> Result<(CudaStorage, Shape)> {
         let (batch, points, channels) = x.1.shape().dims3()?;
         let kind = kind(dtype(x.0))?;
-        let sequence = sequence::forward(kind, batch, points, channels, self.depth);
+        let sequence = sequence::forward(kind, batch, points, channels, self.depth)?;
         forward(x, &sequence)
     }
 
@@ -52,7 +53,7 @@ impl Signature {
     ) -> Result<Tensor> {
         let (batch, points, channels) = path.dims3()?;
         let kind = kind(path.dtype())?;
-        let sequence = sequence::backward(kind, batch, points, channels, self.depth);
+        let sequence = sequence::backward(kind, batch, points, channels, self.depth)?;
         backward(path, &sequence, &[path, out, grad])
     }
 }
@@ -60,13 +61,13 @@ impl Signature {
 impl Logarithm {
     pub(super) fn cuda_forward(&self, x: (&CudaStorage, &Layout)) -> Result<(CudaStorage, Shape)> {
         let kind = kind(dtype(x.0))?;
-        let sequence = sequence::logarithm(kind, x.1.dims()[0], self.channels, self.depth);
+        let sequence = sequence::logarithm(kind, x.1.dims()[0], self.channels, self.depth)?;
         forward(x, &sequence)
     }
 
     pub(super) fn cuda_backward(&self, x: &Tensor, grad: &Tensor) -> Result<Tensor> {
         let kind = kind(x.dtype())?;
-        let sequence = sequence::logarithm_backward(kind, x.dim(0)?, self.channels, self.depth);
+        let sequence = sequence::logarithm_backward(kind, x.dim(0)?, self.channels, self.depth)?;
         backward(x, &sequence, &[x, grad])
     }
 }
@@ -74,7 +75,7 @@ impl Logarithm {
 impl Lyndon {
     pub(super) fn cuda_forward(&self, x: (&CudaStorage, &Layout)) -> Result<(CudaStorage, Shape)> {
         let (batch, points, channels) = x.1.shape().dims3()?;
-        let sequence = sequence::lyndon(batch, points, channels, self.depth);
+        let sequence = sequence::lyndon(batch, points, channels, self.depth)?;
         forward(x, &sequence)
     }
 
@@ -85,7 +86,30 @@ impl Lyndon {
         grad: &Tensor,
     ) -> Result<Tensor> {
         let (batch, points, channels) = path.dims3()?;
-        let sequence = sequence::lyndon_backward(batch, points, channels, self.depth);
+        let sequence = sequence::lyndon_backward(batch, points, channels, self.depth)?;
         backward(path, &sequence, &[path, out, grad])
+    }
+}
+
+impl Gather {
+    /// The choice among `terms` words.
+    fn choice(&self, terms: usize) -> Arc<sequence::Choice> {
+        let positions = &self.positions;
+        let sum: usize = positions.iter().sum();
+        let key = format!("gather {terms} {} {sum}", positions.len());
+        cached(key, || sequence::Choice::new(positions, terms))
+    }
+
+    pub(super) fn cuda_forward(&self, x: (&CudaStorage, &Layout)) -> Result<(CudaStorage, Shape)> {
+        let kind = kind(dtype(x.0))?;
+        let (batch, terms) = x.1.shape().dims2()?;
+        let sequence = sequence::choose(kind, &self.choice(terms), false, batch);
+        forward(x, &sequence)
+    }
+
+    pub(super) fn cuda_backward(&self, x: &Tensor, grad: &Tensor) -> Result<Tensor> {
+        let (batch, terms) = x.dims2()?;
+        let sequence = sequence::choose(kind(x.dtype())?, &self.choice(terms), true, batch);
+        backward(x, &sequence, &[grad])
     }
 }

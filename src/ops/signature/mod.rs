@@ -67,11 +67,6 @@ pub fn log_signature(path: &Tensor, depth: usize, basis: Basis) -> Result<Tensor
         signature(&path.to_dtype(DType::F64)?, depth)?.apply_op1(Logarithm { channels, depth })?;
     let logarithm = match basis {
         Basis::Expand => logarithm,
-        Basis::Words if !logarithm.device().is_cpu() => {
-            let positions = words::lyndon_positions(channels, depth);
-            let positions: Vec<u32> = positions.into_iter().map(|p| p as u32).collect();
-            logarithm.index_select(&Tensor::new(positions, logarithm.device())?, 1)?
-        }
         Basis::Words => logarithm.apply_op1(Gather {
             positions: words::lyndon_positions(channels, depth).into(),
         })?,
@@ -280,9 +275,22 @@ impl CustomOp1 for Gather {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        self.cuda_forward((storage, layout))
+    }
+
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let (batch, terms) = x.dims2()?;
         let grad = grad.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if grad.device().is_cuda() {
+            return Ok(Some(self.cuda_backward(x, &grad)?));
+        }
         with_real!(grad.dtype(), T => {
             let grad = &*view::<T>(&grad)?;
             let gx = map_rows(batch, terms, |i, gx: &mut [T]| {
