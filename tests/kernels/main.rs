@@ -9,6 +9,7 @@ mod clouds;
 mod graphs;
 mod host;
 mod optimizer;
+mod paths;
 mod steerable;
 mod twin;
 

@@ -10,6 +10,7 @@ pub mod batch_norm;
 pub mod cg;
 pub mod hidden;
 pub mod linear;
+pub mod signature;
 pub mod skip;
 pub mod sparse;
 pub mod zernike;
