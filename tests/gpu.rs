@@ -10,8 +10,8 @@ use common::{mpirun, run};
 use holosig::models::deep_signature::{
     Clip, DeepSignature, DeepSignatureConfig, Graph, Objective, RawClip, Variant,
 };
-use holosig::models::hvae::{Hvae, HvaeConfig};
-use holosig::models::{Losses, Parameters};
+use holosig::models::hvae::{Hvae, HvaeBatch, HvaeConfig};
+use holosig::models::{Losses, Model, Parameters};
 use holosig::ops::batch_norm::{Mode, Normalization, batch_norm, features, statistics};
 use holosig::ops::cg::{Plan, cg};
 use holosig::ops::cuda;
@@ -321,8 +321,31 @@ fn a_step_of_the_autoencoders() {
             let model = Hvae::new(&config, &irreps, 3, DType::F32, device).unwrap();
             let on = |t: &Tensor| t.to_device(device).unwrap();
             let made = model.losses_with(&on(&x), &on(&noise), &[1000.0, 0.1]);
-            step(made.unwrap().0, holosig::models::Model::parameters(&model))
+            step(made.unwrap().0, model.parameters())
         });
+    }
+}
+
+#[test]
+fn metrics_of_the_autoencoders() {
+    let Some(gpu) = gpu() else { return };
+    for kind in ["mse", "mse_normalized", "cosine"] {
+        let config: HvaeConfig = toml::from_str(&format!(
+            "latent_dim = 16\nchannels = [12, 16, 20]\ndegrees = [3, 2, 1]\nprojection = 10\n\
+             variational = true\nreconstruction = {kind:?}"
+        ))
+        .unwrap();
+        let irreps = Irreps::zernike(3, 20, 4);
+        let x = tensor(1, &[33, irreps.dim()]);
+        let on = |device: &Device| {
+            let model = Hvae::new(&config, &irreps, 3, DType::F32, device).unwrap();
+            let x = x.to_device(device).unwrap();
+            let ids = (0..33).collect();
+            model.metrics(&HvaeBatch { x, ids }).unwrap()
+        };
+        for ((name, want), (_, got)) in on(&Device::Cpu).iter().zip(&on(gpu)) {
+            close(&format!("{kind}: {name}"), got, want, 1e-4);
+        }
     }
 }
 
@@ -352,7 +375,7 @@ fn a_step_of_deep_signature() {
         let model =
             DeepSignature::new(&config, 3, Objective::Binary, 3, DType::F32, device).unwrap();
         let losses = model.losses_with(&clips, &[1.0; 4], None).unwrap().0;
-        step(losses, holosig::models::Model::parameters(&model))
+        step(losses, model.parameters())
     });
 }
 
