@@ -6,6 +6,7 @@ mod beat;
 mod device;
 #[cfg(feature = "nccl")]
 pub mod nccl;
+mod parts;
 pub mod pulse;
 mod slices;
 mod sum;
@@ -14,7 +15,8 @@ pub mod watchdog;
 
 pub use beat::{Beat, Process};
 pub use device::{DeviceKind, Place};
-pub use slices::{SliceTree, slice_owner, slice_range};
+pub use parts::{most_sent, part_of};
+pub use slices::{SliceTree, slice_range};
 
 use crate::error::EXIT_OTHER;
 use crate::{Error, Result};

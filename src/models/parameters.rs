@@ -5,9 +5,10 @@
 //! tensor. The reducer, the optimizer and the checkpointer see one contiguous buffer.
 
 use crate::{Error, Result};
-use candle_core::{DType, Device, Tensor, Var, backprop::GradStore};
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor, Var, backprop::GradStore};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::ops::Range;
 use std::sync::RwLock;
 
 /// How an entry starts.
@@ -87,6 +88,14 @@ impl ParametersBuilder {
         }
         self.groups.push((start, self.len - start));
         self.groups.len() - 1
+    }
+
+    /// Makes one group of group `first` and all after it; returns its number.
+    pub fn merge(&mut self, first: usize) -> usize {
+        let start = self.groups[first].0;
+        self.groups.truncate(first);
+        self.groups.push((start, self.len - start));
+        first
     }
 
     /// Adds a buffer; returns its first element in the flat buffer vector.
@@ -175,6 +184,29 @@ fn draw(init: Init, seed: u64, stream: u64, out: &mut [f32]) {
     }
 }
 
+impl Group {
+    /// The part of a range of the flat order that lies in this group.
+    fn overlap(&self, range: &Range<usize>) -> (usize, usize) {
+        let end = (self.offset + self.len).min(range.end);
+        (range.start.max(self.offset), end)
+    }
+}
+
+/// Copies a tensor's values in row-major order, from the processor's memory without a detour.
+fn copy(tensor: &Tensor, out: &mut [f32]) -> Result<()> {
+    let (storage, layout) = tensor.storage_and_layout();
+    if let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) =
+        (&*storage, layout.contiguous_offsets())
+    {
+        out.copy_from_slice(&values[start..end]);
+        return Ok(());
+    }
+    drop(storage);
+    let values = tensor.to_dtype(DType::F32)?.flatten_all()?;
+    out.copy_from_slice(&values.to_vec1::<f32>()?);
+    Ok(())
+}
+
 impl Parameters {
     /// Entries in flat order.
     pub fn entries(&self) -> &[Entry] {
@@ -202,13 +234,23 @@ impl Parameters {
 
     /// All parameters in flat order, as f32.
     pub fn flat(&self) -> Result<Vec<f32>> {
+        self.range(0..self.len)
+    }
+
+    /// Some of the parameters in flat order, as f32.
+    pub fn range(&self, range: Range<usize>) -> Result<Vec<f32>> {
         if !self.device.is_cpu() {
             let all = self.groups.iter().map(|g| g.var.as_tensor().clone());
-            return to_host(&Tensor::cat(&all.collect::<Vec<_>>(), 0)?);
+            let all = Tensor::cat(&all.collect::<Vec<_>>(), 0)?;
+            return to_host(&all.narrow(0, range.start, range.len())?);
         }
-        let mut out = Vec::with_capacity(self.len);
+        let mut out = vec![0.0; range.len()];
         for g in &self.groups {
-            out.extend(g.var.as_tensor().to_dtype(DType::F32)?.to_vec1::<f32>()?);
+            let (start, end) = g.overlap(&range);
+            if start < end {
+                let part = g.var.as_tensor().narrow(0, start - g.offset, end - start)?;
+                copy(&part, &mut out[start - range.start..end - range.start])?;
+            }
         }
         Ok(out)
     }
@@ -222,17 +264,35 @@ impl Parameters {
                 self.len
             )));
         }
+        self.set_range(0, flat)
+    }
+
+    /// Replaces the parameters from `first` on, in place.
+    pub fn set_range(&self, first: usize, values: &[f32]) -> Result<()> {
+        /// Values that are converted at a time.
+        const PIECE: usize = 1 << 20;
         if !self.device.is_cpu() {
-            let all = Tensor::from_slice(flat, flat.len(), &self.device)?.to_dtype(self.dtype)?;
+            // One transfer for all groups.
+            let all = Tensor::from_slice(values, values.len(), &self.device)?;
+            let all = all.to_dtype(self.dtype)?;
             for g in &self.groups {
-                g.var.set(&all.narrow(0, g.offset, g.len)?)?;
+                let (start, end) = g.overlap(&(first..first + values.len()));
+                if start < end {
+                    let part = all.narrow(0, start - first, end - start)?;
+                    g.var.slice_set(&part, 0, start - g.offset)?;
+                }
             }
             return Ok(());
         }
         for g in &self.groups {
-            let part = &flat[g.offset..g.offset + g.len];
-            let t = Tensor::from_slice(part, g.len, g.var.device())?.to_dtype(self.dtype)?;
-            g.var.set(&t)?;
+            let (start, end) = g.overlap(&(first..first + values.len()));
+            for from in (start..end).step_by(PIECE) {
+                let to = (from + PIECE).min(end);
+                let part = &values[from - first..to - first];
+                let t = Tensor::from_slice(part, part.len(), g.var.device())?;
+                g.var
+                    .slice_set(&t.to_dtype(self.dtype)?, 0, from - g.offset)?;
+            }
         }
         Ok(())
     }
@@ -245,8 +305,21 @@ impl Parameters {
         let mut out = vec![0f32; self.len];
         for g in &self.groups {
             if let Some(grad) = store.get(g.var.as_tensor()) {
-                let v = grad.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-                out[g.offset..g.offset + g.len].copy_from_slice(&v);
+                copy(grad, &mut out[g.offset..g.offset + g.len])?;
+            }
+        }
+        Ok(out)
+    }
+
+    /// [`Parameters::gradients`], freeing each gradient as soon as it is copied.
+    pub fn take_gradients(&self, mut store: GradStore) -> Result<Vec<f32>> {
+        if !self.device.is_cpu() {
+            return to_host(&self.gradient(&store)?);
+        }
+        let mut out = vec![0f32; self.len];
+        for g in &self.groups {
+            if let Some(grad) = store.remove(g.var.as_tensor()) {
+                copy(&grad, &mut out[g.offset..g.offset + g.len])?;
             }
         }
         Ok(out)

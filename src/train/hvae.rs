@@ -1,11 +1,10 @@
 //! Training an H-(V)AE on the neighborhoods of a dataset.
 
+use super::checkpoint::Saved;
 use super::evaluate::{evaluate, sum_blocks};
 use super::schedule::HvaeWeights;
 use super::trainer::check_slices;
-use super::{
-    Checkpoint, Outcome, Part, Plan, RunFolder, Settings, Start, Task, job, outcome, probe, train,
-};
+use super::{Outcome, Part, Plan, RunFolder, Settings, Start, Task, job, outcome, probe, train};
 use crate::comm::{Place, World};
 use crate::data::Split;
 use crate::data::balance;
@@ -194,9 +193,9 @@ impl<'a> HvaeTask<'a> {
         job: &HvaeJob,
         dataset: &'a Dataset,
         place: &Place,
-        checkpoint: Option<&Checkpoint>,
+        checkpoint: Option<&Saved>,
     ) -> Result<Self> {
-        let known = checkpoint.map(|c| Description::from_toml(&c.description));
+        let known = checkpoint.map(|c| Description::from_toml(c.description()));
         let known = known.transpose().map(|d| d.map_or(1.0, |d| d.norm_factor));
         let mut task = world.agree(known.and_then(|f| Self::build(job, dataset, place, f)))?;
         if checkpoint.is_none() {

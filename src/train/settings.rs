@@ -17,6 +17,19 @@ pub enum Reduction {
     Fast,
 }
 
+/// Who keeps the optimizer's state. The parameters get the same bits in either case, and a run may
+/// be resumed with the other one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OptimizerState {
+    /// Every rank keeps all of it and updates all parameters.
+    #[default]
+    Replicated,
+    /// Every rank keeps the state of its part of the parameters, updates these, and gets the
+    /// others from the other ranks (ZeRO stage 1: Rajbhandari et al. 2020, section 5.1).
+    Sharded,
+}
+
 /// What to do when a loss or a gradient is not finite, or a loss spikes. The parameters are never
 /// touched by such a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -54,6 +67,8 @@ pub struct Settings<W> {
     /// What to compute on.
     #[serde(default, skip_serializing_if = "DeviceKind::is_auto")]
     pub device: DeviceKind,
+    #[serde(default)]
+    pub optimizer_state: OptimizerState,
     /// Validations per epoch, evenly spread, the last one at the epoch's end.
     #[serde(default = "one")]
     pub evaluations_per_epoch: u64,
@@ -122,6 +137,7 @@ fn default_stall_timeout() -> f64 {
 pub const FREE_ON_RESUME: &[&str] = &[
     "train.steps",
     "train.epochs",
+    "train.optimizer_state",
     "train.checkpoint_every",
     "train.keep",
     "train.log_every",

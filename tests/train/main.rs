@@ -129,6 +129,12 @@ fn every_world_gives_the_same_bits() {
         train_on(ranks, &out, &["train.steps=40"], &[]).success();
         assert_eq!(hash(&out), reference(), "{ranks} ranks");
     }
+    for ranks in [2, 3, 4] {
+        let out = dir.path().join(format!("{ranks}-sharded"));
+        let sets = ["train.steps=40", "train.optimizer_state=\"sharded\""];
+        train_on(ranks, &out, &sets, &[]).success();
+        assert_eq!(hash(&out), reference(), "{ranks} ranks, sharded state");
+    }
     let out = dir.path().join("threads");
     let mut command = holosig();
     train_args(&mut command, &out, &["train.steps=40"]);

@@ -1,65 +1,66 @@
 //! CPU kernels of the Clebsch-Gordan step.
 //!
-//! A block is sixteen samples, one vector lane each. Inside a block the input is
-//! `h[c][row][lane]`, the product of a degree `t[p, c][m3][lane]` (a column-major matrix of
-//! `(2 l3 + 1) * 16` rows and one column per live path and channel), the output
-//! `o[j][m3][lane]`, so both the product and its derivatives are plain vector arithmetic
-//! without tails, and the linear map is one matrix product per degree.
+//! A block is at most sixteen samples. Inside it the input is `h[sample][row][c]` (rows padded),
+//! the product of a run of a degree's paths `t[sample][m3][p, c]`, the output of a degree
+//! `o[sample][m3][j]`: channels are innermost everywhere, as in the tensors, so the product and
+//! its derivatives are vector arithmetic and the linear map is one matrix product per run.
 
-use super::layout::{gather, gather_grad, scatter, scatter_grad};
-use super::plan::{Degree, Path, Plan};
-use super::product::{contract, expand};
-use super::{LANES, Lanes, NORM_EPS};
-use crate::ops::cpu::{Matrix, Real, matmul, parts, scratch, tree_sum};
+use super::NORM_EPS;
+use super::plan::{BLOCK, Degree, LANES, Path, Plan};
+use super::product::{TOGETHER, contract, expand, through_norm};
+use crate::ops::batch_norm::{BatchNorm, Map, Sums};
+use crate::ops::cpu::{Matrix, Real, dot, matmul, parts, scratch, tree_sum_into};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Weights of the live paths of every degree, packed so that a degree is one matrix.
-struct Packed<T> {
-    live: Vec<Vec<T>>,
-}
-
-impl<T: Real> Packed<T> {
-    fn new(plan: &Plan, weights: &[T]) -> Self {
-        let live = plan.degrees.iter().map(|d| {
-            let mut w = Vec::with_capacity(d.paths.len() * plan.channels * plan.out_channels);
-            for path in &d.paths {
-                w.extend_from_slice(&weights[plan.rows_of(d, path)]);
-            }
-            w
-        });
-        Self {
-            live: live.collect(),
-        }
-    }
-}
-
+/// Lengths of a sample's pieces.
 impl Plan {
-    fn rows_of(&self, degree: &Degree, path: &Path) -> Range<usize> {
-        let len = self.channels * self.out_channels;
-        let start = degree.weights + path.pair * len;
-        start..start + len
+    fn padded_len(&self) -> usize {
+        self.input.dim() / self.channels * self.padded()
     }
 
-    fn live(&self, d: &Degree) -> usize {
-        d.paths.len() * self.channels
+    fn product_len(&self, d: &Degree, run: &Range<usize>) -> usize {
+        self.stride(run) * d.orders()
     }
 
-    /// Elements of one block's product, per degree.
-    fn product_len(&self, d: &Degree) -> usize {
-        self.live(d) * (2 * d.l + 1) * LANES
+    /// The same with padded rows.
+    fn padded_product_len(&self, d: &Degree, run: &Range<usize>) -> usize {
+        run.len() * d.orders() * self.padded()
     }
 
-    fn block_len(&self) -> usize {
-        self.input.dim() * LANES
+    fn longest_padded_product(&self) -> usize {
+        let of_degree = |d: &Degree| d.runs.iter().map(|r| self.padded_product_len(d, r)).max();
+        self.degrees.iter().filter_map(of_degree).max().unwrap_or(0)
+    }
+
+    fn longest_product(&self) -> usize {
+        let of_degree = |d: &Degree| d.runs.iter().map(|r| self.product_len(d, r)).max();
+        self.degrees.iter().filter_map(of_degree).max().unwrap_or(0)
     }
 
     fn out_len(&self, d: &Degree) -> usize {
-        (2 * d.l + 1) * LANES * self.out_channels
+        d.orders() * self.out_channels
+    }
+
+    fn longest_out(&self) -> usize {
+        let lengths = self.degrees.iter().map(|d| self.out_len(d));
+        lengths.max().unwrap_or(0)
+    }
+
+    /// Where a degree is in a sample's output.
+    fn out_range(&self, d: &Degree) -> Range<usize> {
+        let start = d.l * d.l * self.out_channels;
+        start..start + self.out_len(d)
+    }
+
+    /// The weights of a run: a matrix of (paths x channels) by output channels.
+    fn run_weights(&self, d: &Degree, run: &Range<usize>) -> Range<usize> {
+        let (first, last) = (&d.paths[run.start], &d.paths[run.end - 1]);
+        self.weights_of(d, first).start..self.weights_of(d, last).end
     }
 }
 
-/// `W_l` products of the bias: `sum_rows W_0[row, j]`.
+/// `W_0` products of the bias: `sum_rows W_0[row, j]`.
 fn column_sums<T: Real>(plan: &Plan, weights: &[T]) -> Vec<T> {
     let mut sums = vec![T::zero(); plan.out_channels];
     let rows = plan.degrees[0].pairs * plan.channels;
@@ -71,165 +72,263 @@ fn column_sums<T: Real>(plan: &Plan, weights: &[T]) -> Vec<T> {
     sums
 }
 
-/// The step for a whole batch.
-pub(super) fn forward<T: Real>(plan: &Plan, h: &[T], weights: &[T], norm: &[T]) -> Vec<T> {
+/// The step for a whole batch: output and `1 / n` of every sample.
+pub(super) fn forward<T: Real>(
+    plan: &Plan,
+    map: Option<&Map<T>>,
+    x: &[T],
+    parameters: &[T],
+) -> (Vec<T>, Vec<f64>) {
     let (di, dout) = (plan.input.dim(), plan.output.dim());
-    let packed = Packed::new(plan, weights);
-    let sums = column_sums(plan, weights);
-    let mut out = vec![T::zero(); h.len() / di * dout];
-    let largest = plan
-        .degrees
-        .iter()
-        .map(|d| plan.product_len(d))
-        .max()
-        .unwrap_or(0);
-    let outputs: usize = plan.degrees.iter().map(|d| plan.out_len(d)).sum();
-    out.par_chunks_mut(LANES * dout)
-        .zip(h.par_chunks(LANES * di))
-        .for_each(|(out, h)| {
-            scratch::<T, _>(plan.block_len() + largest + outputs, |memory| {
-                let (block, rest) = memory.split_at_mut(plan.block_len());
-                let (product, mut results) = rest.split_at_mut(largest);
-                gather(plan, h, block);
-                let mut squares = [T::zero(); LANES];
-                let mut raw = Vec::with_capacity(plan.degrees.len());
-                for (d, w) in plan.degrees.iter().zip(&packed.live) {
-                    let product = &mut product[..plan.product_len(d)];
-                    expand(plan, d, lanes(block), lanes_mut(product), &mut squares);
-                    let (o, rest) = results.split_at_mut(plan.out_len(d));
-                    results = rest;
-                    map(plan, d, product, w, o);
-                    raw.push(&*o);
+    let p = plan.split(parameters);
+    let mut bias = column_sums(plan, p.weights);
+    bias.iter_mut()
+        .for_each(|s| *s *= p.norm[plan.degrees.len()]);
+    let batch = x.len() / di;
+    let mut out = vec![T::zero(); batch * dout];
+    let mut inverses = vec![0f64; batch];
+    let (product, mapped) = (plan.longest_product(), plan.longest_out());
+    out.par_chunks_mut(BLOCK * dout)
+        .zip(x.par_chunks(BLOCK * di))
+        .zip(inverses.par_chunks_mut(BLOCK))
+        .for_each(|((out, x), inverses)| {
+            let samples = inverses.len();
+            let len = (plan.padded_len() + product + mapped) * samples;
+            scratch::<T, _>(len, |memory| {
+                let (h, rest) = memory.split_at_mut(plan.padded_len() * samples);
+                let (t, o) = rest.split_at_mut(product * samples);
+                gather(plan, map, x, h);
+                let mut squares = [0f64; BLOCK];
+                for d in &plan.degrees {
+                    let o = &mut o[..plan.out_len(d) * samples];
+                    linear_of_product(plan, d, p.weights, h, t, o, &mut squares);
+                    let into = out.chunks_exact_mut(dout);
+                    for (out, o) in into.zip(o.chunks_exact(plan.out_len(d))) {
+                        out[plan.out_range(d)].copy_from_slice(o);
+                    }
                 }
-                let inverse = inverse_norms(&squares);
-                scatter(plan, &raw, norm, &sums, &inverse, out);
+                for (sample, out) in out.chunks_exact_mut(dout).enumerate() {
+                    inverses[sample] = 1.0 / (squares[sample] + NORM_EPS).sqrt();
+                    apply_norm(plan, p.norm, inverses[sample], &bias, out);
+                }
+                add_shared(plan, x, out);
             });
         });
-    out
+    (out, inverses)
 }
 
-fn inverse_norms<T: Real>(squares: &Lanes<T>) -> Lanes<T> {
-    squares.map(|s| T::one() / (s + T::from_f64(NORM_EPS)).root())
+/// Copies the input to padded rows, batch-normalised if there is a `map`.
+fn gather<T: Real>(plan: &Plan, map: Option<&Map<T>>, x: &[T], h: &mut [T]) {
+    let (channels, padded) = (plan.channels, plan.padded());
+    let rows = plan.input.dim() / channels;
+    let pairs = h.chunks_exact_mut(padded).zip(x.chunks_exact(channels));
+    for (i, (h, x)) in pairs.enumerate() {
+        let (h, rest) = h.split_at_mut(channels);
+        match map {
+            None => h.copy_from_slice(x),
+            Some(map) => map.apply((i % rows).isqrt() * channels, x, h),
+        }
+        rest.fill(T::zero());
+    }
 }
 
-/// `o = t W` of one degree.
-fn map<T: Real>(plan: &Plan, d: &Degree, product: &[T], w: &[T], o: &mut [T]) {
-    let rows = (2 * d.l + 1) * LANES;
-    matmul(
-        (rows, plan.out_channels, plan.live(d)),
-        (o, 1, rows),
-        Matrix {
-            data: product,
-            row: 1,
-            column: rows,
-        },
-        Matrix {
-            data: w,
-            row: plan.out_channels,
-            column: 1,
-        },
-        false,
-    );
+/// `o = t W` of one degree for a block of inputs; adds the squared norms of the products.
+fn linear_of_product<T: Real>(
+    plan: &Plan,
+    d: &Degree,
+    weights: &[T],
+    h: &[T],
+    t: &mut [T],
+    o: &mut [T],
+    squares: &mut [f64; BLOCK],
+) {
+    let weight = 1.0 / d.orders() as f64;
+    for (i, run) in d.runs.iter().enumerate() {
+        let len = plan.product_len(d, run);
+        let inputs = h.chunks(TOGETHER * plan.padded_len());
+        let products = inputs.zip(t.chunks_mut(TOGETHER * len));
+        for ((h, t), squares) in products.zip(squares.chunks_mut(TOGETHER)) {
+            let mut lanes = [[T::zero(); LANES]; TOGETHER];
+            let lanes = &mut lanes[..h.len() / plan.padded_len()];
+            expand(plan, d, run, h, &mut t[..len * lanes.len()], lanes);
+            for (square, lanes) in squares.iter_mut().zip(lanes) {
+                *square += weight * lanes.iter().map(|s| s.to_f64()).sum::<f64>();
+            }
+        }
+        matmul(
+            (
+                o.len() / plan.out_channels,
+                plan.out_channels,
+                run.len() * plan.channels,
+            ),
+            (o, plan.out_channels, 1),
+            rows(t, plan.stride(run)),
+            rows(&weights[plan.run_weights(d, run)], plan.out_channels),
+            i > 0,
+        );
+    }
+    if d.runs.is_empty() {
+        o.fill(T::zero());
+    }
 }
 
-fn lanes<T>(x: &[T]) -> &[Lanes<T>] {
-    x.as_chunks().0
+/// A matrix in rows that start `stride` apart.
+fn rows<T>(data: &[T], stride: usize) -> Matrix<'_, T> {
+    Matrix {
+        data,
+        row: stride,
+        column: 1,
+    }
 }
 
-fn lanes_mut<T>(x: &mut [T]) -> &mut [Lanes<T>] {
-    x.as_chunks_mut().0
+/// The transpose of such a matrix.
+fn columns<T>(data: &[T], stride: usize) -> Matrix<'_, T> {
+    Matrix {
+        data,
+        row: 1,
+        column: stride,
+    }
+}
+
+/// Scales the degrees of one sample's mapped products and adds the bias.
+fn apply_norm<T: Real>(plan: &Plan, norm: &[T], inverse: f64, bias: &[T], out: &mut [T]) {
+    for d in &plan.degrees {
+        let scale = norm[d.l] * T::from_f64(inverse);
+        out[plan.out_range(d)].iter_mut().for_each(|o| *o *= scale);
+    }
+    for (o, &b) in out.iter_mut().zip(bias) {
+        *o += b;
+    }
+}
+
+/// The skip connection: `out += x` on what both have.
+fn add_shared<T: Real>(plan: &Plan, x: &[T], out: &mut [T]) {
+    let samples = out.chunks_exact_mut(plan.output.dim());
+    for (out, x) in samples.zip(x.chunks_exact(plan.input.dim())) {
+        for (a, b, n) in plan.shared() {
+            for (out, &x) in out[a..a + n].iter_mut().zip(&x[b..b + n]) {
+                *out += x;
+            }
+        }
+    }
 }
 
 /// What the backward pass is given.
 pub(super) struct Saved<'a, T> {
-    pub h: &'a [T],
-    pub weights: &'a [T],
-    pub norm: &'a [T],
+    pub norm: Option<(&'a BatchNorm, &'a Map<T>)>,
+    pub x: &'a [T],
+    pub parameters: &'a [T],
+    pub inverses: &'a [f64],
     pub out: &'a [T],
     pub grad: &'a [T],
 }
 
-/// Gradients of the three arguments.
-pub(super) struct Gradients<T> {
-    pub h: Vec<T>,
-    pub weights: Vec<T>,
-    pub norm: Vec<T>,
-}
-
-/// Gradients of the whole batch.
-///
-/// With `g = dL/dout`, `G_l = g_l W_l^T`: `dL/dt_l = w_l G_l / n - t_l q / ((2l+1) n^2)`, where
-/// `q = sum_l <g_l, out_l - bias part>` needs no product; `dL/dW_l = w_l U_l` with
-/// `U_l = sum_b t_l^T g_l / n`, and `dL/dw_l = <W_l, U_l>`.
-pub(super) fn backward<T: Real>(plan: &Plan, saved: &Saved<T>) -> Gradients<T> {
-    let (di, dout) = (plan.input.dim(), plan.output.dim());
-    let packed = Packed::new(plan, saved.weights);
-    let sums = column_sums(plan, saved.weights);
-    let mut gh = vec![T::zero(); saved.h.len()];
-    let parts = parts(saved.h.len() / di, LANES);
-    let part_len = parts.first().map_or(1, |p| p.len());
-    let partial: Vec<Vec<T>> = gh
-        .par_chunks_mut(part_len * di)
-        .zip(parts)
-        .map(|(gh, part)| {
-            let mut u = vec![
-                T::zero();
-                plan.degrees
-                    .iter()
-                    .map(|d| plan.live(d) * plan.out_channels)
-                    .sum()
-            ];
-            for start in (0..part.len()).step_by(LANES) {
-                let end = (start + LANES).min(part.len());
-                let (a, b) = (part.start + start, part.start + end);
-                let block = Saved {
-                    h: &saved.h[a * di..b * di],
-                    out: &saved.out[a * dout..b * dout],
-                    grad: &saved.grad[a * dout..b * dout],
-                    ..*saved
-                };
-                backward_block(
-                    plan,
-                    &packed,
-                    &sums,
-                    &block,
-                    &mut gh[start * di..end * di],
-                    &mut u,
-                );
-            }
-            u
-        })
-        .collect();
-    let (weights, norm) = finish(plan, saved, &sums, &tree_sum(partial));
-    Gradients {
-        h: gh,
-        weights,
-        norm,
+impl<T: Real> Saved<'_, T> {
+    /// Those of some samples.
+    fn part(&self, plan: &Plan, samples: Range<usize>) -> Self {
+        let of = |dim| samples.start * dim..samples.end * dim;
+        Self {
+            x: &self.x[of(plan.input.dim())],
+            inverses: &self.inverses[samples.clone()],
+            out: &self.out[of(plan.output.dim())],
+            grad: &self.grad[of(plan.output.dim())],
+            ..*self
+        }
     }
 }
 
-/// From the summed `U` to the gradients of weights, norm weights and bias.
-fn finish<T: Real>(plan: &Plan, saved: &Saved<T>, sums: &[T], u: &[T]) -> (Vec<T>, Vec<T>) {
+/// Gradients of input and parameters for the whole batch.
+///
+/// With `g = dL/dout`, `G_l = g_l W_l^T`: `dL/dt_l = w_l G_l / n - t_l q / ((2l+1) n^2)`, where
+/// `q = sum_l <g_l, out_l - bias part - skip>` needs no product; `dL/dW_l = w_l U_l` with
+/// `U_l = sum_b t_l^T g_l / n`, and `dL/dw_l = <W_l, U_l>`. The batch norm's own derivative needs
+/// sums over the batch, so it is a second round over the blocks.
+pub(super) fn backward<T: Real>(plan: &Plan, saved: &Saved<T>) -> (Vec<T>, Vec<T>) {
+    let di = plan.input.dim();
+    let p = plan.split(saved.parameters);
+    let shared = Shared {
+        sums: column_sums(plan, p.weights),
+        transposed: transposed(plan, p.weights),
+    };
+    let parts = parts(saved.inverses.len(), BLOCK);
+    let part_len = parts.first().map_or(1, |p| p.len());
+    let mut gx = vec![T::zero(); saved.x.len()];
+    let partial = gx
+        .par_chunks_mut(part_len * di)
+        .zip(parts)
+        .map(|(gx, part)| {
+            let saved = saved.part(plan, part);
+            let mut u = vec![T::zero(); p.weights.len()];
+            let blocks = gx.chunks_mut(BLOCK * di).enumerate().map(|(i, gx)| {
+                let start = i * BLOCK;
+                let block = saved.part(plan, start..start + gx.len() / di);
+                backward_block(plan, &shared, &block, gx, &mut u);
+                block.norm.map(|(norm, map)| norm.sums(map, block.x, gx))
+            });
+            let norms: Vec<Sums> = blocks.collect::<Vec<_>>().into_iter().flatten().collect();
+            (u, norms)
+        });
+    let (us, norms): (Vec<Vec<T>>, Vec<Vec<Sums>>) = partial.collect();
+    let mut gradient = vec![T::zero(); saved.parameters.len()];
+    finish(plan, saved, &shared.sums, &us, &mut gradient);
+    let pull = saved.norm.map(|(norm, map)| {
+        let sums = Sums::tree(norms.into_iter().flatten().collect());
+        let (gain, shift, pull) = norm.pull(map, &sums, saved.inverses.len());
+        let out = plan.split_mut(&mut gradient);
+        out.gain.copy_from_slice(&gain);
+        out.shift.copy_from_slice(&shift);
+        (norm, pull)
+    });
+    gx.par_chunks_mut(BLOCK * di)
+        .zip(saved.x.par_chunks(BLOCK * di))
+        .zip(saved.grad.par_chunks(BLOCK * plan.output.dim()))
+        .for_each(|((gx, x), grad)| {
+            if let Some((norm, pull)) = &pull {
+                norm.pull_back(pull, x, gx);
+            }
+            add_shared_grad(plan, grad, gx);
+        });
+    (gx, gradient)
+}
+
+/// The skip connection's gradient.
+fn add_shared_grad<T: Real>(plan: &Plan, grad: &[T], gx: &mut [T]) {
+    let samples = gx.chunks_exact_mut(plan.input.dim());
+    for (gx, grad) in samples.zip(grad.chunks_exact(plan.output.dim())) {
+        for (a, b, n) in plan.shared() {
+            for (gx, &g) in gx[b..b + n].iter_mut().zip(&grad[a..a + n]) {
+                *gx += g;
+            }
+        }
+    }
+}
+
+/// From the `U` of all parts to the gradients of weights, norm weights and bias.
+fn finish<T: Real>(plan: &Plan, saved: &Saved<T>, sums: &[T], us: &[Vec<T>], gradient: &mut [T]) {
     let co = plan.out_channels;
-    let mut gw = vec![T::zero(); plan.weight_len()];
-    let mut gn = vec![T::zero(); saved.norm.len()];
-    let mut rest = u;
+    let p = plan.split(saved.parameters);
+    let out = plan.split_mut(gradient);
+    let mut work: Vec<(&Degree, &Path, &mut [T])> = Vec::new();
+    let (mut rest, mut at) = (&mut *out.weights, 0);
     for d in &plan.degrees {
         for path in &d.paths {
-            let rows = plan.rows_of(d, path);
-            let (part, next) = rest.split_at(rows.len());
-            rest = next;
-            let mut dot = 0f64;
-            for ((g, &u), &w) in gw[rows.clone()]
-                .iter_mut()
-                .zip(part)
-                .zip(&saved.weights[rows])
-            {
-                *g = saved.norm[d.l] * u;
-                dot += (w * u).to_f64();
-            }
-            gn[d.l] += T::from_f64(dot);
+            let range = plan.weights_of(d, path);
+            let (gradient, next) = rest[range.start - at..].split_at_mut(range.len());
+            (rest, at) = (next, range.end);
+            work.push((d, path, gradient));
         }
+    }
+    let dots = work.into_par_iter().map(|(d, path, gradient)| {
+        let range = plan.weights_of(d, path);
+        let us: Vec<&[T]> = us.iter().map(|u| &u[range.clone()]).collect();
+        tree_sum_into(&us, gradient);
+        let dot = dot(&p.weights[range], gradient);
+        gradient.iter_mut().for_each(|g| *g *= p.norm[d.l]);
+        (d.l, dot)
+    });
+    let mut of_norm = vec![0f64; plan.degrees.len()];
+    for (l, dot) in dots.collect::<Vec<_>>() {
+        of_norm[l] += dot;
     }
     // The bias reaches every row of W_0 alike.
     let mut column = vec![0f64; co];
@@ -238,164 +337,174 @@ fn finish<T: Real>(plan: &Plan, saved: &Saved<T>, sums: &[T], u: &[T]) -> (Vec<T
             *c += g.to_f64();
         }
     }
-    let last = gn.len() - 1;
-    let bias = saved.norm[last];
-    gn[last] = T::from_f64(column.iter().zip(sums).map(|(&c, &s)| c * s.to_f64()).sum());
+    of_norm.push(column.iter().zip(sums).map(|(&c, &s)| c * s.to_f64()).sum());
+    for (out, value) in out.norm.iter_mut().zip(of_norm) {
+        *out = T::from_f64(value);
+    }
+    let bias = p.norm[plan.degrees.len()];
     let rows = plan.degrees[0].pairs * plan.channels;
-    for row in gw[..rows * co].chunks_exact_mut(co) {
+    for row in out.weights[..rows * co].chunks_exact_mut(co) {
         for (g, &c) in row.iter_mut().zip(&column) {
             *g += bias * T::from_f64(c);
         }
     }
-    (gw, gn)
 }
 
-/// One block: writes `gh`, adds to `u`.
+/// The weights of every degree, transposed: `[output channel][pair, channel]`. The gradient of
+/// the product needs its rows together.
+fn transposed<T: Real>(plan: &Plan, weights: &[T]) -> Vec<T> {
+    let co = plan.out_channels;
+    let mut out = vec![T::zero(); weights.len()];
+    let mut rest = &mut out[..];
+    let mut degrees = Vec::new();
+    for d in &plan.degrees {
+        let (part, next) = rest.split_at_mut(d.pairs * plan.channels * co);
+        rest = next;
+        degrees.push((part, &weights[d.weights..]));
+    }
+    degrees.into_par_iter().for_each(|(out, weights)| {
+        let rows = out.len() / co;
+        for (first, block) in weights[..out.len()].chunks(LANES * co).enumerate() {
+            for j in 0..co {
+                let out = &mut out[j * rows + first * LANES..];
+                for (out, row) in out.iter_mut().zip(block.chunks_exact(co)) {
+                    *out = row[j];
+                }
+            }
+        }
+    });
+    out
+}
+
+/// What is the same for all blocks of the backward pass.
+struct Shared<T> {
+    /// [`column_sums`].
+    sums: Vec<T>,
+    /// [`transposed`].
+    transposed: Vec<T>,
+}
+
+/// One block: writes into `gx` the gradient of the (normalised) input, adds to `u`.
 fn backward_block<T: Real>(
     plan: &Plan,
-    packed: &Packed<T>,
-    sums: &[T],
+    shared: &Shared<T>,
     saved: &Saved<T>,
-    gh: &mut [T],
+    gx: &mut [T],
     u: &mut [T],
 ) {
-    let products: usize = plan.degrees.iter().map(|d| plan.product_len(d)).sum();
-    let largest = plan
-        .degrees
-        .iter()
-        .map(|d| plan.product_len(d))
-        .max()
-        .unwrap_or(0);
-    let largest_out = plan
-        .degrees
-        .iter()
-        .map(|d| plan.out_len(d))
-        .max()
-        .unwrap_or(0);
-    let len = 2 * plan.block_len() + products + largest + largest_out;
+    let norm = plan.split(saved.parameters).norm;
+    let (samples, product) = (saved.inverses.len(), plan.longest_product());
+    let (input, padded) = (plan.padded_len(), plan.longest_padded_product());
+    let len = padded * TOGETHER + (2 * input + 2 * product + plan.longest_out()) * samples;
     scratch::<T, _>(len, |memory| {
-        let (block, rest) = memory.split_at_mut(plan.block_len());
-        let (gblock, rest) = rest.split_at_mut(plan.block_len());
-        let (product, rest) = rest.split_at_mut(products);
-        let (gproduct, gout) = rest.split_at_mut(largest);
-        gather(plan, saved.h, block);
-        gblock.fill(T::zero());
-        let mut squares = [T::zero(); LANES];
-        let mut at = 0;
+        let (h, rest) = memory.split_at_mut(input * samples);
+        let (gh, rest) = rest.split_at_mut(input * samples);
+        let (some, rest) = rest.split_at_mut(padded * TOGETHER);
+        let (t, rest) = rest.split_at_mut(product * samples);
+        let (gt, gout) = rest.split_at_mut(product * samples);
+        gather(plan, saved.norm.map(|n| n.1), saved.x, h);
+        gh.fill(T::zero());
+        let pull = norm_pull(plan, saved, &shared.sums);
         for d in &plan.degrees {
-            let len = plan.product_len(d);
-            expand(
-                plan,
-                d,
-                lanes(block),
-                lanes_mut(&mut product[at..at + len]),
-                &mut squares,
-            );
-            at += len;
+            let gout = &mut gout[..plan.out_len(d) * samples];
+            divide_by_norm(plan, d, saved, gout);
+            for run in &d.runs {
+                let len = plan.product_len(d, run);
+                let (t, gt) = (&mut t[..len * samples], &mut gt[..len * samples]);
+                for (h, t) in h.chunks(TOGETHER * input).zip(t.chunks_mut(TOGETHER * len)) {
+                    let mut unused = [[T::zero(); LANES]; TOGETHER];
+                    expand(plan, d, run, h, t, &mut unused[..h.len() / input]);
+                }
+                unmap(plan, d, run, t, &shared.transposed, gout, gt, u);
+                let row = plan.padded_product_len(d, run);
+                let products = t.chunks(TOGETHER * len).zip(gt.chunks(TOGETHER * len));
+                let inputs = h
+                    .chunks(TOGETHER * input)
+                    .zip(gh.chunks_mut(TOGETHER * input));
+                for (i, ((t, gt), (h, gh))) in products.zip(inputs).enumerate() {
+                    let together = h.len() / input;
+                    let some = &mut some[..row * together];
+                    for (j, out) in some.chunks_exact_mut(row).enumerate() {
+                        let share = pull[i * TOGETHER + j] / d.orders() as f64;
+                        let (t, gt) = (&t[j * len..][..len], &gt[j * len..][..len]);
+                        let norm = (norm[d.l], T::from_f64(share));
+                        through_norm(plan, d, run, norm, t, gt, out);
+                    }
+                    contract(plan, d, run, together, h, some, gh);
+                }
+            }
         }
-        let inverse = inverse_norms(&squares);
-        let pull = norm_pull(plan, saved, sums, &inverse);
-        let (mut product, mut u) = (&*product, u);
-        for (d, w) in plan.degrees.iter().zip(&packed.live) {
-            let (t, rest) = product.split_at(plan.product_len(d));
-            product = rest;
-            let (u_d, rest) = u.split_at_mut(w.len());
-            u = rest;
-            let gout = &mut gout[..plan.out_len(d)];
-            gather_grad(plan, d, saved.grad, &inverse, gout);
-            let gproduct = &mut gproduct[..t.len()];
-            unmap(plan, d, t, w, gout, gproduct, u_d);
-            let scale = saved.norm[d.l];
-            let shares = pull.map(|p| p * T::from_f64(1.0 / (2 * d.l + 1) as f64));
-            contract(
-                plan,
-                d,
-                lanes(block),
-                lanes(t),
-                lanes_mut(gproduct),
-                (scale, &shares),
-                lanes_mut(gblock),
-            );
+        let rows = gh.chunks_exact(plan.padded());
+        for (gx, gh) in gx.chunks_exact_mut(plan.channels).zip(rows) {
+            gx.copy_from_slice(&gh[..plan.channels]);
         }
-        scatter_grad(plan, gblock, gh);
     });
 }
 
-/// `q / n^2` per lane.
-fn norm_pull<T: Real>(plan: &Plan, saved: &Saved<T>, sums: &[T], inverse: &Lanes<T>) -> Lanes<T> {
-    let co = plan.out_channels;
-    let bias = saved.norm[saved.norm.len() - 1];
-    let mut pull = [T::zero(); LANES];
-    let dim = plan.output.dim();
-    for (lane, (out, grad)) in saved
+/// `grad / n` of one degree.
+fn divide_by_norm<T: Real>(plan: &Plan, d: &Degree, saved: &Saved<T>, gout: &mut [T]) {
+    let grads = saved
+        .grad
+        .chunks_exact(plan.output.dim())
+        .zip(saved.inverses);
+    for (gout, (grad, &inverse)) in gout.chunks_exact_mut(plan.out_len(d)).zip(grads) {
+        let inverse = T::from_f64(inverse);
+        for (out, &g) in gout.iter_mut().zip(&grad[plan.out_range(d)]) {
+            *out = g * inverse;
+        }
+    }
+}
+
+/// `q / n^2` per sample.
+fn norm_pull<T: Real>(plan: &Plan, saved: &Saved<T>, sums: &[T]) -> [f64; BLOCK] {
+    let (di, dout, co) = (plan.input.dim(), plan.output.dim(), plan.out_channels);
+    let bias = plan.split(saved.parameters).norm[plan.degrees.len()].to_f64();
+    let samples = saved
         .out
-        .chunks_exact(dim)
-        .zip(saved.grad.chunks_exact(dim))
-        .enumerate()
-    {
-        let q = dot(out, grad) - bias * dot(sums, &grad[..co]);
-        pull[lane] = q * inverse[lane] * inverse[lane];
+        .chunks_exact(dout)
+        .zip(saved.grad.chunks_exact(dout));
+    let mut pull = [0f64; BLOCK];
+    for (i, ((out, grad), x)) in samples.zip(saved.x.chunks_exact(di)).enumerate() {
+        let skipped = plan
+            .shared()
+            .map(|(a, b, n)| dot(&grad[a..a + n], &x[b..b + n]));
+        let q = dot(out, grad) - bias * dot(sums, &grad[..co]) - skipped.sum::<f64>();
+        pull[i] = q * saved.inverses[i] * saved.inverses[i];
     }
     pull
 }
 
-/// Inner product, summed lane by lane so that it vectorises.
-fn dot<T: Real>(a: &[T], b: &[T]) -> T {
-    let mut sum = [T::zero(); LANES];
-    let (a_lanes, b_lanes) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: T = a_lanes
-        .remainder()
-        .iter()
-        .zip(b_lanes.remainder())
-        .map(|(&a, &b)| a * b)
-        .sum();
-    for (a, b) in a_lanes.zip(b_lanes) {
-        for s in 0..LANES {
-            sum[s] += a[s] * b[s];
-        }
-    }
-    rest + sum.into_iter().sum::<T>()
-}
-
-/// `u += t^T gout`, `gt = gout W^T`.
+/// `u += t^T gout`, `gt = gout W^T` for one run of a degree.
+#[allow(clippy::too_many_arguments)]
 fn unmap<T: Real>(
     plan: &Plan,
     d: &Degree,
+    run: &Range<usize>,
     t: &[T],
-    w: &[T],
+    transposed: &[T],
     gout: &[T],
     gt: &mut [T],
     u: &mut [T],
 ) {
-    let (rows, co, k) = ((2 * d.l + 1) * LANES, plan.out_channels, plan.live(d));
+    let (co, stride) = (plan.out_channels, plan.stride(run));
+    let weights = plan.run_weights(d, run);
+    let (len, samples) = (weights.len() / co, gout.len() / co);
+    let first = d.weights + (weights.start - d.weights) / co;
+    let all = d.pairs * plan.channels;
+    let u = (&mut u[weights], co, 1);
     matmul(
-        (k, co, rows),
-        (u, co, 1),
-        Matrix {
-            data: t,
-            row: rows,
-            column: 1,
-        },
-        Matrix {
-            data: gout,
-            row: 1,
-            column: rows,
-        },
+        (len, co, samples),
+        u,
+        columns(t, stride),
+        rows(gout, co),
         true,
     );
+    let w = rows(&transposed[first..], all);
     matmul(
-        (rows, k, co),
-        (gt, 1, rows),
-        Matrix {
-            data: gout,
-            row: 1,
-            column: rows,
-        },
-        Matrix {
-            data: w,
-            row: 1,
-            column: co,
-        },
+        (samples, len, co),
+        (gt, stride, 1),
+        rows(gout, co),
+        w,
         false,
     );
 }

@@ -1,7 +1,8 @@
 //! Gradients in fast reduction where every rank has a GPU of its own: summed over slices and
 //! ranks where they are, brought to the host once.
 
-use super::{SliceTerms, Trainer};
+use super::Trainer;
+use super::step::{SliceTerms, Sum};
 use crate::Result;
 use crate::comm::nccl::Nccl;
 use crate::comm::{World, pulse};
@@ -28,16 +29,18 @@ pub(super) fn connect<T: Task, W>(world: &World, plan: &Plan<T, W>) -> Result<Op
 }
 
 impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
-    /// What [`Trainer::gradients`] returns. `len`: gradient, statistics and objective.
+    /// What [`Trainer::gradients`] returns.
     pub(super) fn gradients_of_gpus(
         &self,
         nccl: &Nccl,
         key: StepKey,
         weights: &[f64],
         slices: &[Slice<<T::Model as Model>::Batch>],
-        len: usize,
-    ) -> Result<(Vec<f32>, Vec<SliceTerms>)> {
+    ) -> Result<(Sum, Vec<SliceTerms>)> {
         let model = self.plan.task.model();
+        let parameters = model.parameters();
+        // Gradient, statistics, objective.
+        let len = parameters.len() + parameters.buffers().len() + 1;
         let mut sum = Tensor::zeros(len, DType::F32, model.parameters().device())?;
         let mut terms = Vec::new();
         for slice in slices {
@@ -63,6 +66,14 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
             });
         }
         nccl.sum(&sum)?;
-        Ok((crate::gpu::to_host(&sum)?, terms))
+        let mut gradient = crate::gpu::to_host(&sum)?;
+        let mut statistics = gradient.split_off(parameters.len());
+        let objective = statistics.pop().unwrap_or(f32::NAN);
+        let sum = Sum {
+            gradient,
+            statistics,
+            objective,
+        };
+        Ok((sum, terms))
     }
 }

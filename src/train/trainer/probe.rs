@@ -2,7 +2,7 @@
 
 use super::Trainer;
 use crate::Result;
-use crate::comm::World;
+use crate::comm::{World, most_sent};
 use crate::models::Model;
 use crate::train::announce::{announce, human_bytes, peak_memory};
 use crate::train::loader::Loader;
@@ -58,7 +58,7 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
                 let started = Instant::now();
                 let slices = loader.next_step()?;
                 let (sum, _) = self.gradients(step, 0, &slices)?;
-                self.update(step, 0, &sum)?;
+                self.update(step, 0, sum)?;
                 times.push(started.elapsed());
             }
             Ok(())
@@ -148,20 +148,21 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
         if ranks == 1 {
             return "none".into();
         }
-        let bytes = 4 * len;
-        let halving = bytes * 2 * (ranks - 1) / ranks;
-        match (self.plan.settings.reduction, ranks.is_power_of_two()) {
-            (Reduction::Reproducible, true) => {
-                format!("{} sent by each rank and step", human_bytes(halving))
+        let most = |ranks: u64| {
+            let sent = most_sent(self.plan.slices, len as usize, ranks as usize);
+            human_bytes(4 * sent as u64)
+        };
+        let two = 1u64 << ranks.ilog2();
+        match (self.plan.settings.reduction, ranks == two) {
+            (Reduction::Fast, _) if !self.is_sharded() => {
+                format!("about {} sent by each rank and step", most(two))
             }
-            (Reduction::Reproducible, false) => format!(
-                "up to {} sent by a rank and step; a power of two of ranks needs {}",
-                human_bytes(bytes * u64::from(ranks.ilog2() + 1)),
-                human_bytes(halving)
+            (_, true) => format!("{} sent by each rank and step", most(ranks)),
+            (_, false) => format!(
+                "up to {} sent by a rank and step; {two} ranks need {}",
+                most(ranks),
+                most(two)
             ),
-            (Reduction::Fast, _) => {
-                format!("about {} sent by each rank and step", human_bytes(halving))
-            }
         }
     }
 }
