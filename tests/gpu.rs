@@ -12,7 +12,7 @@ use holosig::models::deep_signature::{
 };
 use holosig::models::hvae::{Hvae, HvaeBatch, HvaeConfig};
 use holosig::models::{Losses, Model, Parameters};
-use holosig::ops::batch_norm::{Mode, Normalization, batch_norm, features, statistics};
+use holosig::ops::batch_norm::{BatchNorm, Mode, Normalization, batch_norm, features, statistics};
 use holosig::ops::cg::{Plan, cg};
 use holosig::ops::cuda;
 use holosig::ops::device;
@@ -154,6 +154,21 @@ fn linear_maps_and_skips() {
     }
 }
 
+/// A batch norm with the statistics of `x`.
+fn norm(
+    x: &Tensor,
+    irreps: &Irreps,
+    normalization: Normalization,
+    mode: Mode,
+) -> Result<BatchNorm> {
+    Ok(BatchNorm {
+        irreps: irreps.clone(),
+        statistics: statistics(&x.detach(), irreps, normalization)?,
+        normalization,
+        mode,
+    })
+}
+
 #[test]
 fn batch_norms() {
     let irreps = Irreps::new(vec![37, 12, 40, 3]);
@@ -165,8 +180,8 @@ fn batch_norms() {
     for normalization in [Normalization::Component, Normalization::Norm] {
         for mode in [Mode::Train, Mode::Eval] {
             twins(&format!("batch norm, {mode:?}"), &inputs, |v| {
-                let s = statistics(&v[0].detach(), &irreps, normalization)?;
-                batch_norm(&v[0], &v[1], &v[2], &irreps, s, normalization, mode)
+                let norm = norm(&v[0], &irreps, normalization, mode)?;
+                batch_norm(&v[0], &v[1], &v[2], norm)
             });
         }
     }
@@ -174,20 +189,31 @@ fn batch_norms() {
 
 #[test]
 fn clebsch_gordan_steps() {
+    let component = Normalization::Component;
     for (rule, (l_in, c), (l_out, o), batch) in [
         (Rule::Efficient, (6, 60), (6, 60), 37),
         (Rule::Full, (3, 7), (4, 33), 20),
         (Rule::Efficient, (1, 128), (2, 90), 1),
     ] {
-        let plan = Arc::new(Plan::new(rule, true, (l_in, c), (l_out, o)));
-        let inputs = [
-            tensor(1, &[batch, plan.input.dim()]),
-            tensor(2, &[plan.weight_len()]),
-            tensor(3, &[plan.output.lmax() + 2]),
-        ];
-        twins("Clebsch-Gordan", &inputs, |v| {
-            cg(&v[0], &v[1], &v[2], &plan)
-        });
+        let plan = || Plan::new(rule, true, (l_in, c), (l_out, o));
+        for plan in [plan(), plan().with_skip().with_batch_norm(component)] {
+            let plan = Arc::new(plan);
+            let normed = batch > 1 && plan.batch_norm.is_some();
+            if plan.batch_norm.is_some() && !normed {
+                continue; // no statistics of one sample
+            }
+            let inputs = [
+                tensor(1, &[batch, plan.input.dim()]),
+                tensor(2, &[plan.parameter_len()]),
+            ];
+            twins("Clebsch-Gordan", &inputs, |v| {
+                let norm = match normed {
+                    true => Some(norm(&v[0], &plan.input, component, Mode::Train)?),
+                    false => None,
+                };
+                cg(&v[0], &v[1], &plan, norm)
+            });
+        }
     }
 }
 
