@@ -195,7 +195,7 @@ pub(super) struct Map<T> {
 
 impl<T: Real> Map<T> {
     /// Applies the map to a row of neighbouring features, from feature `first` on.
-    #[inline]
+    #[inline(always)]
     pub fn apply(&self, first: usize, x: &[T], out: &mut [T]) {
         let range = first..first + x.len();
         let (mean, gain) = (&self.mean[range.clone()], &self.gain[range.clone()]);

@@ -14,9 +14,10 @@
 //! again. Pairs whose product is identically zero (`(l, l)` to odd `l3`) cost nothing; their
 //! weights stay.
 
+mod backward;
 #[cfg(feature = "cuda")]
 mod cuda;
-mod kernel;
+mod forward;
 mod plan;
 mod product;
 
@@ -90,7 +91,7 @@ impl CustomOp2 for Cg {
         with_real!(dtype(s1), T => {
             let (x, parameters) = (slice::<T>(s1, l1)?, slice::<T>(s2, l2)?);
             let map = self.map(parameters)?;
-            let (out, inverses) = kernel::forward(&self.plan, map.as_ref(), x, parameters);
+            let (out, inverses) = forward::forward(&self.plan, map.as_ref(), x, parameters);
             self.inverses.get_or_init(|| inverses);
             Ok(output(out, (batch, self.plan.output.dim())))
         })
@@ -110,7 +111,7 @@ impl CustomOp2 for Cg {
         with_real!(grad.dtype(), T => {
             let parameters_view = view::<T>(parameters)?;
             let map = self.map(&parameters_view)?;
-            let saved = kernel::Saved::<T> {
+            let saved = backward::Saved::<T> {
                 norm: self.norm.as_ref().zip(map.as_ref()),
                 x: &view(x)?,
                 parameters: &parameters_view,
@@ -118,7 +119,7 @@ impl CustomOp2 for Cg {
                 out: &view(out)?,
                 grad: &view(&grad)?,
             };
-            let (gx, gradient) = kernel::backward(&self.plan, &saved);
+            let (gx, gradient) = backward::backward(&self.plan, &saved);
             Ok((Some(to_tensor(gx, x)?), Some(to_tensor(gradient, parameters)?)))
         })
     }

@@ -232,7 +232,13 @@ impl Plan {
     pub(super) fn shared(&self) -> impl Iterator<Item = (usize, usize, usize)> {
         let (ci, co) = (self.channels, self.out_channels);
         let rows = crate::so3::irreps::rows(self.input.lmax().min(self.output.lmax()));
-        (0..if self.skip { rows } else { 0 }).map(move |row| (row * co, row * ci, ci.min(co)))
+        // Rows of equal length follow each other on both sides.
+        let (runs, len) = match (self.skip, ci == co) {
+            (false, _) => (0, 0),
+            (true, true) => (1, rows * ci),
+            (true, false) => (rows, ci.min(co)),
+        };
+        (0..runs).map(move |row| (row * co, row * ci, len))
     }
 
     /// Floating-point operations (multiply and add counted as two) of one sample's forward pass.
