@@ -64,7 +64,9 @@ echo "gpu_suite: results in $out"
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader | tee "$out/device"
 
 echo "gpu_suite: tests"
-HOLOSIG=$program HOLOSIG_GPU_REQUIRED=1 "$tests" --test-threads=1 --nocapture | tee "$out/tests"
+failed=0
+HOLOSIG=$program HOLOSIG_GPU_REQUIRED=1 "$tests" --test-threads=1 --nocapture 2>&1 |
+    tee "$out/tests" || failed=1
 
 echo "gpu_suite: benchmarks"
 "$program" bench --device cuda --json zernike hae signature deep-signature | tee "$out/bench"
@@ -94,7 +96,9 @@ if (out / "peers").exists():
     for line in lines("peers"):
         peers.setdefault(line["case"], []).append(line)
 device = (out / "device").read_text().splitlines()[0]
-text = [f"Measured on {datetime.date.today()}: {device}. Batches from memory, f32 products, one rank.", "",
+tests = [l for l in (out / "tests").read_text().splitlines() if l.startswith("test result:")]
+text = [f"Measured on {datetime.date.today()}: {device}. Batches from memory, f32 products, one rank. "
+        f"GPU tests: {tests[-1][13:].split('; 0 ignored')[0] if tests else 'did not finish'}.", "",
         "| case | per second | of the limit | limited by | memory in use, MB | PyTorch per second | times |",
         "|---|---|---|---|---|---|---|"]
 for f in lines("bench"):
@@ -118,3 +122,7 @@ page.write_text(head + begin + "\n" + "\n".join(text) + "\n" + end + rest.split(
 print("\n".join(text))
 P
 echo "gpu_suite: written to docs/performance.md"
+if [ $failed -ne 0 ]; then
+    echo "gpu_suite: TESTS FAILED, see $out/tests" >&2
+    exit 1
+fi
