@@ -127,7 +127,8 @@ pub fn forget_peak_memory() {
 pub fn peak_memory_mb(device: &Device) -> Option<f64> {
     #[cfg(feature = "cuda")]
     if device.is_cuda() {
-        return crate::gpu::memory_in_use(device).map(|bytes| bytes as f64 / 1e6);
+        let bytes = crate::gpu::memory_in_use(device).ok()?;
+        return Some(bytes as f64 / 1e6);
     }
     debug_assert!(device.is_cpu());
     peak_memory().map(|bytes| bytes as f64 / 1e6)
