@@ -11,6 +11,7 @@ fn figures_are_whole_and_consistent() {
     command.env_remove("RAYON_NUM_THREADS");
     command.args(["bench", "--json", "--threads", "1"]);
     command.args(["--case", "zernike-l4", "--case", "signature-c10-d3-b16-l25"]);
+    command.args(["--case", "prepare-pdb"]);
     let told = run(&mut command).success();
     let figures: Vec<Value> = told
         .stdout
@@ -21,7 +22,10 @@ fn figures_are_whole_and_consistent() {
         .iter()
         .map(|f| f["case"].as_str().unwrap())
         .collect();
-    assert_eq!(names, ["zernike-l4", "signature-c10-d3-b16-l25"]);
+    assert_eq!(
+        names,
+        ["zernike-l4", "signature-c10-d3-b16-l25", "prepare-pdb"]
+    );
     for f in &figures {
         let number = |key: &str| f[key].as_f64().unwrap_or_else(|| panic!("{key} in {f}"));
         assert_eq!(f["threads"], 1);
@@ -32,7 +36,8 @@ fn figures_are_whole_and_consistent() {
             (share - number("fraction_of_limit")).abs() < 1e-9 && share > 0.0,
             "{f}"
         );
-        assert!(number("peak_memory_mb") > 1.0);
+        // The limits' measurement takes 256 MB before: they are not the case's.
+        assert!((1.0..200.0).contains(&number("peak_memory_mb")), "{f}");
         assert!(f["unit"].as_str().unwrap().ends_with("/s"));
     }
 }
@@ -54,6 +59,7 @@ fn ranks_sum_together_and_unknown_cases_are_named() {
         "hae-encode-z128-l6-b512",
         "zernike-l6",
         "logsignature-c150-d2-b64-l25",
+        "signature-c30-d3-b64-l1000",
     ] {
         assert!(listed.stdout.lines().any(|l| l == name), "{name}");
     }

@@ -13,12 +13,14 @@ use crate::data::balance;
 use crate::data::dataset::Dataset;
 use crate::data::neighborhoods::Finder;
 use crate::data::zernikegrams::of_centres;
+#[cfg(feature = "cuda")]
+use crate::data::zernikegrams::on_device;
 use crate::models::Model;
 use crate::models::hvae::{Description, Hvae, HvaeBatch, HvaeConfig};
 use crate::ops::zernike::{self, Transform};
 use crate::so3::irreps::Irreps;
 use crate::{Error, Result};
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -335,11 +337,27 @@ impl Task for HvaeTask<'_> {
 
     fn batch(&self, part: Part, samples: &[u64]) -> Result<<Hvae as Model>::Batch> {
         let factor = self.description.norm_factor as f32;
+        #[cfg(feature = "cuda")]
+        if self.model.parameters().device().is_cuda() {
+            let all = self.ids(part);
+            let centres: Vec<u32> = samples.iter().map(|&s| all[s as usize]).collect();
+            let device = self.model.parameters().device();
+            return Ok(HvaeBatch {
+                x: on_device(
+                    &self.transform,
+                    &self.finder,
+                    &centres,
+                    device,
+                    1.0 / factor,
+                )?,
+                ids: samples.to_vec(),
+            });
+        }
         let mut x = self.zernikegrams(part, samples)?;
         x.iter_mut().for_each(|v| *v /= factor);
         let shape = (samples.len(), self.transform.irreps().dim());
         Ok(HvaeBatch {
-            x: Tensor::from_vec(x, shape, self.model.parameters().device())?,
+            x: Tensor::from_vec(x, shape, &Device::Cpu)?,
             ids: samples.to_vec(),
         })
     }

@@ -238,7 +238,7 @@ impl<'a> DeepSignatureTask<'a> {
             for id in &ids[own.clone()] {
                 pulse::tick();
                 let outputs = self.model.forward(&self.clips(&[*id])?)?;
-                out.extend(self.model.predict(&outputs)?.concat());
+                out.extend(self.model.predict(&outputs.logits)?.concat());
             }
             Ok(out)
         };
