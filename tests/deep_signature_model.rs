@@ -113,7 +113,8 @@ fn all(outputs: &Outputs, f: impl Fn(&Coarse) -> &Tensor) -> Vec<f64> {
 }
 
 fn losses(model: &DeepSignature, batch: &[Clip]) -> (holosig::models::Losses, Outputs) {
-    model.losses_with(batch, &PUBLISHED_WEIGHTS, None).unwrap()
+    let losses = model.losses_with(batch, &PUBLISHED_WEIGHTS, None);
+    (losses.unwrap(), model.forward(batch).unwrap())
 }
 
 #[test]
@@ -266,12 +267,8 @@ fn dropout_belongs_to_the_sample() {
     let file = fixture();
     let (model, batch) = (model(&file, DType::F64), batch(&file, DType::F64));
     let key = |step| Some(StepKey { seed: 3, step });
-    let features = |clips: &[Clip], step| {
-        let (_, out) = model
-            .losses_with(clips, &PUBLISHED_WEIGHTS, key(step))
-            .unwrap();
-        flat(&out.summary.features)
-    };
+    let features =
+        |clips: &[Clip], step| flat(&model.outputs(clips, key(step)).unwrap().summary.features);
     let together = features(&batch, 1);
     assert!(together.contains(&0.0));
     assert_ne!(together, features(&batch, 2));

@@ -19,14 +19,17 @@ CASES = [
     *(f"hae-{what}-{model}-b{batch}" for what in ("train", "encode")
       for model in ("z64-l4", "z128-l6") for batch in (64, 512)),
     "signature-c30-d3-b16-l25", "signature-c30-d4-b16-l25", "signature-c60-d3-b16-l25",
+    "signature-c30-d3-b1-l25", "signature-c30-d3-b1-l1000", "signature-c30-d3-b64-l1000",
+    "logsignature-c60-d3-b1-l25", "logsignature-c60-d3-b64-l1000",
     "logsignature-c60-d2-b64-l25", "logsignature-c60-d3-b64-l25",
     "logsignature-c150-d2-b64-l25", "logsignature-c150-d3-b64-l25",
     "deep-signature-train-n1400-t100-k50-b16",
 ]
 
 
-def stop(text):
-    sys.exit(f"peers: {text}")
+def stop(text, code=1):
+    print(f"peers: {text}", file=sys.stderr)
+    sys.exit(code)
 
 
 class Holosig:
@@ -223,17 +226,17 @@ def memory_mb(kind):
 
 
 def seconds(work, enough):
-    """Median of calls for about `enough` seconds, two at least."""
+    """Median of calls for about `enough` seconds, two at least, unless one takes longer."""
     taken = []
-    while len(taken) < 2 or sum(taken) < enough:
+    while len(taken) < 2 and sum(taken) < 5 or sum(taken) < enough:
         start = time.perf_counter()
         work()
         taken.append(time.perf_counter() - start)
     return statistics.median(taken)
 
 
-def compare(holosig, case, threads, pairs, enough):
-    """One line of the table. The peer is the fastest of those at hand."""
+def compare(holosig, case, threads, pairs, enough, only):
+    """One line of the table. The peer is the fastest of those at hand, or of those in `only`."""
     import torch
 
     torch.set_num_threads(threads)
@@ -242,10 +245,15 @@ def compare(holosig, case, threads, pairs, enough):
     kind = next(k for k in (hae, signature, deep_signature) if case.removeprefix("log").startswith(
         k.__name__.replace("_", "-")))
     works, amount, worst = kind(holosig, case, threads)
-    # The first call of each warms up.
-    trial = {name: (work(), seconds(work, 0.0))[1] for name, work in works.items()}
+    works = {name: work for name, work in works.items() if not only or name in only}
+    if not works:
+        stop(f"{case} has no peer {' or '.join(only)}", 2)
+    for work in works.values():
+        work()  # warms up
+    trial = {n: seconds(work, 0.0) if len(works) > 1 else 0.0 for n, work in works.items()}
     name = min(trial, key=trial.get)
-    work = works[name]
+    work = works.pop(name)
+    works.clear()
     ours, theirs = [], []
     Path("/proc/self/clear_refs").write_text("5")
     for _ in range(pairs):
@@ -270,6 +278,8 @@ def main():
     parser = argparse.ArgumentParser(prog="scripts/peers/run.sh", description=__doc__)
     parser.add_argument("--case", action="append", help="only this case; may be repeated")
     parser.add_argument("--threads", type=int, action="append", help="default: 1 and 2")
+    parser.add_argument("--peer", action="append",
+                        help="only peers of this name; default: the fastest; may be repeated")
     parser.add_argument("--pairs", type=int, help="how often each is timed in turn; default 5")
     parser.add_argument("--quick", action="store_true", help="four small cases, under a minute")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
@@ -280,16 +290,16 @@ def main():
     cases = args.case or (QUICK if args.quick else CASES)
     for case in cases:
         if case not in CASES:
-            stop(f"no case {case}; --list prints all")
+            stop(f"no case {case}; --list prints all", 2)
     threads = args.threads or ([1] if args.quick else [1, 2])
     pairs = args.pairs or (2 if args.quick else 5)
     program = os.environ.get("HOLOSIG") or ROOT / "target/release/holosig"
     if not os.access(program, os.X_OK):
-        stop(f"no program {program}: build it (cargo build --release) or set HOLOSIG")
+        stop(f"no program {program}: build it (cargo build --release) or set HOLOSIG", 2)
     try:
         import e3nn, h5py, pysiglib, safetensors, torch  # noqa: F401
     except ImportError as e:
-        stop(f"{e}: run scripts/peers/setup.sh first")
+        stop(f"{e}: run scripts/peers/setup.sh first", 2)
 
     with tempfile.TemporaryDirectory(prefix="holosig-peers-") as folder:
         table(Holosig(program, folder), cases, threads, pairs, args)
@@ -302,7 +312,7 @@ def table(holosig, cases, threads, pairs, args):
         print("|---|---|---|---|---|---|---|---|---|")
     for t in threads:
         for case in cases:
-            row = compare(holosig, case, t, pairs, 0.5 if args.quick else 2.0)
+            row = compare(holosig, case, t, pairs, 0.5 if args.quick else 2.0, args.peer)
             if args.json:
                 print(json.dumps(row), flush=True)
                 continue

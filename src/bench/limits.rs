@@ -6,12 +6,13 @@ use crate::train::announce::peak_memory;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
 /// Rates of this machine with as many threads as the run has.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// Single-precision matrix product of 2048 x 2048 (8192 x 8192 on a GPU), FLOP/s.
     pub flops: f64,
@@ -118,16 +119,27 @@ fn disk(folder: &Path) -> Result<f64> {
 }
 
 /// Lets the kernel count the peak of resident memory anew (Linux; elsewhere the peak is that of
-/// the whole run).
-pub fn forget_peak_memory() {
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
-}
-
-pub fn peak_memory_mb(device: &Device) -> f64 {
+/// the whole run); a GPU gives back what is free.
+pub fn forget_peak_memory(device: &Device) -> Result<()> {
     #[cfg(feature = "cuda")]
     if device.is_cuda() {
-        return crate::gpu::memory_in_use(device).map_or(f64::NAN, |b| b as f64 / 1e6);
+        return Ok(crate::gpu::give_back_memory(device)?);
     }
-    debug_assert!(device.is_cpu());
-    peak_memory().unwrap_or(0) as f64 / 1e6
+    if device.is_cpu() {
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
+    }
+    Ok(())
+}
+
+pub fn peak_memory_mb(device: &Device) -> Option<f64> {
+    #[cfg(feature = "cuda")]
+    if device.is_cuda() {
+        return crate::gpu::memory_in_use(device)
+            .ok()
+            .map(|b| b as f64 / 1e6);
+    }
+    if !device.is_cpu() {
+        return None;
+    }
+    peak_memory().map(|bytes| bytes as f64 / 1e6)
 }

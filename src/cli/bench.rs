@@ -1,7 +1,7 @@
 //! `holosig bench`.
 
 use crate::bench::{self, Case, Figure, Group, Limits};
-use crate::comm::{DeviceKind, World};
+use crate::comm::{DeviceKind, Place, World};
 use crate::{Error, Result};
 
 #[derive(clap::Args)]
@@ -24,6 +24,9 @@ pub struct Args {
     /// Print the cases' names and stop
     #[arg(long)]
     list: bool,
+    /// For a process that measures one case for another one: the machine's limits
+    #[arg(long, hide = true, requires = "case")]
+    limits: Option<String>,
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -37,6 +40,13 @@ pub fn run(args: Args) -> Result<()> {
         // SAFETY: no other thread exists yet.
         unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
     }
+    if let Some(limits) = &args.limits {
+        let limits: Limits = serde_json::from_str(limits).map_err(Error::input)?;
+        let (world, place) = (World::alone(), Place::cpu());
+        return cases.iter().try_for_each(|case| {
+            tell(&bench::measure(&world, &place.device, case, &limits)?, true)
+        });
+    }
     World::run(|world| {
         let place = world.agree(world.place(args.device))?;
         if !args.json {
@@ -46,13 +56,9 @@ pub fn run(args: Args) -> Result<()> {
         if world.is_root() && !args.json {
             println!("{}", bench::row(None));
         }
-        for case in &cases {
-            let figure = bench::measure(world, &place.device, case, &limits)?;
-            if world.is_root() {
-                tell(&figure, args.json)?;
-            }
-        }
-        Ok(())
+        bench::run(world, &place.device, &cases, &limits, |figure| {
+            tell(figure, args.json)
+        })
     })
 }
 

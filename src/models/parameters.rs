@@ -98,6 +98,11 @@ impl ParametersBuilder {
         first
     }
 
+    /// Number of groups so far.
+    pub fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
     /// Adds a buffer; returns its first element in the flat buffer vector.
     pub fn buffer(&mut self, name: String, len: usize, start: f32) -> usize {
         let offset = self.buffer_len;
@@ -208,6 +213,31 @@ fn copy(tensor: &Tensor, out: &mut [f32]) -> Result<()> {
 }
 
 impl Parameters {
+    /// Variables of their own for the first groups of a model, of `lens` elements each, with the
+    /// values of `flat`: a part of the model runs on them, and its graph ends there.
+    pub fn stand_in(flat: &Tensor, lens: &[usize]) -> candle_core::Result<Self> {
+        let mut groups = Vec::with_capacity(lens.len());
+        let mut offset = 0;
+        for &len in lens {
+            groups.push(Group {
+                var: Var::from_tensor(&flat.narrow(0, offset, len)?)?,
+                offset,
+                len,
+            });
+            offset += len;
+        }
+        Ok(Self {
+            entries: Vec::new(),
+            groups,
+            len: offset,
+            buffer_entries: Vec::new(),
+            buffers: RwLock::default(),
+            momentum: 0.0,
+            dtype: flat.dtype(),
+            device: flat.device().clone(),
+        })
+    }
+
     /// Entries in flat order.
     pub fn entries(&self) -> &[Entry] {
         &self.entries

@@ -4,7 +4,9 @@ use super::checkpoint::Saved;
 use super::evaluate::{evaluate, sum_blocks};
 use super::schedule::HvaeWeights;
 use super::trainer::check_slices;
-use super::{Outcome, Part, Plan, RunFolder, Settings, Start, Task, job, outcome, probe, train};
+use super::{
+    Costs, Outcome, Part, Plan, RunFolder, Settings, Start, Task, job, outcome, probe, train,
+};
 use crate::comm::{Place, World};
 use crate::data::Split;
 use crate::data::balance;
@@ -147,13 +149,32 @@ pub fn run(world: &World, job: &HvaeJob, folder: &RunFolder, start: Start) -> Re
 /// # Errors
 /// As [`run`].
 pub fn dry_run(world: &World, job: &HvaeJob, folder: &RunFolder) -> Result<()> {
+    tried(world, job, folder, |plan| probe(world, plan))
+}
+
+/// Measures what the job costs each rank, and writes nothing. Collective.
+///
+/// # Errors
+/// As [`run`].
+pub fn costs(world: &World, job: &HvaeJob) -> Result<Costs> {
+    let folder = RunFolder::new("");
+    tried(world, job, &folder, |plan| super::costs(world, plan))
+}
+
+/// Tries the job's plan out.
+fn tried<R>(
+    world: &World,
+    job: &HvaeJob,
+    folder: &RunFolder,
+    with: impl FnOnce(&Plan<HvaeTask, HvaeWeights>) -> Result<R>,
+) -> Result<R> {
     world.agree(check_slices(job.data.slices, world.size()))?;
     let place = world.agree(world.place(job.train.device))?;
     let dataset = world.agree(Dataset::open(&job.data.dataset))?;
     // A pass over the data for the norm factor would change no cost.
     let task = world.agree(HvaeTask::build(job, &dataset, &place, 1.0))?;
     place.announce(world);
-    probe(world, &plan(&task, job, String::new(), folder))
+    with(&plan(&task, job, String::new(), folder))
 }
 
 fn plan<'a>(

@@ -136,7 +136,8 @@ impl Times {
     }
 }
 
-/// A sample, prepared for one model configuration.
+/// A sample, prepared for one model configuration. A copy shares the features.
+#[derive(Clone)]
 pub struct Clip {
     /// Identifies the sample: its dropout is drawn from it.
     pub id: u64,
