@@ -33,6 +33,16 @@ pub use error::{Error, Result};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Leaves threads to rayon. Candle's own pool for element-wise operations serves one caller at a
+/// time and makes the others wait, but slices and clips are computed side by side. Call it once,
+/// first of all; `CANDLE_NUM_THREADS` in the environment overrides it.
+pub fn leave_threads_to_rayon() {
+    if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
+        // SAFETY: no other thread exists yet.
+        unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
+    }
+}
+
 /// Keeps freed memory in the process. A training step allocates and frees the same large
 /// tensors over and over; giving each back to the kernel and faulting its pages in again costs
 /// a fifth of the step. Call it once at the start.

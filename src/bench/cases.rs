@@ -76,8 +76,7 @@ fn zernike(lmax: usize) -> Case {
         .map(|l| radial_orders(settings.nmax, l) * (2 * l + 1))
         .sum();
     let flops = 5 * (radial + (lmax + 1) * (lmax + 1)) + 2 * products;
-    let prepare = move |_: &World, device: &Device| -> Result<Work> {
-        debug_assert!(device.is_cpu() || device.is_cuda());
+    let prepare = move |_: &World, _device: &Device| -> Result<Work> {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let cutoff = settings.cutoff as f32;
         let mut coordinates = Vec::with_capacity(CLOUDS * ATOMS);
@@ -93,8 +92,8 @@ fn zernike(lmax: usize) -> Case {
         let offsets: Vec<usize> = (0..=CLOUDS).map(|i| i * ATOMS).collect();
         let transform = Transform::new(&settings)?;
         #[cfg(feature = "cuda")]
-        if device.is_cuda() {
-            let device = device.clone();
+        if _device.is_cuda() {
+            let device = _device.clone();
             return Ok(Box::new(move |_| {
                 let args = (&coordinates[..], &channels[..], &offsets[..]);
                 black_box(transform.apply_on(&device, args.0, args.1, args.2, 1.0)?);
@@ -271,7 +270,7 @@ fn deep_signature() -> Case {
             let key = StepKey { seed: 1, step: 1 };
             let losses = model.losses_with(&clips, &weights, Some(key))?;
             let gradients = losses.objective.backward()?;
-            let gradients = model.parameters().gradients(&gradients)?;
+            let gradients = model.parameters().take_gradients(gradients)?;
             adam.step(&mut flat, &gradients, 1e-5);
             model.parameters().set_flat(&flat)
         }))

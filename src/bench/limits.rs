@@ -26,14 +26,20 @@ impl Limits {
     /// # Errors
     /// No room for 256 MB in memory or on the disk.
     pub fn measure(device: &Device) -> Result<Self> {
-        Ok(Self {
+        let limits = Self {
             flops: flops(device)?,
             copy: match device.is_cpu() {
                 true => copy(),
                 false => copy_on(device)?,
             },
             disk: disk(&std::env::temp_dir())?,
-        })
+        };
+        // The process that measures a case shall find a GPU's memory free.
+        #[cfg(feature = "cuda")]
+        if device.is_cuda() {
+            crate::gpu::give_back_memory(device)?;
+        }
+        Ok(limits)
     }
 
     /// The limit of a case in its own unit, and what it is.
@@ -119,27 +125,17 @@ fn disk(folder: &Path) -> Result<f64> {
 }
 
 /// Lets the kernel count the peak of resident memory anew (Linux; elsewhere the peak is that of
-/// the whole run); a GPU gives back what is free.
-pub fn forget_peak_memory(device: &Device) -> Result<()> {
-    #[cfg(feature = "cuda")]
-    if device.is_cuda() {
-        return Ok(crate::gpu::give_back_memory(device)?);
-    }
-    if device.is_cpu() {
-        let _ = std::fs::write("/proc/self/clear_refs", "5");
-    }
-    Ok(())
+/// the whole run).
+pub fn forget_peak_memory() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
 pub fn peak_memory_mb(device: &Device) -> Option<f64> {
     #[cfg(feature = "cuda")]
     if device.is_cuda() {
-        return crate::gpu::memory_in_use(device)
-            .ok()
-            .map(|b| b as f64 / 1e6);
+        let bytes = crate::gpu::memory_in_use(device).ok()?;
+        return Some(bytes as f64 / 1e6);
     }
-    if !device.is_cpu() {
-        return None;
-    }
+    debug_assert!(device.is_cpu());
     peak_memory().map(|bytes| bytes as f64 / 1e6)
 }

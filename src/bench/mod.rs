@@ -12,7 +12,7 @@ mod limits;
 pub use cases::{Group, all};
 pub use limits::Limits;
 
-use crate::comm::World;
+use crate::comm::{Place, World};
 use crate::{Error, Result};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
@@ -70,22 +70,21 @@ pub struct Figure {
     pub limit: f64,
     /// What the limit is: `matrix product, 194 GFLOP/s`.
     pub limited_by: String,
-    /// Most memory resident during the case, with everything the program holds; on a GPU its
-    /// memory in use, by anybody; absent where it is not known.
+    /// Most memory resident during the case, with everything the program holds (of a GPU its
+    /// memory in use); absent where it is not known.
     pub peak_memory_mb: Option<f64>,
     /// Time of what comes before a call (the Zernike transform of a step's batch) as a share of
     /// the call's own; only when both cases were measured.
     pub share_before: Option<f64>,
 }
 
-/// Measures cases one after another on a device and gives each figure to `tell` on rank 0;
-/// collective.
+/// Measures cases one after another and gives each figure to `tell` on rank 0; collective.
 ///
 /// # Errors
 /// A case that cannot be prepared or fails.
 pub fn run(
     world: &World,
-    device: &Device,
+    place: &Place,
     cases: &[Case],
     limits: &Limits,
     tell: impl Fn(&Figure) -> Result<()>,
@@ -93,10 +92,10 @@ pub fn run(
     let mut figures: Vec<Figure> = Vec::new();
     for case in cases {
         let mut figure = match world.size() {
-            1 if device.is_cpu() => in_child(case, limits)?,
-            _ => measure(world, device, case, limits)?,
+            1 => in_child(place, case, limits)?,
+            _ => measure(world, &place.device, case, limits)?,
         };
-        if cases.len() > 1 && world.size() > 1 && device.is_cpu() {
+        if cases.len() > 1 && world.size() > 1 {
             figure.peak_memory_mb = None;
         }
         let before = figures
@@ -112,11 +111,13 @@ pub fn run(
 }
 
 /// Measures a case in a process of its own, which starts no MPI.
-fn in_child(case: &Case, limits: &Limits) -> Result<Figure> {
+fn in_child(place: &Place, case: &Case, limits: &Limits) -> Result<Figure> {
     let program = std::env::current_exe().map_err(Error::internal)?;
     let limits = serde_json::to_string(limits).map_err(Error::internal)?;
+    let device = if place.device.is_cpu() { "cpu" } else { "cuda" };
     let child = Command::new(program)
         .args(["bench", "--case", &case.name, "--limits", &limits])
+        .args(["--device", device])
         .env(
             "RAYON_NUM_THREADS",
             rayon::current_num_threads().to_string(),
@@ -133,7 +134,7 @@ fn in_child(case: &Case, limits: &Limits) -> Result<Figure> {
     serde_json::from_slice(&child.stdout).map_err(Error::internal)
 }
 
-/// Measures a case in this process; collective.
+/// Measures a case in this process, on a device; collective.
 ///
 /// # Errors
 /// A case that cannot be prepared or fails.
@@ -141,11 +142,8 @@ pub fn measure(world: &World, device: &Device, case: &Case, limits: &Limits) -> 
     /// Repeats go on for this long, within these numbers.
     const ENOUGH: Duration = Duration::from_secs(2);
     const REPEATS: std::ops::RangeInclusive<usize> = 3..=200;
-    limits::forget_peak_memory(device)?;
     let mut work = world.agree((case.prepare)(world, device))?;
-    if device.is_cpu() {
-        limits::forget_peak_memory(device)?;
-    }
+    limits::forget_peak_memory();
     // A GPU has done its work only when it says so.
     let mut call = || {
         work(world)?;

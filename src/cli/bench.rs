@@ -1,7 +1,7 @@
 //! `holosig bench`.
 
 use crate::bench::{self, Case, Figure, Group, Limits};
-use crate::comm::{DeviceKind, Place, World};
+use crate::comm::{DeviceKind, World};
 use crate::{Error, Result};
 
 #[derive(clap::Args)]
@@ -42,7 +42,8 @@ pub fn run(args: Args) -> Result<()> {
     }
     if let Some(limits) = &args.limits {
         let limits: Limits = serde_json::from_str(limits).map_err(Error::input)?;
-        let (world, place) = (World::alone(), Place::cpu());
+        let world = World::alone();
+        let place = world.place(args.device)?;
         return cases.iter().try_for_each(|case| {
             tell(&bench::measure(&world, &place.device, case, &limits)?, true)
         });
@@ -56,7 +57,7 @@ pub fn run(args: Args) -> Result<()> {
         if world.is_root() && !args.json {
             println!("{}", bench::row(None));
         }
-        bench::run(world, &place.device, &cases, &limits, |figure| {
+        bench::run(world, &place, &cases, &limits, |figure| {
             tell(figure, args.json)
         })
     })

@@ -13,8 +13,8 @@ use std::time::Instant;
 /// Numbers in the vectors that are added, copied and written: far more than caches hold.
 const NUMBERS: usize = 8 << 20;
 
-/// Measures the machine that this world runs on, full as it is. Collective; the result is the
-/// same on every rank.
+/// Measures the machine that this world runs on, full as it is. Collective; rank 0 describes its
+/// own node.
 ///
 /// # Errors
 /// A world of one rank; a job that cannot be tried; a folder of `out` that takes no file.
@@ -48,9 +48,7 @@ pub fn measure(world: &World, job: &AnyJob, job_name: &str, out: &Path) -> Resul
             hours_between_failures: None,
         },
         // With one rank per node nothing is sent inside.
-        inside: inside
-            .or(between)
-            .ok_or_else(|| Error::internal("no link between ranks was measured"))?,
+        inside: world.agree(inside.or(between).ok_or_else(unlinked))?,
         between,
         memory: Memory {
             add: mean(0),
@@ -67,6 +65,10 @@ pub fn measure(world: &World, job: &AnyJob, job_name: &str, out: &Path) -> Resul
     };
     world.agree(machine.check())?;
     Ok(machine)
+}
+
+fn unlinked() -> Error {
+    Error::internal("no link between ranks was measured")
 }
 
 /// What a job costs on this machine. Collective.
@@ -96,7 +98,7 @@ fn of_costs(world: &World, job: &AnyJob, job_name: &str, costs: &Costs) -> Resul
         load: mean(2),
         update: mean(3),
         sample_bytes: short(bytes.len() as f64 / costs.samples.max(1) as f64),
-        accelerator: false,
+        accelerator: costs.accelerator,
     })
 }
 
@@ -119,20 +121,23 @@ impl Check {
 /// # Errors
 /// A machine file without `[compute]` or of another job; other threads than it was measured with.
 pub fn check(world: &World, machine: &Machine, job: &AnyJob) -> Result<Check> {
-    let known = world.agree(measured_here(machine))?;
     let costs = job.costs(world)?;
-    world.agree(same_job(known, &costs))?;
+    let known = world.agree(compute_for(machine, &costs))?;
     let algorithm = algorithm_of(job);
     let predicted = step(machine, known, Scaling::Strong, world.size(), algorithm)
-        .ok_or_else(|| Error::internal("a world with fewer slices than ranks"))?;
+        .ok_or_else(|| Error::internal("a world with fewer slices than ranks"));
     Ok(Check {
-        predicted,
+        predicted: world.agree(predicted)?,
         measured: world.broadcast(vec![costs.step])[0],
     })
 }
 
-/// What a job was measured to cost on as many threads as these ranks have.
-fn measured_here(machine: &Machine) -> Result<&Compute> {
+/// The costs that a machine file has of the job that was tried.
+fn compute_for<'a>(machine: &'a Machine, costs: &Costs) -> Result<&'a Compute> {
+    let known = machine
+        .compute
+        .as_ref()
+        .ok_or_else(|| Error::input("no [compute]: measure the machine with this job first"))?;
     let threads = rayon::current_num_threads();
     if threads != machine.node.threads {
         return Err(Error::input(format!(
@@ -140,24 +145,17 @@ fn measured_here(machine: &Machine) -> Result<&Compute> {
             machine.node.threads
         )));
     }
-    machine
-        .compute
-        .as_ref()
-        .ok_or_else(|| Error::input("no [compute]: measure the machine with this job first"))
-}
-
-fn same_job(known: &Compute, costs: &Costs) -> Result<()> {
-    let pairs = [
+    let differ = [
         ("parameters", known.parameters, costs.parameters),
         ("batch", known.batch, costs.batch),
         ("slices", known.slices, costs.slices),
     ];
-    match pairs.into_iter().find(|(_, a, b)| a != b) {
-        None => Ok(()),
-        Some((key, theirs, ours)) => Err(Error::input(format!(
+    if let Some((key, theirs, ours)) = differ.into_iter().find(|(_, a, b)| a != b) {
+        return Err(Error::input(format!(
             "compute.{key} = {theirs}, but the job has {ours}: another job was measured"
-        ))),
+        )));
     }
+    Ok(known)
 }
 
 /// How a job's gradients are summed.

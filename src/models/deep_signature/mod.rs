@@ -217,7 +217,7 @@ impl DeepSignature {
         let mut objective = Tensor::zeros((), logits.dtype(), logits.device())?;
         let mut named = Vec::with_capacity(terms.len());
         for ((name, term), &weight) in WEIGHTS.iter().zip(&terms).zip(weights) {
-            named.push((*name, term.clone()));
+            named.push((*name, term.detach()));
             objective = (objective + (term * weight)?)?;
         }
         Ok(Losses {

@@ -29,8 +29,10 @@ pub struct Costs {
     pub slices: u64,
     /// Samples of all parts.
     pub samples: u64,
-    /// Forward and backward of a slice while every thread computes one: this much, and `sample`
-    /// for each of its samples.
+    /// The model computes on an accelerator.
+    pub accelerator: bool,
+    /// Forward and backward of a slice while every thread (an accelerator: one) computes one:
+    /// this much, and `sample` for each of its samples.
     pub slice: f64,
     pub sample: f64,
     /// Processor time of preparing a sample.
@@ -130,8 +132,12 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
         let ids: Vec<u64> = (0..samples).collect();
         let batch = task.batch(Part::Train, &ids)?;
         let load = started.elapsed().as_secs_f64();
+        let at_a_time = match model.parameters().device().is_cpu() {
+            true => rayon::current_num_threads(),
+            false => 1,
+        };
         let started = Instant::now();
-        (0..rayon::current_num_threads())
+        (0..at_a_time)
             .into_par_iter()
             .map(|_| {
                 let store = model.losses(&batch, &weights, key)?.objective.backward()?;
@@ -159,6 +165,7 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
             batch: self.plan.batch,
             slices: self.plan.slices as u64,
             samples: parts.iter().map(|&p| task.samples(p)).sum(),
+            accelerator: !parameters.device().is_cpu(),
             slice: whole - sample * full.samples as f64,
             sample,
             load: median(&full.load) * threads / full.samples as f64,
