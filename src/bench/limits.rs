@@ -26,20 +26,14 @@ impl Limits {
     /// # Errors
     /// No room for 256 MB in memory or on the disk.
     pub fn measure(device: &Device) -> Result<Self> {
-        let limits = Self {
+        Ok(Self {
             flops: flops(device)?,
             copy: match device.is_cpu() {
                 true => copy(),
                 false => copy_on(device)?,
             },
             disk: disk(&std::env::temp_dir())?,
-        };
-        // The process that measures a case shall find a GPU's memory free.
-        #[cfg(feature = "cuda")]
-        if device.is_cuda() {
-            crate::gpu::give_back_memory(device)?;
-        }
-        Ok(limits)
+        })
     }
 
     /// The limit of a case in its own unit, and what it is.
@@ -92,6 +86,10 @@ fn copy_on(device: &Device) -> Result<f64> {
         std::hint::black_box(from.copy()?);
         Ok(device.synchronize()?)
     })?;
+    drop(from);
+    // The process that measures a case shall find the memory free.
+    #[cfg(feature = "cuda")]
+    crate::gpu::give_back_memory(device)?;
     Ok(2.0 * 4.0 * FLOATS as f64 / seconds)
 }
 
