@@ -400,7 +400,7 @@ fn a_step_of_deep_signature() {
             .collect();
         let model =
             DeepSignature::new(&config, 3, Objective::Binary, 3, DType::F32, device).unwrap();
-        let losses = model.losses_with(&clips, &[1.0; 4], None).unwrap().0;
+        let losses = model.losses_with(&clips, &[1.0; 4], None).unwrap();
         step(losses, model.parameters())
     });
 }

@@ -71,6 +71,20 @@ pub fn memory_in_use(device: &Device) -> candle_core::Result<usize> {
     Ok(total - free)
 }
 
+/// Gives freed memory, which [`open`] lets the process keep, back to the driver.
+///
+/// # Errors
+/// A device that is no GPU, or fails.
+pub fn give_back_memory(device: &Device) -> candle_core::Result<()> {
+    device.synchronize()?;
+    let stream = device.as_cuda_device()?.cuda_stream();
+    // SAFETY: the context's own device and its pool.
+    unsafe {
+        let pool = result::device::get_default_mem_pool(stream.context().cu_device()).w()?;
+        result::mem_pool::trim_to(pool, 0).w()
+    }
+}
+
 /// Oldest compute capability that the kernels are compiled for.
 const OLDEST: (i32, i32) = (8, 0);
 
