@@ -37,12 +37,11 @@ impl Tables {
         let mut offset = 0;
         for (l, &(i, o)) in shapes.iter().enumerate() {
             let (a, b) = (place(from, l), place(to, l));
-            let add =
-                |table: &mut Vec<i32>, (i, a), (o, b): (usize, [usize; 3]), w: [usize; 2]| {
-                    let a: [usize; 3] = a;
-                    let row = [&[i, o][..], &a, &b, &[offset], &w].concat();
-                    table.extend(row.into_iter().map(|v: usize| v as i32));
-                };
+            let add = |table: &mut Vec<i32>, (i, a), (o, b): (usize, [usize; 3]), w: [usize; 2]| {
+                let a: [usize; 3] = a;
+                let row = [&[i, o][..], &a, &b, &[offset], &w].concat();
+                table.extend(row.into_iter().map(|v: usize| v as i32));
+            };
             add(&mut forward, (i, a), (o, b), [o, 1]);
             add(&mut backward, (o, b), (i, a), [1, o]);
             offset += i * o;
