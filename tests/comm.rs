@@ -40,11 +40,19 @@ fn sums_have_the_same_bits_in_every_world() {
     if in_mpi() {
         let checked: Result<()> = World::run(|world| {
             for slices in [8, 16] {
-                for len in [0, 1, 5, 1000, 4097] {
+                for len in [0, 1, 5, 1000, 4097, 600_001] {
                     let want = expected(slices, len);
                     let got = world.tree_sum(slices, len, own_slices(world, slices, len));
                     let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
                     assert_eq!(bits(&got), bits(&want), "{slices} slices of {len}");
+                    let part = world.part(len);
+                    let got = world.tree_sum_part(slices, len, own_slices(world, slices, len));
+                    assert_eq!(bits(&got[part.clone()]), bits(&want[part.clone()]));
+                    let mut whole = Vec::new();
+                    world.collect_parts(len, &got[part], |piece| whole.extend(piece));
+                    if world.is_root() {
+                        assert_eq!(bits(&whole), bits(&want), "{slices} slices of {len}");
+                    }
                     let fast = world.fast_sum(len, own_slices(world, slices, len));
                     for (f, w) in fast.iter().zip(&want) {
                         assert!((f - w).abs() <= 1.0 + 1e-4 * w.abs(), "{f} {w}");

@@ -2,6 +2,7 @@
 
 use super::{Case, Need, Work};
 use crate::comm::{SliceTree, World, slice_range};
+use crate::data::structure::{self, ReadOptions};
 use crate::models::deep_signature::{
     Clip, DeepSignature, DeepSignatureConfig, Graph, Objective, RawClip, Variant,
 };
@@ -29,6 +30,8 @@ pub enum Group {
     /// Sum of gradients over the ranks.
     Reduce,
     Checkpoint,
+    /// Reading structure files.
+    Prepare,
 }
 
 /// Every case, in the order of the table.
@@ -42,13 +45,19 @@ pub fn all() -> Vec<Case> {
         }
     }
     for (channels, depth) in [(10, 3), (10, 4), (30, 2), (30, 3), (30, 4), (60, 3)] {
-        cases.push(signatures(channels, depth, 16, false));
+        cases.push(signatures(channels, depth, (16, 25), false));
+    }
+    for shape in [(1, 25), (64, 25), (16, 100), (1, 1000), (64, 1000)] {
+        cases.push(signatures(30, 3, shape, false));
     }
     for (channels, depth) in [(60, 2), (60, 3), (150, 2), (150, 3)] {
-        cases.push(signatures(channels, depth, 64, true));
+        cases.push(signatures(channels, depth, (64, 25), true));
+    }
+    for shape in [(1, 25), (16, 100), (1, 1000), (64, 1000)] {
+        cases.push(signatures(60, 3, shape, true));
     }
     cases.push(deep_signature());
-    cases.extend([reduce(true), reduce(false), checkpoint()]);
+    cases.extend([reduce(true), reduce(false), checkpoint(), structures()]);
     cases
 }
 
@@ -94,6 +103,7 @@ fn zernike(lmax: usize) -> Case {
         amount: CLOUDS as f64,
         need: Need::Flops((CLOUDS * ATOMS * flops) as f64),
         prepare: Box::new(prepare),
+        before: None,
     }
 }
 
@@ -158,6 +168,7 @@ fn hae_train(paper: &'static Paper, batch: usize) -> Case {
         amount: batch as f64,
         need: Need::Flops(batch as f64 * paper.train),
         prepare: Box::new(prepare),
+        before: Some(format!("zernike-l{}", paper.lmax)),
     }
 }
 
@@ -176,18 +187,18 @@ fn hae_encode(paper: &'static Paper, batch: usize) -> Case {
         amount: batch as f64,
         need: Need::Flops(batch as f64 * paper.encode),
         prepare: Box::new(prepare),
+        before: None,
     }
 }
 
-/// Forward and backward of paths of 25 points.
-fn signatures(channels: usize, depth: usize, batch: usize, log: bool) -> Case {
-    const LENGTH: usize = 25;
+/// Forward and backward of `batch` paths of `length` points.
+fn signatures(channels: usize, depth: usize, (batch, length): (usize, usize), log: bool) -> Case {
     let terms: usize = (1..=depth as u32).map(|k| channels.pow(k)).sum();
     // Every increment multiplies and adds into every term at least once, forward and, for the
     // terms' and the increment's gradients, twice more backward.
-    let flops = 3 * 2 * (LENGTH - 1) * terms * batch;
+    let flops = 3 * 2 * (length - 1) * terms * batch;
     let prepare = move |_: &World| -> Result<Work> {
-        let path = Tensor::randn(0f32, 0.3, (batch, LENGTH, channels), &Device::Cpu)?;
+        let path = Tensor::randn(0f32, 0.3, (batch, length, channels), &Device::Cpu)?;
         let path = Var::from_tensor(&path)?;
         Ok(Box::new(move |_| {
             let out = match log {
@@ -200,7 +211,7 @@ fn signatures(channels: usize, depth: usize, batch: usize, log: bool) -> Case {
     };
     Case {
         name: format!(
-            "{}signature-c{channels}-d{depth}-b{batch}-l{LENGTH}",
+            "{}signature-c{channels}-d{depth}-b{batch}-l{length}",
             if log { "log" } else { "" }
         ),
         group: Group::Signature,
@@ -208,6 +219,7 @@ fn signatures(channels: usize, depth: usize, batch: usize, log: bool) -> Case {
         amount: batch as f64,
         need: Need::Flops(flops as f64),
         prepare: Box::new(prepare),
+        before: None,
     }
 }
 
@@ -247,7 +259,7 @@ fn deep_signature() -> Case {
         let mut adam = Adam::new(AdamSettings::default(), flat.len());
         Ok(Box::new(move |_| {
             let key = StepKey { seed: 1, step: 1 };
-            let (losses, _) = model.losses_with(&clips, &weights, Some(key))?;
+            let losses = model.losses_with(&clips, &weights, Some(key))?;
             let gradients = losses.objective.backward()?;
             let gradients = model.parameters().gradients(&gradients)?;
             adam.step(&mut flat, &gradients, 1e-5);
@@ -262,6 +274,7 @@ fn deep_signature() -> Case {
         // About what is left once linear maps are exchanged with means over time.
         need: Need::Flops(90e9),
         prepare: Box::new(prepare),
+        before: None,
     }
 }
 
@@ -294,6 +307,7 @@ fn reduce(reproducible: bool) -> Case {
         // Every slice's gradient is read once, the sum written once.
         need: Need::Bytes((4 * PARAMETERS * (SLICES + 1)) as f64),
         prepare: Box::new(prepare),
+        before: None,
     }
 }
 
@@ -319,5 +333,44 @@ fn checkpoint() -> Case {
         amount: 4.0 * VALUES as f64 / 1e6,
         need: Need::Disk(4.0 * VALUES as f64),
         prepare: Box::new(prepare),
+        before: None,
+    }
+}
+
+/// A PDB file of 40,000 atoms, read as `holosig prepare structures` reads it.
+fn structures() -> Case {
+    const RESIDUES: usize = 10_000;
+    const ATOMS: [(&str, &str); 4] = [("N", "N"), ("CA", "C"), ("C", "C"), ("O", "O")];
+    let mut text = String::new();
+    for residue in 0..RESIDUES {
+        for (i, (name, element)) in ATOMS.iter().enumerate() {
+            let (chain, number) = ((b'A' + (residue / 2500) as u8) as char, residue % 2500 + 1);
+            let serial = residue * ATOMS.len() + i + 1;
+            let [x, y, z] = [0.31, 0.17, 0.07].map(|f| 80.0 * (f * serial as f64).sin());
+            text += &format!(
+                "ATOM  {serial:>5}  {name:<3} ALA {chain}{number:>4}    {x:>8.3}{y:>8.3}{z:>8.3}  1.00 \
+                 20.00          {element:>2}  \n"
+            );
+        }
+    }
+    let bytes = text.len() as f64;
+    let prepare = move |_: &World| -> Result<Work> {
+        let folder = std::env::temp_dir();
+        let place = Scratch::new(&folder.join("holosig-bench.pdb"))?;
+        std::fs::write(place.path(), &text).map_err(|e| Error::io(place.path(), e))?;
+        let options = ReadOptions::default();
+        Ok(Box::new(move |_| {
+            black_box(structure::read(place.path(), &options)?);
+            Ok(())
+        }))
+    };
+    Case {
+        name: "prepare-pdb".into(),
+        group: Group::Prepare,
+        unit: "MB/s",
+        amount: bytes / 1e6,
+        need: Need::Bytes(bytes),
+        prepare: Box::new(prepare),
+        before: None,
     }
 }

@@ -6,12 +6,13 @@ use crate::train::announce::peak_memory;
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
 /// Rates of this machine with as many threads as the run has.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// Single-precision matrix product of 2048 x 2048, FLOP/s.
     pub flops: f64,
@@ -109,6 +110,6 @@ pub fn forget_peak_memory() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
-pub fn peak_memory_mb() -> f64 {
-    peak_memory().unwrap_or(0) as f64 / 1e6
+pub fn peak_memory_mb() -> Option<f64> {
+    peak_memory().map(|bytes| bytes as f64 / 1e6)
 }

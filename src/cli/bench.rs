@@ -21,6 +21,9 @@ pub struct Args {
     /// Print the cases' names and stop
     #[arg(long)]
     list: bool,
+    /// For a process that measures one case for another one: the machine's limits
+    #[arg(long, hide = true, requires = "case")]
+    limits: Option<String>,
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -34,18 +37,18 @@ pub fn run(args: Args) -> Result<()> {
         // SAFETY: no other thread exists yet.
         unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
     }
+    if let Some(limits) = &args.limits {
+        let limits: Limits = serde_json::from_str(limits).map_err(Error::input)?;
+        return cases
+            .iter()
+            .try_for_each(|case| tell(&bench::measure(&World::alone(), case, &limits)?, true));
+    }
     World::run(|world| {
         let limits = world.agree(Limits::measure())?;
         if world.is_root() && !args.json {
             println!("{}", bench::row(None));
         }
-        for case in &cases {
-            let figure = bench::measure(world, case, &limits)?;
-            if world.is_root() {
-                tell(&figure, args.json)?;
-            }
-        }
-        Ok(())
+        bench::run(world, &cases, &limits, |figure| tell(figure, args.json))
     })
 }
 

@@ -3,6 +3,11 @@
 //! MPI is called from the main thread only (but for the end of a broken job). Under no launcher the world has one rank.
 
 mod beat;
+mod device;
+mod link;
+#[cfg(feature = "nccl")]
+pub mod nccl;
+mod parts;
 pub mod pulse;
 mod slices;
 mod sum;
@@ -10,7 +15,9 @@ mod threads;
 pub mod watchdog;
 
 pub use beat::{Beat, Process};
-pub use slices::{SliceTree, slice_owner, slice_range};
+pub use device::{DeviceKind, Place};
+pub use parts::{most_sent, part_of};
+pub use slices::{SliceTree, slice_range};
 
 use crate::error::EXIT_OTHER;
 use crate::{Error, Result};

@@ -14,11 +14,6 @@ pub fn slice_range(slices: usize, rank: usize, size: usize) -> Range<usize> {
     slices * rank / size..slices * (rank + 1) / size
 }
 
-/// The rank whose [`slice_range`] holds `slice`.
-pub fn slice_owner(slices: usize, slice: usize, size: usize) -> usize {
-    ((slice + 1) * size - 1) / slices
-}
-
 /// A node of the tree: (level, index).
 pub(super) type NodeId = (u32, usize);
 
@@ -40,7 +35,7 @@ impl SliceTree {
         self.insert_node((0, slice), values);
     }
 
-    fn insert_node(&self, mut node: NodeId, mut values: Vec<f32>) {
+    pub(super) fn insert_node(&self, mut node: NodeId, mut values: Vec<f32>) {
         loop {
             let sibling = {
                 let mut nodes = self.nodes.lock().unwrap_or_else(|e| e.into_inner());
@@ -82,9 +77,6 @@ mod tests {
                     let range = slice_range(slices, rank, size);
                     assert_eq!(range.start, next);
                     assert!(!range.is_empty());
-                    for s in range.clone() {
-                        assert_eq!(slice_owner(slices, s, size), rank, "{slices} {size} {s}");
-                    }
                     next = range.end;
                 }
                 assert_eq!(next, slices);

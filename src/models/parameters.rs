@@ -5,9 +5,10 @@
 //! tensor. The reducer, the optimizer and the checkpointer see one contiguous buffer.
 
 use crate::{Error, Result};
-use candle_core::{DType, Device, Tensor, Var, backprop::GradStore};
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor, Var, backprop::GradStore};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::ops::Range;
 use std::sync::RwLock;
 
 /// How an entry starts.
@@ -55,6 +56,7 @@ pub struct Parameters {
     /// Weight of new statistics in [`Parameters::update_buffers`].
     momentum: f64,
     dtype: DType,
+    device: Device,
 }
 
 /// Collects entries, then makes the variables.
@@ -86,6 +88,19 @@ impl ParametersBuilder {
         }
         self.groups.push((start, self.len - start));
         self.groups.len() - 1
+    }
+
+    /// Makes one group of group `first` and all after it; returns its number.
+    pub fn merge(&mut self, first: usize) -> usize {
+        let start = self.groups[first].0;
+        self.groups.truncate(first);
+        self.groups.push((start, self.len - start));
+        first
+    }
+
+    /// Number of groups so far.
+    pub fn groups(&self) -> usize {
+        self.groups.len()
     }
 
     /// Adds a buffer; returns its first element in the flat buffer vector.
@@ -147,8 +162,18 @@ impl ParametersBuilder {
             buffers: RwLock::new(buffers),
             momentum,
             dtype,
+            device: device.clone(),
         })
     }
+}
+
+/// The elements of a vector on a device, in one transfer.
+fn to_host(vector: &Tensor) -> Result<Vec<f32>> {
+    #[cfg(feature = "cuda")]
+    if vector.device().is_cuda() {
+        return Ok(crate::gpu::to_host(vector)?);
+    }
+    Ok(vector.to_dtype(DType::F32)?.to_vec1()?)
 }
 
 fn draw(init: Init, seed: u64, stream: u64, out: &mut [f32]) {
@@ -164,7 +189,55 @@ fn draw(init: Init, seed: u64, stream: u64, out: &mut [f32]) {
     }
 }
 
+impl Group {
+    /// The part of a range of the flat order that lies in this group.
+    fn overlap(&self, range: &Range<usize>) -> (usize, usize) {
+        let end = (self.offset + self.len).min(range.end);
+        (range.start.max(self.offset), end)
+    }
+}
+
+/// Copies a tensor's values in row-major order, from the processor's memory without a detour.
+fn copy(tensor: &Tensor, out: &mut [f32]) -> Result<()> {
+    let (storage, layout) = tensor.storage_and_layout();
+    if let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) =
+        (&*storage, layout.contiguous_offsets())
+    {
+        out.copy_from_slice(&values[start..end]);
+        return Ok(());
+    }
+    drop(storage);
+    let values = tensor.to_dtype(DType::F32)?.flatten_all()?;
+    out.copy_from_slice(&values.to_vec1::<f32>()?);
+    Ok(())
+}
+
 impl Parameters {
+    /// Variables of their own for the first groups of a model, of `lens` elements each, with the
+    /// values of `flat`: a part of the model runs on them, and its graph ends there.
+    pub fn stand_in(flat: &Tensor, lens: &[usize]) -> candle_core::Result<Self> {
+        let mut groups = Vec::with_capacity(lens.len());
+        let mut offset = 0;
+        for &len in lens {
+            groups.push(Group {
+                var: Var::from_tensor(&flat.narrow(0, offset, len)?)?,
+                offset,
+                len,
+            });
+            offset += len;
+        }
+        Ok(Self {
+            entries: Vec::new(),
+            groups,
+            len: offset,
+            buffer_entries: Vec::new(),
+            buffers: RwLock::default(),
+            momentum: 0.0,
+            dtype: flat.dtype(),
+            device: flat.device().clone(),
+        })
+    }
+
     /// Entries in flat order.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
@@ -179,6 +252,11 @@ impl Parameters {
         self.len == 0
     }
 
+    /// Where the variables are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// The flat variable of a group.
     pub fn var(&self, group: usize) -> &Tensor {
         self.groups[group].var.as_tensor()
@@ -186,9 +264,23 @@ impl Parameters {
 
     /// All parameters in flat order, as f32.
     pub fn flat(&self) -> Result<Vec<f32>> {
-        let mut out = Vec::with_capacity(self.len);
+        self.range(0..self.len)
+    }
+
+    /// Some of the parameters in flat order, as f32.
+    pub fn range(&self, range: Range<usize>) -> Result<Vec<f32>> {
+        if !self.device.is_cpu() {
+            let all = self.groups.iter().map(|g| g.var.as_tensor().clone());
+            let all = Tensor::cat(&all.collect::<Vec<_>>(), 0)?;
+            return to_host(&all.narrow(0, range.start, range.len())?);
+        }
+        let mut out = vec![0.0; range.len()];
         for g in &self.groups {
-            out.extend(g.var.as_tensor().to_dtype(DType::F32)?.to_vec1::<f32>()?);
+            let (start, end) = g.overlap(&range);
+            if start < end {
+                let part = g.var.as_tensor().narrow(0, start - g.offset, end - start)?;
+                copy(&part, &mut out[start - range.start..end - range.start])?;
+            }
         }
         Ok(out)
     }
@@ -202,24 +294,78 @@ impl Parameters {
                 self.len
             )));
         }
+        self.set_range(0, flat)
+    }
+
+    /// Replaces the parameters from `first` on, in place.
+    pub fn set_range(&self, first: usize, values: &[f32]) -> Result<()> {
+        /// Values that are converted at a time.
+        const PIECE: usize = 1 << 20;
+        if !self.device.is_cpu() {
+            // One transfer for all groups.
+            let all = Tensor::from_slice(values, values.len(), &self.device)?;
+            let all = all.to_dtype(self.dtype)?;
+            for g in &self.groups {
+                let (start, end) = g.overlap(&(first..first + values.len()));
+                if start < end {
+                    let part = all.narrow(0, start - first, end - start)?;
+                    g.var.slice_set(&part, 0, start - g.offset)?;
+                }
+            }
+            return Ok(());
+        }
         for g in &self.groups {
-            let part = &flat[g.offset..g.offset + g.len];
-            let t = Tensor::from_slice(part, g.len, g.var.device())?.to_dtype(self.dtype)?;
-            g.var.set(&t)?;
+            let (start, end) = g.overlap(&(first..first + values.len()));
+            for from in (start..end).step_by(PIECE) {
+                let to = (from + PIECE).min(end);
+                let part = &values[from - first..to - first];
+                let t = Tensor::from_slice(part, part.len(), g.var.device())?;
+                g.var
+                    .slice_set(&t.to_dtype(self.dtype)?, 0, from - g.offset)?;
+            }
         }
         Ok(())
     }
 
     /// Gradients in flat order; zero where the loss does not depend on a group.
     pub fn gradients(&self, store: &GradStore) -> Result<Vec<f32>> {
+        if !self.device.is_cpu() {
+            return to_host(&self.gradient(store)?);
+        }
         let mut out = vec![0f32; self.len];
         for g in &self.groups {
             if let Some(grad) = store.get(g.var.as_tensor()) {
-                let v = grad.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-                out[g.offset..g.offset + g.len].copy_from_slice(&v);
+                copy(grad, &mut out[g.offset..g.offset + g.len])?;
             }
         }
         Ok(out)
+    }
+
+    /// [`Parameters::gradients`], freeing each gradient as soon as it is copied.
+    pub fn take_gradients(&self, mut store: GradStore) -> Result<Vec<f32>> {
+        if !self.device.is_cpu() {
+            return to_host(&self.gradient(&store)?);
+        }
+        let mut out = vec![0f32; self.len];
+        for g in &self.groups {
+            if let Some(grad) = store.remove(g.var.as_tensor()) {
+                copy(&grad, &mut out[g.offset..g.offset + g.len])?;
+            }
+        }
+        Ok(out)
+    }
+
+    /// [`Parameters::gradients`] as one f32 vector where the variables are.
+    pub fn gradient(&self, store: &GradStore) -> Result<Tensor> {
+        let part = |g: &Group| match store.get(g.var.as_tensor()) {
+            Some(grad) => grad.flatten_all()?.to_dtype(DType::F32),
+            None => Tensor::zeros(g.len, DType::F32, &self.device),
+        };
+        let all = self.groups.iter().map(part);
+        Ok(Tensor::cat(
+            &all.collect::<candle_core::Result<Vec<_>>>()?,
+            0,
+        )?)
     }
 
     /// Named buffers in flat order.

@@ -1,8 +1,9 @@
 //! The run as a table, told by rank 0 before the first step.
 
+use super::checkpoint::CHUNK;
 use super::schedule::WeightSchedule;
-use super::trainer::Plan;
-use super::{Calendar, Part, Reduction, Task};
+use super::trainer::{IN_FLIGHT, Plan};
+use super::{Calendar, OptimizerState, Part, Reduction, Task};
 use crate::comm::World;
 use crate::models::Model;
 
@@ -17,6 +18,35 @@ pub fn peak_memory() -> Option<u64> {
     let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)
+}
+
+/// Memory that grows with the number of parameters, in bytes.
+struct Memory {
+    /// On every rank.
+    state: u64,
+    /// On rank 0 on top, for a while.
+    checkpoint: u64,
+}
+
+impl Memory {
+    fn of<T: Task, W: WeightSchedule>(world: &World, plan: &Plan<T, W>) -> Self {
+        let len = plan.task.model().parameters().len();
+        let sharded = plan.settings.optimizer_state == OptimizerState::Sharded && world.size() > 1;
+        let (own, in_flight) = match sharded {
+            true => (world.part(len).len(), IN_FLIGHT * CHUNK),
+            false => (len, 3 * len),
+        };
+        // Of each slice that is being computed a gradient as it leaves the backward pass, and
+        // one in the tree; there also one for each level of the rank's own subtree.
+        let slices = plan.slices.div_ceil(world.size());
+        let parallel = rayon::current_num_threads().min(slices);
+        let tree = slices.min(parallel + slices.ilog2() as usize);
+        Self {
+            // The model's parameters; those that are updated here and their two moments.
+            state: 4 * (len * (1 + parallel + tree) + 3 * own) as u64,
+            checkpoint: 4 * in_flight.min(3 * len) as u64,
+        }
+    }
 }
 
 /// Prints the table on rank 0; collective.
@@ -48,12 +78,14 @@ pub fn announce<T: Task, W: WeightSchedule>(
         _ => String::new(),
     };
     let parameters = plan.task.model().parameters();
-    // Parameters, two moments, the sum, and a gradient for each slice that is being computed.
-    let parallel = rayon::current_num_threads().min(plan.slices.div_ceil(world.size()));
-    let memory = 4 * parameters.len() as u64 * (4 + parallel as u64);
+    let memory = Memory::of(world, plan);
     let reduction = match plan.settings.reduction {
         Reduction::Reproducible => "reproducible: the same bits for every number of ranks",
         Reduction::Fast => "fast: last bits vary with the number of ranks",
+    };
+    let state = match plan.settings.optimizer_state {
+        OptimizerState::Replicated => "every rank keeps all moments",
+        OptimizerState::Sharded => "each rank keeps the moments of its part of the parameters",
     };
     let rows = [
         ("run folder", plan.folder.path().display().to_string()),
@@ -63,8 +95,10 @@ pub fn announce<T: Task, W: WeightSchedule>(
         (
             "memory",
             format!(
-                "{} per rank for parameters, moments and gradients; activations come on top",
-                human_bytes(memory)
+                "{} per rank for parameters, moments and gradients; activations come on top, and \
+                 on rank 0 up to {} while a checkpoint is written",
+                human_bytes(memory.state),
+                human_bytes(memory.checkpoint)
             ),
         ),
         (
@@ -88,6 +122,7 @@ pub fn announce<T: Task, W: WeightSchedule>(
             ),
         ),
         ("reduction", reduction.to_string()),
+        ("optimizer", state.to_string()),
         ("seed", plan.settings.seed.to_string()),
         ("data", plan.task.fingerprint()),
         ("holosig", env!("CARGO_PKG_VERSION").to_string()),

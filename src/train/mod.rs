@@ -33,8 +33,8 @@ pub use any::AnyJob;
 pub use checkpoint::Checkpoint;
 pub use outcome::Outcome;
 pub use run_folder::{RunFolder, Start};
-pub use settings::{Calendar, OnNonfinite, Reduction, Settings};
-pub use trainer::{Plan, probe, train};
+pub use settings::{Calendar, OnNonfinite, OptimizerState, Reduction, Settings};
+pub use trainer::{Costs, Plan, costs, probe, train};
 
 use crate::Result;
 use crate::models::Model;

@@ -1,6 +1,7 @@
 //! What a finished run is worth: `scores.json`, the last file that a run writes.
 
-use super::{Checkpoint, RunFolder, metrics};
+use super::checkpoint::Saved;
+use super::{RunFolder, metrics};
 use crate::comm::World;
 use crate::models::Parameters;
 use crate::store::{Header, write_bytes};
@@ -36,10 +37,9 @@ pub fn choose(world: &World, folder: &RunFolder, model: &Parameters) -> Result<u
         best if world.any(best.exists()) => best,
         _ => folder.last(),
     };
-    let read = world.on_root(|| Checkpoint::read(&path))?;
-    let chosen = Checkpoint::broadcast(world, read)?;
-    world.agree(chosen.load_into(&path, model))?;
-    Ok(chosen.training.map_or(0, |(position, _)| position.step))
+    let chosen = Saved::share(world, world.on_root(|| Saved::open(&path))?)?;
+    chosen.load_into(world, model)?;
+    Ok(chosen.progress().map_or(0, |position| position.step))
 }
 
 impl Outcome {

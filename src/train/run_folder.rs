@@ -5,7 +5,7 @@
 mod lock;
 
 use self::lock::Lock;
-use super::checkpoint::Checkpoint;
+use super::checkpoint::Saved;
 use crate::comm::{World, watchdog};
 use crate::store::{Scratch, write_bytes};
 use crate::{Error, Result};
@@ -101,16 +101,16 @@ impl RunFolder {
     /// # Errors
     /// A folder that cannot be written to, that another job uses, or whose content does not fit
     /// `start`.
-    pub fn open(&self, world: &World, start: Start) -> Result<Option<Checkpoint>> {
+    pub fn open(&self, world: &World, start: Start) -> Result<Option<Saved>> {
         let found = world.on_root(|| self.open_here(start))?.flatten();
         watchdog::meet(&self.alive());
         if !world.any(found.is_some()) {
             return Ok(None);
         }
-        Checkpoint::broadcast(world, found).map(Some)
+        Saved::share(world, found).map(Some)
     }
 
-    fn open_here(&self, start: Start) -> Result<Option<Checkpoint>> {
+    fn open_here(&self, start: Start) -> Result<Option<Saved>> {
         let checkpoints = self.checkpoints();
         fs::create_dir_all(&checkpoints).map_err(|e| Error::io(&checkpoints, e))?;
         // Says at once, not after an hour, that the folder takes no files.
@@ -186,7 +186,7 @@ impl RunFolder {
     }
 
     /// The newest checkpoint that is whole. Damaged ones are named and skipped.
-    pub(super) fn newest(&self) -> Result<Option<Checkpoint>> {
+    pub(super) fn newest(&self) -> Result<Option<Saved>> {
         let mut candidates = vec![self.last()];
         candidates.extend(self.saved_steps()?.into_iter().map(|s| self.step(s)));
         let mut seen = Vec::new();
@@ -200,8 +200,8 @@ impl RunFolder {
                 continue;
             }
             seen.push((meta.dev(), meta.ino()));
-            match Checkpoint::read(&path) {
-                Ok(c) if c.training.is_some() => {
+            match Saved::open(&path) {
+                Ok(c) if c.progress().is_some() => {
                     log::info!("resuming from {}", path.display());
                     return Ok(Some(c));
                 }
@@ -229,12 +229,19 @@ impl RunFolder {
         }
     }
 
-    /// Writes `step-N.h5`, points `last.h5` (and `best.h5`) to it, then deletes all but the
-    /// `keep` newest steps. At every moment a whole checkpoint is there.
-    pub fn save(&self, checkpoint: &Checkpoint, step: u64, best: bool, keep: usize) -> Result<()> {
+    /// Has `write` write `step-N.h5`, points `last.h5` to it, then deletes all but the `keep` newest
+    /// steps. At every moment a whole checkpoint is there. `best.h5` is a file of its own: what
+    /// damages the one does not damage the other.
+    pub fn save(
+        &self,
+        write: impl FnOnce(&Path) -> Result<()>,
+        step: u64,
+        best: bool,
+        keep: usize,
+    ) -> Result<()> {
         self.check()?;
         // Of a folder that goes away meanwhile, say that, not which file was missed first.
-        self.put(checkpoint, step, best, keep)
+        self.put(write, step, best, keep)
             .map_err(|e| self.check().err().unwrap_or(e))
     }
 
@@ -246,13 +253,23 @@ impl RunFolder {
         }
     }
 
-    fn put(&self, checkpoint: &Checkpoint, step: u64, best: bool, keep: usize) -> Result<()> {
+    fn put(
+        &self,
+        write: impl FnOnce(&Path) -> Result<()>,
+        step: u64,
+        best: bool,
+        keep: usize,
+    ) -> Result<()> {
         let path = self.step(step);
-        checkpoint.write(&path)?;
-        link(&path, &self.last())?;
         if best {
-            link(&path, &self.best())?;
+            // The best first: a run killed in between makes this step, and `best.h5`, again. The
+            // other way round it would go on from a step that is the best, beside an older file.
+            write(&self.best())?;
+            copy(&self.best(), &path)?;
+        } else {
+            write(&path)?;
         }
+        link(&path, &self.last())?;
         for old in self
             .saved_steps()?
             .into_iter()
@@ -278,9 +295,16 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 fn link(file: &Path, name: &Path) -> Result<()> {
     let scratch = Scratch::new(name)?;
     let linked = fs::remove_file(scratch.path()).and_then(|()| fs::hard_link(file, scratch.path()));
-    if linked.is_err() {
-        fs::copy(file, scratch.path()).map_err(|e| Error::io(name, e))?;
+    match linked {
+        Ok(()) => scratch.commit(),
+        Err(_) => copy(file, name),
     }
+}
+
+/// Copies a file; the copy appears whole.
+fn copy(file: &Path, name: &Path) -> Result<()> {
+    let scratch = Scratch::new(name)?;
+    fs::copy(file, scratch.path()).map_err(|e| Error::io(name, e))?;
     scratch.commit()
 }
 

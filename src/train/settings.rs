@@ -2,6 +2,7 @@
 
 use super::optimizer::AdamSettings;
 use super::schedule::{LearningRateSchedule, WeightSchedule};
+use crate::comm::DeviceKind;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,19 @@ pub enum Reduction {
     Reproducible,
     /// MPI's own all-reduce: last bits vary with the number of ranks.
     Fast,
+}
+
+/// Who keeps the optimizer's state. The parameters get the same bits in either case, and a run may
+/// be resumed with the other one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OptimizerState {
+    /// Every rank keeps all of it and updates all parameters.
+    #[default]
+    Replicated,
+    /// Every rank keeps the state of its part of the parameters, updates these, and gets the
+    /// others from the other ranks (ZeRO stage 1: Rajbhandari et al. 2020, section 5.1).
+    Sharded,
 }
 
 /// What to do when a loss or a gradient is not finite, or a loss spikes. The parameters are never
@@ -50,6 +64,11 @@ pub struct Settings<W> {
     pub learning_rate_schedule: LearningRateSchedule,
     #[serde(default)]
     pub reduction: Reduction,
+    /// What to compute on.
+    #[serde(default, skip_serializing_if = "DeviceKind::is_auto")]
+    pub device: DeviceKind,
+    #[serde(default)]
+    pub optimizer_state: OptimizerState,
     /// Validations per epoch, evenly spread, the last one at the epoch's end.
     #[serde(default = "one")]
     pub evaluations_per_epoch: u64,
@@ -114,10 +133,11 @@ fn default_stall_timeout() -> f64 {
 }
 
 /// Keys of a job that may change when a run is resumed: they do not change what a step computes
-/// from finite numbers.
+/// from finite numbers (the device does in the last bits).
 pub const FREE_ON_RESUME: &[&str] = &[
     "train.steps",
     "train.epochs",
+    "train.optimizer_state",
     "train.checkpoint_every",
     "train.keep",
     "train.log_every",
@@ -125,6 +145,7 @@ pub const FREE_ON_RESUME: &[&str] = &[
     "train.nonfinite_limit",
     "train.spike",
     "train.stall_timeout",
+    "train.device",
     "data.dataset",
 ];
 

@@ -1,15 +1,20 @@
 //! The training loop.
 
 mod faults;
+#[cfg(feature = "nccl")]
+mod gpus;
 mod probe;
 mod report;
+mod save;
+mod step;
 
-pub use probe::probe;
+pub use probe::{Costs, costs, probe};
+pub(super) use save::IN_FLIGHT;
 
 use super::announce::announce;
-use super::checkpoint::{Best, Checkpoint, Moments, Progress as Position};
-use super::guard::{Guard, seed_of_draw};
-use super::loader::{Loader, Slice};
+use super::checkpoint::{Best, Progress as Position, Saved};
+use super::guard::Guard;
+use super::loader::Loader;
 use super::metrics::MetricsLog;
 use super::optimizer::Adam;
 use super::progress::Progress;
@@ -17,13 +22,13 @@ use super::run_folder::RunFolder;
 use super::schedule::WeightSchedule;
 use super::settings::FREE_ON_RESUME;
 use super::signal::StopSignal;
-use super::writer::{Writer, Written};
-use super::{Calendar, OnNonfinite, Part, Reduction, Settings, Task, job};
-use crate::comm::{SliceTree, World, pulse};
-use crate::models::{Model, StepKey};
+use super::writer::Writer;
+use super::{Calendar, OnNonfinite, OptimizerState, Part, Settings, Task, job};
+use crate::comm::{World, pulse};
+use crate::models::Model;
 use crate::{Error, Result};
-use rayon::prelude::*;
 use serde_json::json;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// What to train and how.
@@ -39,23 +44,20 @@ pub struct Plan<'a, T: Task, W> {
     pub folder: &'a RunFolder,
 }
 
-/// What one slice contributed.
-struct SliceTerms {
-    number: usize,
-    share: f64,
-    /// Whether its gradient and its statistics are finite.
-    finite: bool,
-    names: Vec<&'static str>,
-    /// The objective, then the terms of `names`.
-    values: Vec<f64>,
-}
-
 struct Trainer<'a, T: Task, W> {
     world: &'a World,
     plan: &'a Plan<'a, T, W>,
     calendar: Calendar,
-    adam: Adam,
+    /// Sums gradients where they are.
+    #[cfg(feature = "nccl")]
+    nccl: Option<crate::comm::nccl::Nccl>,
+    /// The parameters that this rank updates: all, or its part where the optimizer's state is
+    /// sharded.
+    own: Range<usize>,
+    /// Their values.
     parameters: Vec<f32>,
+    /// Their moments.
+    adam: Adam,
     best: Option<Best>,
     guard: Guard,
     /// Steps completed.
@@ -84,31 +86,32 @@ struct Trainer<'a, T: Task, W> {
 pub fn train<T: Task, W: WeightSchedule + Sync>(
     world: &World,
     plan: &Plan<T, W>,
-    checkpoint: Option<&Checkpoint>,
+    checkpoint: Option<&Saved>,
 ) -> Result<()> {
-    let trainer = world.agree(Trainer::new(world, plan, checkpoint))?;
+    let mut trainer = world.agree(Trainer::idle(world, plan))?;
+    #[cfg(feature = "nccl")]
+    {
+        trainer.nccl = gpus::connect(world, plan)?;
+    }
+    if let Some(saved) = checkpoint {
+        let position = world.agree(trainer.own_position(saved))?;
+        trainer.take_over(saved, position)?;
+    }
+    world.agree(trainer.begin(checkpoint.is_some()))?;
     trainer.run()
 }
 
 impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
-    fn new(
-        world: &'a World,
-        plan: &'a Plan<'a, T, W>,
-        checkpoint: Option<&Checkpoint>,
-    ) -> Result<Self> {
-        let mut trainer = Self::idle(world, plan)?;
-        if let Some(checkpoint) = checkpoint {
-            trainer.restore(checkpoint)?;
-        }
-        let (done, steps) = (trainer.done, trainer.calendar.steps);
-        trainer.progress = Progress::new(world.speaks(), done, steps);
-        trainer.signal = Some(StopSignal::listen()?);
+    fn begin(&mut self, resumed: bool) -> Result<()> {
+        let (world, plan) = (self.world, self.plan);
+        self.progress = Progress::new(world.speaks(), self.done, self.calendar.steps);
+        self.signal = Some(StopSignal::listen()?);
         if world.is_root() {
             plan.folder.begin(&plan.job)?;
-            trainer.log = Some(trainer.open_log(checkpoint.is_some())?);
-            trainer.writer = Some(Writer::start(plan.folder.clone(), plan.settings.keep)?);
+            self.log = Some(self.open_log(resumed)?);
+            self.writer = Some(Writer::start(plan.folder.clone(), plan.settings.keep)?);
         }
-        Ok(trainer)
+        Ok(())
     }
 
     /// A trainer that writes nothing and hears no signals.
@@ -117,12 +120,19 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
         plan.settings.check()?;
         let samples = plan.task.samples(Part::Train);
         let model = plan.task.model().parameters();
+        let own = match plan.settings.optimizer_state {
+            OptimizerState::Replicated => 0..model.len(),
+            OptimizerState::Sharded => world.part(model.len()),
+        };
         Ok(Self {
             world,
             plan,
             calendar: Calendar::new(samples, plan.batch, plan.settings)?,
-            adam: Adam::new(plan.settings.adam, model.len()),
-            parameters: model.flat()?,
+            #[cfg(feature = "nccl")]
+            nccl: None,
+            adam: Adam::new(plan.settings.adam, own.len()),
+            parameters: model.range(own.clone())?,
+            own,
             best: None,
             guard: Guard::default(),
             done: 0,
@@ -144,10 +154,10 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
         (self.plan.batch / self.plan.slices as u64).max(1)
     }
 
-    /// Takes over the state of a checkpoint after making sure that it is of this very run.
-    fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+    /// Where a checkpoint stands, after making sure that it is of this very run.
+    fn own_position<'s>(&self, saved: &'s Saved) -> Result<&'s Position> {
         let folder = self.plan.folder.path();
-        let Some((position, moments)) = &checkpoint.training else {
+        let Some(position) = saved.progress() else {
             return Err(Error::file(folder, "the checkpoint is of no training run"));
         };
         job::same_but(folder, &position.job, &self.plan.job, FREE_ON_RESUME)?;
@@ -171,22 +181,18 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
                 ),
             ));
         }
-        self.take_over(checkpoint, position, moments)
+        Ok(position)
     }
 
-    /// Puts the state of a checkpoint in the place of the present one.
-    fn take_over(
-        &mut self,
-        checkpoint: &Checkpoint,
-        position: &Position,
-        moments: &Moments,
-    ) -> Result<()> {
+    /// Puts the state of a checkpoint in the place of the present one. Collective.
+    fn take_over(&mut self, saved: &Saved, position: &Position) -> Result<()> {
         let model = self.plan.task.model().parameters();
-        checkpoint.load_into(self.plan.folder.path(), model)?;
-        self.parameters = model.flat()?;
+        saved.load_into(self.world, model)?;
+        let moments = saved.moments(self.world, self.own.clone())?;
+        self.parameters = model.range(self.own.clone())?;
         self.adam.steps = moments.steps;
-        self.adam.first.clone_from(&moments.first);
-        self.adam.second.clone_from(&moments.second);
+        self.adam.first = moments.first;
+        self.adam.second = moments.second;
         self.best = position.best;
         self.guard.clone_from(&position.guard);
         self.done = position.step;
@@ -257,12 +263,13 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
                 pulse::enter("computing");
                 let (sum, terms) = self.gradients(step, epoch, &slices)?;
                 if let Some(fault) = self.fault(step, &sum)? {
+                    drop(sum); // makes room for what is looked at now
                     self.handle(step, epoch, fault, &slices, &terms)?;
                     if self.done <= step {
                         return Ok(()); // rolled back: the loader starts again
                     }
                 } else {
-                    self.update(step, epoch, &sum)?;
+                    self.update(step, epoch, sum)?;
                 }
                 if self.done.is_multiple_of(plan.settings.log_every) {
                     let stalled = loader.take_stalled().as_secs_f64();
@@ -291,176 +298,8 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
         }
     }
 
-    /// The gradient of the mean objective over the global batch, followed by the batch
-    /// statistics and the objective itself; summed over all slices of all ranks.
-    fn gradients(
-        &self,
-        step: u64,
-        epoch: u64,
-        slices: &[Slice<<T::Model as Model>::Batch>],
-    ) -> Result<(Vec<f32>, Vec<SliceTerms>)> {
-        let model = self.plan.task.model();
-        let weights = self.plan.settings.weights.at(epoch);
-        let seed = seed_of_draw(self.plan.settings.seed, self.guard.draw(step));
-        let len = self.parameters.len() + model.parameters().buffers().len() + 1;
-        let tree = SliceTree::new();
-        let terms: Result<Vec<Option<SliceTerms>>> = slices
-            .par_iter()
-            .map(|slice| {
-                let Some(batch) = &slice.batch else {
-                    tree.insert(slice.number, vec![0.0; len]);
-                    return Ok(None);
-                };
-                let losses = model.losses(batch, &weights, StepKey { seed, step })?;
-                pulse::tick();
-                let store = losses.objective.backward()?;
-                let objective = losses.objective.to_dtype(candle_core::DType::F64)?;
-                let objective = objective.to_scalar::<f64>()?;
-                let mut vector = model.parameters().gradients(&store)?;
-                vector.extend(&losses.statistics);
-                let finite = vector.iter().all(|v| v.is_finite());
-                vector.push(objective as f32);
-                let share = slice.share as f32;
-                vector.iter_mut().for_each(|v| *v *= share);
-                tree.insert(slice.number, vector);
-                let mut values = vec![objective];
-                values.extend(losses.terms.iter().map(|t| t.1));
-                Ok(Some(SliceTerms {
-                    number: slice.number,
-                    share: slice.share,
-                    finite: finite && objective.is_finite(),
-                    names: losses.terms.iter().map(|t| t.0).collect(),
-                    values,
-                }))
-            })
-            .collect();
-        let terms = terms?.into_iter().flatten().collect();
-        let sum = match self.plan.settings.reduction {
-            Reduction::Reproducible => self.world.tree_sum(self.plan.slices, len, tree),
-            Reduction::Fast => self.world.fast_sum(len, tree),
-        };
-        Ok((sum, terms))
-    }
-
-    /// One optimizer step, the same on every rank.
-    fn update(&mut self, step: u64, epoch: u64, sum: &[f32]) -> Result<()> {
-        let settings = self.plan.settings;
-        let zero_epochs = settings.weights.zero_epochs();
-        let rate = settings
-            .learning_rate_schedule
-            .at(settings.learning_rate, epoch, zero_epochs);
-        let (gradients, rest) = sum.split_at(self.parameters.len());
-        let (statistics, objective) = rest.split_at(rest.len() - 1);
-        self.adam.step(&mut self.parameters, gradients, rate);
-        let model = self.plan.task.model().parameters();
-        model.set_flat(&self.parameters)?;
-        model.update_buffers(statistics)?;
-        self.guard.trend.add(objective[0]);
-        self.completed(step);
-        Ok(())
-    }
-
-    fn completed(&mut self, step: u64) {
-        self.done = step + 1;
-        let positions = self.calendar.positions(step);
-        self.samples_since += positions.end - positions.start;
-    }
-
-    /// Hands a checkpoint to the writer. Rank 0 alone has something to do; what goes wrong here
-    /// or in the background, all ranks learn in the next [`Trainer::agree_on`].
-    fn save(&mut self, best: bool) {
-        if !self.world.is_root() {
-            return;
-        }
-        pulse::enter("writing a checkpoint");
-        let started = Instant::now();
-        let handed = self.hand_over(best);
-        let stall = started.elapsed();
-        self.stalled += stall;
-        self.since += stall; // no part of the training speed
-        self.note_written(handed);
-    }
-
-    fn hand_over(&mut self, best: bool) -> Result<Option<Written>> {
-        let (plan, calendar) = (self.plan, &self.calendar);
-        let model = plan.task.model().parameters();
-        let mut checkpoint = Checkpoint::of_model(plan.task.description()?, model)?;
-        let position = Position {
-            step: self.done,
-            epoch: calendar.epoch(self.done),
-            position: self.done % calendar.steps_per_epoch() * calendar.batch,
-            seed: plan.settings.seed,
-            best: self.best,
-            guard: self.guard.clone(),
-            job: plan.job.clone(),
-            fingerprint: plan.task.fingerprint(),
-        };
-        let moments = Moments {
-            steps: self.adam.steps,
-            first: self.adam.first.clone(),
-            second: self.adam.second.clone(),
-        };
-        checkpoint.training = Some((position, moments));
-        match &mut self.writer {
-            Some(writer) => writer.submit(checkpoint, self.done, best),
-            None => Ok(None),
-        }
-    }
-
-    /// Logs a checkpoint that has reached the disk; keeps an error for the next agreement.
-    fn note_written(&mut self, written: Result<Option<Written>>) {
-        let logged = written.and_then(|written| match (written, &self.log) {
-            (Some(w), Some(log)) => {
-                // Of all hand-overs since the last such line.
-                let stall = std::mem::take(&mut self.stalled);
-                self.stalled_in_all += stall;
-                let ms = |d: Duration| json!((d.as_secs_f64() * 1e4).round() / 10.0);
-                let fields = [
-                    ("bytes".to_string(), json!(w.bytes)),
-                    ("checkpoint_stall_ms".into(), ms(stall)),
-                    ("checkpoint_write_ms".into(), ms(w.took)),
-                ];
-                log.append("checkpoint", w.step, fields)
-            }
-            _ => Ok(()),
-        });
-        self.failed = self.failed.take().or(logged.err());
-    }
-
     fn asked(&self) -> bool {
         self.signal.as_ref().is_some_and(StopSignal::asked)
-    }
-
-    /// Whether any rank was asked to stop. Collective.
-    ///
-    /// # Errors
-    /// A checkpoint that could not be written.
-    fn agree_on(&mut self, stop: bool) -> Result<bool> {
-        if let Some(writer) = &mut self.writer {
-            let written = writer.poll();
-            self.note_written(written);
-        }
-        let here = if self.failed.is_some() {
-            2
-        } else {
-            u8::from(stop)
-        };
-        match self.world.most(here) {
-            2 => self.world.agree(self.failed.take().map_or(Ok(false), Err)),
-            stop => Ok(stop == 1),
-        }
-    }
-
-    /// Waits until every checkpoint is on the disk. Collective.
-    fn settle(&mut self) -> Result<()> {
-        if let Some(writer) = &mut self.writer {
-            pulse::enter("writing a checkpoint");
-            let started = Instant::now();
-            let written = writer.wait();
-            self.stalled += started.elapsed();
-            self.note_written(written);
-        }
-        self.agree_on(false).map(drop)
     }
 
     /// Ends a run that was asked to stop; rank 0 tells.

@@ -1,8 +1,10 @@
 //! Writes checkpoints in the background, so that training waits only for a copy in memory.
 
-use super::{Checkpoint, RunFolder};
+use super::RunFolder;
+use super::checkpoint::Layout;
 use crate::{Error, Result};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,9 +18,48 @@ pub struct Written {
 }
 
 struct Job {
-    checkpoint: Checkpoint,
+    layout: Layout,
+    values: Inbox,
     step: u64,
     best: bool,
+}
+
+/// Takes the numbers of a checkpoint, in the order of its [`Layout`].
+pub struct Feed(SyncSender<Vec<f32>>);
+
+impl Feed {
+    /// Waits as long as too many values are under way. A writer that has failed takes no more,
+    /// and tells why when it is asked.
+    pub fn push(&self, values: Vec<f32>) {
+        let _ = self.0.send(values);
+    }
+}
+
+/// The other end of a [`Feed`].
+struct Inbox {
+    coming: Receiver<Vec<f32>>,
+    current: Vec<f32>,
+    /// Values of `current` that are taken already.
+    taken: usize,
+}
+
+impl Inbox {
+    /// The next `n` values.
+    fn take(&mut self, n: usize) -> Result<Vec<f32>> {
+        let mut out = Vec::with_capacity(n);
+        while out.len() < n {
+            if self.taken == self.current.len() {
+                let gone = |_| Error::internal("the run ended before its checkpoint was complete");
+                self.current = self.coming.recv().map_err(gone)?;
+                self.taken = 0;
+            }
+            let rest = &self.current[self.taken..];
+            let rest = &rest[..rest.len().min(n - out.len())];
+            out.extend_from_slice(rest);
+            self.taken += rest.len();
+        }
+        Ok(out)
+    }
 }
 
 /// The thread that writes; at most one checkpoint is under way.
@@ -37,7 +78,7 @@ impl Writer {
         let (outbox, done) = channel();
         let work = move || {
             for job in inbox {
-                if outbox.send(write(&folder, &job, keep)).is_err() {
+                if outbox.send(write(&folder, job, keep)).is_err() {
                     return;
                 }
             }
@@ -54,26 +95,35 @@ impl Writer {
         })
     }
 
-    /// Hands over a checkpoint; waits for the one before, which it returns.
+    /// Begins a checkpoint whose numbers the [`Feed`] takes, `in_flight` vectors of them at a
+    /// time; waits for the one before, which it returns.
     ///
     /// # Errors
     /// Those of the checkpoint before.
     pub fn submit(
         &mut self,
-        checkpoint: Checkpoint,
+        layout: Layout,
         step: u64,
         best: bool,
-    ) -> Result<Option<Written>> {
+        in_flight: usize,
+    ) -> Result<(Option<Written>, Feed)> {
         let before = self.wait()?;
+        let (feed, coming) = sync_channel(in_flight);
+        let values = Inbox {
+            coming,
+            current: Vec::new(),
+            taken: 0,
+        };
         let job = Job {
-            checkpoint,
+            layout,
+            values,
             step,
             best,
         };
         let sent = self.jobs.as_ref().is_some_and(|j| j.send(job).is_ok());
         self.busy = sent;
         match sent {
-            true => Ok(before),
+            true => Ok((before, Feed(feed))),
             false => Err(gone()),
         }
     }
@@ -123,9 +173,13 @@ fn gone() -> Error {
     Error::internal("the thread that writes checkpoints has ended")
 }
 
-fn write(folder: &RunFolder, job: &Job, keep: usize) -> Result<Written> {
+fn write(folder: &RunFolder, mut job: Job, keep: usize) -> Result<Written> {
     let started = Instant::now();
-    let saved = folder.save(&job.checkpoint, job.step, job.best, keep);
+    let write = |path: &Path| {
+        let values = &mut |n| job.values.take(n);
+        job.layout.write(path, values).map(drop)
+    };
+    let saved = folder.save(write, job.step, job.best, keep);
     saved.map_err(|e| match e {
         Error::Io { .. } => Error::internal(format!(
             "{e}; earlier checkpoints are whole: mend this and go on with --resume"

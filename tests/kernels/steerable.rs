@@ -3,7 +3,8 @@
 use crate::host::Data;
 use crate::twin::{Twin, f32s, tensor};
 use crate::{close, run};
-use holosig::ops::batch_norm::{self, Mode, Normalization, features};
+use candle_core::Tensor;
+use holosig::ops::batch_norm::{self, BatchNorm, Mode, Normalization, features};
 use holosig::ops::cg::{Plan, cg};
 use holosig::ops::device;
 use holosig::ops::linear::{Order, Side, linear};
@@ -87,7 +88,7 @@ fn batch_norms() {
     for (channels, batch, normalization, mode) in [
         (vec![5, 3, 9], 19, Normalization::Component, Mode::Train),
         (vec![34, 7], 8, Normalization::Norm, Mode::Train),
-        (vec![1], 2, Normalization::Component, Mode::Train),
+        (vec![1], 3, Normalization::Component, Mode::Train),
         (vec![60, 60, 60], 33, Normalization::Component, Mode::Eval),
     ] {
         let irreps = Irreps::new(channels);
@@ -98,15 +99,14 @@ fn batch_norms() {
         let weight = tensor(2, &[features(&irreps)]);
         let bias = tensor(3, &[irreps.channels(0)]);
         let statistics = batch_norm::statistics(&x, &irreps, normalization).expect("statistics");
+        let values = |t: &Tensor| t.to_vec1::<f64>().expect("a vector");
+        let mean = values(&statistics.mean);
+        let variance = values(&statistics.variance);
         let t = device::batch_norm::Tables::new(&irreps);
 
         let s = device::batch_norm::statistics(&t, normalization, batch);
         let got = run(&what, &s, &[f32s(&x)]);
-        for (got, want) in got
-            .outputs
-            .iter()
-            .zip([&statistics.mean, &statistics.variance])
-        {
+        for (got, want) in got.outputs.iter().zip([&mean, &variance]) {
             for (g, w) in got.numbers().iter().zip(want) {
                 assert!(
                     (g - w).abs() <= 1e-12 * w.abs().max(1.0),
@@ -116,12 +116,16 @@ fn batch_norms() {
         }
 
         let twin = Twin::new(&[&x, &weight, &bias], |v| {
-            let s = statistics.clone();
-            batch_norm::batch_norm(&v[0], &v[1], &v[2], &irreps, s, normalization, mode)
+            let norm = BatchNorm {
+                irreps: irreps.clone(),
+                statistics: statistics.clone(),
+                normalization,
+                mode,
+            };
+            batch_norm::batch_norm(&v[0], &v[1], &v[2], norm)
         });
         let (x, weight, bias) = (f32s(&x), f32s(&weight), f32s(&bias));
-        let mean = Data::F64(statistics.mean.clone());
-        let variance = Data::F64(statistics.variance.clone());
+        let (mean, variance) = (Data::F64(mean), Data::F64(variance));
         let s = device::batch_norm::forward(&t, batch);
         let inputs = [
             x.clone(),
@@ -152,14 +156,17 @@ fn clebsch_gordan_steps() {
         (Rule::Full, false, (2, 5), (3, 7), 37),
         (Rule::Full, true, (3, 1), (2, 3), 5),
         (Rule::Elementwise, true, (2, 33), (4, 2), 66),
-        (Rule::Efficient, true, (0, 1), (0, 1), 1),
+        (Rule::Efficient, true, (1, 1), (1, 1), 1),
     ] {
         let what = format!("Clebsch-Gordan {rule:?} {from:?} to {to:?}, {batch} samples");
         let plan = Arc::new(Plan::new(rule, symmetric, from, to));
         let h = tensor(1, &[batch, plan.input.dim()]);
-        let w = tensor(2, &[plan.weight_len()]);
-        let norm = tensor(3, &[plan.output.lmax() + 2]);
-        let twin = Twin::new(&[&h, &w, &norm], |v| cg(&v[0], &v[1], &v[2], &plan));
+        let scales = plan.output.lmax() + 2;
+        let w = tensor(2, &[plan.parameter_len() - scales]);
+        let norm = tensor(3, &[scales]);
+        let twin = Twin::new(&[&h, &w, &norm], |v| {
+            cg(&v[0], &Tensor::cat(&[&v[2], &v[1]], 0)?, &plan, None)
+        });
         let t = device::cg::Tables::new(&plan);
         let inputs = [f32s(&h), f32s(&w), f32s(&norm)];
         let got = run(&what, &device::cg::forward(&t, batch), &inputs);

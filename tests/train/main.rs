@@ -129,6 +129,12 @@ fn every_world_gives_the_same_bits() {
         train_on(ranks, &out, &["train.steps=40"], &[]).success();
         assert_eq!(hash(&out), reference(), "{ranks} ranks");
     }
+    for ranks in [2, 3, 4] {
+        let out = dir.path().join(format!("{ranks}-sharded"));
+        let sets = ["train.steps=40", "train.optimizer_state=\"sharded\""];
+        train_on(ranks, &out, &sets, &[]).success();
+        assert_eq!(hash(&out), reference(), "{ranks} ranks, sharded state");
+    }
     let out = dir.path().join("threads");
     let mut command = holosig();
     train_args(&mut command, &out, &["train.steps=40"]);
@@ -274,6 +280,22 @@ fn a_damaged_checkpoint_is_named_and_skipped() {
     let outcome = train_on(2, dir.path(), &["train.steps=40"], &["--resume"]).success();
     assert!(outcome.stderr.contains("last.h5: damaged"), "{outcome:#?}");
     assert!(outcome.stderr.contains("resuming from") && outcome.stderr.contains("step-25.h5"));
+    assert_eq!(hash(dir.path()), reference());
+}
+
+/// The checkpoint that is also the best is damaged: the end of the run tests the best all the same.
+#[test]
+fn the_best_is_tested_though_its_checkpoint_was_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    train_on(0, dir.path(), &["train.steps=40"], &[]).success();
+    let scores = || std::fs::read_to_string(dir.path().join("scores.json")).unwrap();
+    let before = scores();
+    let checkpoints = dir.path().join("checkpoints");
+    let best = Checkpoint::read(&checkpoints.join("best.h5")).unwrap();
+    let step = best.training.unwrap().0.step;
+    flip_byte(&checkpoints.join(format!("step-{step}.h5")), 4000);
+    train_on(2, dir.path(), &["train.steps=40"], &["--resume"]).success();
+    assert_eq!(scores(), before);
     assert_eq!(hash(dir.path()), reference());
 }
 

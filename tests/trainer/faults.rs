@@ -11,7 +11,7 @@ fn run_bad(world: &World, dir: &Path, start: Start, steps: u64, policy: Policy) 
     let settings = Settings {
         on_nonfinite: policy.0,
         spike: policy.1,
-        ..settings(steps)
+        ..settings_of_state(steps)
     };
     run_bad_with(world, dir, start, &settings)
 }
@@ -117,19 +117,18 @@ fn every_world_treats_faults_alike() {
             .filter_map(|r| r["step"].as_u64())
             .collect();
         assert_eq!(steps, (1..=60).collect::<Vec<_>>(), "{policy:?}");
-        for ranks in [2, 3] {
-            let run = dir.path().join(format!("{i}-{ranks}"));
-            again_with(
-                ranks,
-                NAME,
-                &[("DIR", run.as_os_str()), ("POLICY", number.as_ref())],
-            )
-            .success();
-            assert_eq!(last(&run).training, last(&alone).training, "{policy:?}");
+        for (ranks, state) in [(2, "replicated"), (3, "replicated"), (3, "sharded")] {
+            let run = dir.path().join(format!("{i}-{ranks}-{state}"));
+            let variables = [
+                ("DIR", run.as_os_str()),
+                ("POLICY", number.as_ref()),
+                ("STATE", state.as_ref()),
+            ];
+            again_with(ranks, NAME, &variables).success();
             assert_eq!(
-                last(&run).hash(),
-                last(&alone).hash(),
-                "{ranks} ranks, {policy:?}"
+                state_of(&run),
+                state_of(&alone),
+                "{ranks} ranks, {state}, {policy:?}"
             );
         }
         let parts = dir.path().join(format!("{i}-parts"));

@@ -11,7 +11,8 @@ use holosig::comm::World;
 use holosig::models::{Init, Losses, Model, Parameters, ParametersBuilder, StepKey};
 use holosig::train::schedule::WeightSchedule;
 use holosig::train::{
-    Checkpoint, Part, Plan, Reduction, RunFolder, Settings, Start, Task, metrics, train,
+    Checkpoint, OptimizerState, Part, Plan, Reduction, RunFolder, Settings, Start, Task, metrics,
+    train,
 };
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -39,9 +40,9 @@ impl Model for Line {
     fn losses(&self, batch: &Self::Batch, weights: &[f64], _: StepKey) -> Result<Losses> {
         let error = self.error(batch)?.sqr()?.mean_all()?;
         Ok(Losses {
-            terms: vec![("mse", f64::from(error.to_scalar::<f32>()?))],
+            terms: vec![("mse", error.clone())],
             objective: (error * weights[0])?,
-            statistics: batch.0.mean(0)?.to_vec1()?,
+            statistics: vec![batch.0.mean(0)?],
         })
     }
 
@@ -236,6 +237,66 @@ fn every_world_gives_the_same_bits() {
         );
         assert_eq!(validations(&run), validations(&alone), "{ranks} ranks");
     }
+}
+
+/// Settings whose optimizer state is kept as the environment variable STATE says.
+fn settings_of_state(steps: u64) -> Settings<One> {
+    let state = match std::env::var("STATE").as_deref() {
+        Ok("sharded") => OptimizerState::Sharded,
+        _ => OptimizerState::Replicated,
+    };
+    Settings {
+        optimizer_state: state,
+        ..settings(steps)
+    }
+}
+
+/// Everything of a checkpoint but the job, which tells where the state was kept.
+fn state_of(dir: &Path) -> Checkpoint {
+    let mut found = last(dir);
+    found.training.as_mut().unwrap().0.job.clear();
+    found
+}
+
+/// A run that is stopped and resumed with and without sharded moments, in one world after the
+/// other, ends like one that was never stopped.
+#[test]
+fn sharded_moments_give_the_same_bits() {
+    const NAME: &str = "sharded_moments_give_the_same_bits";
+    if in_mpi() {
+        let dir = PathBuf::from(std::env::var_os("DIR").unwrap());
+        let steps: u64 = std::env::var("STEPS").unwrap().parse().unwrap();
+        let settings = settings_of_state(steps);
+        let run = |world: &World| run_with(world, &dir, Start::Auto, &settings, 8, 1.0);
+        return World::run(run).unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let alone = dir.path().join("alone");
+    run_in(&World::alone(), &alone, Start::New, 25, 8).unwrap();
+    let on = |ranks, run: &Path, steps: &str, state: &str| {
+        let variables = [
+            ("DIR", run.as_os_str()),
+            ("STEPS", steps.as_ref()),
+            ("STATE", state.as_ref()),
+        ];
+        again_with(ranks, NAME, &variables).success();
+    };
+    for ranks in [1, 2, 3, 4, 8] {
+        let run = dir.path().join(format!("{ranks}"));
+        on(ranks, &run, "25", "sharded");
+        assert_eq!(state_of(&run), state_of(&alone), "{ranks} ranks");
+        assert_eq!(validations(&run), validations(&alone), "{ranks} ranks");
+    }
+    let run = dir.path().join("changing");
+    for (ranks, steps, state) in [
+        (3, "9", "sharded"),
+        (2, "14", "replicated"),
+        (4, "20", "sharded"),
+        (5, "25", "sharded"),
+    ] {
+        on(ranks, &run, steps, state);
+    }
+    assert_eq!(state_of(&run), state_of(&alone));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! [`crate::ops::cg`] on a device.
 
 use super::{Arg, Kind, Sequence, TILE_COLUMNS, TILE_ROWS, row_tiles, sum_parts};
-use crate::ops::cg::{NORM_EPS, Plan};
+use crate::ops::cg::{Coefficient, NORM_EPS, Plan};
 use crate::so3::irreps::rows;
 use candle_core::{Result, bail};
 use std::sync::Arc;
@@ -42,6 +42,7 @@ impl Tables {
     pub fn new(plan: &Plan) -> Self {
         let (mut degrees, mut paths, mut orders, mut terms) = (vec![], vec![], vec![], vec![]);
         let (mut alive, mut costs) = (vec![], vec![]);
+        let row_of = |start: u32| start / plan.padded() as u32;
         for d in &plan.degrees {
             let first = paths.len() / 4;
             let pairs = alive.len();
@@ -52,10 +53,19 @@ impl Tables {
                 let row = orders.len() as i32;
                 orders.extend(path.orders.iter().map(|o| (begin + o.start) as i32));
                 orders.push((begin + path.terms.len()) as i32);
-                for t in path.terms.iter().chain(&path.by_first) {
-                    let packed =
-                        u32::from(t.first) | u32::from(t.second) << 8 | u32::from(t.order) << 16;
-                    terms.extend([packed as i32, t.coefficient.single.to_bits() as i32]);
+                let mut add = |(first, second): (u32, u32), order: u32, c: Coefficient| {
+                    let packed = row_of(first) | row_of(second) << 8 | order << 16;
+                    terms.extend([packed as i32, c.single.to_bits() as i32]);
+                };
+                for (order, range) in path.orders.iter().enumerate() {
+                    for t in &path.terms[range.clone()] {
+                        add((t.first, t.second), order as u32, t.coefficient);
+                    }
+                }
+                for p in &path.products {
+                    for pull in &path.pulls[p.uses.clone()] {
+                        add((p.first, p.second), pull.order, pull.coefficient);
+                    }
                 }
                 let weights = d.weights + path.pair * plan.channels * plan.out_channels;
                 let middle = (begin + path.terms.len()) as i32;

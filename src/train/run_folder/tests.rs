@@ -1,5 +1,5 @@
 use super::*;
-use crate::train::checkpoint::{Moments, Progress};
+use crate::train::checkpoint::{Checkpoint, Moments, Progress};
 
 fn checkpoint(step: u64) -> Checkpoint {
     let progress = Progress {
@@ -25,12 +25,13 @@ fn checkpoint(step: u64) -> Checkpoint {
     }
 }
 
-fn step_of(found: Option<Checkpoint>) -> Option<u64> {
-    found.and_then(|c| c.training).map(|(p, _)| p.step)
+fn step_of(found: Option<Saved>) -> Option<u64> {
+    found.and_then(|c| c.progress().map(|p| p.step))
 }
 
 fn save(folder: &RunFolder, step: u64, best: bool) {
-    folder.save(&checkpoint(step), step, best, 2).unwrap();
+    let write = |path: &Path| checkpoint(step).write(path).map(drop);
+    folder.save(write, step, best, 2).unwrap();
 }
 
 fn names(folder: &RunFolder) -> Vec<String> {
@@ -64,7 +65,7 @@ fn keeps_the_newest_and_the_best() {
         names(&folder),
         ["best.h5", "last.h5", "step-11.h5", "step-12.h5"]
     );
-    let best = Checkpoint::read(&folder.best()).unwrap();
+    let best = Saved::open(&folder.best()).unwrap();
     assert_eq!(step_of(Some(best)), Some(10));
     assert_eq!(
         step_of(folder.open(&world, Start::Resume).unwrap()),
@@ -89,6 +90,23 @@ fn damaged_checkpoints_are_skipped() {
     flip(&folder.step(1));
     let told = folder.open(&world, Start::Auto).unwrap_err().to_string();
     assert!(told.contains("none of 2 checkpoints can be used"), "{told}");
+}
+
+#[test]
+fn the_best_outlives_damage_to_the_newest() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = RunFolder::new(dir.path());
+    let world = World::alone();
+    folder.open(&world, Start::New).unwrap();
+    save(&folder, 1, true);
+    save(&folder, 2, true);
+    flip(&folder.step(2));
+    let best = Saved::open(&folder.best()).unwrap();
+    assert_eq!(step_of(Some(best)), Some(2));
+    assert_eq!(
+        step_of(folder.open(&world, Start::Resume).unwrap()),
+        Some(1)
+    );
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Numeric faults: losses and gradients that are not finite, and loss spikes. They are found in
 //! the global sum, before the update, so that every rank comes to the same verdict.
 
-use super::{SliceTerms, Trainer};
+use super::Trainer;
+use super::step::{SliceTerms, Sum};
 use crate::comm::World;
 use crate::models::Model;
-use crate::train::checkpoint::Checkpoint;
+use crate::train::checkpoint::Saved;
 use crate::train::loader::Slice;
 use crate::train::metrics::MetricsLog;
 use crate::train::schedule::WeightSchedule;
@@ -39,30 +40,31 @@ impl std::fmt::Display for Fault {
 type Suspect = (u64, f64);
 
 impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
-    /// What is wrong with `step`, whose summed gradient, statistics and objective are `sum`.
-    pub(super) fn fault(&mut self, step: u64, sum: &[f32]) -> Result<Option<Fault>> {
+    /// What is wrong with `step`, whose sums are `sum`. Collective where the ranks' sums differ.
+    pub(super) fn fault(&mut self, step: u64, sum: &Sum) -> Result<Option<Fault>> {
         self.forget_old_weights(step);
-        let loss = f64::from(sum[sum.len() - 1]);
+        let loss = f64::from(sum.objective);
         let limit = self.limit();
+        let finite = |values: &[f32]| values.iter().all(|v| v.is_finite());
+        // The worst fault has the highest number: it is what ranks agree on that see different
+        // ones.
         let here = if !loss.is_finite() {
-            1
-        } else if !sum.iter().all(|v| v.is_finite()) {
-            2
-        } else if loss > limit {
             3
+        } else if !(finite(&sum.statistics) && finite(&sum.gradient[self.own.clone()])) {
+            2
         } else {
-            0
+            u8::from(loss > limit)
         };
         // Reproducible sums have the same bits everywhere; MPI does not promise it of its own.
         let verdict = match self.plan.settings.reduction {
-            Reduction::Reproducible => here,
-            Reduction::Fast => self.world.most(here),
+            Reduction::Reproducible if !self.is_sharded() => here,
+            _ => self.world.most(here),
         };
         Ok(match verdict {
             0 => None,
-            1 => Some(Fault::Loss),
+            1 => Some(Fault::Spike { loss, limit }),
             2 => Some(Fault::Gradient),
-            _ => Some(Fault::Spike { loss, limit }),
+            _ => Some(Fault::Loss),
         })
     }
 
@@ -229,11 +231,10 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
         guard.redraw(step);
         self.settle()?;
         let found = last_good(self.world, || self.plan.folder.newest())?;
-        let Some((position, moments)) = &found.training else {
+        let Some(position) = found.progress() else {
             return Err(Error::internal("the last checkpoint is of no training run"));
         };
-        self.world
-            .agree(self.take_over(&found, position, moments))?;
+        self.take_over(&found, position)?;
         guard.trend = self.guard.trend.clone();
         guard.skipped = self.guard.skipped;
         self.guard = guard;
@@ -245,14 +246,11 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
 }
 
 /// The newest whole checkpoint, on every rank.
-fn last_good(
-    world: &World,
-    newest: impl FnOnce() -> Result<Option<Checkpoint>>,
-) -> Result<Checkpoint> {
+fn last_good(world: &World, newest: impl FnOnce() -> Result<Option<Saved>>) -> Result<Saved> {
     let found = world.on_root(|| {
         newest()?.ok_or_else(|| Error::internal("no checkpoint is left to go back to"))
     })?;
-    Checkpoint::broadcast(world, found)
+    Saved::share(world, found)
 }
 
 /// The few worst: those that are not finite first, then the highest.

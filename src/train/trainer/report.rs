@@ -1,6 +1,7 @@
 //! What a run tells: the metrics log, the progress line, the curves.
 
-use super::{SliceTerms, Trainer};
+use super::Trainer;
+use super::step::SliceTerms;
 use crate::Result;
 use crate::comm::pulse;
 use crate::models::Model;

@@ -1,9 +1,16 @@
 //! A checkpoint: everything needed to use a model, and to go on training it exactly.
 
-use super::guard::{Guard, LossTrend};
+mod layout;
+mod saved;
+mod training;
+
+pub use layout::{CHUNK, Layout};
+pub use saved::Saved;
+
+use super::guard::Guard;
 use crate::comm::World;
 use crate::models::Parameters;
-use crate::store::{self, Digest, Kind, Node, Storage};
+use crate::store::{self, Digest, Kind, Node};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -118,19 +125,15 @@ impl Checkpoint {
     /// # Errors
     /// The first name or shape that differs; `path` is the file to blame.
     pub fn load_into(&self, path: &Path, model: &Parameters) -> Result<()> {
-        let collect = |has: &[NamedArray], wants: &[crate::models::Entry]| {
-            let same = |(h, w): (&NamedArray, &crate::models::Entry)| {
-                h.name == w.name && h.shape == w.shape
-            };
-            if has.len() != wants.len() || !has.iter().zip(wants).all(same) {
-                return Err(Error::file(path, difference(has, wants)));
-            }
-            Ok(has.iter().flat_map(|a| a.values.iter().copied()).collect())
+        let layout = Layout::of(self);
+        saved::fit(&layout.parameters, model.entries())
+            .and_then(|()| saved::fit(&layout.buffers, model.buffer_entries()))
+            .map_err(|what| Error::file(path, what))?;
+        let collect = |has: &[NamedArray]| -> Vec<f32> {
+            has.iter().flat_map(|a| a.values.iter().copied()).collect()
         };
-        let flat: Vec<f32> = collect(&self.parameters, model.entries())?;
-        let buffers: Vec<f32> = collect(&self.buffers, model.buffer_entries())?;
-        model.set_flat(&flat)?;
-        model.set_buffers(&buffers)
+        model.set_flat(&collect(&self.parameters))?;
+        model.set_buffers(&collect(&self.buffers))
     }
 
     /// XXH3-128 of all parameters and buffers in their fixed order.
@@ -146,15 +149,22 @@ impl Checkpoint {
 
     /// Writes the file; see [`store::write`].
     pub fn write(&self, path: &Path) -> Result<Digest> {
-        store::write(path, Kind::Checkpoint, |root| {
-            root.set_attr_text("code_version", env!("CARGO_PKG_VERSION"))?;
-            root.write_text("description", &self.description)?;
-            write_arrays(root, "parameters", &self.parameters)?;
-            write_arrays(root, "buffers", &self.buffers)?;
-            match &self.training {
-                Some((progress, moments)) => write_training(root, progress, moments),
-                None => Ok(()),
+        let arrays = self.parameters.iter().chain(&self.buffers);
+        let mut values: Vec<&[f32]> = arrays.map(|a| &a.values[..]).collect();
+        if let Some((_, moments)) = &self.training {
+            values.extend([&moments.first[..], &moments.second[..]]);
+        }
+        let mut rest = values.into_iter();
+        let mut current: &[f32] = &[];
+        Layout::of(self).write(path, &mut |n| {
+            while current.is_empty() && n > 0 {
+                current = rest
+                    .next()
+                    .ok_or_else(|| Error::internal("too few values"))?;
             }
+            let (head, tail) = current.split_at(n);
+            current = tail;
+            Ok(head.to_vec())
         })
     }
 
@@ -164,15 +174,23 @@ impl Checkpoint {
     /// Those of [`store::open`]; missing or malformed content.
     pub fn read(path: &Path) -> Result<Self> {
         let root = store::open(path, Kind::Checkpoint)?;
-        let training = if root.has("training") {
-            Some(read_training(&root)?)
-        } else {
-            None
+        let layout = Layout::read(&root)?;
+        let training = match layout.training {
+            Some((progress, steps)) => {
+                let group = root.group("training")?;
+                let moments = Moments {
+                    steps,
+                    first: group.read(layout::FIRST)?,
+                    second: group.read(layout::SECOND)?,
+                };
+                Some((progress, moments))
+            }
+            None => None,
         };
         Ok(Self {
-            description: root.read_text("description")?,
-            parameters: read_arrays(&root, "parameters")?,
-            buffers: read_arrays(&root, "buffers")?,
+            description: layout.description,
+            parameters: read_arrays(&root.group("parameters")?, layout.parameters)?,
+            buffers: read_arrays(&root.group("buffers")?, layout.buffers)?,
             training,
         })
     }
@@ -200,188 +218,22 @@ impl Checkpoint {
     }
 }
 
-/// Everything of a checkpoint but its numbers.
-#[derive(Serialize, Deserialize)]
-struct Layout {
-    description: String,
-    parameters: Vec<(String, Vec<usize>)>,
-    buffers: Vec<(String, Vec<usize>)>,
-    training: Option<(Progress, u64)>,
-}
-
-impl Layout {
-    fn of(checkpoint: &Checkpoint) -> Self {
-        let names = |arrays: &[NamedArray]| {
-            let name = |a: &NamedArray| (a.name.clone(), a.shape.clone());
-            arrays.iter().map(name).collect()
-        };
-        Self {
-            description: checkpoint.description.clone(),
-            parameters: names(&checkpoint.parameters),
-            buffers: names(&checkpoint.buffers),
-            training: checkpoint
-                .training
-                .as_ref()
-                .map(|(p, m)| (p.clone(), m.steps)),
-        }
-    }
-
-    fn fill(self, values: &[f32]) -> Checkpoint {
-        let mut rest = values;
-        let mut take = |n: usize| {
-            let (head, tail) = rest.split_at(n);
-            rest = tail;
-            head.to_vec()
-        };
-        let mut arrays = |names: Vec<(String, Vec<usize>)>| -> Vec<NamedArray> {
-            let array = |(name, shape): (String, Vec<usize>)| NamedArray {
-                name,
-                values: take(shape.iter().product()),
-                shape,
-            };
-            names.into_iter().map(array).collect()
-        };
-        let parameters = arrays(self.parameters);
-        let buffers = arrays(self.buffers);
-        let half = rest.len() / 2;
-        let training = self.training.map(|(progress, steps)| {
-            let moments = Moments {
-                steps,
-                first: rest[..half].to_vec(),
-                second: rest[half..].to_vec(),
-            };
-            (progress, moments)
-        });
-        Checkpoint {
-            description: self.description,
-            parameters,
-            buffers,
-            training,
-        }
-    }
-}
-
-fn difference(has: &[NamedArray], wants: &[crate::models::Entry]) -> String {
-    for (h, w) in has.iter().zip(wants) {
-        if h.name != w.name {
-            return format!("holds {} where the model has {}", h.name, w.name);
-        }
-        if h.shape != w.shape {
-            return format!(
-                "{} has shape {:?}, the model {:?}",
-                h.name, h.shape, w.shape
-            );
-        }
-    }
-    format!("holds {} arrays, the model {}", has.len(), wants.len())
-}
-
-fn write_arrays(root: &Node, group: &str, arrays: &[NamedArray]) -> Result<()> {
-    let names: Vec<&str> = arrays.iter().map(|a| a.name.as_str()).collect();
-    root.write_strings(&format!("{group}_order"), &names)?;
-    let group = root.create_group(group)?;
-    for array in arrays {
-        group.write(&array.name, &array.shape, &array.values, Storage::Plain)?;
-    }
-    Ok(())
-}
-
-fn read_arrays(root: &Node, group: &str) -> Result<Vec<NamedArray>> {
-    let names = root.read_strings(&format!("{group}_order"))?;
-    let group = root.group(group)?;
-    let read = |name: String| {
-        let rank = group.shape(&name)?.len();
-        let (values, shape) = group.read_shaped(&name, &vec![None; rank])?;
+fn read_arrays(group: &Node, arrays: Vec<(String, Vec<usize>)>) -> Result<Vec<NamedArray>> {
+    let read = |(name, shape): (String, Vec<usize>)| {
+        let wanted: Vec<_> = shape.iter().copied().map(Some).collect();
+        let (values, shape) = group.read_shaped(&name, &wanted)?;
         Ok(NamedArray {
             name,
             shape,
             values,
         })
     };
-    names.into_iter().map(read).collect()
-}
-
-fn write_training(root: &Node, progress: &Progress, moments: &Moments) -> Result<()> {
-    let training = root.create_group("training")?;
-    training.set_attr("step", progress.step)?;
-    training.set_attr("epoch", progress.epoch)?;
-    training.set_attr("position", progress.position)?;
-    training.set_attr("seed", progress.seed)?;
-    training.set_attr_text("fingerprint", &progress.fingerprint)?;
-    if let Some(best) = &progress.best {
-        training.set_attr("best_value", best.value)?;
-        training.set_attr("best_step", best.step)?;
-        training.set_attr("best_warm", u8::from(best.warm))?;
-    }
-    write_guard(&training, &progress.guard)?;
-    training.write_text("job", &progress.job)?;
-    training.set_attr("adam_steps", moments.steps)?;
-    let len = [moments.first.len()];
-    training.write("first_moments", &len, &moments.first, Storage::Plain)?;
-    training.write("second_moments", &len, &moments.second, Storage::Plain)
-}
-
-fn read_training(root: &Node) -> Result<(Progress, Moments)> {
-    let training = root.group("training")?;
-    let best = if training.has_attr("best_value") {
-        Some(Best {
-            value: training.attr("best_value")?,
-            step: training.attr("best_step")?,
-            warm: training.attr::<u8>("best_warm")? != 0,
-        })
-    } else {
-        None
-    };
-    let progress = Progress {
-        step: training.attr("step")?,
-        epoch: training.attr("epoch")?,
-        position: training.attr("position")?,
-        seed: training.attr("seed")?,
-        best,
-        guard: read_guard(&training)?,
-        job: training.read_text("job")?,
-        fingerprint: training.attr_text("fingerprint")?,
-    };
-    let moments = Moments {
-        steps: training.attr("adam_steps")?,
-        first: training.read("first_moments")?,
-        second: training.read("second_moments")?,
-    };
-    Ok((progress, moments))
-}
-
-fn write_guard(training: &Node, guard: &Guard) -> Result<()> {
-    training.set_attr("skipped", guard.skipped)?;
-    training.set_attr("rollbacks", guard.rollbacks)?;
-    let losses = &guard.trend.recent;
-    training.write("recent_losses", &[losses.len()], losses, Storage::Plain)?;
-    let redrawn: Vec<u64> = guard.redrawn.iter().flat_map(|&(s, d)| [s, d]).collect();
-    training.write(
-        "redrawn",
-        &[guard.redrawn.len(), 2],
-        &redrawn,
-        Storage::Plain,
-    )
-}
-
-/// Checkpoints of version 0.1.0 have no guard.
-fn read_guard(training: &Node) -> Result<Guard> {
-    if !training.has_attr("skipped") {
-        return Ok(Guard::default());
-    }
-    let (redrawn, _) = training.read_shaped::<u64>("redrawn", &[None, Some(2)])?;
-    Ok(Guard {
-        skipped: training.attr("skipped")?,
-        rollbacks: training.attr("rollbacks")?,
-        redrawn: redrawn.chunks_exact(2).map(|r| (r[0], r[1])).collect(),
-        trend: LossTrend {
-            recent: training.read("recent_losses")?,
-        },
-    })
+    arrays.into_iter().map(read).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::guard::LossTrend;
     use super::*;
 
     fn sample() -> Checkpoint {

@@ -1,0 +1,180 @@
+//! A checkpoint as a description and a stream of numbers, so that nobody needs to hold it whole.
+
+use super::{Checkpoint, Moments, NamedArray, Progress, training};
+use crate::models::{Entry, Parameters};
+use crate::store::{self, Digest, Kind, Node, Storage};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Values that are read, sent or written at a time.
+pub const CHUNK: usize = 1 << 20;
+
+/// Everything of a checkpoint but its numbers. The numbers come in this order: parameters,
+/// buffers, first moments, second moments.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Layout {
+    pub description: String,
+    /// Names and shapes.
+    pub parameters: Vec<(String, Vec<usize>)>,
+    pub buffers: Vec<(String, Vec<usize>)>,
+    /// Where the run stands, and the steps of Adam.
+    pub training: Option<(Progress, u64)>,
+}
+
+fn names(entries: &[Entry]) -> Vec<(String, Vec<usize>)> {
+    let name = |e: &Entry| (e.name.clone(), e.shape.clone());
+    entries.iter().map(name).collect()
+}
+
+fn total(arrays: &[(String, Vec<usize>)]) -> usize {
+    arrays.iter().map(|a| a.1.iter().product::<usize>()).sum()
+}
+
+impl Layout {
+    pub fn of_model(description: String, model: &Parameters) -> Self {
+        Self {
+            description,
+            parameters: names(model.entries()),
+            buffers: names(model.buffer_entries()),
+            training: None,
+        }
+    }
+
+    pub(super) fn of(checkpoint: &Checkpoint) -> Self {
+        let names = |arrays: &[NamedArray]| {
+            let name = |a: &NamedArray| (a.name.clone(), a.shape.clone());
+            arrays.iter().map(name).collect()
+        };
+        let training = checkpoint.training.as_ref();
+        Self {
+            description: checkpoint.description.clone(),
+            parameters: names(&checkpoint.parameters),
+            buffers: names(&checkpoint.buffers),
+            training: training.map(|(p, m)| (p.clone(), m.steps)),
+        }
+    }
+
+    pub(super) fn fill(self, values: &[f32]) -> Checkpoint {
+        let mut rest = values;
+        let mut take = |n: usize| {
+            let (head, tail) = rest.split_at(n);
+            rest = tail;
+            head.to_vec()
+        };
+        let mut arrays = |names: Vec<(String, Vec<usize>)>| -> Vec<NamedArray> {
+            let array = |(name, shape): (String, Vec<usize>)| NamedArray {
+                name,
+                values: take(shape.iter().product()),
+                shape,
+            };
+            names.into_iter().map(array).collect()
+        };
+        let parameters = arrays(self.parameters);
+        let buffers = arrays(self.buffers);
+        let half = rest.len() / 2;
+        let training = self.training.map(|(progress, steps)| {
+            let moments = Moments {
+                steps,
+                first: rest[..half].to_vec(),
+                second: rest[half..].to_vec(),
+            };
+            (progress, moments)
+        });
+        Checkpoint {
+            description: self.description,
+            parameters,
+            buffers,
+            training,
+        }
+    }
+
+    /// Writes the file ([`store::write`]); `values` gives the next so many numbers.
+    ///
+    /// # Errors
+    /// Those of the file and of `values`.
+    pub fn write(
+        &self,
+        path: &Path,
+        values: &mut dyn FnMut(usize) -> Result<Vec<f32>>,
+    ) -> Result<Digest> {
+        store::write(path, Kind::Checkpoint, |root| {
+            root.set_attr_text("code_version", env!("CARGO_PKG_VERSION"))?;
+            root.write_text("description", &self.description)?;
+            for (name, arrays) in [("parameters", &self.parameters), ("buffers", &self.buffers)] {
+                let names: Vec<&str> = arrays.iter().map(|a| a.0.as_str()).collect();
+                root.write_strings(&format!("{name}_order"), &names)?;
+                let group = root.create_group(name)?;
+                for (name, shape) in arrays {
+                    write_array(&group, name, shape, values)?;
+                }
+            }
+            let Some((progress, steps)) = &self.training else {
+                return Ok(());
+            };
+            let training = training::write(root, progress, *steps)?;
+            let shape = [total(&self.parameters)];
+            write_array(&training, FIRST, &shape, values)?;
+            write_array(&training, SECOND, &shape, values)
+        })
+    }
+
+    /// Reads everything but the numbers.
+    ///
+    /// # Errors
+    /// Missing or malformed content.
+    pub fn read(root: &Node) -> Result<Self> {
+        let arrays = |name: &str| -> Result<Vec<(String, Vec<usize>)>> {
+            let names = root.read_strings(&format!("{name}_order"))?;
+            let group = root.group(name)?;
+            let shape = |name: String| group.shape(&name).map(|shape| (name, shape));
+            names.into_iter().map(shape).collect()
+        };
+        let mut layout = Self {
+            description: root.read_text("description")?,
+            parameters: arrays("parameters")?,
+            buffers: arrays("buffers")?,
+            training: None,
+        };
+        if root.has("training") {
+            let group = root.group("training")?;
+            for name in [FIRST, SECOND] {
+                let (shape, len) = (group.shape(name)?, total(&layout.parameters));
+                if shape != [len] {
+                    let what = format!("training/{name} has shape {shape:?}, where [{len}] fits");
+                    return Err(Error::file(root.path(), what));
+                }
+            }
+            layout.training = Some(training::read(&group)?);
+        }
+        Ok(layout)
+    }
+}
+
+pub(super) const FIRST: &str = "first_moments";
+pub(super) const SECOND: &str = "second_moments";
+
+/// Rows of an array that are read or written at a time, and values in a row.
+pub(super) fn rows(shape: &[usize]) -> (usize, usize) {
+    let row: usize = shape.iter().skip(1).product();
+    ((CHUNK / row.max(1)).max(1), row)
+}
+
+fn write_array(
+    group: &Node,
+    name: &str,
+    shape: &[usize],
+    values: &mut dyn FnMut(usize) -> Result<Vec<f32>>,
+) -> Result<()> {
+    let len: usize = shape.iter().product();
+    if len <= CHUNK {
+        return group.write(name, shape, &values(len)?, Storage::Plain);
+    }
+    group.create::<f32>(name, shape, Storage::Plain)?;
+    let (rows, row) = rows(shape);
+    for start in (0..shape[0]).step_by(rows) {
+        let rows = rows.min(shape[0] - start);
+        group.write_rows(name, start, &values(rows * row)?)?;
+    }
+    Ok(())
+}

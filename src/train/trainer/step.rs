@@ -1,0 +1,146 @@
+//! One step: the gradient over the global batch, and the update.
+
+use super::Trainer;
+use crate::Result;
+use crate::comm::{SliceTree, pulse};
+use crate::models::{Model, StepKey};
+use crate::train::guard::seed_of_draw;
+use crate::train::loader::Slice;
+use crate::train::schedule::WeightSchedule;
+use crate::train::{Reduction, Task};
+use rayon::prelude::*;
+
+/// What one slice contributed.
+pub(super) struct SliceTerms {
+    pub number: usize,
+    pub share: f64,
+    /// Whether its gradient and its statistics are finite.
+    pub finite: bool,
+    pub names: Vec<&'static str>,
+    /// The objective, then the terms of `names`.
+    pub values: Vec<f64>,
+}
+
+/// Sums over all slices of all ranks.
+pub(super) struct Sum {
+    /// Gradient of the mean objective over the global batch: all of it, or this rank's part where
+    /// the optimizer's state is sharded; what lies around the part means nothing.
+    pub gradient: Vec<f32>,
+    /// Batch statistics, the same on every rank.
+    pub statistics: Vec<f32>,
+    /// The objective, the same on every rank.
+    pub objective: f32,
+}
+
+impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
+    /// Whether a rank holds the moments of its part of the parameters only.
+    pub(super) fn is_sharded(&self) -> bool {
+        self.own.len() < self.plan.task.model().parameters().len()
+    }
+
+    /// The sums over the slices of a step, and what this rank's slices contributed.
+    pub(super) fn gradients(
+        &self,
+        step: u64,
+        epoch: u64,
+        slices: &[Slice<<T::Model as Model>::Batch>],
+    ) -> Result<(Sum, Vec<SliceTerms>)> {
+        let model = self.plan.task.model();
+        let weights = self.plan.settings.weights.at(epoch);
+        let seed = seed_of_draw(self.plan.settings.seed, self.guard.draw(step));
+        let len = model.parameters().len();
+        let rest_len = model.parameters().buffers().len() + 1;
+        #[cfg(feature = "nccl")]
+        if let Some(nccl) = &self.nccl {
+            return self.gradients_of_gpus(nccl, StepKey { seed, step }, &weights, slices);
+        }
+        // The gradient; statistics and objective, which every rank needs in any case.
+        let (tree, rest) = (SliceTree::new(), SliceTree::new());
+        let of_slice = |slice: &Slice<<T::Model as Model>::Batch>| {
+            let Some(batch) = &slice.batch else {
+                tree.insert(slice.number, vec![0.0; len]);
+                rest.insert(slice.number, vec![0.0; rest_len]);
+                return Ok(None);
+            };
+            let losses = model.losses(batch, &weights, StepKey { seed, step })?;
+            pulse::tick();
+            let store = losses.objective.backward()?;
+            let objective = losses.value()?;
+            let mut values = vec![objective];
+            values.extend(losses.term_values()?);
+            let mut statistics = losses.statistics_values()?;
+            let names = losses.terms.iter().map(|t| t.0).collect();
+            drop(losses); // and with it the activations
+            let mut gradient = model.parameters().take_gradients(store)?;
+            let share = slice.share as f32;
+            let mut finite = objective.is_finite();
+            for value in gradient.iter_mut().chain(&mut statistics) {
+                finite &= value.is_finite();
+                *value *= share;
+            }
+            statistics.push(objective as f32 * share);
+            tree.insert(slice.number, gradient);
+            rest.insert(slice.number, statistics);
+            Ok(Some(SliceTerms {
+                number: slice.number,
+                share: slice.share,
+                finite,
+                names,
+                values,
+            }))
+        };
+        // A GPU takes slice after slice: each fills it.
+        let terms: Result<Vec<Option<SliceTerms>>> = match model.parameters().device().is_cpu() {
+            true => slices.par_iter().map(of_slice).collect(),
+            false => slices.iter().map(of_slice).collect(),
+        };
+        let terms = terms?.into_iter().flatten().collect();
+        let (world, slices) = (self.world, self.plan.slices);
+        let gradient = match self.plan.settings.reduction {
+            _ if self.is_sharded() => world.tree_sum_part(slices, len, tree),
+            Reduction::Reproducible => world.tree_sum(slices, len, tree),
+            Reduction::Fast => world.fast_sum(len, tree),
+        };
+        let mut statistics = world.tree_sum(slices, rest_len, rest);
+        let objective = statistics.pop().unwrap_or(f32::NAN);
+        let sum = Sum {
+            gradient,
+            statistics,
+            objective,
+        };
+        Ok((sum, terms))
+    }
+
+    /// One optimizer step. Each rank updates its own parameters; where these are not all, the
+    /// ranks then tell each other, and every rank has the same model again.
+    pub(super) fn update(&mut self, step: u64, epoch: u64, mut sum: Sum) -> Result<()> {
+        let settings = self.plan.settings;
+        let zero_epochs = settings.weights.zero_epochs();
+        let rate = settings
+            .learning_rate_schedule
+            .at(settings.learning_rate, epoch, zero_epochs);
+        let own = self.own.clone();
+        let gradient = &mut sum.gradient[..];
+        self.adam
+            .step(&mut self.parameters, &gradient[own.clone()], rate);
+        let model = self.plan.task.model().parameters();
+        if self.is_sharded() {
+            // The gradient has been used: its memory takes the new parameters.
+            gradient[own].copy_from_slice(&self.parameters);
+            self.world.share_parts(gradient);
+            model.set_flat(gradient)?;
+        } else {
+            model.set_flat(&self.parameters)?;
+        }
+        model.update_buffers(&sum.statistics)?;
+        self.guard.trend.add(sum.objective);
+        self.completed(step);
+        Ok(())
+    }
+
+    pub(super) fn completed(&mut self, step: u64) {
+        self.done = step + 1;
+        let positions = self.calendar.positions(step);
+        self.samples_since += positions.end - positions.start;
+    }
+}
