@@ -32,7 +32,12 @@ fi
 
 launcher=
 stop=0
-trap 'stop=1; kill -USR1 $launcher 2>/dev/null' USR1 TERM INT
+# mpirun loses a signal that comes while it starts: say it until the launcher has ended.
+warn() {
+    stop=1
+    while kill -USR1 $launcher; do sleep 5; done >/dev/null 2>&1 &
+}
+trap warn USR1 TERM INT
 
 restarts=0
 while :; do

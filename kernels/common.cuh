@@ -91,9 +91,7 @@ __device__ __forceinline__ void tile_product(Tile<DEPTH> &tile, int begin, int e
 #pragma unroll
                 for (int j = 0; j < 4; j++) sum[i][j] += x[i] * y[j];
         }
-#ifndef SEED_TILE_BARRIER
         __syncthreads();
-#endif
     }
 }
 

@@ -64,7 +64,8 @@ __device__ __forceinline__ void series(const Levels &l, const T *x, T *p) {
 
 template <class T>
 __device__ __forceinline__ void logarithm_forward_any(const T *x, T *out, T *p, int channels, int depth) {
-    const Levels l = levels_of(channels, depth);
+    __shared__ Levels l;
+    find_levels(l, channels, depth);
     const size_t at = (size_t)blockIdx.x * l.first[depth + 1];
     p += (size_t)blockIdx.x * place(l, depth);
     series(l, x + at, p);
@@ -74,7 +75,8 @@ __device__ __forceinline__ void logarithm_forward_any(const T *x, T *out, T *p, 
 template <class T>
 __device__ __forceinline__ void logarithm_backward_any(const T *x, const T *g, T *gx, T *p, int channels,
                                                        int depth) {
-    const Levels l = levels_of(channels, depth);
+    __shared__ Levels l;
+    find_levels(l, channels, depth);
     const int terms = l.first[depth + 1], len = place(l, depth);
     x += (size_t)blockIdx.x * terms;
     g += (size_t)blockIdx.x * terms;

@@ -136,9 +136,8 @@ __device__ __forceinline__ void back_chunk(const Path &p, const Gradients &g, co
         }
         s.running[i] = r;
     }
-    __syncthreads();
     for (int first = 0; first < count; first += TILE_ROWS) {
-        // k = dx grad^T, and dx's gradient F grad.
+        // k = dx grad^T, then, behind that product's barriers, dx's gradient F grad.
         for (int column = 0; column < letters; column += TILE_COLUMNS) {
             float sum[4][4] = {};
             auto dx = [&](int j, int t, int) {
@@ -217,7 +216,6 @@ __device__ __forceinline__ void back_constant(const Path &p, const Gradients &g,
         g.total[a + i] += TWELFTH * p.total(a) * later;
         if (i > 0) s.area[i] -= 0.5f * later;
     }
-    __syncthreads();
     if (threadIdx.x >= 32) return;
     for (int i = threadIdx.x; i < letters; i += 32) dot += s.later[i] * p.total(a + i);
     dot = warp_sum(dot);
@@ -268,7 +266,6 @@ lyndon_backward(const float *path, const float *out, const float *grad, float *p
     for (int a = blockIdx.x; a < channels - 1; a += gridDim.x) {
         const int letters = channels - a, second = level2(channels, a);
         const float sa = p.total(a);
-        __syncthreads();
         for (int i = threadIdx.x; i < letters; i += THREADS) {
             s.area[i] = i > 0 ? grad[at + second + i - 1] : 0.0f;
             s.later[i] = 0.0f;
@@ -280,10 +277,8 @@ lyndon_backward(const float *path, const float *out, const float *grad, float *p
         __syncthreads();
         if (depth == 3) {
             const float *grad3 = grad + at + channels * (channels - 1) / 2 + level3(channels, a);
-            for (int from = (steps - 1) / chunk * chunk; from >= 0; from -= chunk) {
+            for (int from = (steps - 1) / chunk * chunk; from >= 0; from -= chunk)
                 back_chunk(p, g, s, tile, grad3, a, from, min(chunk, steps - from));
-                __syncthreads();
-            }
             back_constant(p, g, s, a);
             __syncthreads();
         }

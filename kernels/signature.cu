@@ -53,7 +53,8 @@ __device__ __forceinline__ void advance(const Levels &l, const Letter<T> &s, con
 template <class T>
 __device__ __forceinline__ void signature_forward_any(const T *path, T *out, int channels, int points,
                                                       int depth, int chunk, T *memory) {
-    const Levels l = levels_of(channels, depth);
+    __shared__ Levels l;
+    find_levels(l, channels, depth);
     const int a = blockIdx.x, steps = points - 1, words = depth > 1 ? l.power[depth - 2] : 0;
     const T *const x = path + (size_t)blockIdx.y * points * channels;
     T *const result = out + (size_t)blockIdx.y * l.first[depth + 1];
@@ -74,9 +75,10 @@ __device__ __forceinline__ void signature_forward_any(const T *path, T *out, int
             s.one = x[(from + t) * channels + a] - x[a];
             for (int w = threadIdx.x; w < words; w += THREADS)
                 h[t * words + w] = chain(l, s, dx + t * channels, depth, depth - 1, w);
-            __syncthreads();
+            // H reads the level that is advanced first at the thread's own words only.
             advance(l, s, dx + t * channels);
         }
+        __syncthreads();  // at N = 2 there was none since H
         for (int e = threadIdx.x; e < words * channels; e += THREADS) {
             const int w = e / channels, j = e % channels;
             T sum = 0;
@@ -170,13 +172,11 @@ __device__ __forceinline__ void back_letter(const Levels &l, const T *x, const T
             for (int w = threadIdx.x; w < words; w += THREADS)
                 b.h[t * words + w] = chain(l, s, dx, n, n - 1, w);
             if ((int)threadIdx.x == a % THREADS) gdx[a] += g_one;
-            __syncthreads();
             // Level k reads the gradient after the step, and adds to those of lower levels only.
             for (int k = 2; k < n; k++) unchain(l, s, b, dx, gdx, g_one, k, k, level(b.g, l, k));
             T *const gh = b.gh + t * words;
             if (n > 2)
                 for (int w = threadIdx.x; w < words; w += THREADS) level(b.g, l, n - 1)[w] += gh[w];
-            __syncthreads();
             unchain(l, s, b, dx, gdx, g_one, n, n - 1, gh);
         }
         for (int e = threadIdx.x; e < count * c; e += THREADS) {
@@ -186,14 +186,14 @@ __device__ __forceinline__ void back_letter(const Levels &l, const T *x, const T
             parts[from * c + e] = b.gdx[e] + sum;
         }
     }
-    __syncthreads();
 }
 
 template <class T>
 __device__ __forceinline__ void signature_backward_any(const T *path, const T *out, const T *grad,
                                                        T *parts, int channels, int points, int depth,
                                                        int chunk, T *memory) {
-    const Levels l = levels_of(channels, depth);
+    __shared__ Levels l;
+    find_levels(l, channels, depth);
     const int steps = points - 1, terms = l.first[depth + 1];
     const T *const x = path + (size_t)blockIdx.y * points * channels;
     const size_t at = (size_t)blockIdx.y * terms;

@@ -12,15 +12,17 @@ struct Levels {
     int power[MAX_DEPTH + 1], first[MAX_DEPTH + 2];
 };
 
-__device__ __forceinline__ Levels levels_of(int channels, int depth) {
-    Levels l;
-    l.channels = channels;
-    l.depth = depth;
-    l.power[0] = 1;
-    l.first[0] = l.first[1] = 0;
-    for (int k = 1; k <= depth; k++) {
-        l.power[k] = l.power[k - 1] * channels;
-        l.first[k + 1] = l.first[k] + l.power[k];
+// Fills `l`, in shared memory. All threads; ends with a barrier.
+__device__ __forceinline__ void find_levels(Levels &l, int channels, int depth) {
+    if (threadIdx.x == 0) {
+        l.channels = channels;
+        l.depth = depth;
+        l.power[0] = 1;
+        l.first[0] = l.first[1] = 0;
+        for (int k = 1; k <= depth; k++) {
+            l.power[k] = l.power[k - 1] * channels;
+            l.first[k + 1] = l.first[k] + l.power[k];
+        }
     }
-    return l;
+    __syncthreads();
 }

@@ -152,7 +152,6 @@ zernike_transform(const float *coordinates, const unsigned char *channels, const
             for (int i = starts[channel]; i < starts[channel + 1]; i++) sum += r[i] * y[i];
             result[entry[2] + channel * entry[3]] += sum;
         }
-        __syncthreads();
     }
     for (int e = thread; e < entry_count * channel_count; e += THREADS) {
         const int *entry = entries + 4 * (e % entry_count);

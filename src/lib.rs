@@ -5,7 +5,7 @@
 //! | floor | module | what lives there |
 //! |---|---|---|
 //! | 5 | [`cli`] | one file per command |
-//! | 4 | [`train`], [`downstream`], [`bench`] | the training loop and checkpoints; what a trained model is used for; what is measured |
+//! | 4 | [`train`], [`downstream`], [`bench`], [`scale`] | the training loop and checkpoints; what a trained model is used for; what is measured; what other machines would take |
 //! | 3 | [`models`] | networks: a batch in, losses out, named parameters |
 //! | 2 | [`ops`], [`data`] | differentiable operations; sources, datasets, samplers, loaders |
 //! | 1 | [`so3`], [`words`], [`comm`], [`store`] | rotation-group numbers in f64; words of signatures; the MPI world and its watchdog; HDF5 files |
@@ -22,6 +22,7 @@ pub mod error;
 pub mod gpu;
 pub mod models;
 pub mod ops;
+pub mod scale;
 pub mod so3;
 pub mod store;
 pub mod train;

@@ -134,16 +134,17 @@ void memory_buffer(void *start, size_t bytes, bool written) {
     add(start, bytes, Space::Global, buffers++, written);
 }
 
-void memory_block(void *shared, size_t bytes) {
-    static uintptr_t last_end = 0;
-    if (last_end) regions.erase(last_end);
+void memory_shared(void *start, size_t bytes) {
+    static uintptr_t last = 0;
+    if (last) regions.erase(last);
+    last = bytes > 0 ? add(start, bytes, Space::Shared, 0, false).end : 0;
+    static const Region &statics = add(&__data_start, size_t(&_end - &__data_start), Space::Shared, 1, false);
+    (void)statics;
+}
+
+void memory_block() {
     phase++;
     block_start = phase;
-    if (bytes > 0) last_end = add(shared, bytes, Space::Shared, 0, false).end;
-    else last_end = 0;
-    static bool statics = false;
-    if (!statics) add(&__data_start, size_t(&_end - &__data_start), Space::Shared, 1, false);
-    statics = true;
 }
 
 void memory_thread(unsigned index, const void *stack, size_t bytes) {
@@ -160,6 +161,7 @@ void memory_warp_barrier(unsigned warp) { warp_phase[warp]++; }
 void memory_launch() {
     watching = false;
     phase++;
+    last_region = nullptr;
     launch_start = block_start = phase;
 }
 

@@ -3,7 +3,9 @@
 #include "runtime.h"
 
 #include <sys/mman.h>
+#ifndef __x86_64__
 #include <ucontext.h>
+#endif
 #include <unistd.h>
 
 #include <cstdarg>
@@ -22,11 +24,63 @@
 #define SWITCH_END(save, stack, size) (void)(save), (void)(stack), (void)(size)
 #endif
 
+#ifdef __x86_64__
+// A context is its stack pointer; the registers that a call preserves are on the stack. (POSIX's
+// swapcontext does the same with two system calls, which take most of the time of a test.)
+asm(R"(
+.text
+.globl cuda_host_switch
+.type cuda_host_switch, @function
+cuda_host_switch:
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+.size cuda_host_switch, .-cuda_host_switch
+)");
+// Saves this context to *from and goes on with `to`.
+extern "C" void cuda_host_switch(void **from, void *to);
+#endif
+
 namespace cuda_host {
 
 Place place;
 
 namespace {
+
+#ifdef __x86_64__
+using Context = void *;
+void switch_context(Context &from, Context &to) { cuda_host_switch(&from, to); }
+void make_context(Context &c, char *stack, size_t bytes, void (*enter)()) {
+    // On entry the return address (none) is on top, eight bytes off an alignment to sixteen.
+    auto *top = reinterpret_cast<void **>(stack + bytes) - 1;
+    *top = nullptr;
+    *--top = reinterpret_cast<void *>(enter);
+    for (int i = 0; i < 6; i++) *--top = nullptr;
+    c = top;
+}
+#else
+using Context = ucontext_t;
+void switch_context(Context &from, Context &to) { swapcontext(&from, &to); }
+void make_context(Context &c, char *stack, size_t bytes, void (*enter)()) {
+    getcontext(&c);
+    c.uc_stack.ss_sp = stack;
+    c.uc_stack.ss_size = bytes;
+    c.uc_link = nullptr;
+    makecontext(&c, enter, 0);
+}
+#endif
 
 constexpr size_t STACK = 256 << 10;
 constexpr unsigned LANES = 32;
@@ -34,7 +88,7 @@ constexpr unsigned LANES = 32;
 enum class State { Ready, Barrier, Exchange, Done };
 
 struct Fiber {
-    ucontext_t context;
+    Context context;
     char *stack;
     void *fake_stack;
     uint3 index;
@@ -48,7 +102,7 @@ struct Fiber {
 };
 
 std::vector<Fiber> fibers;
-ucontext_t scheduler;
+Context scheduler;
 void *scheduler_fake_stack;
 const void *scheduler_stack;
 size_t scheduler_stack_size;
@@ -63,7 +117,7 @@ void enter() {
     running->call(running->arguments.data(), running->arguments.size());
     fibers[current].state = State::Done;
     SWITCH_BEGIN(nullptr, scheduler_stack, scheduler_stack_size);
-    setcontext(&scheduler);
+    switch_context(fibers[current].context, scheduler);
 }
 
 // Runs one fiber until it waits or ends.
@@ -73,7 +127,7 @@ void resume(unsigned i) {
     place.thread = f.index;
     memory_thread(i, f.stack, STACK);
     SWITCH_BEGIN(&scheduler_fake_stack, f.stack, STACK);
-    swapcontext(&scheduler, &f.context);
+    switch_context(scheduler, f.context);
     SWITCH_END(scheduler_fake_stack, nullptr, nullptr);
 }
 
@@ -84,7 +138,7 @@ void wait(State state, const char *file, int line) {
     f.file = file;
     f.line = line;
     SWITCH_BEGIN(&f.fake_stack, scheduler_stack, scheduler_stack_size);
-    swapcontext(&f.context, &scheduler);
+    switch_context(f.context, scheduler);
     SWITCH_END(f.fake_stack, nullptr, nullptr);
 }
 
@@ -173,11 +227,7 @@ void prepare(unsigned threads, dim3 size) {
         Fiber &f = fibers[i];
         f.index = {i % size.x, i / size.x % size.y, i / (size.x * size.y)};
         f.state = State::Ready;
-        getcontext(&f.context);
-        f.context.uc_stack.ss_sp = f.stack;
-        f.context.uc_stack.ss_size = STACK;
-        f.context.uc_link = nullptr;
-        makecontext(&f.context, enter, 0);
+        make_context(f.context, f.stack, STACK, enter);
     }
 }
 
@@ -204,12 +254,24 @@ void run_block(Order order) {
 
 }  // namespace
 
+
 void *dynamic_shared() { return shared_memory; }
 
-void barrier(const char *file, int line) { wait(State::Barrier, file, line); }
+// Whether HOLOSIG_SKIP_BARRIER names this one, as FILE:LINE: a fault that is seeded on purpose.
+bool seeded(const char *file, int line) {
+    static const char *const skip = getenv("HOLOSIG_SKIP_BARRIER");
+    if (!skip) return false;
+    const char *name = strrchr(file, '/');
+    return std::string(name ? name + 1 : file) + ":" + std::to_string(line) == skip;
+}
+
+void barrier(const char *file, int line) {
+    if (!seeded(file, line)) wait(State::Barrier, file, line);
+}
 
 uint64_t exchange(Exchange kind, unsigned mask, uint64_t bits, int argument, const char *file,
                   int line) {
+    if (kind == Exchange::Sync && seeded(file, line)) return bits;
     Fiber &f = fibers[current];
     if (!(mask >> (current % LANES) & 1)) fail("a lane that the mask leaves out at %s:%d", file, line);
     f.kind = kind;
@@ -244,19 +306,20 @@ void run(const Launch &launch, Order order) {
     if (launch.shared > 163 << 10) fail("%zu bytes of shared memory", launch.shared);
     place.block_size = b;
     place.grid_size = g;
-    // An allocation of its own per block, so that the address sanitizer sees its end.
+    // Of the exact size, so that the address sanitizer sees its end.
+    if (posix_memalign(&shared_memory, 16, std::max<size_t>(launch.shared, 1)) != 0)
+        fail("no memory for shared memory");
+    memory_shared(shared_memory, launch.shared);
     for (unsigned z = 0; z < g.z; z++)
         for (unsigned y = 0; y < g.y; y++)
             for (unsigned x = 0; x < g.x; x++) {
                 place.block = {x, y, z};
-                if (posix_memalign(&shared_memory, 16, std::max<size_t>(launch.shared, 1)) != 0)
-                    fail("no memory for shared memory");
-                memory_block(shared_memory, launch.shared);
+                memory_block();
                 prepare(threads, b);
                 run_block(order);
-                free(shared_memory);
             }
     memory_launch();
+    free(shared_memory);
 }
 
 }  // namespace cuda_host

@@ -25,8 +25,9 @@ void run(const Launch &launch, Order order);
 
 // What memory.cpp is told: buffers of global memory, whether their content counts as written;
 void memory_buffer(void *start, size_t bytes, bool written);
-// a block begins, with its dynamic shared memory;
-void memory_block(void *shared, size_t bytes);
+// a launch begins, with its dynamic shared memory; a block begins;
+void memory_shared(void *start, size_t bytes);
+void memory_block();
 // thread `index` of the block runs, on its stack;
 void memory_thread(unsigned index, const void *stack, size_t bytes);
 // all threads of the block, or all lanes of a warp, have met; a launch is over.

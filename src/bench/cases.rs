@@ -76,7 +76,7 @@ fn zernike(lmax: usize) -> Case {
         .map(|l| radial_orders(settings.nmax, l) * (2 * l + 1))
         .sum();
     let flops = 5 * (radial + (lmax + 1) * (lmax + 1)) + 2 * products;
-    let prepare = move |_: &World| -> Result<Work> {
+    let prepare = move |_: &World, _device: &Device| -> Result<Work> {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let cutoff = settings.cutoff as f32;
         let mut coordinates = Vec::with_capacity(CLOUDS * ATOMS);
@@ -91,6 +91,15 @@ fn zernike(lmax: usize) -> Case {
         let channels: Vec<u8> = coordinates.iter().map(|_| element(rng.random())).collect();
         let offsets: Vec<usize> = (0..=CLOUDS).map(|i| i * ATOMS).collect();
         let transform = Transform::new(&settings)?;
+        #[cfg(feature = "cuda")]
+        if _device.is_cuda() {
+            let device = _device.clone();
+            return Ok(Box::new(move |_| {
+                let args = (&coordinates[..], &channels[..], &offsets[..]);
+                black_box(transform.apply_on(&device, args.0, args.1, args.2, 1.0)?);
+                Ok(())
+            }));
+        }
         let mut out = vec![0.0; CLOUDS * transform.irreps().dim()];
         Ok(Box::new(move |_| {
             transform.apply(&coordinates, &channels, &offsets, &mut out)
@@ -137,20 +146,20 @@ const Z128_L6: Paper = Paper {
 };
 
 impl Paper {
-    fn build(&self, batch: usize) -> Result<(Hvae, Tensor)> {
+    fn build(&self, batch: usize, device: &Device) -> Result<(Hvae, Tensor)> {
         let irreps = Irreps::zernike(self.lmax, 20, 4);
         let config: HvaeConfig = toml::from_str(self.config).map_err(Error::internal)?;
-        let model = Hvae::new(&config, &irreps, 1, DType::F32, &Device::Cpu)?;
-        let x = Tensor::randn(0f32, 1.0, (batch, irreps.dim()), &Device::Cpu)?;
+        let model = Hvae::new(&config, &irreps, 1, DType::F32, device)?;
+        let x = Tensor::randn(0f32, 1.0, (batch, irreps.dim()), device)?;
         Ok((model, x))
     }
 }
 
 /// Forward, backward and Adam.
 fn hae_train(paper: &'static Paper, batch: usize) -> Case {
-    let prepare = move |_: &World| -> Result<Work> {
-        let (model, x) = paper.build(batch)?;
-        let noise = Tensor::zeros((batch, model.config().latent_dim), DType::F32, &Device::Cpu)?;
+    let prepare = move |_: &World, device: &Device| -> Result<Work> {
+        let (model, x) = paper.build(batch, device)?;
+        let noise = Tensor::zeros((batch, model.config().latent_dim), DType::F32, device)?;
         let mut flat = model.parameters().flat()?;
         let mut adam = Adam::new(AdamSettings::default(), flat.len());
         Ok(Box::new(move |_| {
@@ -173,8 +182,8 @@ fn hae_train(paper: &'static Paper, batch: usize) -> Case {
 }
 
 fn hae_encode(paper: &'static Paper, batch: usize) -> Case {
-    let prepare = move |_: &World| -> Result<Work> {
-        let (model, x) = paper.build(batch)?;
+    let prepare = move |_: &World, device: &Device| -> Result<Work> {
+        let (model, x) = paper.build(batch, device)?;
         Ok(Box::new(move |_| {
             black_box(model.encode(&x)?);
             Ok(())
@@ -197,8 +206,8 @@ fn signatures(channels: usize, depth: usize, (batch, length): (usize, usize), lo
     // Every increment multiplies and adds into every term at least once, forward and, for the
     // terms' and the increment's gradients, twice more backward.
     let flops = 3 * 2 * (length - 1) * terms * batch;
-    let prepare = move |_: &World| -> Result<Work> {
-        let path = Tensor::randn(0f32, 0.3, (batch, length, channels), &Device::Cpu)?;
+    let prepare = move |_: &World, device: &Device| -> Result<Work> {
+        let path = Tensor::randn(0f32, 0.3, (batch, length, channels), device)?;
         let path = Var::from_tensor(&path)?;
         Ok(Box::new(move |_| {
             let out = match log {
@@ -228,7 +237,7 @@ fn deep_signature() -> Case {
     const NODES: usize = 1400;
     const FRAMES: usize = 100;
     const CLIPS: usize = 16;
-    let prepare = |_: &World| -> Result<Work> {
+    let prepare = |_: &World, device: &Device| -> Result<Work> {
         let config = DeepSignatureConfig::default();
         let chain: Vec<(u32, u32)> = (1..NODES as u32).map(|i| (i - 1, i)).collect();
         let graph = Arc::new(Graph::new(NODES, &chain, Variant::Corrected)?);
@@ -249,11 +258,11 @@ fn deep_signature() -> Case {
                 frames: FRAMES,
                 target: (id % 2) as f64,
             };
-            Clip::new(raw, &config, DType::F32)
+            Clip::new(raw, &config, DType::F32)?.to_device(device)
         };
         let clips: Vec<Clip> = (0..CLIPS as u64).map(&mut clip).collect::<Result<_>>()?;
         let objective = Objective::Classes(2);
-        let model = DeepSignature::new(&config, 3, objective, 1, DType::F32, &Device::Cpu)?;
+        let model = DeepSignature::new(&config, 3, objective, 1, DType::F32, device)?;
         let weights = vec![1.0; model.weight_names().len()];
         let mut flat = model.parameters().flat()?;
         let mut adam = Adam::new(AdamSettings::default(), flat.len());
@@ -282,7 +291,7 @@ fn deep_signature() -> Case {
 fn reduce(reproducible: bool) -> Case {
     const PARAMETERS: usize = 2_622_591;
     const SLICES: usize = 8;
-    let prepare = move |world: &World| -> Result<Work> {
+    let prepare = move |world: &World, _: &Device| -> Result<Work> {
         let own = slice_range(SLICES, world.rank(), world.size());
         Ok(Box::new(move |world| {
             let tree = SliceTree::new();
@@ -315,7 +324,7 @@ fn reduce(reproducible: bool) -> Case {
 /// renamed.
 fn checkpoint() -> Case {
     const VALUES: usize = 25_000_000;
-    let prepare = |_: &World| -> Result<Work> {
+    let prepare = |_: &World, _: &Device| -> Result<Work> {
         let values: Vec<f32> = (0..VALUES).map(|i| (i as f32 * 0.37).sin()).collect();
         let folder = std::env::temp_dir();
         let place = Scratch::new(&folder.join("holosig-bench-checkpoint"))?;
@@ -354,7 +363,7 @@ fn structures() -> Case {
         }
     }
     let bytes = text.len() as f64;
-    let prepare = move |_: &World| -> Result<Work> {
+    let prepare = move |_: &World, _: &Device| -> Result<Work> {
         let folder = std::env::temp_dir();
         let place = Scratch::new(&folder.join("holosig-bench.pdb"))?;
         std::fs::write(place.path(), &text).map_err(|e| Error::io(place.path(), e))?;

@@ -12,8 +12,9 @@ mod limits;
 pub use cases::{Group, all};
 pub use limits::Limits;
 
-use crate::comm::World;
+use crate::comm::{Place, World};
 use crate::{Error, Result};
+use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -34,7 +35,7 @@ pub struct Case {
 }
 
 /// Makes what a case needs.
-pub type Prepare = Box<dyn Fn(&World) -> Result<Work>>;
+pub type Prepare = Box<dyn Fn(&World, &Device) -> Result<Work>>;
 
 /// One call of what is measured.
 pub type Work = Box<dyn FnMut(&World) -> Result<()>>;
@@ -69,8 +70,8 @@ pub struct Figure {
     pub limit: f64,
     /// What the limit is: `matrix product, 194 GFLOP/s`.
     pub limited_by: String,
-    /// Most memory resident during the case, with everything the program holds; absent where it
-    /// is not known.
+    /// Most memory resident during the case, with everything the program holds (of a GPU its
+    /// memory in use); absent where it is not known.
     pub peak_memory_mb: Option<f64>,
     /// Time of what comes before a call (the Zernike transform of a step's batch) as a share of
     /// the call's own; only when both cases were measured.
@@ -83,6 +84,7 @@ pub struct Figure {
 /// A case that cannot be prepared or fails.
 pub fn run(
     world: &World,
+    place: &Place,
     cases: &[Case],
     limits: &Limits,
     tell: impl Fn(&Figure) -> Result<()>,
@@ -90,8 +92,8 @@ pub fn run(
     let mut figures: Vec<Figure> = Vec::new();
     for case in cases {
         let mut figure = match world.size() {
-            1 => in_child(case, limits)?,
-            _ => measure(world, case, limits)?,
+            1 => in_child(place, case, limits)?,
+            _ => measure(world, &place.device, case, limits)?,
         };
         if cases.len() > 1 && world.size() > 1 {
             figure.peak_memory_mb = None;
@@ -109,11 +111,13 @@ pub fn run(
 }
 
 /// Measures a case in a process of its own, which starts no MPI.
-fn in_child(case: &Case, limits: &Limits) -> Result<Figure> {
+fn in_child(place: &Place, case: &Case, limits: &Limits) -> Result<Figure> {
     let program = std::env::current_exe().map_err(Error::internal)?;
     let limits = serde_json::to_string(limits).map_err(Error::internal)?;
+    let device = if place.device.is_cpu() { "cpu" } else { "cuda" };
     let child = Command::new(program)
         .args(["bench", "--case", &case.name, "--limits", &limits])
+        .args(["--device", device])
         .env(
             "RAYON_NUM_THREADS",
             rayon::current_num_threads().to_string(),
@@ -130,23 +134,28 @@ fn in_child(case: &Case, limits: &Limits) -> Result<Figure> {
     serde_json::from_slice(&child.stdout).map_err(Error::internal)
 }
 
-/// Measures a case in this process; collective.
+/// Measures a case in this process, on a device; collective.
 ///
 /// # Errors
 /// A case that cannot be prepared or fails.
-pub fn measure(world: &World, case: &Case, limits: &Limits) -> Result<Figure> {
+pub fn measure(world: &World, device: &Device, case: &Case, limits: &Limits) -> Result<Figure> {
     /// Repeats go on for this long, within these numbers.
     const ENOUGH: Duration = Duration::from_secs(2);
     const REPEATS: std::ops::RangeInclusive<usize> = 3..=200;
-    let mut work = world.agree((case.prepare)(world))?;
+    let mut work = world.agree((case.prepare)(world, device))?;
     limits::forget_peak_memory();
-    world.agree(work(world))?;
+    // A GPU has done its work only when it says so.
+    let mut call = || {
+        work(world)?;
+        Ok(device.synchronize()?)
+    };
+    world.agree(call())?;
     let mut seconds: Vec<f64> = Vec::new();
     let begun = Instant::now();
     loop {
         world.barrier();
         let start = Instant::now();
-        let done = work(world);
+        let done = call();
         world.barrier();
         seconds.push(start.elapsed().as_secs_f64());
         world.agree(done)?;
@@ -172,7 +181,7 @@ pub fn measure(world: &World, case: &Case, limits: &Limits) -> Result<Figure> {
         fraction_of_limit: median / limit,
         limit,
         limited_by,
-        peak_memory_mb: limits::peak_memory_mb(),
+        peak_memory_mb: limits::peak_memory_mb(device),
         share_before: None,
     })
 }

@@ -1,7 +1,7 @@
 //! `holosig bench`.
 
 use crate::bench::{self, Case, Figure, Group, Limits};
-use crate::comm::World;
+use crate::comm::{DeviceKind, World};
 use crate::{Error, Result};
 
 #[derive(clap::Args)]
@@ -18,6 +18,9 @@ pub struct Args {
     /// Threads per rank [default: RAYON_NUM_THREADS, or every core]
     #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// What to measure; the cases of gradients' sums and files are the same everywhere
+    #[arg(long, value_name = "WHICH", default_value = "cpu")]
+    device: DeviceKind,
     /// Print the cases' names and stop
     #[arg(long)]
     list: bool,
@@ -39,16 +42,24 @@ pub fn run(args: Args) -> Result<()> {
     }
     if let Some(limits) = &args.limits {
         let limits: Limits = serde_json::from_str(limits).map_err(Error::input)?;
-        return cases
-            .iter()
-            .try_for_each(|case| tell(&bench::measure(&World::alone(), case, &limits)?, true));
+        let world = World::alone();
+        let place = world.place(args.device)?;
+        return cases.iter().try_for_each(|case| {
+            tell(&bench::measure(&world, &place.device, case, &limits)?, true)
+        });
     }
     World::run(|world| {
-        let limits = world.agree(Limits::measure())?;
+        let place = world.agree(world.place(args.device))?;
+        if !args.json {
+            place.announce(world);
+        }
+        let limits = world.agree(Limits::measure(&place.device))?;
         if world.is_root() && !args.json {
             println!("{}", bench::row(None));
         }
-        bench::run(world, &cases, &limits, |figure| tell(figure, args.json))
+        bench::run(world, &place, &cases, &limits, |figure| {
+            tell(figure, args.json)
+        })
     })
 }
 

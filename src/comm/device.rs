@@ -5,7 +5,7 @@ use crate::{Error, Result};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
-/// What a job may ask for (`train.device`).
+/// What may be asked for (`train.device`, `--device`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceKind {
@@ -92,9 +92,8 @@ impl World {
 
     fn gpu(&self) -> Result<Place> {
         Err(Error::input(
-            "train.device = \"cuda\": this program computes on CPUs only; run holosig-cuda \
-             (cargo build --release --features cuda --bin holosig-cuda), or choose \"cpu\" or \
-             \"auto\"",
+            "device \"cuda\": this program computes on CPUs only; run holosig-cuda (cargo build \
+             --release --features cuda,nccl --bin holosig-cuda), or choose \"cpu\" or \"auto\"",
         ))
     }
 }
@@ -114,8 +113,8 @@ impl World {
     fn gpu(&self) -> Result<Place> {
         let count = self.gpus().map_err(|why| {
             Error::input(format!(
-                "train.device = \"cuda\": no GPU on {}: {why}; ask the scheduler for one, or \
-                 choose \"cpu\" or \"auto\"",
+                "device \"cuda\": no GPU on {}: {why}; ask the scheduler for one, or choose \"cpu\" \
+                 or \"auto\"",
                 self.host()
             ))
         })?;

@@ -4,6 +4,7 @@
 
 mod beat;
 mod device;
+mod link;
 #[cfg(feature = "nccl")]
 pub mod nccl;
 mod parts;

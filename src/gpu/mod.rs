@@ -61,6 +61,30 @@ pub fn identity(device: &Device) -> candle_core::Result<u128> {
     Ok(u128::from_le_bytes(uuid.bytes.map(|b| b as u8)))
 }
 
+/// Bytes of a GPU's memory that are in use, by anybody. Freed memory counts: it is kept.
+///
+/// # Errors
+/// A device that is no GPU.
+pub fn memory_in_use(device: &Device) -> candle_core::Result<usize> {
+    let stream = device.as_cuda_device()?.cuda_stream();
+    let (free, total) = stream.context().mem_get_info().w()?;
+    Ok(total - free)
+}
+
+/// Gives freed memory, which [`open`] lets the process keep, back to the driver.
+///
+/// # Errors
+/// A device that is no GPU, or fails.
+pub fn give_back_memory(device: &Device) -> candle_core::Result<()> {
+    device.synchronize()?;
+    let stream = device.as_cuda_device()?.cuda_stream();
+    // SAFETY: the context's own device and its pool.
+    unsafe {
+        let pool = result::device::get_default_mem_pool(stream.context().cu_device()).w()?;
+        result::mem_pool::trim_to(pool, 0).w()
+    }
+}
+
 /// Oldest compute capability that the kernels are compiled for.
 const OLDEST: (i32, i32) = (8, 0);
 

@@ -90,17 +90,17 @@ impl ParametersBuilder {
         self.groups.len() - 1
     }
 
-    /// Number of groups so far.
-    pub fn groups(&self) -> usize {
-        self.groups.len()
-    }
-
     /// Makes one group of group `first` and all after it; returns its number.
     pub fn merge(&mut self, first: usize) -> usize {
         let start = self.groups[first].0;
         self.groups.truncate(first);
         self.groups.push((start, self.len - start));
         first
+    }
+
+    /// Number of groups so far.
+    pub fn groups(&self) -> usize {
+        self.groups.len()
     }
 
     /// Adds a buffer; returns its first element in the flat buffer vector.

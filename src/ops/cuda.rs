@@ -160,8 +160,9 @@ impl<'a> Memory<'a> {
                 Some(i) if i.kind == *kind && i.len == *len => Ok(i.address),
                 given => bail!("argument {index} should be {len} x {kind:?}, not {given:?}"),
             },
-            Buffer::Ints(values) => self.table(TABLES.ints(self.stream, values)?),
-            Buffer::Floats(values) => self.table(TABLES.floats(self.stream, values)?),
+            Buffer::Ints(values) => Ok(self.keep(table(self.stream, values)?)),
+            Buffer::Floats(values) => Ok(self.keep(table(self.stream, values)?)),
+            Buffer::Doubles(values) => Ok(self.keep(table(self.stream, values)?)),
             Buffer::Output { kind, len, zeroed } => {
                 let (storage, address) = self.allocate(*kind, *len, *zeroed)?;
                 self.outputs.push(storage);
@@ -175,10 +176,10 @@ impl<'a> Memory<'a> {
         }
     }
 
-    fn table(&mut self, table: Table) -> Result<u64> {
-        let address = table.address(self.stream);
+    fn keep(&mut self, table: Table) -> u64 {
+        let address = table.address;
         self.tables.push(table);
-        Ok(address)
+        address
     }
 
     fn allocate(&self, kind: Kind, len: usize, zeroed: bool) -> Result<(CudaStorage, u64)> {
@@ -264,74 +265,45 @@ fn function(device: &CudaDevice, launch: &Launch) -> Result<CudaFunction> {
 
 /// A constant table on the GPU.
 #[derive(Clone)]
-enum Table {
-    Ints(Arc<CudaSlice<i32>>),
-    Floats(Arc<CudaSlice<f32>>),
+struct Table {
+    address: u64,
+    _memory: Anything,
 }
 
-impl Table {
-    fn address(&self, stream: &Arc<CudaStream>) -> u64 {
-        match self {
-            Table::Ints(slice) => slice.device_ptr(stream).0,
-            Table::Floats(slice) => slice.device_ptr(stream).0,
-        }
-    }
-}
-
-/// What a table on the GPU was made from; while this is held no other has its address.
-enum Origin {
-    Ints(Weak<[i32]>),
-    Floats(Weak<[f32]>),
-}
-
-impl Origin {
-    fn gone(&self) -> bool {
-        match self {
-            Origin::Ints(of) => of.strong_count() == 0,
-            Origin::Floats(of) => of.strong_count() == 0,
-        }
-    }
+/// A table on the GPU, and whether the one on the host that it was made from is gone. As long as
+/// this is held, no other table on the host gets that one's address.
+struct Upload {
+    gone: Box<dyn Fn() -> bool + Send>,
+    table: Table,
 }
 
 /// The tables that are on the GPU, by their address on the host: as long as the host has one, the
 /// GPU has it too.
-#[derive(Default)]
-struct Tables(Mutex<HashMap<usize, (Origin, Table)>>);
+static TABLES: LazyLock<Mutex<HashMap<usize, Upload>>> = LazyLock::new(Mutex::default);
 
-static TABLES: LazyLock<Tables> = LazyLock::new(Tables::default);
-
-impl Tables {
-    fn ints(&self, stream: &Arc<CudaStream>, values: &Arc<[i32]>) -> Result<Table> {
-        let key = values.as_ptr() as usize;
-        let origin = Origin::Ints(Arc::downgrade(values));
-        self.of(key, origin, || {
-            Ok(Table::Ints(Arc::new(stream.clone_htod(&**values).w()?)))
-        })
+fn table<T>(stream: &Arc<CudaStream>, values: &Arc<[T]>) -> Result<Table>
+where
+    T: DeviceRepr + Send + Sync + 'static,
+{
+    let mut tables = TABLES.lock().unwrap_or_else(|e| e.into_inner());
+    let key = values.as_ptr() as usize;
+    if let Some(known) = tables.get(&key).filter(|known| !(known.gone)()) {
+        return Ok(known.table.clone());
     }
-
-    fn floats(&self, stream: &Arc<CudaStream>, values: &Arc<[f32]>) -> Result<Table> {
-        let key = values.as_ptr() as usize;
-        let origin = Origin::Floats(Arc::downgrade(values));
-        self.of(key, origin, || {
-            Ok(Table::Floats(Arc::new(stream.clone_htod(&**values).w()?)))
-        })
-    }
-
-    fn of(
-        &self,
-        key: usize,
-        origin: Origin,
-        upload: impl FnOnce() -> Result<Table>,
-    ) -> Result<Table> {
-        let mut tables = self.0.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some((_, table)) = tables.get(&key).filter(|(origin, _)| !origin.gone()) {
-            return Ok(table.clone());
-        }
-        tables.retain(|_, (origin, _)| !origin.gone());
-        let table = upload()?;
-        tables.insert(key, (origin, table.clone()));
-        Ok(table)
-    }
+    tables.retain(|_, upload| !(upload.gone)());
+    let memory = stream.clone_htod(&**values).w()?;
+    let address = memory.device_ptr(stream).0;
+    let table = Table {
+        address,
+        _memory: Arc::new(memory),
+    };
+    let origin = Arc::downgrade(values);
+    let upload = Upload {
+        gone: Box::new(move || origin.strong_count() == 0),
+        table: table.clone(),
+    };
+    tables.insert(key, upload);
+    Ok(table)
 }
 
 type Anything = Arc<dyn Any + Send + Sync>;

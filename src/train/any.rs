@@ -2,7 +2,7 @@
 
 use super::deep_signature::{self, DeepSignatureJob};
 use super::hvae::{self, HvaeJob};
-use super::{RunFolder, Start, job};
+use super::{Costs, Reduction, RunFolder, Start, job};
 use crate::comm::{DeviceKind, World};
 use crate::data::trajectory::Dataset;
 use crate::{Error, Result};
@@ -75,6 +75,24 @@ impl AnyJob {
         match self {
             Self::Hvae(job) => hvae::dry_run(world, job, folder),
             Self::DeepSignature(job) => deep_signature::dry_run(world, job, folder),
+        }
+    }
+
+    /// Measures what the job costs each rank, and writes nothing. Collective.
+    ///
+    /// # Errors
+    /// Those of the task.
+    pub fn costs(&self, world: &World) -> Result<Costs> {
+        match self {
+            Self::Hvae(job) => hvae::costs(world, job),
+            Self::DeepSignature(job) => deep_signature::costs(world, job),
+        }
+    }
+
+    pub fn reduction(&self) -> Reduction {
+        match self {
+            Self::Hvae(job) => job.train.reduction,
+            Self::DeepSignature(job) => job.train.reduction,
         }
     }
 

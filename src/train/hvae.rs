@@ -4,19 +4,23 @@ use super::checkpoint::Saved;
 use super::evaluate::{evaluate, sum_blocks};
 use super::schedule::HvaeWeights;
 use super::trainer::check_slices;
-use super::{Outcome, Part, Plan, RunFolder, Settings, Start, Task, job, outcome, probe, train};
+use super::{
+    Costs, Outcome, Part, Plan, RunFolder, Settings, Start, Task, job, outcome, probe, train,
+};
 use crate::comm::{Place, World};
 use crate::data::Split;
 use crate::data::balance;
 use crate::data::dataset::Dataset;
 use crate::data::neighborhoods::Finder;
 use crate::data::zernikegrams::of_centres;
+#[cfg(feature = "cuda")]
+use crate::data::zernikegrams::on_device;
 use crate::models::Model;
 use crate::models::hvae::{Description, Hvae, HvaeBatch, HvaeConfig};
 use crate::ops::zernike::{self, Transform};
 use crate::so3::irreps::Irreps;
 use crate::{Error, Result};
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -145,13 +149,32 @@ pub fn run(world: &World, job: &HvaeJob, folder: &RunFolder, start: Start) -> Re
 /// # Errors
 /// As [`run`].
 pub fn dry_run(world: &World, job: &HvaeJob, folder: &RunFolder) -> Result<()> {
+    tried(world, job, folder, |plan| probe(world, plan))
+}
+
+/// Measures what the job costs each rank, and writes nothing. Collective.
+///
+/// # Errors
+/// As [`run`].
+pub fn costs(world: &World, job: &HvaeJob) -> Result<Costs> {
+    let folder = RunFolder::new("");
+    tried(world, job, &folder, |plan| super::costs(world, plan))
+}
+
+/// Tries the job's plan out.
+fn tried<R>(
+    world: &World,
+    job: &HvaeJob,
+    folder: &RunFolder,
+    with: impl FnOnce(&Plan<HvaeTask, HvaeWeights>) -> Result<R>,
+) -> Result<R> {
     world.agree(check_slices(job.data.slices, world.size()))?;
     let place = world.agree(world.place(job.train.device))?;
     let dataset = world.agree(Dataset::open(&job.data.dataset))?;
     // A pass over the data for the norm factor would change no cost.
     let task = world.agree(HvaeTask::build(job, &dataset, &place, 1.0))?;
     place.announce(world);
-    probe(world, &plan(&task, job, String::new(), folder))
+    with(&plan(&task, job, String::new(), folder))
 }
 
 fn plan<'a>(
@@ -314,11 +337,27 @@ impl Task for HvaeTask<'_> {
 
     fn batch(&self, part: Part, samples: &[u64]) -> Result<<Hvae as Model>::Batch> {
         let factor = self.description.norm_factor as f32;
+        #[cfg(feature = "cuda")]
+        if self.model.parameters().device().is_cuda() {
+            let all = self.ids(part);
+            let centres: Vec<u32> = samples.iter().map(|&s| all[s as usize]).collect();
+            let device = self.model.parameters().device();
+            return Ok(HvaeBatch {
+                x: on_device(
+                    &self.transform,
+                    &self.finder,
+                    &centres,
+                    device,
+                    1.0 / factor,
+                )?,
+                ids: samples.to_vec(),
+            });
+        }
         let mut x = self.zernikegrams(part, samples)?;
         x.iter_mut().for_each(|v| *v /= factor);
         let shape = (samples.len(), self.transform.irreps().dim());
         Ok(HvaeBatch {
-            x: Tensor::from_vec(x, shape, self.model.parameters().device())?,
+            x: Tensor::from_vec(x, shape, &Device::Cpu)?,
             ids: samples.to_vec(),
         })
     }

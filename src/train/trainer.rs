@@ -8,7 +8,7 @@ mod report;
 mod save;
 mod step;
 
-pub use probe::probe;
+pub use probe::{Costs, costs, probe};
 pub(super) use save::IN_FLIGHT;
 
 use super::announce::announce;

@@ -92,19 +92,21 @@ pub fn run(
     sequence: &Sequence,
     inputs: &[Data],
 ) -> Result<Results, String> {
-    let runner = runner(flavour, &[])?;
-    run_with(&runner, order, sequence, inputs)
+    run_seeded(flavour, order, sequence, inputs, None)
 }
 
-/// As [`run`], by a runner of [`build`].
-pub fn run_with(
-    runner: &Path,
+/// As [`run`], but the barrier at `FILE:LINE`, if any, is passed over.
+pub fn run_seeded(
+    flavour: Flavour,
     order: Order,
     sequence: &Sequence,
     inputs: &[Data],
+    skip: Option<&str>,
 ) -> Result<Results, String> {
+    let runner = runner(flavour)?;
     let request = request(order, sequence, inputs);
-    let mut child = Command::new(runner)
+    let mut child = Command::new(&runner)
+        .envs(skip.map(|s| ("HOLOSIG_SKIP_BARRIER", s)))
         // One allocation of a kernel's stack must not be taken for a leak, nor exit code 1 of the
         // sanitizer for a crash of the test.
         .env(
@@ -203,29 +205,47 @@ fn kernels() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels")
 }
 
+fn tests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels")
+}
+
 /// The runner of a flavour, built once.
-fn runner(flavour: Flavour, defines: &[&str]) -> Result<PathBuf, String> {
+fn runner(flavour: Flavour) -> Result<PathBuf, String> {
     static RUNNERS: [OnceLock<Result<PathBuf, String>>; 2] = [OnceLock::new(), OnceLock::new()];
     RUNNERS[flavour as usize]
-        .get_or_init(|| build(flavour, defines, &modules()))
+        .get_or_init(|| build(flavour))
         .clone()
 }
 
-/// Names of the kernel files.
-pub fn modules() -> Vec<String> {
-    let files = fs::read_dir(kernels()).expect("the folder of kernels");
-    let mut names: Vec<String> = files
-        .filter_map(|f| {
-            f.ok()?
-                .path()
-                .to_str()?
-                .strip_suffix(".cu")
-                .map(str::to_owned)
-        })
-        .map(|p| p.rsplit('/').next().unwrap_or_default().to_owned())
-        .collect();
-    names.sort();
-    names
+/// The kernel files, and the faulty ones that prove that faults are found.
+fn sources() -> Result<Vec<PathBuf>, String> {
+    let mut sources = vec![tests().join("faults.cu")];
+    for file in fs::read_dir(kernels()).map_err(|e| e.to_string())? {
+        let path = file.map_err(|e| e.to_string())?.path();
+        if path.extension().is_some_and(|e| e == "cu") {
+            sources.push(path);
+        }
+    }
+    Ok(sources)
+}
+
+/// Where the kernel files wait for other threads, `FILE:LINE`.
+pub fn barriers() -> Result<Vec<String>, String> {
+    let mut barriers = Vec::new();
+    for file in fs::read_dir(kernels()).map_err(|e| e.to_string())? {
+        let path = file.map_err(|e| e.to_string())?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !name.ends_with(".cu") && !name.ends_with(".cuh") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).map_err(|e| e.to_string())?;
+        for (i, line) in text.lines().enumerate() {
+            if line.contains("__syncthreads()") || line.contains("__syncwarp()") {
+                barriers.push(format!("{name}:{}", i + 1));
+            }
+        }
+    }
+    Ok(barriers)
 }
 
 /// Whether the compiler can link its address sanitizer.
@@ -245,9 +265,9 @@ fn compiler() -> Command {
     Command::new(std::env::var_os("CXX").unwrap_or_else(|| "c++".into()))
 }
 
-/// Compiles `modules` with `defines` and links them to a runner.
-pub fn build(flavour: Flavour, defines: &[&str], modules: &[String]) -> Result<PathBuf, String> {
-    let name = format!("{flavour:?}{}", defines.concat()).to_lowercase();
+/// Compiles all kernels and links them to a runner.
+fn build(flavour: Flavour) -> Result<PathBuf, String> {
+    let name = format!("{flavour:?}").to_lowercase();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join("kernels")
         .join(name);
@@ -264,15 +284,16 @@ pub fn build(flavour: Flavour, defines: &[&str], modules: &[String]) -> Result<P
         let source = kernels().join("host").join(part).with_extension("cpp");
         jobs.push((source, folder.join(part).with_extension("o"), host));
     }
-    for module in modules {
-        let source = folder.join(module).with_extension("cpp");
-        let text = registered(&kernels().join(module).with_extension("cu"))?;
+    for file in sources()? {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        let source = folder.join(format!("{name}.cpp"));
+        let text = registered(&file)?;
         if fs::read_to_string(&source).ok().as_deref() != Some(&text) {
             fs::write(&source, text).map_err(|e| format!("{}: {e}", source.display()))?;
         }
-        jobs.push((source, folder.join(format!("{module}.cu.o")), flags));
+        jobs.push((source, folder.join(format!("{name}.cu.o")), flags));
     }
-    let newest = newest(&kernels())?;
+    let newest = newest(&kernels())?.max(newest(&tests())?);
     let next = std::sync::atomic::AtomicUsize::new(0);
     let work = || -> Result<(), String> {
         while let Some((source, object, flags)) =
@@ -288,7 +309,8 @@ pub fn build(flavour: Flavour, defines: &[&str], modules: &[String]) -> Result<P
                 .args(["-Wno-unknown-pragmas"])
                 .args(["-ffp-contract=off", "-c"])
                 .args(*flags)
-                .args(defines)
+                .arg("-I")
+                .arg(kernels())
                 .arg("-o")
                 .args([object, source]);
             check(&mut command)?;

@@ -6,6 +6,7 @@
 //! the address sanitizer; all must have the same bits.
 
 mod clouds;
+mod faults;
 mod graphs;
 mod host;
 mod optimizer;

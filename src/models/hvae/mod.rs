@@ -463,6 +463,9 @@ impl Model for Hvae {
 
     /// `reconstruction`, `kl` (variational models), `cosine`; the latent's mean is decoded.
     fn metrics(&self, batch: &HvaeBatch) -> Result<Vec<(&'static str, Vec<f64>)>> {
+        if !batch.x.device().is_cpu() {
+            return self.metrics_there(batch);
+        }
         let encoding = self.encode(&batch.x)?;
         let rebuilt = rows(&self.decode(&encoding.mean, &encoding.frame)?)?;
         let x = rows(&batch.x)?;
@@ -483,6 +486,25 @@ impl Model for Hvae {
             ));
         }
         out.push(("cosine", cosine));
+        Ok(out)
+    }
+}
+
+impl Hvae {
+    /// [`Model::metrics`] in f32 on the device: only the numbers come to the host.
+    fn metrics_there(&self, batch: &HvaeBatch) -> Result<Vec<(&'static str, Vec<f64>)>> {
+        let encoding = self.encode(&batch.x)?;
+        let rebuilt = self.decode(&encoding.mean, &encoding.frame)?;
+        let numbers = |t: Tensor| t.to_dtype(DType::F64)?.to_vec1::<f64>();
+        let kind = self.config.reconstruction;
+        let reconstruction = self.losses.samples(kind, &rebuilt, &batch.x)?;
+        let mut out = vec![("reconstruction", numbers(reconstruction)?)];
+        if let Some(log_variance) = &encoding.log_variance {
+            let kl = loss::kl_samples(&encoding.mean, log_variance)?;
+            out.push(("kl", numbers(kl)?));
+        }
+        let cosine = self.losses.cosines(&rebuilt, &batch.x)?;
+        out.push(("cosine", numbers(cosine)?));
         Ok(out)
     }
 }

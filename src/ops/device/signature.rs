@@ -224,7 +224,8 @@ fn lyndon_terms(channels: usize, depth: usize) -> Result<usize> {
     }
 }
 
-/// Input path; output its log-signature at Lyndon words, `depth` at most 3, f32.
+/// Input path; output its log-signature at Lyndon words, `depth` at most 3, f32. Chunks of steps
+/// are for the third level.
 ///
 /// # Errors
 /// A log-signature too long, or too large for a GPU's shared memory.
@@ -233,7 +234,10 @@ pub fn lyndon(batch: usize, points: usize, channels: usize, depth: usize) -> Res
     let mut s = Sequence::default();
     let path = s.input(Kind::F32, batch * points * channels);
     let out = s.output(Kind::F32, batch * terms);
-    let (chunk, shared) = chunk(channels, channels, 4, points)?;
+    let (chunk, shared) = match depth {
+        3 => chunk(channels, channels, 4, points)?,
+        _ => (1, 4 * channels),
+    };
     let mut args = vec![path, out];
     args.extend(ints([channels, points - 1, depth, chunk, terms]));
     let grid = [channels, batch, 1];
@@ -270,7 +274,10 @@ pub fn lyndon_backward(
         false => 0,
     };
     let parts = s.scratch(Kind::F32, groups * batch * (2 * steps + 1) * channels);
-    let (chunk, shared) = chunk(3 * channels, 2 * channels + 1, 4, points)?;
+    let (chunk, shared) = match depth {
+        3 => chunk(3 * channels, 2 * channels + 1, 4, points)?,
+        _ => (1, 4 * 3 * channels),
+    };
     let mut args = vec![path, out, grad, parts];
     args.extend(ints([channels, steps, depth, chunk, terms]));
     let grid = [groups, batch, 1];

@@ -7,7 +7,9 @@ pub use job::{Data, DeepSignatureJob, DeepSignatureWeights, Goal};
 pub use scores::{ClassScores, Scores};
 
 use super::trainer::check_slices;
-use super::{Outcome, Part, Plan, RunFolder, Start, Task, job as jobs, outcome, probe, train};
+use super::{
+    Costs, Outcome, Part, Plan, RunFolder, Start, Task, job as jobs, outcome, probe, train,
+};
 use crate::comm::{Place, World, pulse, slice_range};
 use crate::data::trajectory::{self, Dataset, Partition};
 use crate::models::Model;
@@ -49,12 +51,31 @@ pub fn run(world: &World, job: &DeepSignatureJob, folder: &RunFolder, start: Sta
 /// # Errors
 /// As [`run`].
 pub fn dry_run(world: &World, job: &DeepSignatureJob, folder: &RunFolder) -> Result<()> {
+    tried(world, job, folder, |plan| probe(world, plan))
+}
+
+/// Measures what the job costs each rank, and writes nothing. Collective.
+///
+/// # Errors
+/// As [`run`].
+pub fn costs(world: &World, job: &DeepSignatureJob) -> Result<Costs> {
+    let folder = RunFolder::new("");
+    tried(world, job, &folder, |plan| super::costs(world, plan))
+}
+
+/// Tries the job's plan out.
+fn tried<R>(
+    world: &World,
+    job: &DeepSignatureJob,
+    folder: &RunFolder,
+    with: impl FnOnce(&Plan<DeepSignatureTask, DeepSignatureWeights>) -> Result<R>,
+) -> Result<R> {
     world.agree(check_slices(job.data.slices, world.size()))?;
     let place = world.agree(world.place(job.train.device))?;
     let dataset = Dataset::open(world, &job.data.dataset)?;
     let task = world.agree(DeepSignatureTask::new(job, &dataset, &place))?;
     place.announce(world);
-    probe(world, &plan(&task, job, String::new(), folder))
+    with(&plan(&task, job, String::new(), folder))
 }
 
 fn plan<'a>(
