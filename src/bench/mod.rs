@@ -6,6 +6,7 @@
 
 mod cases;
 mod limits;
+mod scaling;
 
 pub use cases::{Group, all};
 pub use limits::Limits;
@@ -44,6 +45,9 @@ pub enum Need {
     Bytes(f64),
     /// Bytes put on the disk. Limit: the measured write and sync of a plain file.
     Disk(f64),
+    /// The same work on every rank. Limit: as many times what one rank does while the others
+    /// sleep, so that the share of the limit is the weak-scaling efficiency.
+    Alone,
 }
 
 /// A measured case.
@@ -68,11 +72,18 @@ pub struct Figure {
     pub peak_memory_mb: f64,
 }
 
-/// Measures a case; collective.
+/// Measures a case; collective. `None`: it needs another number of ranks.
 ///
 /// # Errors
 /// A case that cannot be prepared or fails.
-pub fn measure(world: &World, case: &Case, limits: &Limits) -> Result<Figure> {
+pub fn measure(world: &World, case: &Case, limits: &Limits) -> Result<Option<Figure>> {
+    match case.need {
+        Need::Alone => scaling::measure(world, case),
+        _ => measure_together(world, case, limits).map(Some),
+    }
+}
+
+fn measure_together(world: &World, case: &Case, limits: &Limits) -> Result<Figure> {
     /// Repeats go on for this long, within these numbers.
     const ENOUGH: Duration = Duration::from_secs(2);
     const REPEATS: std::ops::RangeInclusive<usize> = 3..=200;

@@ -16,6 +16,14 @@ pub enum Reduction {
     Fast,
 }
 
+/// What gradients are rounded to on their way between ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// 16 bits; what rounding takes away is added to the next step's gradient.
+    Bf16,
+}
+
 /// Who keeps the optimizer's state. The parameters get the same bits in either case, and a run may
 /// be resumed with the other one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -63,6 +71,9 @@ pub struct Settings<W> {
     pub learning_rate_schedule: LearningRateSchedule,
     #[serde(default)]
     pub reduction: Reduction,
+    /// With the fast reduction only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
     #[serde(default)]
     pub optimizer_state: OptimizerState,
     /// Validations per epoch, evenly spread, the last one at the epoch's end.
@@ -160,6 +171,12 @@ impl<W: WeightSchedule> Settings<W> {
                     "train.{key} = 0: 1 or more is needed"
                 )));
             }
+        }
+        if self.compression.is_some() && self.reduction == Reduction::Reproducible {
+            return Err(Error::input(
+                "train.compression = \"bf16\" needs train.reduction = \"fast\": rounded sums \
+                 depend on the number of ranks",
+            ));
         }
         let AdamSettings {
             beta1,
