@@ -12,3 +12,14 @@ if [ "$(id -u)" = 0 ]; then
 fi
 # What `mpirun --oversubscribe` says, understood by Open MPI and ignored by MPICH.
 export OMPI_MCA_rmaps_base_oversubscribe=1 PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
+
+# The CUDA toolkit of `scripts/setup.sh --cuda`, where the system has none.
+if [ -z "${CUDA_HOME:-}" ] && ! command -v nvcc >/dev/null; then
+    cuda=${HOLOSIG_CUDA_DIR:-$PWD/.cuda}/toolkit
+    if [ -x "$cuda/bin/nvcc" ]; then
+        export CUDA_HOME=$cuda PATH=$cuda/bin:$PATH
+    fi
+    unset cuda
+fi
+# candle's kernels: for compute capability 8.0, as ours; later GPUs translate them when they load.
+export CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-80}

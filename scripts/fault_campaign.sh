@@ -198,7 +198,8 @@ while :; do
             [ "$(now)" -lt $limit ] || { kind=hang && break; }
             sleep 0.05
         done
-        kill -USR1 $launcher $second 2>/dev/null || true
+        # mpirun loses a signal that comes while it starts: say it again.
+        while kill -USR1 $launcher $second; do sleep 2; done >/dev/null 2>&1 &
         ends $launcher || kind=hang
         ends $second || kind=hang
         cat "$more/second" >>"$log"

@@ -2,6 +2,7 @@
 # Makes sure that everything the build needs is on this machine. Safe to run again: when
 # nothing is missing it changes nothing and needs neither root nor network. On Debian and
 # Ubuntu it installs what is missing; elsewhere it says what is missing and how to point to it.
+# With --cuda also the compiler for the GPU program, without a GPU or root (cuda_toolkit.sh).
 # With --with-slurm also what scripts/slurm_test.sh needs, with --with-browser a browser to look at
 # pages with.
 set -euo pipefail
@@ -37,8 +38,15 @@ probe() { # leaves its findings in `packages` and `hints`
     have_hdf5 ||
         missing "libhdf5-dev pkg-config" \
             "HDF5 1.8.4 or newer: 'module load hdf5', or set HDF5_DIR to the folder that has include/hdf5.h and lib/"
+    [[ $options != *" --cuda "* ]] || cuda
     [[ $options != *" --with-slurm "* ]] || slurm
     [[ $options != *" --with-browser "* ]] || browser
+}
+
+cuda() {
+    if ! command -v nvcc >/dev/null && ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+        missing "python3-venv" "nvcc ('module load cuda'), or python3 with venv to fetch it with"
+    fi
 }
 
 browser() {
@@ -121,3 +129,11 @@ if [ ${#packages[@]} -gt 0 ]; then
 fi
 check_rust
 echo "setup: everything is here: $(rustc --version | cut -d' ' -f1-2), $("${MPICC:-mpicc}" -show | cut -d' ' -f1) under ${MPICC:-mpicc}, HDF5${HDF5_DIR:+ in $HDF5_DIR}, libclang"
+if [[ $options == *" --cuda "* ]]; then
+    if command -v nvcc >/dev/null && [[ $(command -v nvcc) != */toolkit/bin/nvcc ]]; then
+        echo "setup: nvcc is here: $(command -v nvcc)"
+    else
+        scripts/cuda_toolkit.sh
+    fi
+    echo "setup: build with '. scripts/env.sh; cargo build --release --features cuda,nccl --bin holosig-cuda'"
+fi

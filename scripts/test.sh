@@ -21,6 +21,11 @@ awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
      /^test .* FAILED$/ { names = names "\n  " $2 }
      END { printf "tests: %d passed, %d failed, %d ignored%s\n", passed, failed, ignored, names }' "$log"
 
+# Every bench once, so that none rots.
+if [ $# -eq 0 ] && [ $status -eq 0 ]; then
+    cargo test --release --locked --bench hvae --bench zernike --bench signature || status=$?
+fi
+
 # What needs more than one program: a real Slurm, two hosts, a run that is killed over and over.
 if [ $# -eq 0 ] && [ $status -eq 0 ]; then
     scripts/slurm_test.sh || status=$?

@@ -93,6 +93,11 @@ awk -v one="$(speed "$here/one")" -v local="$(speed "$here/local")" -v two="$(sp
     printf "samples/s: one rank %.0f; two ranks of one host %.0f (efficiency %.2f); of two hosts at %s %.0f (%.2f)\n",
         one, local, local / one / 2, rate, two, two / one / 2 }'
 
+# The model of `holosig scale` on this pair of hosts, against its real steps.
+on_both "$holosig" scale "$here/job.toml" --measure "$here/two-hosts.toml" >"$here/measure.log" 2>&1
+grep -A 2 '^\[between\]' "$here/measure.log" | tail -n 2 | tr '\n' ' '
+on_both "$holosig" scale "$here/job.toml" --machine "$here/two-hosts.toml" --check 2>"$here/check.log"
+
 on_both "$holosig" train "$here/job.toml" --set train.steps=100000 --out "$here/cut" >"$here/cut.log" 2>&1 &
 launcher=$!
 until [ -e "$here/cut/checkpoints/last.h5" ]; do

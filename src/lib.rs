@@ -5,10 +5,11 @@
 //! | floor | module | what lives there |
 //! |---|---|---|
 //! | 5 | [`cli`] | one file per command |
-//! | 4 | [`train`], [`downstream`], [`bench`] | the training loop and checkpoints; what a trained model is used for; what is measured |
+//! | 4 | [`train`], [`downstream`], [`bench`], [`scale`] | the training loop and checkpoints; what a trained model is used for; what is measured; what other machines would take |
 //! | 3 | [`models`] | networks: a batch in, losses out, named parameters |
 //! | 2 | [`ops`], [`data`] | differentiable operations; sources, datasets, samplers, loaders |
 //! | 1 | [`so3`], [`words`], [`comm`], [`store`] | rotation-group numbers in f64; words of signatures; the MPI world and its watchdog; HDF5 files |
+//! | 1 | `gpu` (feature `cuda`) | the rank's GPU |
 //! | 0 | [`error`] | the one error type |
 
 pub mod bench;
@@ -17,8 +18,11 @@ pub mod comm;
 pub mod data;
 pub mod downstream;
 pub mod error;
+#[cfg(feature = "cuda")]
+pub mod gpu;
 pub mod models;
 pub mod ops;
+pub mod scale;
 pub mod so3;
 pub mod store;
 pub mod train;
@@ -28,6 +32,16 @@ pub use error::{Error, Result};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Leaves threads to rayon. Candle's own pool for element-wise operations serves one caller at a
+/// time and makes the others wait, but slices and clips are computed side by side. Call it once,
+/// first of all; `CANDLE_NUM_THREADS` in the environment overrides it.
+pub fn leave_threads_to_rayon() {
+    if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
+        // SAFETY: no other thread exists yet.
+        unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
+    }
+}
 
 /// Keeps freed memory in the process. A training step allocates and frees the same large
 /// tensors over and over; giving each back to the kernel and faulting its pages in again costs

@@ -1,6 +1,7 @@
 use clap::Parser;
 
 fn main() {
+    holosig::leave_threads_to_rayon();
     holosig::keep_freed_memory();
     holosig::store::disable_file_locks();
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))

@@ -113,7 +113,8 @@ fn all(outputs: &Outputs, f: impl Fn(&Coarse) -> &Tensor) -> Vec<f64> {
 }
 
 fn losses(model: &DeepSignature, batch: &[Clip]) -> (holosig::models::Losses, Outputs) {
-    model.losses_with(batch, &PUBLISHED_WEIGHTS, None).unwrap()
+    let losses = model.losses_with(batch, &PUBLISHED_WEIGHTS, None);
+    (losses.unwrap(), model.forward(batch).unwrap())
 }
 
 #[test]
@@ -136,6 +137,7 @@ fn every_intermediate_and_loss_equals_the_published_code() {
             .flat_map(|c| flat(&c.assignment().unwrap()))
             .collect();
         let pred_y = flat(&candle_nn::ops::sigmoid(&outputs.logits).unwrap());
+        let terms = losses.term_values().unwrap();
         let compared = [
             ("conv1_dense", all(&outputs, |c| &c.average)),
             ("s1", all(&outputs, |c| &c.levels[0].assignment)),
@@ -164,13 +166,10 @@ fn every_intermediate_and_loss_equals_the_published_code() {
             ("feat", flat(&outputs.summary.features)),
             ("classifier_logit", flat(&outputs.logits)),
             ("pred_y", pred_y),
-            (
-                "loss_cls_bcewithlogits_of_sigmoid",
-                scalar(losses.terms[0].1),
-            ),
-            ("loss_l1", scalar(losses.terms[1].1)),
-            ("loss_mc", scalar(losses.terms[2].1)),
-            ("loss_o", scalar(losses.terms[3].1)),
+            ("loss_cls_bcewithlogits_of_sigmoid", scalar(terms[0])),
+            ("loss_l1", scalar(terms[1])),
+            ("loss_mc", scalar(terms[2])),
+            ("loss_o", scalar(terms[3])),
             ("loss_total", flat(&losses.objective)),
         ];
         for (name, ours) in compared {
@@ -268,12 +267,8 @@ fn dropout_belongs_to_the_sample() {
     let file = fixture();
     let (model, batch) = (model(&file, DType::F64), batch(&file, DType::F64));
     let key = |step| Some(StepKey { seed: 3, step });
-    let features = |clips: &[Clip], step| {
-        let (_, out) = model
-            .losses_with(clips, &PUBLISHED_WEIGHTS, key(step))
-            .unwrap();
-        flat(&out.summary.features)
-    };
+    let features =
+        |clips: &[Clip], step| flat(&model.outputs(clips, key(step)).unwrap().summary.features);
     let together = features(&batch, 1);
     assert!(together.contains(&0.0));
     assert_ne!(together, features(&batch, 2));

@@ -2,7 +2,9 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use holosig::models::hvae::gram_schmidt;
-use holosig::ops::batch_norm::{Mode, Normalization, batch_norm, statistics};
+use holosig::ops::batch_norm::{
+    BatchNorm, Mode, Normalization, Statistics, batch_norm, statistics,
+};
 use holosig::ops::cg::{Plan, cg};
 use holosig::ops::linear::{Order, Side, linear};
 use holosig::ops::skip::skip;
@@ -75,35 +77,54 @@ fn gradients_of_ops_equal_finite_differences() {
         (Rule::Full, true),
         (Rule::Full, false),
     ] {
-        let plan = Arc::new(Plan::new(rule, symmetric, (3, 5), (4, 3)));
-        let args = [
-            t(1, &[18, plan.input.dim()]),
-            t(2, &[plan.weight_len()]),
-            t(3, &[plan.output.lmax() + 2]),
-        ];
-        check_gradient(&format!("cg {rule:?}"), &args, |a| {
-            cg(&a[0], &a[1], &a[2], &plan).unwrap()
-        });
+        let plan = || Plan::new(rule, symmetric, (3, 5), (4, 3));
+        let fixed = statistics(&t(30, &[18, 80]), &plan().input, Normalization::Component).unwrap();
+        for (what, plan, mode) in [
+            ("alone", plan(), Mode::Train),
+            ("with skip", plan().with_skip(), Mode::Train),
+            (
+                "with batch norm and skip, training",
+                plan().with_skip().with_batch_norm(Normalization::Norm),
+                Mode::Train,
+            ),
+            (
+                "with batch norm, evaluation",
+                plan().with_batch_norm(Normalization::Component),
+                Mode::Eval,
+            ),
+        ] {
+            let plan = Arc::new(plan);
+            let args = [t(1, &[18, plan.input.dim()]), t(2, &[plan.parameter_len()])];
+            check_gradient(&format!("cg {rule:?} {what}"), &args, |a| {
+                let norm = plan.batch_norm.map(|normalization| BatchNorm {
+                    irreps: plan.input.clone(),
+                    statistics: match mode {
+                        Mode::Train => statistics(&a[0], &plan.input, normalization).unwrap(),
+                        Mode::Eval => fixed.clone(),
+                    },
+                    normalization,
+                    mode,
+                });
+                cg(&a[0], &a[1], &plan, norm).unwrap()
+            });
+        }
     }
     let irreps = Irreps::new(vec![3, 2, 4]);
     for normalization in [Normalization::Component, Normalization::Norm] {
         let args = [t(4, &[7, irreps.dim()]), t(5, &[9]), t(6, &[3])];
+        let norm = |statistics: Statistics, mode| BatchNorm {
+            irreps: irreps.clone(),
+            statistics,
+            normalization,
+            mode,
+        };
         check_gradient("batch norm, training", &args, |a| {
             let s = statistics(&a[0], &irreps, normalization).unwrap();
-            batch_norm(&a[0], &a[1], &a[2], &irreps, s, normalization, Mode::Train).unwrap()
+            batch_norm(&a[0], &a[1], &a[2], norm(s, Mode::Train)).unwrap()
         });
         let fixed = statistics(&t(40, &[7, irreps.dim()]), &irreps, normalization).unwrap();
         check_gradient("batch norm, evaluation", &args, |a| {
-            batch_norm(
-                &a[0],
-                &a[1],
-                &a[2],
-                &irreps,
-                fixed.clone(),
-                normalization,
-                Mode::Eval,
-            )
-            .unwrap()
+            batch_norm(&a[0], &a[1], &a[2], norm(fixed.clone(), Mode::Eval)).unwrap()
         });
     }
     let side = |irreps: &Irreps, order| Side {

@@ -241,12 +241,14 @@ fn training_mode_and_gradients_equal_the_published_code() {
                 .unwrap()
                 .read_raw::<f64>()
                 .unwrap();
-            near("reconstruction", losses.terms[0].1, steps[1], tolerance);
-            if let Some((_, kl)) = losses.terms.get(1) {
-                near("kl", *kl, steps[2], tolerance);
+            let terms = losses.term_values().unwrap();
+            near("reconstruction", terms[0], steps[1], tolerance);
+            if let Some(&kl) = terms.get(1) {
+                near("kl", kl, steps[2], tolerance);
             }
             let p = g.model.parameters();
-            p.update_buffers(&losses.statistics).unwrap();
+            p.update_buffers(&losses.statistics_values().unwrap())
+                .unwrap();
             close(
                 "buffers",
                 &p.buffers(),
@@ -326,12 +328,13 @@ fn the_papers_model_equals_the_published_code() {
     );
     near(
         "reconstruction",
-        losses.terms[0].1,
+        losses.term_values().unwrap()[0],
         scalar(&g.file, "train/rec_loss_mse"),
         1e-6,
     );
     let p = g.model.parameters();
-    p.update_buffers(&losses.statistics).unwrap();
+    p.update_buffers(&losses.statistics_values().unwrap())
+        .unwrap();
     close(
         "buffers",
         &p.buffers(),
@@ -340,10 +343,15 @@ fn the_papers_model_equals_the_published_code() {
     );
 }
 
+/// In f64 parameter by parameter. In f32 the first Adam steps move a parameter as far for a
+/// gradient that is rounding noise as for any other, so there the moves are compared as a whole.
 #[test]
 fn three_adam_steps_equal_the_published_training() {
-    for name in FILES {
-        let g = golden(name, DType::F32);
+    for (name, dtype) in FILES
+        .into_iter()
+        .flat_map(|f| [(f, DType::F32), (f, DType::F64)])
+    {
+        let g = golden(name, dtype);
         let p = g.model.parameters();
         let attribute = |n: &str| g.file.attr(n).unwrap().read_scalar::<f64>().unwrap();
         let settings = AdamSettings {
@@ -352,6 +360,7 @@ fn three_adam_steps_equal_the_published_training() {
         };
         let mut adam = Adam::new(settings, p.len());
         let mut parameters = p.flat().unwrap();
+        let start = parameters.clone();
         let reference = g
             .file
             .dataset("f64/train/loss_rec_kl_per_step")
@@ -363,19 +372,21 @@ fn three_adam_steps_equal_the_published_training() {
                 .model
                 .losses_with(&g.x, &g.noise(step), &[1000.0, 0.5])
                 .unwrap();
-            let objective = losses.objective.to_scalar::<f32>().unwrap() as f64;
+            let objective = losses.value().unwrap();
             near("objective", objective, reference[3 * step], 2e-5);
             let gradients = p.gradients(&losses.objective.backward().unwrap()).unwrap();
             adam.step(&mut parameters, &gradients, attribute("lr"));
             p.set_flat(&parameters).unwrap();
-            p.update_buffers(&losses.statistics).unwrap();
+            p.update_buffers(&losses.statistics_values().unwrap())
+                .unwrap();
         }
         close(
             "buffers",
             &p.buffers(),
             &collect(&g.file, "buffers_after3", p.buffer_entries()),
-            2e-5,
+            if dtype == DType::F64 { 2e-5 } else { 1e-4 },
         );
+        let (mut error, mut moved) = (0.0, 0.0);
         for e in p.entries() {
             let expected = read(&g.file, &format!("f64/params_after3/{}", e.name));
             // A row of weights that multiplies an identically zero product has no gradient in
@@ -393,8 +404,18 @@ fn three_adam_steps_equal_the_published_training() {
                 if dead.as_ref().is_ok_and(|d| d[i / width] == 1) {
                     continue;
                 }
-                assert!((a - b).abs() < 1e-4, "{} [{i}]: {a} against {b}", e.name);
+                if dtype == DType::F64 {
+                    assert!((a - b).abs() < 1e-6, "{} [{i}]: {a} against {b}", e.name);
+                }
+                error += f64::from(a - b).powi(2);
+                moved += f64::from(b - start[e.offset + i]).powi(2);
             }
         }
+        let error = (error / moved).sqrt();
+        println!("{name} {dtype:?}: moves differ by {error:.2e}");
+        assert!(
+            error < 2e-3,
+            "{name} {dtype:?}: moves differ by {error:.2e}"
+        );
     }
 }

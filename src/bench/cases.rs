@@ -2,6 +2,7 @@
 
 use super::{Case, Need, Work};
 use crate::comm::{Rounding, SliceTree, World, slice_range};
+use crate::data::structure::{self, ReadOptions};
 use crate::models::deep_signature::{
     Clip, DeepSignature, DeepSignatureConfig, Graph, Objective, RawClip, Variant,
 };
@@ -31,6 +32,8 @@ pub enum Group {
     /// Weak-scaling efficiency of training.
     Scaling,
     Checkpoint,
+    /// Reading structure files.
+    Prepare,
 }
 
 /// Every case, in the order of the table.
@@ -44,15 +47,21 @@ pub fn all() -> Vec<Case> {
         }
     }
     for (channels, depth) in [(10, 3), (10, 4), (30, 2), (30, 3), (30, 4), (60, 3)] {
-        cases.push(signatures(channels, depth, 16, false));
+        cases.push(signatures(channels, depth, (16, 25), false));
+    }
+    for shape in [(1, 25), (64, 25), (16, 100), (1, 1000), (64, 1000)] {
+        cases.push(signatures(30, 3, shape, false));
     }
     for (channels, depth) in [(60, 2), (60, 3), (150, 2), (150, 3)] {
-        cases.push(signatures(channels, depth, 64, true));
+        cases.push(signatures(channels, depth, (64, 25), true));
+    }
+    for shape in [(1, 25), (16, 100), (1, 1000), (64, 1000)] {
+        cases.push(signatures(60, 3, shape, true));
     }
     cases.push(deep_signature());
     cases.extend([Sum::Reproducible, Sum::Fast, Sum::Bf16].map(reduce));
     cases.extend([Sum::Reproducible, Sum::Fast, Sum::Bf16].map(weak_scaling));
-    cases.push(checkpoint());
+    cases.extend([checkpoint(), structures()]);
     cases
 }
 
@@ -71,7 +80,7 @@ fn zernike(lmax: usize) -> Case {
         .map(|l| radial_orders(settings.nmax, l) * (2 * l + 1))
         .sum();
     let flops = 5 * (radial + (lmax + 1) * (lmax + 1)) + 2 * products;
-    let prepare = move |_: &World| -> Result<Work> {
+    let prepare = move |_: &World, _device: &Device| -> Result<Work> {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let cutoff = settings.cutoff as f32;
         let mut coordinates = Vec::with_capacity(CLOUDS * ATOMS);
@@ -86,6 +95,15 @@ fn zernike(lmax: usize) -> Case {
         let channels: Vec<u8> = coordinates.iter().map(|_| element(rng.random())).collect();
         let offsets: Vec<usize> = (0..=CLOUDS).map(|i| i * ATOMS).collect();
         let transform = Transform::new(&settings)?;
+        #[cfg(feature = "cuda")]
+        if _device.is_cuda() {
+            let device = _device.clone();
+            return Ok(Box::new(move |_| {
+                let args = (&coordinates[..], &channels[..], &offsets[..]);
+                black_box(transform.apply_on(&device, args.0, args.1, args.2, 1.0)?);
+                Ok(())
+            }));
+        }
         let mut out = vec![0.0; CLOUDS * transform.irreps().dim()];
         Ok(Box::new(move |_| {
             transform.apply(&coordinates, &channels, &offsets, &mut out)
@@ -98,6 +116,7 @@ fn zernike(lmax: usize) -> Case {
         amount: CLOUDS as f64,
         need: Need::Flops((CLOUDS * ATOMS * flops) as f64),
         prepare: Box::new(prepare),
+        before: None,
     }
 }
 
@@ -131,20 +150,20 @@ const Z128_L6: Paper = Paper {
 };
 
 impl Paper {
-    fn build(&self, batch: usize) -> Result<(Hvae, Tensor)> {
+    fn build(&self, batch: usize, device: &Device) -> Result<(Hvae, Tensor)> {
         let irreps = Irreps::zernike(self.lmax, 20, 4);
         let config: HvaeConfig = toml::from_str(self.config).map_err(Error::internal)?;
-        let model = Hvae::new(&config, &irreps, 1, DType::F32, &Device::Cpu)?;
-        let x = Tensor::randn(0f32, 1.0, (batch, irreps.dim()), &Device::Cpu)?;
+        let model = Hvae::new(&config, &irreps, 1, DType::F32, device)?;
+        let x = Tensor::randn(0f32, 1.0, (batch, irreps.dim()), device)?;
         Ok((model, x))
     }
 }
 
 /// Forward, backward and Adam.
 fn hae_train(paper: &'static Paper, batch: usize) -> Case {
-    let prepare = move |_: &World| -> Result<Work> {
-        let (model, x) = paper.build(batch)?;
-        let noise = Tensor::zeros((batch, model.config().latent_dim), DType::F32, &Device::Cpu)?;
+    let prepare = move |_: &World, device: &Device| -> Result<Work> {
+        let (model, x) = paper.build(batch, device)?;
+        let noise = Tensor::zeros((batch, model.config().latent_dim), DType::F32, device)?;
         let mut flat = model.parameters().flat()?;
         let mut adam = Adam::new(AdamSettings::default(), flat.len());
         Ok(Box::new(move |_| {
@@ -162,12 +181,13 @@ fn hae_train(paper: &'static Paper, batch: usize) -> Case {
         amount: batch as f64,
         need: Need::Flops(batch as f64 * paper.train),
         prepare: Box::new(prepare),
+        before: Some(format!("zernike-l{}", paper.lmax)),
     }
 }
 
 fn hae_encode(paper: &'static Paper, batch: usize) -> Case {
-    let prepare = move |_: &World| -> Result<Work> {
-        let (model, x) = paper.build(batch)?;
+    let prepare = move |_: &World, device: &Device| -> Result<Work> {
+        let (model, x) = paper.build(batch, device)?;
         Ok(Box::new(move |_| {
             black_box(model.encode(&x)?);
             Ok(())
@@ -180,18 +200,18 @@ fn hae_encode(paper: &'static Paper, batch: usize) -> Case {
         amount: batch as f64,
         need: Need::Flops(batch as f64 * paper.encode),
         prepare: Box::new(prepare),
+        before: None,
     }
 }
 
-/// Forward and backward of paths of 25 points.
-fn signatures(channels: usize, depth: usize, batch: usize, log: bool) -> Case {
-    const LENGTH: usize = 25;
+/// Forward and backward of `batch` paths of `length` points.
+fn signatures(channels: usize, depth: usize, (batch, length): (usize, usize), log: bool) -> Case {
     let terms: usize = (1..=depth as u32).map(|k| channels.pow(k)).sum();
     // Every increment multiplies and adds into every term at least once, forward and, for the
     // terms' and the increment's gradients, twice more backward.
-    let flops = 3 * 2 * (LENGTH - 1) * terms * batch;
-    let prepare = move |_: &World| -> Result<Work> {
-        let path = Tensor::randn(0f32, 0.3, (batch, LENGTH, channels), &Device::Cpu)?;
+    let flops = 3 * 2 * (length - 1) * terms * batch;
+    let prepare = move |_: &World, device: &Device| -> Result<Work> {
+        let path = Tensor::randn(0f32, 0.3, (batch, length, channels), device)?;
         let path = Var::from_tensor(&path)?;
         Ok(Box::new(move |_| {
             let out = match log {
@@ -204,7 +224,7 @@ fn signatures(channels: usize, depth: usize, batch: usize, log: bool) -> Case {
     };
     Case {
         name: format!(
-            "{}signature-c{channels}-d{depth}-b{batch}-l{LENGTH}",
+            "{}signature-c{channels}-d{depth}-b{batch}-l{length}",
             if log { "log" } else { "" }
         ),
         group: Group::Signature,
@@ -212,6 +232,7 @@ fn signatures(channels: usize, depth: usize, batch: usize, log: bool) -> Case {
         amount: batch as f64,
         need: Need::Flops(flops as f64),
         prepare: Box::new(prepare),
+        before: None,
     }
 }
 
@@ -220,7 +241,7 @@ fn deep_signature() -> Case {
     const NODES: usize = 1400;
     const FRAMES: usize = 100;
     const CLIPS: usize = 16;
-    let prepare = |_: &World| -> Result<Work> {
+    let prepare = |_: &World, device: &Device| -> Result<Work> {
         let config = DeepSignatureConfig::default();
         let chain: Vec<(u32, u32)> = (1..NODES as u32).map(|i| (i - 1, i)).collect();
         let graph = Arc::new(Graph::new(NODES, &chain, Variant::Corrected)?);
@@ -241,19 +262,19 @@ fn deep_signature() -> Case {
                 frames: FRAMES,
                 target: (id % 2) as f64,
             };
-            Clip::new(raw, &config, DType::F32)
+            Clip::new(raw, &config, DType::F32)?.to_device(device)
         };
         let clips: Vec<Clip> = (0..CLIPS as u64).map(&mut clip).collect::<Result<_>>()?;
         let objective = Objective::Classes(2);
-        let model = DeepSignature::new(&config, 3, objective, 1, DType::F32, &Device::Cpu)?;
+        let model = DeepSignature::new(&config, 3, objective, 1, DType::F32, device)?;
         let weights = vec![1.0; model.weight_names().len()];
         let mut flat = model.parameters().flat()?;
         let mut adam = Adam::new(AdamSettings::default(), flat.len());
         Ok(Box::new(move |_| {
             let key = StepKey { seed: 1, step: 1 };
-            let (losses, _) = model.losses_with(&clips, &weights, Some(key))?;
+            let losses = model.losses_with(&clips, &weights, Some(key))?;
             let gradients = losses.objective.backward()?;
-            let gradients = model.parameters().gradients(&gradients)?;
+            let gradients = model.parameters().take_gradients(gradients)?;
             adam.step(&mut flat, &gradients, 1e-5);
             model.parameters().set_flat(&flat)
         }))
@@ -266,6 +287,7 @@ fn deep_signature() -> Case {
         // About what is left once linear maps are exchanged with means over time.
         need: Need::Flops(90e9),
         prepare: Box::new(prepare),
+        before: None,
     }
 }
 
@@ -307,7 +329,7 @@ impl Sum {
 fn reduce(sum: Sum) -> Case {
     const PARAMETERS: usize = 2_622_591;
     const SLICES: usize = 8;
-    let prepare = move |world: &World| -> Result<Work> {
+    let prepare = move |world: &World, _: &Device| -> Result<Work> {
         let own = slice_range(SLICES, world.rank(), world.size());
         let mut rounding = Rounding::between_hosts(world);
         Ok(Box::new(move |world| {
@@ -329,6 +351,7 @@ fn reduce(sum: Sum) -> Case {
         // Every slice's gradient is read once, the sum written once.
         need: Need::Bytes((4 * PARAMETERS * (SLICES + 1)) as f64),
         prepare: Box::new(prepare),
+        before: None,
     }
 }
 
@@ -336,9 +359,9 @@ fn reduce(sum: Sum) -> Case {
 fn weak_scaling(sum: Sum) -> Case {
     const BATCH: usize = 64;
     const STEPS: usize = 4;
-    let prepare = move |world: &World| -> Result<Work> {
-        let (model, x) = Z64_L4.build(BATCH)?;
-        let noise = Tensor::zeros((BATCH, model.config().latent_dim), DType::F32, &Device::Cpu)?;
+    let prepare = move |world: &World, device: &Device| -> Result<Work> {
+        let (model, x) = Z64_L4.build(BATCH, device)?;
+        let noise = Tensor::zeros((BATCH, model.config().latent_dim), DType::F32, device)?;
         let mut flat = model.parameters().flat()?;
         let len = flat.len();
         let mut adam = Adam::new(AdamSettings::default(), len);
@@ -364,6 +387,7 @@ fn weak_scaling(sum: Sum) -> Case {
         amount: (BATCH * STEPS) as f64,
         need: Need::Alone,
         prepare: Box::new(prepare),
+        before: None,
     }
 }
 
@@ -371,7 +395,7 @@ fn weak_scaling(sum: Sum) -> Case {
 /// renamed.
 fn checkpoint() -> Case {
     const VALUES: usize = 25_000_000;
-    let prepare = |_: &World| -> Result<Work> {
+    let prepare = |_: &World, _: &Device| -> Result<Work> {
         let values: Vec<f32> = (0..VALUES).map(|i| (i as f32 * 0.37).sin()).collect();
         let folder = std::env::temp_dir();
         let place = Scratch::new(&folder.join("holosig-bench-checkpoint"))?;
@@ -389,5 +413,44 @@ fn checkpoint() -> Case {
         amount: 4.0 * VALUES as f64 / 1e6,
         need: Need::Disk(4.0 * VALUES as f64),
         prepare: Box::new(prepare),
+        before: None,
+    }
+}
+
+/// A PDB file of 40,000 atoms, read as `holosig prepare structures` reads it.
+fn structures() -> Case {
+    const RESIDUES: usize = 10_000;
+    const ATOMS: [(&str, &str); 4] = [("N", "N"), ("CA", "C"), ("C", "C"), ("O", "O")];
+    let mut text = String::new();
+    for residue in 0..RESIDUES {
+        for (i, (name, element)) in ATOMS.iter().enumerate() {
+            let (chain, number) = ((b'A' + (residue / 2500) as u8) as char, residue % 2500 + 1);
+            let serial = residue * ATOMS.len() + i + 1;
+            let [x, y, z] = [0.31, 0.17, 0.07].map(|f| 80.0 * (f * serial as f64).sin());
+            text += &format!(
+                "ATOM  {serial:>5}  {name:<3} ALA {chain}{number:>4}    {x:>8.3}{y:>8.3}{z:>8.3}  1.00 \
+                 20.00          {element:>2}  \n"
+            );
+        }
+    }
+    let bytes = text.len() as f64;
+    let prepare = move |_: &World, _: &Device| -> Result<Work> {
+        let folder = std::env::temp_dir();
+        let place = Scratch::new(&folder.join("holosig-bench.pdb"))?;
+        std::fs::write(place.path(), &text).map_err(|e| Error::io(place.path(), e))?;
+        let options = ReadOptions::default();
+        Ok(Box::new(move |_| {
+            black_box(structure::read(place.path(), &options)?);
+            Ok(())
+        }))
+    };
+    Case {
+        name: "prepare-pdb".into(),
+        group: Group::Prepare,
+        unit: "MB/s",
+        amount: bytes / 1e6,
+        need: Need::Bytes(bytes),
+        prepare: Box::new(prepare),
+        before: None,
     }
 }

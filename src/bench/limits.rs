@@ -4,16 +4,17 @@ use super::{Case, Need};
 use crate::store::Scratch;
 use crate::train::announce::peak_memory;
 use crate::{Error, Result};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
 /// Rates of this machine with as many threads as the run has.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Single-precision matrix product of 2048 x 2048, FLOP/s.
+    /// Single-precision matrix product of 2048 x 2048 (8192 x 8192 on a GPU), FLOP/s.
     pub flops: f64,
     /// Copy of memory far larger than the caches, bytes read and written per second.
     pub copy: f64,
@@ -24,10 +25,13 @@ pub struct Limits {
 impl Limits {
     /// # Errors
     /// No room for 256 MB in memory or on the disk.
-    pub fn measure() -> Result<Self> {
+    pub fn measure(device: &Device) -> Result<Self> {
         Ok(Self {
-            flops: flops()?,
-            copy: copy(),
+            flops: flops(device)?,
+            copy: match device.is_cpu() {
+                true => copy(),
+                false => copy_on(device)?,
+            },
             disk: disk(&std::env::temp_dir())?,
         })
     }
@@ -64,15 +68,26 @@ fn fastest(calls: usize, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
     Ok(best)
 }
 
-fn flops() -> Result<f64> {
-    const N: usize = 2048;
-    let a = Tensor::randn(0f32, 1.0, (N, N), &Device::Cpu)?;
-    let b = Tensor::randn(0f32, 1.0, (N, N), &Device::Cpu)?;
+fn flops(device: &Device) -> Result<f64> {
+    let n: usize = if device.is_cpu() { 2048 } else { 8192 };
+    let a = Tensor::randn(0f32, 1.0, (n, n), device)?;
+    let b = Tensor::randn(0f32, 1.0, (n, n), device)?;
     let seconds = fastest(5, || {
         std::hint::black_box(a.matmul(&b)?);
-        Ok(())
+        Ok(device.synchronize()?)
     })?;
-    Ok(2.0 * (N * N * N) as f64 / seconds)
+    Ok(2.0 * (n as f64).powi(3) / seconds)
+}
+
+/// Copy inside a GPU's memory.
+fn copy_on(device: &Device) -> Result<f64> {
+    const FLOATS: usize = 256 << 20;
+    let from = Tensor::zeros(FLOATS, DType::F32, device)?;
+    let seconds = fastest(5, || {
+        std::hint::black_box(from.copy()?);
+        Ok(device.synchronize()?)
+    })?;
+    Ok(2.0 * 4.0 * FLOATS as f64 / seconds)
 }
 
 fn copy() -> f64 {
@@ -110,6 +125,12 @@ pub fn forget_peak_memory() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
-pub fn peak_memory_mb() -> f64 {
-    peak_memory().unwrap_or(0) as f64 / 1e6
+pub fn peak_memory_mb(device: &Device) -> Option<f64> {
+    #[cfg(feature = "cuda")]
+    if device.is_cuda() {
+        let bytes = crate::gpu::memory_in_use(device).ok()?;
+        return Some(bytes as f64 / 1e6);
+    }
+    debug_assert!(device.is_cpu());
+    peak_memory().map(|bytes| bytes as f64 / 1e6)
 }

@@ -2,7 +2,9 @@
 //! in the same run.
 //!
 //! Sizes are those of the two papers. A case is prepared, run once to warm up, then repeated;
-//! figures are medians, with the fastest and slowest repeat beside them.
+//! figures are medians, with the fastest and slowest repeat beside them. Each case has a process
+//! of its own, so that its peak of memory is its own; under a launcher the ranks stay, and a peak
+//! is told only of a case that is run alone.
 
 mod cases;
 mod limits;
@@ -11,9 +13,11 @@ mod scaling;
 pub use cases::{Group, all};
 pub use limits::Limits;
 
-use crate::Result;
-use crate::comm::World;
-use serde::Serialize;
+use crate::comm::{Place, World};
+use crate::{Error, Result};
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// One thing to measure.
@@ -27,10 +31,12 @@ pub struct Case {
     /// What one call needs at least, and so what limits it.
     pub need: Need,
     pub prepare: Prepare,
+    /// The case that does to as many samples what comes before one call of this one.
+    pub before: Option<String>,
 }
 
 /// Makes what a case needs.
-pub type Prepare = Box<dyn Fn(&World) -> Result<Work>>;
+pub type Prepare = Box<dyn Fn(&World, &Device) -> Result<Work>>;
 
 /// One call of what is measured.
 pub type Work = Box<dyn FnMut(&World) -> Result<()>>;
@@ -51,7 +57,7 @@ pub enum Need {
 }
 
 /// A measured case.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
     pub case: String,
     pub ranks: usize,
@@ -68,34 +74,99 @@ pub struct Figure {
     pub limit: f64,
     /// What the limit is: `matrix product, 194 GFLOP/s`.
     pub limited_by: String,
-    /// Most memory resident during the case, with everything the program holds.
-    pub peak_memory_mb: f64,
+    /// Most memory resident during the case, with everything the program holds (of a GPU its
+    /// memory in use); absent where it is not known.
+    pub peak_memory_mb: Option<f64>,
+    /// Time of what comes before a call (the Zernike transform of a step's batch) as a share of
+    /// the call's own; only when both cases were measured.
+    pub share_before: Option<f64>,
 }
 
-/// Measures a case; collective. `None`: it needs another number of ranks.
+/// Measures cases one after another and gives each figure to `tell` on rank 0; collective.
 ///
 /// # Errors
 /// A case that cannot be prepared or fails.
-pub fn measure(world: &World, case: &Case, limits: &Limits) -> Result<Option<Figure>> {
-    match case.need {
-        Need::Alone => scaling::measure(world, case),
-        _ => measure_together(world, case, limits).map(Some),
+pub fn run(
+    world: &World,
+    place: &Place,
+    cases: &[Case],
+    limits: &Limits,
+    tell: impl Fn(&Figure) -> Result<()>,
+) -> Result<()> {
+    let mut figures: Vec<Figure> = Vec::new();
+    for case in cases {
+        if case.need == Need::Alone && !scaling::fits(world) {
+            if world.is_root() {
+                log::info!("{}: left out, needs 2, 4, 8, ... ranks", case.name);
+            }
+            continue;
+        }
+        let mut figure = match world.size() {
+            1 => in_child(place, case, limits)?,
+            _ if case.need == Need::Alone => scaling::measure(world, &place.device, case)?,
+            _ => measure(world, &place.device, case, limits)?,
+        };
+        if cases.len() > 1 && world.size() > 1 {
+            figure.peak_memory_mb = None;
+        }
+        let before = figures
+            .iter()
+            .find(|f| Some(&f.case) == case.before.as_ref());
+        figure.share_before = before.map(|f| figure.per_second / f.per_second);
+        if world.is_root() {
+            tell(&figure)?;
+        }
+        figures.push(figure);
     }
+    Ok(())
 }
 
-fn measure_together(world: &World, case: &Case, limits: &Limits) -> Result<Figure> {
+/// Measures a case in a process of its own, which starts no MPI.
+fn in_child(place: &Place, case: &Case, limits: &Limits) -> Result<Figure> {
+    let program = std::env::current_exe().map_err(Error::internal)?;
+    let limits = serde_json::to_string(limits).map_err(Error::internal)?;
+    let device = if place.device.is_cpu() { "cpu" } else { "cuda" };
+    let child = Command::new(program)
+        .args(["bench", "--case", &case.name, "--limits", &limits])
+        .args(["--device", device])
+        .env(
+            "RAYON_NUM_THREADS",
+            rayon::current_num_threads().to_string(),
+        )
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(Error::internal)?;
+    if !child.status.success() {
+        return Err(Error::internal(format!(
+            "case {}: {}",
+            case.name, child.status
+        )));
+    }
+    serde_json::from_slice(&child.stdout).map_err(Error::internal)
+}
+
+/// Measures a case in this process, on a device; collective.
+///
+/// # Errors
+/// A case that cannot be prepared or fails.
+pub fn measure(world: &World, device: &Device, case: &Case, limits: &Limits) -> Result<Figure> {
     /// Repeats go on for this long, within these numbers.
     const ENOUGH: Duration = Duration::from_secs(2);
     const REPEATS: std::ops::RangeInclusive<usize> = 3..=200;
-    let mut work = world.agree((case.prepare)(world))?;
+    let mut work = world.agree((case.prepare)(world, device))?;
     limits::forget_peak_memory();
-    world.agree(work(world))?;
+    // A GPU has done its work only when it says so.
+    let mut call = || {
+        work(world)?;
+        Ok(device.synchronize()?)
+    };
+    world.agree(call())?;
     let mut seconds: Vec<f64> = Vec::new();
     let begun = Instant::now();
     loop {
         world.barrier();
         let start = Instant::now();
-        let done = work(world);
+        let done = call();
         world.barrier();
         seconds.push(start.elapsed().as_secs_f64());
         world.agree(done)?;
@@ -121,7 +192,8 @@ fn measure_together(world: &World, case: &Case, limits: &Limits) -> Result<Figur
         fraction_of_limit: median / limit,
         limit,
         limited_by,
-        peak_memory_mb: limits::peak_memory_mb(),
+        peak_memory_mb: limits::peak_memory_mb(device),
+        share_before: None,
     })
 }
 
@@ -138,15 +210,19 @@ pub fn row(figure: Option<&Figure>) -> String {
         v if v >= 1.0 => format!("{v:.2}"),
         v => format!("{v:.4}"),
     };
+    let memory = f.peak_memory_mb.map_or("-".into(), |mb| format!("{mb:.0}"));
+    let before = f
+        .share_before
+        .map(|s| format!("; the transform before it takes {:.1}%", 100.0 * s));
     format!(
-        "{:<30} {:>12} {:>12} {:>12}  {:<17} {:>7.1}% {:>9.0}  {}",
+        "{:<30} {:>12} {:>12} {:>12}  {:<17} {:>7.1}% {memory:>9}  {}{}",
         f.case,
         number(f.per_second),
         number(f.slowest),
         number(f.fastest),
         f.unit,
         100.0 * f.fraction_of_limit,
-        f.peak_memory_mb,
-        f.limited_by
+        f.limited_by,
+        before.unwrap_or_default()
     )
 }

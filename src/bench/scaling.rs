@@ -3,21 +3,27 @@
 use super::{Case, Figure, limits};
 use crate::Result;
 use crate::comm::World;
+use candle_core::Device;
 use std::time::{Duration, Instant};
+
+/// Whether the ranks of a world can be the leaves of a tree.
+pub(super) fn fits(world: &World) -> bool {
+    world.size() > 1 && world.size().is_power_of_two()
+}
 
 /// Measures what all ranks do together against what one does alone. Both are tried in turn, and
 /// every rank has its turn, so that a machine that changes its speed meanwhile treats both alike.
 /// Times are those that a quarter of the repeats stay below: other programs only ever add to
-/// them. `None` in worlds whose ranks cannot be the leaves of a tree.
-pub(super) fn measure(world: &World, case: &Case) -> Result<Option<Figure>> {
+/// them. Collective.
+///
+/// # Errors
+/// A case that cannot be prepared or fails.
+pub(super) fn measure(world: &World, device: &Device, case: &Case) -> Result<Figure> {
     /// Repeats go on for this long, but number at least so many for each rank.
     const ENOUGH: Duration = Duration::from_secs(6);
     const LEAST: usize = 4;
     let size = world.size();
-    if size == 1 || !size.is_power_of_two() {
-        return Ok(None);
-    }
-    let mut work = world.agree((case.prepare)(world))?;
+    let mut work = world.agree((case.prepare)(world, device))?;
     let lone = World::quiet();
     limits::forget_peak_memory();
     world.agree(work(world))?;
@@ -52,7 +58,7 @@ pub(super) fn measure(world: &World, case: &Case) -> Result<Option<Figure>> {
     };
     let amount = case.amount * size as f64;
     let (one, all) = (quarter(&mut alone), quarter(&mut together));
-    Ok(Some(Figure {
+    Ok(Figure {
         case: case.name.clone(),
         ranks: size,
         threads: rayon::current_num_threads(),
@@ -64,6 +70,7 @@ pub(super) fn measure(world: &World, case: &Case) -> Result<Option<Figure>> {
         fraction_of_limit: one / all,
         limit: amount / one,
         limited_by: format!("{size} times one rank alone, {:.0}/s", case.amount / one),
-        peak_memory_mb: limits::peak_memory_mb(),
-    }))
+        peak_memory_mb: limits::peak_memory_mb(device),
+        share_before: None,
+    })
 }

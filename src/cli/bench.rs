@@ -1,7 +1,7 @@
 //! `holosig bench`.
 
 use crate::bench::{self, Case, Figure, Group, Limits};
-use crate::comm::World;
+use crate::comm::{DeviceKind, World};
 use crate::{Error, Result};
 
 #[derive(clap::Args)]
@@ -18,9 +18,15 @@ pub struct Args {
     /// Threads per rank [default: RAYON_NUM_THREADS, or every core]
     #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// What to measure; the cases of gradients' sums and files are the same everywhere
+    #[arg(long, value_name = "WHICH", default_value = "cpu")]
+    device: DeviceKind,
     /// Print the cases' names and stop
     #[arg(long)]
     list: bool,
+    /// For a process that measures one case for another one: the machine's limits
+    #[arg(long, hide = true, requires = "case")]
+    limits: Option<String>,
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -34,20 +40,26 @@ pub fn run(args: Args) -> Result<()> {
         // SAFETY: no other thread exists yet.
         unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.to_string()) };
     }
+    if let Some(limits) = &args.limits {
+        let limits: Limits = serde_json::from_str(limits).map_err(Error::input)?;
+        let world = World::alone();
+        let place = world.place(args.device)?;
+        return cases.iter().try_for_each(|case| {
+            tell(&bench::measure(&world, &place.device, case, &limits)?, true)
+        });
+    }
     World::run(|world| {
-        let limits = world.agree(Limits::measure())?;
+        let place = world.agree(world.place(args.device))?;
+        if !args.json {
+            place.announce(world);
+        }
+        let limits = world.agree(Limits::measure(&place.device))?;
         if world.is_root() && !args.json {
             println!("{}", bench::row(None));
         }
-        for case in &cases {
-            let figure = bench::measure(world, case, &limits)?;
-            match figure {
-                _ if !world.is_root() => {}
-                Some(figure) => tell(&figure, args.json)?,
-                None => log::info!("{}: left out, needs 2, 4, 8, ... ranks", case.name),
-            }
-        }
-        Ok(())
+        bench::run(world, &place, &cases, &limits, |figure| {
+            tell(figure, args.json)
+        })
     })
 }
 

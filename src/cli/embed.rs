@@ -1,6 +1,6 @@
 //! `holosig embed`.
 
-use crate::comm::World;
+use crate::comm::{DeviceKind, World};
 use crate::data::Split;
 use crate::data::dataset::{Chosen, Dataset};
 use crate::data::prepare::{collect, list_files};
@@ -45,6 +45,14 @@ pub struct Args {
     /// Embedding file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// What an H-(V)AE computes on
+    #[arg(
+        long,
+        value_name = "WHICH",
+        default_value = "auto",
+        conflicts_with = "trajectories"
+    )]
+    device: DeviceKind,
     /// Also write zernikegrams, their reconstructions and the cosine loss of each
     #[arg(long)]
     reconstruct: bool,
@@ -58,7 +66,9 @@ pub fn run(args: Args) -> Result<()> {
             let (pdb, plots) = (args.clusters_pdb.as_deref(), args.plots.as_deref());
             return grainer.write(world, &dataset, &args.out, pdb, plots);
         }
+        let place = world.agree(world.place(args.device))?;
         let embedder = Embedder::open(world, &args.checkpoint)?;
+        let embedder = world.agree(embedder.on(&place.device))?;
         let description = &embedder.description;
         if let Some(path) = &args.zernikegrams {
             let source = ZernikegramFile::open(world, path, &description.zernike)?;

@@ -16,6 +16,7 @@ pub mod predict;
 pub mod prepare;
 pub mod regress;
 pub mod report;
+pub mod scale;
 pub mod signature;
 pub mod status;
 pub mod submit;
@@ -66,6 +67,8 @@ enum Command {
     Report(report::Args),
     /// Measure speed and memory against this machine's limits
     Bench(bench::Args),
+    /// Tell what a step would take on more ranks and other machines
+    Scale(scale::Args),
     /// Describe any holosig file in words
     Inspect(inspect::Args),
     /// Print a hash of a checkpoint's parameters and buffers
@@ -91,6 +94,7 @@ impl Cli {
             Command::Export(a) => export::run(a),
             Command::Report(a) => report::run(a),
             Command::Bench(a) => bench::run(a),
+            Command::Scale(a) => scale::run(a),
             Command::Inspect(a) => inspect::run(a),
             Command::Hash(a) => hash::run(a),
         }

@@ -1,5 +1,6 @@
 //! `holosig submit`: the batch script for this machine's scheduler, and its submission.
 
+use crate::comm::DeviceKind;
 use crate::store::write_bytes;
 use crate::train::AnyJob;
 use crate::{Error, Result};
@@ -17,9 +18,12 @@ pub struct Args {
     /// Time limit, HH:MM:SS
     #[arg(long, value_name = "T", default_value = "04:00:00", value_parser = seconds)]
     time: u64,
-    /// Ranks per node
-    #[arg(long, value_name = "R", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
-    ranks_per_node: u32,
+    /// Ranks per node [default: one per GPU, or 2]
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..))]
+    ranks_per_node: Option<u32>,
+    /// GPUs per node to ask for; the job then runs holosig-cuda, which lies beside this program
+    #[arg(long, value_name = "G", value_parser = clap::value_parser!(u32).range(1..))]
+    gpus_per_node: Option<u32>,
     /// Cores per node, which PBS wants to know
     #[arg(long, value_name = "C")]
     cores_per_node: Option<u32>,
@@ -86,7 +90,12 @@ fn clock(seconds: u64) -> String {
 
 pub fn run(args: Args) -> Result<()> {
     // A job that cannot be understood shall not wait in a queue first.
-    AnyJob::load(&args.job, &args.overrides)?;
+    let job = AnyJob::load(&args.job, &args.overrides)?;
+    if job.device() == DeviceKind::Cuda && args.gpus_per_node.is_none() {
+        return Err(Error::input(
+            "train.device = \"cuda\": tell how many GPUs a node has, --gpus-per-node G",
+        ));
+    }
     let scheduler = args.scheduler.unwrap_or_else(found);
     if scheduler == Scheduler::None && args.nodes > 1 && args.hostfile.is_none() {
         return Err(Error::input(
@@ -190,7 +199,8 @@ fn script(args: &Args, scheduler: Scheduler, out: &Path, place: &Path) -> Result
         plain if !plain.contains(char::is_whitespace) => plain,
         spaced => format!("\"{spaced}\""),
     };
-    let (nodes, ranks, time) = (args.nodes, args.ranks_per_node, clock(args.time));
+    let (nodes, ranks, time) = (args.nodes, args.ranks(), clock(args.time));
+    let gpus = args.gpus_per_node;
     let mut request = match scheduler {
         Scheduler::Slurm => vec![
             format!("--job-name={name}"),
@@ -202,12 +212,16 @@ fn script(args: &Args, scheduler: Scheduler, out: &Path, place: &Path) -> Result
             "--requeue".into(),
             "--open-mode=append".into(),
             format!("--output={logs}/%j.log"),
-        ],
+        ]
+        .into_iter()
+        .chain(gpus.map(|g| format!("--gpus-per-node={g}")))
+        .collect(),
         Scheduler::Pbs => {
             let cores = args.cores_per_node.unwrap_or(ranks);
+            let gpus = gpus.map(|g| format!(":ngpus={g}")).unwrap_or_default();
             vec![
                 format!("-N {name}"),
-                format!("-l select={nodes}:ncpus={cores}:mpiprocs={ranks}"),
+                format!("-l select={nodes}:ncpus={cores}:mpiprocs={ranks}{gpus}"),
                 format!("-l walltime={time}"),
                 "-j oe".into(),
                 "-r y".into(),
@@ -248,7 +262,7 @@ fn script(args: &Args, scheduler: Scheduler, out: &Path, place: &Path) -> Result
 /// Lines that give the script its arguments.
 fn settings(args: &Args, scheduler: Scheduler, out: &Path, place: &Path) -> Result<String> {
     let absolute = |p: &Path| std::path::absolute(p).map_err(|e| Error::io(p, e));
-    let program = std::env::current_exe().map_err(|e| Error::io("holosig", e))?;
+    let program = args.program()?;
     let job = absolute(&args.job)?;
     let here = std::env::current_dir().map_err(|e| Error::io(".", e))?;
     let mut words = vec![quoted(&job), "--out".into(), quoted(out)];
@@ -271,11 +285,34 @@ fn settings(args: &Args, scheduler: Scheduler, out: &Path, place: &Path) -> Resu
         }
         (Scheduler::None, None) => lines.push(format!(
             "HOLOSIG_LAUNCH=${{HOLOSIG_LAUNCH:-mpirun -np {}}}",
-            quoted(Path::new(&args.ranks_per_node.to_string()))
+            quoted(Path::new(&args.ranks().to_string()))
         )),
         _ => {}
     }
     Ok(lines.join("\n"))
+}
+
+impl Args {
+    fn ranks(&self) -> u32 {
+        self.ranks_per_node.or(self.gpus_per_node).unwrap_or(2)
+    }
+
+    /// What the job runs: this program, or its twin for GPUs.
+    fn program(&self) -> Result<PathBuf> {
+        let here = std::env::current_exe().map_err(|e| Error::io("holosig", e))?;
+        if self.gpus_per_node.is_none() {
+            return Ok(here);
+        }
+        let twin = here.with_file_name("holosig-cuda");
+        match twin.is_file() {
+            true => Ok(twin),
+            false => Err(Error::input(format!(
+                "--gpus-per-node: {} is not there; build it with `cargo build --release --features \
+                 cuda,nccl --bin holosig-cuda` (docs/gpu.md)",
+                twin.display()
+            ))),
+        }
+    }
 }
 
 /// A word that the shell takes as it is.

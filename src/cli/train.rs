@@ -1,8 +1,9 @@
 //! `holosig train`.
 
 use crate::Result;
-use crate::comm::{World, watchdog};
+use crate::comm::{DeviceKind, World, watchdog};
 use crate::train::{AnyJob, RunFolder, Start, job};
+use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -13,6 +14,9 @@ pub struct Args {
     /// Override a setting of the job, e.g. train.steps=100; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// What to compute on: the same as --set train.device=...
+    #[arg(long, value_name = "WHICH")]
+    device: Option<DeviceKind>,
     /// Folder of the run [default: runs/NAME for NAME.toml]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -33,7 +37,11 @@ enum Restart {
     Auto,
 }
 
-pub fn run(args: Args) -> Result<()> {
+pub fn run(mut args: Args) -> Result<()> {
+    if let Some(value) = args.device.and_then(|d| d.to_possible_value()) {
+        args.overrides
+            .push(format!("train.device={}", value.get_name()));
+    }
     let out = args.out.clone().unwrap_or_else(|| default_out(&args.job));
     watchdog::start(&out, stall_timeout(job::load(&args.job, &args.overrides)));
     World::run(|world| {

@@ -4,6 +4,10 @@
 
 mod beat;
 mod compressed;
+mod device;
+mod link;
+#[cfg(feature = "nccl")]
+pub mod nccl;
 mod parts;
 pub mod pulse;
 mod slices;
@@ -13,6 +17,7 @@ pub mod watchdog;
 
 pub use beat::{Beat, Process};
 pub use compressed::Rounding;
+pub use device::{DeviceKind, Place};
 pub use parts::{most_sent, part_of};
 pub use slices::{SliceTree, slice_range};
 

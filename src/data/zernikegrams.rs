@@ -78,6 +78,31 @@ pub fn of_centres(transform: &Transform, finder: &Finder, centres: &[u32]) -> Re
     Ok(out)
 }
 
+/// [`of_centres`] times `scale`, made on a GPU: only atoms go there.
+///
+/// # Errors
+/// As [`of_centres`]; a failure of the device.
+#[cfg(feature = "cuda")]
+pub fn on_device(
+    transform: &Transform,
+    finder: &Finder,
+    centres: &[u32],
+    device: &candle_core::Device,
+    scale: f32,
+) -> Result<candle_core::Tensor> {
+    let clouds = finder.clouds(centres);
+    let settings = transform.settings();
+    let channel = |&z: &u8| settings.channel_of(z);
+    let channels: Vec<u8> = clouds.elements.iter().map(channel).collect();
+    transform.apply_on(
+        device,
+        &clouds.coordinates,
+        &channels,
+        &clouds.offsets,
+        scale,
+    )
+}
+
 /// Writes the settings of a transform as attributes of `root`.
 pub fn write_settings(root: &Node, settings: &Settings) -> Result<()> {
     root.set_attr("lmax", settings.lmax as u64)?;

@@ -54,6 +54,30 @@ pub fn lines(size: Size, axes: &Axes, series: &[Series], log_y: bool) -> Result<
     }
 }
 
+/// Lines through points over a logarithmic x axis with ticks at powers of two, and a logarithmic
+/// y axis when `log_y` (all x, and then all y, must be positive).
+pub fn lines_over_doublings(
+    size: Size,
+    axes: &Axes,
+    series: &[Series],
+    log_y: bool,
+) -> Result<String> {
+    let (x, y) = bounds(series, log_y)?;
+    if x.start <= 0.0 {
+        return Err(Error::internal("a logarithmic axis of numbers below zero"));
+    }
+    let x = x.log_scale().base(2.0);
+    if log_y {
+        chart(size, axes, x, y.log_scale(), |chart| {
+            draw_lines(chart, series, SeriesLabelPosition::UpperLeft)
+        })
+    } else {
+        chart(size, axes, x, y, |chart| {
+            draw_lines(chart, series, SeriesLabelPosition::LowerLeft)
+        })
+    }
+}
+
 /// One dot per point.
 pub fn scatter(size: Size, axes: &Axes, series: &[Series]) -> Result<String> {
     let (x, y) = bounds(series, false)?;
@@ -122,15 +146,15 @@ pub fn histogram(
     })
 }
 
-type Context<'a, Y> =
-    ChartContext<'a, SVGBackend<'a>, Cartesian2d<plotters::coord::types::RangedCoordf64, Y>>;
+type Context<'a, X, Y> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>;
 
-fn draw_lines<Y>(
-    chart: &mut Context<Y>,
+fn draw_lines<X, Y>(
+    chart: &mut Context<X, Y>,
     series: &[Series],
     place: SeriesLabelPosition,
 ) -> Result<()>
 where
+    X: Ranged<ValueType = f64>,
     Y: Ranged<ValueType = f64>,
 {
     for s in series {
@@ -147,8 +171,13 @@ where
     legend(chart, series, place)
 }
 
-fn draw_dots<Y>(chart: &mut Context<Y>, series: &[Series], place: SeriesLabelPosition) -> Result<()>
+fn draw_dots<X, Y>(
+    chart: &mut Context<X, Y>,
+    series: &[Series],
+    place: SeriesLabelPosition,
+) -> Result<()>
 where
+    X: Ranged<ValueType = f64>,
     Y: Ranged<ValueType = f64>,
 {
     for s in series {
@@ -167,14 +196,15 @@ where
 }
 
 /// The frame that all charts share: margins, a light grid, axis labels.
-fn chart<Y>(
+fn chart<X, Y>(
     size: Size,
     axes: &Axes,
-    x: std::ops::Range<f64>,
+    x: impl plotters::coord::ranged1d::AsRangedCoord<CoordDescType = X, Value = f64>,
     y: impl plotters::coord::ranged1d::AsRangedCoord<CoordDescType = Y, Value = f64>,
-    draw: impl FnOnce(&mut Context<Y>) -> Result<()>,
+    draw: impl FnOnce(&mut Context<X, Y>) -> Result<()>,
 ) -> Result<String>
 where
+    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
     Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
     let mut svg = String::new();
@@ -210,8 +240,13 @@ where
     Ok(svg)
 }
 
-fn legend<Y>(chart: &mut Context<Y>, series: &[Series], place: SeriesLabelPosition) -> Result<()>
+fn legend<X, Y>(
+    chart: &mut Context<X, Y>,
+    series: &[Series],
+    place: SeriesLabelPosition,
+) -> Result<()>
 where
+    X: Ranged<ValueType = f64>,
     Y: Ranged<ValueType = f64>,
 {
     if series.len() < 2 {
@@ -318,6 +353,31 @@ mod tests {
             }
             assert!(svg.matches("<polyline").count() >= 2);
         }
+    }
+
+    #[test]
+    fn doublings_are_equally_far_apart() {
+        let series = [Series {
+            name: "speed".into(),
+            color: PALETTE[0],
+            points: [1.0, 2.0, 4.0, 8.0].map(|p| (p, p)).to_vec(),
+        }];
+        let axes = Axes {
+            x: "ranks",
+            y: "speed",
+        };
+        for log_y in [false, true] {
+            let svg = lines_over_doublings((600, 300), &axes, &series, log_y).unwrap();
+            for tick in [">1<", ">2<", ">4<", ">8<"] {
+                let tick = svg
+                    .split("<text")
+                    .any(|t| t.replace('\n', "").contains(tick));
+                assert!(tick, "{svg}");
+            }
+        }
+        let mut zero = series;
+        zero[0].points[0].0 = 0.0;
+        assert!(lines_over_doublings((600, 300), &axes, &zero, false).is_err());
     }
 
     #[test]

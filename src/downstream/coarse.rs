@@ -93,7 +93,7 @@ impl CoarseGrainer {
             let second = a.matmul(b)?;
             let third = second.matmul(c)?;
             let flat = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
-            let predicted = self.model.predict(&outputs)?.concat();
+            let predicted = self.model.predict(&outputs.logits)?.concat();
             Ok(Row {
                 signature: match &outputs.summary.segments {
                     Some(s) => flat(&s.log_signatures)?,

@@ -7,7 +7,7 @@ pub mod parameters;
 pub use parameters::{Entry, Init, Parameters, ParametersBuilder};
 
 use crate::Result;
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 /// What distinguishes one forward pass in training from another: everything random in it is
 /// drawn from these numbers and the sample's own id, never from a rank, a thread or a slice.
@@ -21,12 +21,37 @@ pub struct StepKey {
 pub struct Losses {
     /// Scalar to differentiate: the mean over the slice's samples of the weighted objective.
     pub objective: Tensor,
-    /// Named terms for the log (means over the slice), always the same names in the same order.
-    pub terms: Vec<(&'static str, f64)>,
-    /// New batch statistics, in the order and lengths of [`Parameters::buffers`]
-    /// (empty when the model has no buffers). The trainer averages them over slices and
-    /// gives them to [`Parameters::update_buffers`].
-    pub statistics: Vec<f32>,
+    /// Named terms for the log (means over the slice), scalars, always the same names in the same
+    /// order. They stay on the device until somebody reads them, so that a GPU need not wait.
+    pub terms: Vec<(&'static str, Tensor)>,
+    /// New batch statistics, rank 1, in the order and lengths of [`Parameters::buffers`] when put
+    /// one after another (none when the model has no buffers). The trainer averages them over
+    /// slices and gives them to [`Parameters::update_buffers`].
+    pub statistics: Vec<Tensor>,
+}
+
+impl Losses {
+    /// The objective's value.
+    pub fn value(&self) -> Result<f64> {
+        scalar(&self.objective)
+    }
+
+    /// Values of the terms.
+    pub fn term_values(&self) -> Result<Vec<f64>> {
+        self.terms.iter().map(|(_, term)| scalar(term)).collect()
+    }
+
+    /// All statistics, one after another.
+    pub fn statistics_values(&self) -> Result<Vec<f32>> {
+        match self.statistics.is_empty() {
+            true => Ok(Vec::new()),
+            false => Ok(Tensor::cat(&self.statistics, 0)?.to_vec1()?),
+        }
+    }
+}
+
+fn scalar(t: &Tensor) -> Result<f64> {
+    Ok(t.to_dtype(DType::F64)?.to_scalar()?)
 }
 
 /// A trainable network as the trainer sees it.

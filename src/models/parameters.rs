@@ -56,6 +56,7 @@ pub struct Parameters {
     /// Weight of new statistics in [`Parameters::update_buffers`].
     momentum: f64,
     dtype: DType,
+    device: Device,
 }
 
 /// Collects entries, then makes the variables.
@@ -87,6 +88,19 @@ impl ParametersBuilder {
         }
         self.groups.push((start, self.len - start));
         self.groups.len() - 1
+    }
+
+    /// Makes one group of group `first` and all after it; returns its number.
+    pub fn merge(&mut self, first: usize) -> usize {
+        let start = self.groups[first].0;
+        self.groups.truncate(first);
+        self.groups.push((start, self.len - start));
+        first
+    }
+
+    /// Number of groups so far.
+    pub fn groups(&self) -> usize {
+        self.groups.len()
     }
 
     /// Adds a buffer; returns its first element in the flat buffer vector.
@@ -148,8 +162,18 @@ impl ParametersBuilder {
             buffers: RwLock::new(buffers),
             momentum,
             dtype,
+            device: device.clone(),
         })
     }
+}
+
+/// The elements of a vector on a device, in one transfer.
+fn to_host(vector: &Tensor) -> Result<Vec<f32>> {
+    #[cfg(feature = "cuda")]
+    if vector.device().is_cuda() {
+        return Ok(crate::gpu::to_host(vector)?);
+    }
+    Ok(vector.to_dtype(DType::F32)?.to_vec1()?)
 }
 
 fn draw(init: Init, seed: u64, stream: u64, out: &mut [f32]) {
@@ -189,6 +213,31 @@ fn copy(tensor: &Tensor, out: &mut [f32]) -> Result<()> {
 }
 
 impl Parameters {
+    /// Variables of their own for the first groups of a model, of `lens` elements each, with the
+    /// values of `flat`: a part of the model runs on them, and its graph ends there.
+    pub fn stand_in(flat: &Tensor, lens: &[usize]) -> candle_core::Result<Self> {
+        let mut groups = Vec::with_capacity(lens.len());
+        let mut offset = 0;
+        for &len in lens {
+            groups.push(Group {
+                var: Var::from_tensor(&flat.narrow(0, offset, len)?)?,
+                offset,
+                len,
+            });
+            offset += len;
+        }
+        Ok(Self {
+            entries: Vec::new(),
+            groups,
+            len: offset,
+            buffer_entries: Vec::new(),
+            buffers: RwLock::default(),
+            momentum: 0.0,
+            dtype: flat.dtype(),
+            device: flat.device().clone(),
+        })
+    }
+
     /// Entries in flat order.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
@@ -203,6 +252,11 @@ impl Parameters {
         self.len == 0
     }
 
+    /// Where the variables are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// The flat variable of a group.
     pub fn var(&self, group: usize) -> &Tensor {
         self.groups[group].var.as_tensor()
@@ -215,6 +269,11 @@ impl Parameters {
 
     /// Some of the parameters in flat order, as f32.
     pub fn range(&self, range: Range<usize>) -> Result<Vec<f32>> {
+        if !self.device.is_cpu() {
+            let all = self.groups.iter().map(|g| g.var.as_tensor().clone());
+            let all = Tensor::cat(&all.collect::<Vec<_>>(), 0)?;
+            return to_host(&all.narrow(0, range.start, range.len())?);
+        }
         let mut out = vec![0.0; range.len()];
         for g in &self.groups {
             let (start, end) = g.overlap(&range);
@@ -242,6 +301,19 @@ impl Parameters {
     pub fn set_range(&self, first: usize, values: &[f32]) -> Result<()> {
         /// Values that are converted at a time.
         const PIECE: usize = 1 << 20;
+        if !self.device.is_cpu() {
+            // One transfer for all groups.
+            let all = Tensor::from_slice(values, values.len(), &self.device)?;
+            let all = all.to_dtype(self.dtype)?;
+            for g in &self.groups {
+                let (start, end) = g.overlap(&(first..first + values.len()));
+                if start < end {
+                    let part = all.narrow(0, start - first, end - start)?;
+                    g.var.slice_set(&part, 0, start - g.offset)?;
+                }
+            }
+            return Ok(());
+        }
         for g in &self.groups {
             let (start, end) = g.overlap(&(first..first + values.len()));
             for from in (start..end).step_by(PIECE) {
@@ -257,6 +329,9 @@ impl Parameters {
 
     /// Gradients in flat order; zero where the loss does not depend on a group.
     pub fn gradients(&self, store: &GradStore) -> Result<Vec<f32>> {
+        if !self.device.is_cpu() {
+            return to_host(&self.gradient(store)?);
+        }
         let mut out = vec![0f32; self.len];
         for g in &self.groups {
             if let Some(grad) = store.get(g.var.as_tensor()) {
@@ -268,6 +343,9 @@ impl Parameters {
 
     /// [`Parameters::gradients`], freeing each gradient as soon as it is copied.
     pub fn take_gradients(&self, mut store: GradStore) -> Result<Vec<f32>> {
+        if !self.device.is_cpu() {
+            return to_host(&self.gradient(&store)?);
+        }
         let mut out = vec![0f32; self.len];
         for g in &self.groups {
             if let Some(grad) = store.remove(g.var.as_tensor()) {
@@ -275,6 +353,19 @@ impl Parameters {
             }
         }
         Ok(out)
+    }
+
+    /// [`Parameters::gradients`] as one f32 vector where the variables are.
+    pub fn gradient(&self, store: &GradStore) -> Result<Tensor> {
+        let part = |g: &Group| match store.get(g.var.as_tensor()) {
+            Some(grad) => grad.flatten_all()?.to_dtype(DType::F32),
+            None => Tensor::zeros(g.len, DType::F32, &self.device),
+        };
+        let all = self.groups.iter().map(part);
+        Ok(Tensor::cat(
+            &all.collect::<candle_core::Result<Vec<_>>>()?,
+            0,
+        )?)
     }
 
     /// Named buffers in flat order.

@@ -1,6 +1,7 @@
 //! What the CPU kernels share: access to a tensor's memory, fixed partition of a batch,
 //! scratch memory, matrix products, and the choice of vector instructions.
 
+use crate::for_isa;
 use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, Tensor, WithDType, bail};
 use std::cell::RefCell;
 use std::ops::{Deref, Range};
@@ -154,20 +155,78 @@ pub fn tree_sum<T: WithDType>(mut parts: Vec<Vec<T>>) -> Vec<T> {
     parts.pop().unwrap_or_default()
 }
 
-thread_local! {
-    static SCRATCH: RefCell<Vec<f64>> = const { RefCell::new(Vec::new()) };
+/// [`tree_sum`] of slices into `out`, a piece at a time so that every element is read once.
+pub fn tree_sum_into<T: Real>(parts: &[&[T]], out: &mut [T]) {
+    const PIECE: usize = 256;
+    fn sum<T: Real>(parts: &[&[T]], at: usize, out: &mut [T]) {
+        match parts {
+            [] => out.fill(T::zero()),
+            [one] => out.copy_from_slice(&one[at..at + out.len()]),
+            _ => {
+                let (left, right) = parts.split_at(parts.len().next_power_of_two() / 2);
+                let mut other = [T::zero(); PIECE];
+                let other = &mut other[..out.len()];
+                sum(left, at, out);
+                sum(right, at, other);
+                for (a, &b) in out.iter_mut().zip(&*other) {
+                    *a += b;
+                }
+            }
+        }
+    }
+    for (i, piece) in out.chunks_mut(PIECE).enumerate() {
+        sum(parts, i * PIECE, piece);
+    }
 }
 
-/// Lends `len` elements of scratch memory that this thread keeps between calls. The content
-/// is whatever the last user left. `f` must not call back into rayon or into `scratch`.
+for_isa!(
+    /// Adds the inner product of `a` and `b` to `sum`, in f64 and in eight lanes.
+    fn add_dot(a: &[T], b: &[T], sum: &mut f64) = add_dot_any
+);
+
+#[inline(always)]
+fn add_dot_any<T: Real, const FUSED: bool>(a: &[T], b: &[T], sum: &mut f64) {
+    let mut lanes = [0f64; 8];
+    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    for (a, b) in a.iter().zip(b) {
+        for s in 0..8 {
+            lanes[s] = fma::<f64, FUSED>(a[s].to_f64(), b[s].to_f64(), lanes[s]);
+        }
+    }
+    let rest = rest_a.iter().zip(rest_b);
+    let rest: f64 = rest.map(|(a, b)| a.to_f64() * b.to_f64()).sum();
+    *sum += rest + lanes.into_iter().sum::<f64>();
+}
+
+/// Inner product, summed in f64.
+pub fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
+    let mut sum = 0.0;
+    add_dot(a, b, &mut sum);
+    sum
+}
+
+/// Memory in whole cache lines, so that vectors never straddle two.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line {
+    _values: [f64; 8],
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lends `len` elements of scratch memory that this thread keeps between calls, from the start
+/// of a cache line on. The content is whatever the last user left. `f` must not call back into
+/// rayon or into `scratch`.
 pub fn scratch<T: Real, R>(len: usize, f: impl FnOnce(&mut [T]) -> R) -> R {
     SCRATCH.with(|cell| {
         let mut memory = cell.borrow_mut();
-        let words = (len * size_of::<T>()).div_ceil(size_of::<f64>());
-        if memory.len() < words {
-            memory.resize(words, 0.0);
+        let lines = (len * size_of::<T>()).div_ceil(size_of::<Line>());
+        if memory.len() < lines {
+            memory.resize(lines, Line { _values: [0.0; 8] });
         }
-        // SAFETY: f32 and f64 (the only `Real`s) accept any bits and need at most f64's
+        // SAFETY: f32 and f64 (the only `Real`s) accept any bits and need at most a line's
         // alignment; the buffer holds at least `len` of them.
         let lent = unsafe { std::slice::from_raw_parts_mut(memory.as_mut_ptr().cast::<T>(), len) };
         f(lent)

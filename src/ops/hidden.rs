@@ -3,6 +3,9 @@
 //!
 //! Shapes: N nodes, T frames, d features, H width. `layer` is `[d + 1, H]`, the rows of W and b.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use super::cpu::{Matrix, Real, dtype, matmul, output, parts, scratch, slice, tree_sum, view};
 use crate::with_real;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType};
@@ -212,6 +215,17 @@ impl CustomOp2 for Average {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        s1: &candle_core::CudaStorage,
+        l1: &Layout,
+        s2: &candle_core::CudaStorage,
+        l2: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        self.cuda_forward([(s1, l1), (s2, l2)])
+    }
+
     fn bwd(
         &self,
         u: &Tensor,
@@ -221,6 +235,10 @@ impl CustomOp2 for Average {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let s = Sizes::new(u.shape(), layer.shape())?;
         let grad = grad.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if grad.device().is_cuda() {
+            return self.cuda_backward(u, layer, &grad);
+        }
         with_real!(grad.dtype(), T => {
             let (ud, ld, g) = (&*view::<T>(u)?, &*view::<T>(layer)?, &*view::<T>(&grad)?);
             let out = backward(s, (ud, ld), 0, u.track_op(), |n, _, gh: &mut [T], _| {
@@ -294,6 +312,19 @@ impl CustomOp3 for Project {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        s1: &candle_core::CudaStorage,
+        l1: &Layout,
+        s2: &candle_core::CudaStorage,
+        l2: &Layout,
+        s3: &candle_core::CudaStorage,
+        l3: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        self.cuda_forward([(s1, l1), (s2, l2), (s3, l3)])
+    }
+
     fn bwd(
         &self,
         u: &Tensor,
@@ -306,6 +337,10 @@ impl CustomOp3 for Project {
         let columns = right.dims2()?.1;
         let of_node = s.frames * columns;
         let grad = grad.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if grad.device().is_cuda() {
+            return self.cuda_backward(u, layer, right, &grad);
+        }
         with_real!(grad.dtype(), T => {
             let (ud, ld, rd) = (&*view::<T>(u)?, &*view::<T>(layer)?, &*view::<T>(right)?);
             let g = &*view::<T>(&grad)?;

@@ -5,6 +5,9 @@
 //! The weights of all degrees are one flat tensor, `W_l` row-major `[in, out]`, `l` ascending
 //! (`SO3_linearity` of the published code).
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use super::cpu::{Matrix, Real, dtype, matmul, output, parts, slice, tree_sum, view};
 use crate::so3::irreps::Irreps;
 use crate::with_real;
@@ -191,6 +194,17 @@ impl CustomOp2 for Linear {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        s1: &candle_core::CudaStorage,
+        l1: &Layout,
+        s2: &candle_core::CudaStorage,
+        l2: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        self.cuda_forward([(s1, l1), (s2, l2)])
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -199,6 +213,10 @@ impl CustomOp2 for Linear {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let grad = grad.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if grad.device().is_cuda() {
+            return self.cuda_backward(x, w, &grad);
+        }
         with_real!(grad.dtype(), T => {
             let (xs, ws, gs) = (view::<T>(x)?, view::<T>(w)?, view::<T>(&grad)?);
             let gw = Tensor::from_vec(self.backward_weights(&xs, &gs, ws.len()), ws.len(), w.device())?;

@@ -12,6 +12,9 @@
 pub mod batch_norm;
 pub mod cg;
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+pub mod device;
 pub mod hidden;
 pub mod linear;
 pub mod signature;

@@ -1,6 +1,9 @@
 //! Additive skip connection between steerable tensors of different degrees and channels
 //! (truncate or zero-pad channels, as the published code does).
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use super::cpu::{dtype, output, slice, view};
 use crate::so3::irreps::Irreps;
 use crate::with_real;
@@ -84,6 +87,17 @@ impl CustomOp2 for Skip {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        s1: &candle_core::CudaStorage,
+        l1: &Layout,
+        s2: &candle_core::CudaStorage,
+        l2: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        self.cuda_forward([(s1, l1), (s2, l2)])
+    }
+
     fn bwd(
         &self,
         _: &Tensor,
@@ -92,6 +106,11 @@ impl CustomOp2 for Skip {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let grad = grad.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if grad.device().is_cuda() {
+            let ginput = self.cuda_backward(input, &grad)?;
+            return Ok((Some(grad), Some(ginput)));
+        }
         let input_grad = with_real!(grad.dtype(), T => {
             Tensor::from_vec(self.backward::<T>(&view(&grad)?), input.shape(), grad.device())?
         });

@@ -1,5 +1,8 @@
 //! Constant sparse matrices times dense tensors.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use super::cpu::{Real, dtype, output, slice, view};
 use crate::with_real;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
@@ -8,9 +11,9 @@ use std::sync::Arc;
 
 /// Compressed rows.
 #[derive(Debug, Clone)]
-struct Rows {
-    offsets: Vec<usize>,
-    entries: Vec<(u32, f64)>,
+pub(super) struct Rows {
+    pub(super) offsets: Vec<usize>,
+    pub(super) entries: Vec<(u32, f64)>,
 }
 
 impl Rows {
@@ -56,8 +59,8 @@ impl Rows {
 /// A sparse matrix and its transpose.
 #[derive(Debug, Clone)]
 pub struct Sparse {
-    rows: Rows,
-    columns: Rows,
+    pub(super) rows: Rows,
+    pub(super) columns: Rows,
 }
 
 impl Sparse {
@@ -80,6 +83,21 @@ impl Sparse {
     pub fn apply(self: &Arc<Self>, x: &Tensor) -> Result<Tensor> {
         x.contiguous()?.apply_op1(Product(self.clone()))
     }
+
+    /// Rows and columns.
+    fn shape(&self) -> (usize, usize) {
+        (self.rows.offsets.len() - 1, self.columns.offsets.len() - 1)
+    }
+
+    /// Width of a matrix that this one can be multiplied with.
+    fn check(&self, x: &Shape) -> Result<usize> {
+        let (columns, width) = x.dims2()?;
+        let own = self.shape().1;
+        if columns != own {
+            bail!("a sparse matrix of {own} columns times a matrix of {columns} rows");
+        }
+        Ok(width)
+    }
 }
 
 struct Product(Arc<Sparse>);
@@ -90,22 +108,29 @@ impl CustomOp1 for Product {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (columns, width) = layout.shape().dims2()?;
-        let (rows, own) = (
-            self.0.rows.offsets.len() - 1,
-            self.0.columns.offsets.len() - 1,
-        );
-        if columns != own {
-            bail!("a sparse matrix of {own} columns times a matrix of {columns} rows");
-        }
+        let width = self.0.check(layout.shape())?;
+        let rows = self.0.shape().0;
         with_real!(dtype(storage), T => {
             let out = self.0.rows.apply(slice::<T>(storage, layout)?, width);
             Ok(output(out, (rows, width)))
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        self.cuda_forward((storage, layout))
+    }
+
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let grad = grad.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if grad.device().is_cuda() {
+            return Ok(Some(self.cuda_backward(x, &grad)?));
+        }
         with_real!(grad.dtype(), T => {
             let g = self.0.columns.apply::<T>(&view(&grad)?, grad.dim(1)?);
             Ok(Some(Tensor::from_vec(g, x.shape(), x.device())?))

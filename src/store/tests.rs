@@ -188,3 +188,33 @@ fn a_failed_write_leaves_the_old_file_and_nothing_else() -> Result<()> {
     assert!(message(sample(&nowhere)).contains("missing/a.h5: No such file"));
     Ok(())
 }
+
+/// Large data go past HDF5: they must be where HDF5 looks for them, small data around them too.
+#[test]
+fn large_data_lie_where_hdf5_looks() -> Result<()> {
+    let dir = tempdir().unwrap();
+    let values: Vec<f32> = (0..300_000).map(|i| i as f32 * 0.5).collect();
+    let fill = |root: &Node| {
+        root.write("before", &[2], &[1u8, 2], Storage::Plain)?;
+        root.write("large", &[1000, 300], &values, Storage::Plain)?;
+        let group = root.create_group("more")?;
+        group.create::<f32>("rows", &[1000, 300], Storage::Plain)?;
+        group.write_rows("rows", 0, &values[..30_000])?; // small
+        group.write_rows("rows", 100, &values[30_000..270_000])?;
+        root.write("after", &[1], &[-7i64], Storage::Plain)
+    };
+    let (one, two) = (dir.path().join("1.h5"), dir.path().join("2.h5"));
+    write(&one, Kind::Dataset, fill)?;
+    write(&two, Kind::Dataset, fill)?;
+    let f = open(&one, Kind::Dataset)?;
+    assert_eq!(f.read::<u8>("before")?, [1, 2]);
+    let (large, shape) = f.read_shaped::<f32>("large", &[None, Some(300)])?;
+    assert!(large == values && shape == [1000, 300]);
+    assert!(f.read_rows::<f32>("large", 999..1000)? == values[299_700..]);
+    let rows = f.group("more")?.read_rows::<f32>("rows", 0..1000)?;
+    assert!(rows[..270_000] == values[..270_000]);
+    assert!(rows[270_000..].iter().all(|&v| v == 0.0), "never written");
+    assert_eq!(f.read::<i64>("after")?, [-7]);
+    assert!(std::fs::read(&one).unwrap() == std::fs::read(&two).unwrap());
+    Ok(())
+}

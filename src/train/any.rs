@@ -2,8 +2,8 @@
 
 use super::deep_signature::{self, DeepSignatureJob};
 use super::hvae::{self, HvaeJob};
-use super::{RunFolder, Start, job};
-use crate::comm::World;
+use super::{Costs, Reduction, RunFolder, Start, job};
+use crate::comm::{DeviceKind, World};
 use crate::data::trajectory::Dataset;
 use crate::{Error, Result};
 use std::path::Path;
@@ -78,11 +78,37 @@ impl AnyJob {
         }
     }
 
+    /// Measures what the job costs each rank, and writes nothing. Collective.
+    ///
+    /// # Errors
+    /// Those of the task.
+    pub fn costs(&self, world: &World) -> Result<Costs> {
+        match self {
+            Self::Hvae(job) => hvae::costs(world, job),
+            Self::DeepSignature(job) => deep_signature::costs(world, job),
+        }
+    }
+
+    pub fn reduction(&self) -> Reduction {
+        match self {
+            Self::Hvae(job) => job.train.reduction,
+            Self::DeepSignature(job) => job.train.reduction,
+        }
+    }
+
     /// The dataset file.
     pub fn dataset(&self) -> &Path {
         match self {
             Self::Hvae(job) => &job.data.dataset,
             Self::DeepSignature(job) => &job.data.dataset,
+        }
+    }
+
+    /// What the job asks to be computed on.
+    pub fn device(&self) -> DeviceKind {
+        match self {
+            Self::Hvae(job) => job.train.device,
+            Self::DeepSignature(job) => job.train.device,
         }
     }
 

@@ -4,13 +4,17 @@ use super::checkpoint::Saved;
 use super::evaluate::{evaluate, sum_blocks};
 use super::schedule::HvaeWeights;
 use super::trainer::check_slices;
-use super::{Outcome, Part, Plan, RunFolder, Settings, Start, Task, job, outcome, probe, train};
-use crate::comm::World;
+use super::{
+    Costs, Outcome, Part, Plan, RunFolder, Settings, Start, Task, job, outcome, probe, train,
+};
+use crate::comm::{Place, World};
 use crate::data::Split;
 use crate::data::balance;
 use crate::data::dataset::Dataset;
 use crate::data::neighborhoods::Finder;
 use crate::data::zernikegrams::of_centres;
+#[cfg(feature = "cuda")]
+use crate::data::zernikegrams::on_device;
 use crate::models::Model;
 use crate::models::hvae::{Description, Hvae, HvaeBatch, HvaeConfig};
 use crate::ops::zernike::{self, Transform};
@@ -123,8 +127,10 @@ pub fn run(world: &World, job: &HvaeJob, folder: &RunFolder, start: Start) -> Re
     world.agree(check_slices(job.data.slices, world.size()))?;
     let text = world.agree(job::to_text(job))?;
     let checkpoint = folder.open(world, start)?;
+    let place = world.agree(world.place(job.train.device))?;
     let dataset = world.agree(Dataset::open(&job.data.dataset))?;
-    let task = HvaeTask::new(world, job, &dataset, checkpoint.as_ref())?;
+    let task = HvaeTask::new(world, job, &dataset, &place, checkpoint.as_ref())?;
+    place.announce(world);
     train(world, &plan(&task, job, text, folder), checkpoint.as_ref())?;
     let step = outcome::choose(world, folder, task.model().parameters())?;
     let test = match task.samples(Part::Test) {
@@ -143,11 +149,32 @@ pub fn run(world: &World, job: &HvaeJob, folder: &RunFolder, start: Start) -> Re
 /// # Errors
 /// As [`run`].
 pub fn dry_run(world: &World, job: &HvaeJob, folder: &RunFolder) -> Result<()> {
+    tried(world, job, folder, |plan| probe(world, plan))
+}
+
+/// Measures what the job costs each rank, and writes nothing. Collective.
+///
+/// # Errors
+/// As [`run`].
+pub fn costs(world: &World, job: &HvaeJob) -> Result<Costs> {
+    let folder = RunFolder::new("");
+    tried(world, job, &folder, |plan| super::costs(world, plan))
+}
+
+/// Tries the job's plan out.
+fn tried<R>(
+    world: &World,
+    job: &HvaeJob,
+    folder: &RunFolder,
+    with: impl FnOnce(&Plan<HvaeTask, HvaeWeights>) -> Result<R>,
+) -> Result<R> {
     world.agree(check_slices(job.data.slices, world.size()))?;
+    let place = world.agree(world.place(job.train.device))?;
     let dataset = world.agree(Dataset::open(&job.data.dataset))?;
     // A pass over the data for the norm factor would change no cost.
-    let task = world.agree(HvaeTask::build(job, &dataset, 1.0))?;
-    probe(world, &plan(&task, job, String::new(), folder))
+    let task = world.agree(HvaeTask::build(job, &dataset, &place, 1.0))?;
+    place.announce(world);
+    with(&plan(&task, job, String::new(), folder))
 }
 
 fn plan<'a>(
@@ -186,11 +213,12 @@ impl<'a> HvaeTask<'a> {
         world: &World,
         job: &HvaeJob,
         dataset: &'a Dataset,
+        place: &Place,
         checkpoint: Option<&Saved>,
     ) -> Result<Self> {
         let known = checkpoint.map(|c| Description::from_toml(c.description()));
         let known = known.transpose().map(|d| d.map_or(1.0, |d| d.norm_factor));
-        let mut task = world.agree(known.and_then(|f| Self::build(job, dataset, f)))?;
+        let mut task = world.agree(known.and_then(|f| Self::build(job, dataset, place, f)))?;
         if checkpoint.is_none() {
             let factor = task.norm_factor(world)?;
             let usable = match factor.is_finite() && factor > 0.0 {
@@ -205,7 +233,7 @@ impl<'a> HvaeTask<'a> {
         Ok(task)
     }
 
-    fn build(job: &HvaeJob, dataset: &'a Dataset, norm_factor: f64) -> Result<Self> {
+    fn build(job: &HvaeJob, dataset: &'a Dataset, place: &Place, norm_factor: f64) -> Result<Self> {
         let description = Description {
             norm_factor,
             central_residue: job.data.central_residue,
@@ -222,7 +250,7 @@ impl<'a> HvaeTask<'a> {
                 centres(job, dataset, Split::Test)?,
             ],
             transform: Transform::new(&job.zernike)?,
-            model: description.build(job.train.seed, DType::F32, &Device::Cpu)?,
+            model: description.build(job.train.seed, DType::F32, &place.device)?,
             description,
         })
     }
@@ -309,6 +337,22 @@ impl Task for HvaeTask<'_> {
 
     fn batch(&self, part: Part, samples: &[u64]) -> Result<<Hvae as Model>::Batch> {
         let factor = self.description.norm_factor as f32;
+        #[cfg(feature = "cuda")]
+        if self.model.parameters().device().is_cuda() {
+            let all = self.ids(part);
+            let centres: Vec<u32> = samples.iter().map(|&s| all[s as usize]).collect();
+            let device = self.model.parameters().device();
+            return Ok(HvaeBatch {
+                x: on_device(
+                    &self.transform,
+                    &self.finder,
+                    &centres,
+                    device,
+                    1.0 / factor,
+                )?,
+                ids: samples.to_vec(),
+            });
+        }
         let mut x = self.zernikegrams(part, samples)?;
         x.iter_mut().for_each(|v| *v /= factor);
         let shape = (samples.len(), self.transform.irreps().dim());

@@ -34,7 +34,7 @@ pub use checkpoint::Checkpoint;
 pub use outcome::Outcome;
 pub use run_folder::{RunFolder, Start};
 pub use settings::{Calendar, Compression, OnNonfinite, OptimizerState, Reduction, Settings};
-pub use trainer::{Plan, probe, train};
+pub use trainer::{Costs, Plan, costs, probe, train};
 
 use crate::Result;
 use crate::models::Model;

@@ -1,5 +1,6 @@
 //! Adam on the flat parameter buffer.
 
+use crate::ops::device::adam::Step;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -57,8 +58,8 @@ impl Adam {
         }
     }
 
-    /// One update of `parameters` with learning rate `rate`.
-    pub fn step(&mut self, parameters: &mut [f32], gradients: &[f32], rate: f64) {
+    /// Counts a step, and the numbers of its update with learning rate `rate`.
+    pub fn next(&mut self, rate: f64) -> Step {
         self.steps += 1;
         let AdamSettings {
             beta1,
@@ -67,10 +68,20 @@ impl Adam {
             weight_decay,
         } = self.settings;
         let t = self.steps as f64;
-        let step_size = (rate / (1.0 - beta1.powf(t))) as f32;
-        let root_correction = (1.0 - beta2.powf(t)).sqrt() as f32;
-        let (keep2, new1, new2) = (beta2 as f32, (1.0 - beta1) as f32, (1.0 - beta2) as f32);
-        let (epsilon, decay) = (epsilon as f32, weight_decay as f32);
+        Step {
+            step_size: (rate / (1.0 - beta1.powf(t))) as f32,
+            root_correction: (1.0 - beta2.powf(t)).sqrt() as f32,
+            new1: (1.0 - beta1) as f32,
+            keep2: beta2 as f32,
+            new2: (1.0 - beta2) as f32,
+            epsilon: epsilon as f32,
+            decay: weight_decay as f32,
+        }
+    }
+
+    /// One update of `parameters` with learning rate `rate`.
+    pub fn step(&mut self, parameters: &mut [f32], gradients: &[f32], rate: f64) {
+        let s = self.next(rate);
         parameters
             .par_chunks_mut(CHUNK)
             .zip(gradients.par_chunks(CHUNK))
@@ -78,11 +89,11 @@ impl Adam {
             .zip(self.second.par_chunks_mut(CHUNK))
             .for_each(|(((p, g), m), v)| {
                 for i in 0..p.len() {
-                    let g = g[i] + decay * p[i];
-                    m[i] += (g - m[i]) * new1;
-                    v[i] = v[i] * keep2 + new2 * g * g;
-                    let root = v[i].sqrt() / root_correction + epsilon;
-                    p[i] -= step_size * (m[i] / root);
+                    let g = g[i] + s.decay * p[i];
+                    m[i] += (g - m[i]) * s.new1;
+                    v[i] = v[i] * s.keep2 + s.new2 * g * g;
+                    let root = v[i].sqrt() / s.root_correction + s.epsilon;
+                    p[i] -= s.step_size * (m[i] / root);
                 }
             });
     }

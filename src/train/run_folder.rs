@@ -229,8 +229,9 @@ impl RunFolder {
         }
     }
 
-    /// Has `write` write `step-N.h5`, points `last.h5` (and `best.h5`) to it, then deletes all but the
-    /// `keep` newest steps. At every moment a whole checkpoint is there.
+    /// Has `write` write `step-N.h5`, points `last.h5` to it, then deletes all but the `keep` newest
+    /// steps. At every moment a whole checkpoint is there. `best.h5` is a file of its own: what
+    /// damages the one does not damage the other.
     pub fn save(
         &self,
         write: impl FnOnce(&Path) -> Result<()>,
@@ -260,11 +261,15 @@ impl RunFolder {
         keep: usize,
     ) -> Result<()> {
         let path = self.step(step);
-        write(&path)?;
-        link(&path, &self.last())?;
         if best {
-            link(&path, &self.best())?;
+            // The best first: a run killed in between makes this step, and `best.h5`, again. The
+            // other way round it would go on from a step that is the best, beside an older file.
+            write(&self.best())?;
+            copy(&self.best(), &path)?;
+        } else {
+            write(&path)?;
         }
+        link(&path, &self.last())?;
         for old in self
             .saved_steps()?
             .into_iter()
@@ -290,9 +295,16 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 fn link(file: &Path, name: &Path) -> Result<()> {
     let scratch = Scratch::new(name)?;
     let linked = fs::remove_file(scratch.path()).and_then(|()| fs::hard_link(file, scratch.path()));
-    if linked.is_err() {
-        fs::copy(file, scratch.path()).map_err(|e| Error::io(name, e))?;
+    match linked {
+        Ok(()) => scratch.commit(),
+        Err(_) => copy(file, name),
     }
+}
+
+/// Copies a file; the copy appears whole.
+fn copy(file: &Path, name: &Path) -> Result<()> {
+    let scratch = Scratch::new(name)?;
+    fs::copy(file, scratch.path()).map_err(|e| Error::io(name, e))?;
     scratch.commit()
 }
 

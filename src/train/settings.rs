@@ -2,6 +2,7 @@
 
 use super::optimizer::AdamSettings;
 use super::schedule::{LearningRateSchedule, WeightSchedule};
+use crate::comm::DeviceKind;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +75,9 @@ pub struct Settings<W> {
     /// With the fast reduction only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
+    /// What to compute on.
+    #[serde(default, skip_serializing_if = "DeviceKind::is_auto")]
+    pub device: DeviceKind,
     #[serde(default)]
     pub optimizer_state: OptimizerState,
     /// Validations per epoch, evenly spread, the last one at the epoch's end.
@@ -140,7 +144,7 @@ fn default_stall_timeout() -> f64 {
 }
 
 /// Keys of a job that may change when a run is resumed: they do not change what a step computes
-/// from finite numbers.
+/// from finite numbers (the device does in the last bits).
 pub const FREE_ON_RESUME: &[&str] = &[
     "train.steps",
     "train.epochs",
@@ -152,6 +156,7 @@ pub const FREE_ON_RESUME: &[&str] = &[
     "train.nonfinite_limit",
     "train.spike",
     "train.stall_timeout",
+    "train.device",
     "data.dataset",
 ];
 

@@ -1,12 +1,14 @@
 //! The training loop.
 
 mod faults;
+#[cfg(feature = "nccl")]
+mod gpus;
 mod probe;
 mod report;
 mod save;
 mod step;
 
-pub use probe::probe;
+pub use probe::{Costs, costs, probe};
 pub(super) use save::IN_FLIGHT;
 
 use super::announce::announce;
@@ -46,6 +48,9 @@ struct Trainer<'a, T: Task, W> {
     world: &'a World,
     plan: &'a Plan<'a, T, W>,
     calendar: Calendar,
+    /// Sums gradients where they are.
+    #[cfg(feature = "nccl")]
+    nccl: Option<crate::comm::nccl::Nccl>,
     /// The parameters that this rank updates: all, or its part where the optimizer's state is
     /// sharded.
     own: Range<usize>,
@@ -86,6 +91,10 @@ pub fn train<T: Task, W: WeightSchedule + Sync>(
     checkpoint: Option<&Saved>,
 ) -> Result<()> {
     let mut trainer = world.agree(Trainer::idle(world, plan))?;
+    #[cfg(feature = "nccl")]
+    {
+        trainer.nccl = gpus::connect(world, plan)?;
+    }
     if let Some(saved) = checkpoint {
         let position = world.agree(trainer.own_position(saved))?;
         trainer.take_over(saved, position)?;
@@ -121,6 +130,8 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
             world,
             plan,
             calendar: Calendar::new(samples, plan.batch, plan.settings)?,
+            #[cfg(feature = "nccl")]
+            nccl: None,
             adam: Adam::new(plan.settings.adam, own.len()),
             parameters: model.range(own.clone())?,
             own,

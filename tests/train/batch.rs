@@ -205,6 +205,9 @@ fn submitting_writes_the_script_of_the_scheduler() {
     submit(&out, &["--set", "train.stepps=1", "--dry-run"]).failure(2, "did you mean train.steps?");
     submit(&out, &["--nodes", "2", "--scheduler", "none"]).failure(2, "give --hostfile");
     submit(&out, &["--time", "soon"]).failure(2, "HH:MM:SS");
+    let gpu = "train.device=\"cuda\"";
+    submit(&out, &["--set", gpu]).failure(2, "--gpus-per-node G");
+    submit(&out, &["--set", gpu, "--gpus-per-node", "4"]).failure(2, "holosig-cuda is not there");
 }
 
 #[test]

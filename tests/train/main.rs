@@ -283,6 +283,22 @@ fn a_damaged_checkpoint_is_named_and_skipped() {
     assert_eq!(hash(dir.path()), reference());
 }
 
+/// The checkpoint that is also the best is damaged: the end of the run tests the best all the same.
+#[test]
+fn the_best_is_tested_though_its_checkpoint_was_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    train_on(0, dir.path(), &["train.steps=40"], &[]).success();
+    let scores = || std::fs::read_to_string(dir.path().join("scores.json")).unwrap();
+    let before = scores();
+    let checkpoints = dir.path().join("checkpoints");
+    let best = Checkpoint::read(&checkpoints.join("best.h5")).unwrap();
+    let step = best.training.unwrap().0.step;
+    flip_byte(&checkpoints.join(format!("step-{step}.h5")), 4000);
+    train_on(2, dir.path(), &["train.steps=40"], &["--resume"]).success();
+    assert_eq!(scores(), before);
+    assert_eq!(hash(dir.path()), reference());
+}
+
 /// A mistake is told in one line by one rank, and every rank ends.
 #[test]
 fn mistakes_are_told_once() {

@@ -40,9 +40,9 @@ impl Model for Line {
     fn losses(&self, batch: &Self::Batch, weights: &[f64], _: StepKey) -> Result<Losses> {
         let error = self.error(batch)?.sqr()?.mean_all()?;
         Ok(Losses {
-            terms: vec![("mse", f64::from(error.to_scalar::<f32>()?))],
+            terms: vec![("mse", error.clone())],
             objective: (error * weights[0])?,
-            statistics: batch.0.mean(0)?.to_vec1()?,
+            statistics: vec![batch.0.mean(0)?],
         })
     }
 

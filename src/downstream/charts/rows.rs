@@ -64,7 +64,7 @@ fn rows(
     x_name: &str,
     names: &[&str],
     range: Range<f64>,
-    draw: impl Fn(&mut Context<RangedCoordf64>, usize, f64) -> Result<()>,
+    draw: impl Fn(&mut Context<RangedCoordf64, RangedCoordf64>, usize, f64) -> Result<()>,
 ) -> Result<String> {
     let count = names.len() as f64;
     let longest = names.iter().map(|n| n.chars().count()).max();

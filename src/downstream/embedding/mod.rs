@@ -67,6 +67,21 @@ impl Embedder {
         })
     }
 
+    /// The same model on another device.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    pub fn on(self, device: &Device) -> Result<Self> {
+        let here = self.model.parameters();
+        if here.device().same_device(device) {
+            return Ok(self);
+        }
+        let model = self.description.build(0, DType::F32, device)?;
+        model.parameters().set_flat(&here.flat()?)?;
+        model.parameters().set_buffers(&here.buffers())?;
+        Ok(Self { model, ..self })
+    }
+
     /// Length of a zernikegram.
     pub fn dim(&self) -> usize {
         self.model.irreps().dim()
@@ -80,7 +95,7 @@ impl Embedder {
         let (dim, n) = (self.dim(), zernikegrams.len() / self.dim());
         let factor = self.description.norm_factor as f32;
         let normalised: Vec<f32> = zernikegrams.iter().map(|z| z / factor).collect();
-        let x = Tensor::from_slice(&normalised, (n, dim), &Device::Cpu)?;
+        let x = Tensor::from_slice(&normalised, (n, dim), self.model.parameters().device())?;
         let encoding = self.model.encode(&x)?;
         let mut block = Block {
             invariants: values(&encoding.mean)?,

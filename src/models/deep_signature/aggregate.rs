@@ -23,6 +23,7 @@ use candle_nn::ops::softmax;
 const EPS: f64 = 1e-15;
 
 /// `A x W_rel^T + x W_root^T + b`.
+#[derive(Clone)]
 struct GraphConv {
     rel: Linear,
     root: Linear,
@@ -119,6 +120,7 @@ impl Adjacency<'_> {
     }
 }
 
+#[derive(Clone)]
 pub(super) struct Aggregator {
     variant: Variant,
     propagate: Linear,

@@ -136,7 +136,8 @@ impl Times {
     }
 }
 
-/// A sample, prepared for one model configuration.
+/// A sample, prepared for one model configuration. A copy shares the features.
+#[derive(Clone)]
 pub struct Clip {
     /// Identifies the sample: its dropout is drawn from it.
     pub id: u64,
@@ -216,6 +217,15 @@ impl Clip {
             target: raw.target,
             times,
         })
+    }
+
+    /// The same sample for a model on `device`.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    pub fn to_device(mut self, device: &Device) -> Result<Self> {
+        self.features = self.features.to_device(device)?;
+        Ok(self)
     }
 }
 

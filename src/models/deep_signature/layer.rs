@@ -29,9 +29,14 @@ impl Matrix {
         }
     }
 
+    /// `[out, in]`.
+    fn plain(&self, p: &Parameters) -> Result<Tensor> {
+        p.var(self.group).reshape(self.shape)
+    }
+
     /// `[in, out]`.
     fn transposed(&self, p: &Parameters) -> Result<Tensor> {
-        p.var(self.group).reshape(self.shape)?.t()
+        self.plain(p)?.t()
     }
 }
 
@@ -40,6 +45,7 @@ fn vector(b: &mut ParametersBuilder, name: String, len: usize, init: Init) -> us
 }
 
 /// `x W^T + b` on the last axis; weight `[out, in]`.
+#[derive(Clone)]
 pub(super) struct Linear {
     weight: Matrix,
     bias: Option<usize>,
@@ -161,9 +167,13 @@ impl Lstm {
     pub fn forward(&self, x: &Tensor, reverse: bool, p: &Parameters) -> Result<Tensor> {
         let (batch, steps, from) = x.dims3()?;
         let bias = (p.var(self.biases[0]) + p.var(self.biases[1]))?;
-        let gates = x
-            .reshape((batch * steps, from))?
-            .matmul(&self.input.transposed(p)?)?
+        // The weight, which may be large, on the left: so its gradient needs no transpose.
+        let rows = x.reshape((batch * steps, from))?;
+        let gates = self
+            .input
+            .plain(p)?
+            .matmul(&rows.t()?)?
+            .t()?
             .broadcast_add(&bias)?
             .reshape((batch, steps, 4 * self.width))?;
         let recurrent = self.hidden.transposed(p)?;

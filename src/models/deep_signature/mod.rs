@@ -20,6 +20,7 @@ mod decision;
 mod description;
 mod dropout;
 mod layer;
+mod recompute;
 mod temporal;
 
 pub use aggregate::{Coarse, Level};
@@ -36,6 +37,7 @@ use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ops::{log_softmax, sigmoid, softmax};
 use dropout::Dropout;
 use layer::Linear;
+use recompute::{Beads, coarse_grain};
 use temporal::Temporal;
 
 /// The model.
@@ -44,6 +46,8 @@ pub struct DeepSignature {
     objective: Objective,
     parameters: Parameters,
     aggregator: Aggregator,
+    /// Groups of parameters that are the aggregator's: the first ones.
+    aggregator_groups: usize,
     temporal: Temporal,
     classifier: Linear,
 }
@@ -75,6 +79,7 @@ impl DeepSignature {
         let mut b = ParametersBuilder::default();
         let sizes = (features, config.hidden, config.clusters);
         let aggregator = Aggregator::new(&mut b, config.variant, sizes);
+        let aggregator_groups = b.groups();
         let temporal = Temporal::new(&mut b, config, features);
         let outputs = objective.outputs();
         let classifier = Linear::new(&mut b, "classifier.linear", config.hidden, outputs);
@@ -83,6 +88,7 @@ impl DeepSignature {
             objective,
             parameters: b.build(seed, dtype, device, 0.0)?,
             aggregator,
+            aggregator_groups,
             temporal,
             classifier,
         })
@@ -98,13 +104,29 @@ impl DeepSignature {
 
     /// Runs the model in evaluation mode.
     pub fn forward(&self, batch: &[Clip]) -> Result<Outputs> {
-        Ok(self.run(batch, None)?)
+        self.outputs(batch, None)
+    }
+
+    /// Runs the model and keeps all that it makes; without a key nothing is dropped out.
+    pub fn outputs(&self, batch: &[Clip], key: Option<StepKey>) -> Result<Outputs> {
+        let p = &self.parameters;
+        let coarse = batch
+            .iter()
+            .map(|clip| self.aggregator.forward(clip, p))
+            .collect::<candle_core::Result<Vec<_>>>()?;
+        let paths: Vec<&Tensor> = coarse.iter().map(|c| &c.path).collect();
+        let (summary, logits) = self.conclude(&paths, batch, key)?;
+        Ok(Outputs {
+            coarse,
+            summary,
+            logits,
+        })
     }
 
     /// Probability of class 1 (two classes), probabilities of all classes, or the predicted
-    /// number, per clip.
-    pub fn predict(&self, outputs: &Outputs) -> Result<Vec<Vec<f64>>> {
-        let logits = outputs.logits.to_dtype(DType::F64)?;
+    /// number, per clip, from logits `[B, outputs]`.
+    pub fn predict(&self, logits: &Tensor) -> Result<Vec<Vec<f64>>> {
+        let logits = logits.to_dtype(DType::F64)?;
         Ok(match self.objective {
             Objective::Binary => sigmoid(&logits)?,
             Objective::Classes(_) => softmax(&logits, D::Minus1)?,
@@ -113,25 +135,36 @@ impl DeepSignature {
         .to_vec2()?)
     }
 
-    fn run(&self, batch: &[Clip], key: Option<StepKey>) -> candle_core::Result<Outputs> {
+    /// Coarse paths and losses of a batch, without what lies between.
+    fn beads(&self, batch: &[Clip]) -> candle_core::Result<Vec<Beads>> {
         let p = &self.parameters;
-        let coarse = batch
-            .iter()
-            .map(|clip| self.aggregator.forward(clip, p))
-            .collect::<candle_core::Result<Vec<_>>>()?;
-        let paths: Vec<_> = coarse
-            .iter()
-            .zip(batch)
-            .map(|(coarse, clip)| (&coarse.path, &clip.times))
-            .collect();
+        let constant = batch.iter().all(|clip| !clip.features.track_op());
+        if constant && p.var(0).device().is_cpu() {
+            let clusters = self.config.clusters;
+            let parameters = (p, self.aggregator_groups);
+            return coarse_grain(&self.aggregator, batch, clusters, parameters);
+        }
+        let clips = batch.iter();
+        clips
+            .map(|clip| Beads::of(&self.aggregator.forward(clip, p)?))
+            .collect()
+    }
+
+    /// Coarse paths, one per clip, to what follows them: vectors and logits.
+    fn conclude(
+        &self,
+        paths: &[&Tensor],
+        batch: &[Clip],
+        key: Option<StepKey>,
+    ) -> candle_core::Result<(Summary, Tensor)> {
+        let times = batch.iter().map(|clip| &clip.times);
+        let paths: Vec<_> = paths.iter().copied().zip(times).collect();
         let dropout = Dropout::new(key, batch.iter().map(|c| c.id));
-        let summary = self.temporal.forward(&paths, &dropout, p)?;
-        let logits = self.classifier.forward(&summary.features, p)?;
-        Ok(Outputs {
-            coarse,
-            summary,
-            logits,
-        })
+        let summary = self.temporal.forward(&paths, &dropout, &self.parameters)?;
+        let logits = self
+            .classifier
+            .forward(&summary.features, &self.parameters)?;
+        Ok((summary, logits))
     }
 
     /// Loss of the prediction per clip, `[B]`.
@@ -161,37 +194,37 @@ impl DeepSignature {
         soft - (z * targets)?
     }
 
-    /// Training losses of a batch, and what the model made of it. Without a key nothing is
-    /// dropped out.
+    /// Training losses of a batch. Without a key nothing is dropped out.
     pub fn losses_with(
         &self,
         batch: &[Clip],
         weights: &[f64],
         key: Option<StepKey>,
-    ) -> Result<(Losses, Outputs)> {
-        let outputs = self.run(batch, key)?;
-        let mean = |f: &dyn Fn(&Coarse) -> candle_core::Result<Tensor>| {
-            let all = outputs.coarse.iter().map(f);
-            Tensor::stack(&all.collect::<candle_core::Result<Vec<_>>>()?, 0)?.mean_all()
+    ) -> Result<Losses> {
+        let beads = self.beads(batch)?;
+        let paths: Vec<&Tensor> = beads.iter().map(|b| &b.path).collect();
+        let (_, logits) = self.conclude(&paths, batch, key)?;
+        let mean = |loss: usize| {
+            let all: Vec<&Tensor> = beads.iter().map(|b| &b.losses[loss]).collect();
+            Tensor::stack(&all, 0)?.mean_all()
         };
         let terms = [
-            self.prediction_loss(batch, &outputs.logits)?.mean_all()?,
-            mean(&Coarse::coordinates_loss)?,
-            mean(&Coarse::mincut_loss)?,
-            mean(&Coarse::orthogonality_loss)?,
+            self.prediction_loss(batch, &logits)?.mean_all()?,
+            mean(0)?,
+            mean(1)?,
+            mean(2)?,
         ];
-        let mut objective = Tensor::zeros((), outputs.logits.dtype(), outputs.logits.device())?;
+        let mut objective = Tensor::zeros((), logits.dtype(), logits.device())?;
         let mut named = Vec::with_capacity(terms.len());
         for ((name, term), &weight) in WEIGHTS.iter().zip(&terms).zip(weights) {
-            named.push((*name, term.to_dtype(DType::F64)?.to_scalar()?));
+            named.push((*name, term.detach()));
             objective = (objective + (term * weight)?)?;
         }
-        let losses = Losses {
+        Ok(Losses {
             objective,
             terms: named,
             statistics: Vec::new(),
-        };
-        Ok((losses, outputs))
+        })
     }
 }
 
@@ -236,21 +269,23 @@ impl Model for DeepSignature {
     }
 
     fn losses(&self, batch: &Vec<Clip>, weights: &[f64], key: StepKey) -> Result<Losses> {
-        Ok(self.losses_with(batch, weights, Some(key))?.0)
+        self.losses_with(batch, weights, Some(key))
     }
 
     /// The objective's terms, and `accuracy` (classes) or `absolute_error` (numbers).
     fn metrics(&self, batch: &Vec<Clip>) -> Result<Vec<(&'static str, Vec<f64>)>> {
-        let outputs = self.forward(batch)?;
-        let each = |f: &dyn Fn(&Coarse) -> candle_core::Result<Tensor>| -> Result<Vec<f64>> {
-            let values = outputs.coarse.iter().map(|c| {
-                let value = f(c)?.to_dtype(DType::F64)?.to_scalar::<f64>();
-                Ok(value?)
+        let beads = self.beads(batch)?;
+        let paths: Vec<&Tensor> = beads.iter().map(|b| &b.path).collect();
+        let (_, logits) = self.conclude(&paths, batch, None)?;
+        let each = |loss: usize| -> Result<Vec<f64>> {
+            let values = beads.iter().map(|b| {
+                let value = b.losses[loss].to_dtype(DType::F64)?;
+                Ok(value.to_scalar::<f64>()?)
             });
             values.collect()
         };
-        let prediction = self.prediction_loss(batch, &outputs.logits)?;
-        let predicted = self.predict(&outputs)?;
+        let prediction = self.prediction_loss(batch, &logits)?;
+        let predicted = self.predict(&logits)?;
         let score = |(clip, p): (&Clip, &Vec<f64>)| match self.objective {
             Objective::Regression => (p[0] - clip.target).abs(),
             Objective::Binary => f64::from((p[0] > 0.5) == (clip.target == 1.0)),
@@ -265,9 +300,9 @@ impl Model for DeepSignature {
         };
         Ok(vec![
             (WEIGHTS[0], prediction.to_dtype(DType::F64)?.to_vec1()?),
-            (WEIGHTS[1], each(&Coarse::coordinates_loss)?),
-            (WEIGHTS[2], each(&Coarse::mincut_loss)?),
-            (WEIGHTS[3], each(&Coarse::orthogonality_loss)?),
+            (WEIGHTS[1], each(0)?),
+            (WEIGHTS[2], each(1)?),
+            (WEIGHTS[3], each(2)?),
             (name, batch.iter().zip(&predicted).map(score).collect()),
         ])
     }

@@ -14,6 +14,7 @@ use candle_core::{Result, Tensor};
 /// A block and the irreps around it.
 pub struct Block {
     layers: Vec<Layer>,
+    /// Whether the skip connection is still to be made after the layers.
     skip: bool,
     pub input: Irreps,
     pub output: Irreps,
@@ -62,10 +63,12 @@ impl Block {
             stack.norm_at(NormPlace::Last, &reached);
             reached
         };
-        let layers = fuse(stack.layers, plan.rule, config.symmetric);
+        let layers = stack.layers;
+        let layers = fuse(b, layers, plan.rule, config.symmetric, config.skip);
+        let fused = matches!(layers[..], [Layer::Cg { .. }]);
         Self {
             layers,
-            skip: config.skip,
+            skip: config.skip && !fused,
             input: input.clone(),
             output,
         }

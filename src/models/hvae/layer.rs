@@ -5,23 +5,23 @@ use super::config::{ChannelRule, Normalization};
 use super::norm::{LayerNonlin, Signal, layer_norm};
 use super::steerable::{degrees, join};
 use crate::models::{Init, Parameters, ParametersBuilder};
-use crate::ops::batch_norm::{Mode, Statistics, batch_norm, features, statistics};
+use crate::ops::batch_norm::{BatchNorm, Mode, Statistics, batch_norm, features, statistics};
 use crate::ops::cg::{Plan, cg};
 use crate::ops::linear::{Order, Side, linear, weight_shapes};
 use crate::so3::irreps::Irreps;
 use crate::so3::paths::{Rule, pairs};
 use crate::so3::wigner::w3j;
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use std::sync::Arc;
 
 /// What a forward pass reads and collects.
 pub struct Pass<'a> {
     pub parameters: &'a Parameters,
     pub mode: Mode,
-    /// Running statistics, read in evaluation mode.
-    pub buffers: &'a [f32],
+    /// Running statistics (f64), read in evaluation mode.
+    pub buffers: Option<Tensor>,
     /// New statistics in the order of the buffers, collected in training mode.
-    pub statistics: Vec<f32>,
+    pub statistics: Vec<Tensor>,
 }
 
 /// A layer.
@@ -46,10 +46,11 @@ pub enum Layer {
         from: Side,
         to: Side,
     },
-    /// Product, signal norm and linear map as one op.
+    /// A whole block as one op: batch norm (if it has a buffer), product, signal norm, linear
+    /// map and skip connection.
     Cg {
-        weights: usize,
-        norm: usize,
+        parameters: usize,
+        buffer: Option<usize>,
         plan: Arc<Plan>,
     },
 }
@@ -64,9 +65,9 @@ impl Layer {
                 irreps,
                 normalization,
             } => {
-                let statistics = pass.statistics_of(h, irreps, *buffer, *normalization)?;
+                let norm = pass.batch_norm(h, irreps, *buffer, *normalization)?;
                 let (w, b) = (pass.parameters.var(*weight), pass.parameters.var(*bias));
-                batch_norm(h, w, b, irreps, statistics, *normalization, pass.mode)
+                batch_norm(h, w, b, norm)
             }
             Layer::Signal(layer) => layer.forward(h, pass.parameters),
             Layer::SampleNorm {
@@ -76,10 +77,11 @@ impl Layer {
             } => {
                 if pass.mode == Mode::Train {
                     // The published layer keeps running statistics that it never updates or reads.
-                    pass.statistics
-                        .extend(std::iter::repeat_n(0.0, irreps.channels(0)));
-                    pass.statistics
-                        .extend(std::iter::repeat_n(1.0, features(irreps)));
+                    let constant = [
+                        Tensor::zeros(irreps.channels(0), DType::F32, h.device())?,
+                        Tensor::ones(features(irreps), DType::F32, h.device())?,
+                    ];
+                    pass.statistics.extend(constant);
                 }
                 layer_norm(
                     h,
@@ -94,47 +96,51 @@ impl Layer {
                 linear(h, pass.parameters.var(*weights), from, to)
             }
             Layer::Cg {
-                weights,
-                norm,
+                parameters,
+                buffer,
                 plan,
-            } => cg(
-                h,
-                pass.parameters.var(*weights),
-                pass.parameters.var(*norm),
-                plan,
-            ),
+            } => {
+                let norm = match (buffer, plan.batch_norm) {
+                    (Some(buffer), Some(normalization)) => {
+                        Some(pass.batch_norm(h, &plan.input, *buffer, normalization)?)
+                    }
+                    _ => None,
+                };
+                cg(h, pass.parameters.var(*parameters), plan, norm)
+            }
         }
     }
 }
 
 impl Pass<'_> {
-    fn statistics_of(
+    /// The batch norm of `h`: with its own statistics in training, with the running ones else.
+    fn batch_norm(
         &mut self,
         h: &Tensor,
         irreps: &Irreps,
         buffer: usize,
         normalization: Normalization,
-    ) -> Result<Statistics> {
+    ) -> Result<BatchNorm> {
         let scalars = irreps.channels(0);
-        let total = scalars + features(irreps);
-        match self.mode {
-            Mode::Train => {
+        let statistics = match (self.mode, &self.buffers) {
+            (Mode::Eval, Some(stored)) => Statistics {
+                mean: stored.narrow(0, buffer, scalars)?,
+                variance: stored.narrow(0, buffer + scalars, features(irreps))?,
+            },
+            _ => {
                 let s = statistics(h, irreps, normalization)?;
-                self.statistics
-                    .extend(s.mean.iter().chain(&s.variance).map(|&v| v as f32));
-                Ok(s)
+                for part in [&s.mean, &s.variance] {
+                    self.statistics.push(part.to_dtype(DType::F32)?);
+                }
+                s
             }
-            Mode::Eval => {
-                let stored: Vec<f64> = self.buffers[buffer..buffer + total]
-                    .iter()
-                    .map(|&v| v as f64)
-                    .collect();
-                Ok(Statistics {
-                    mean: stored[..scalars].to_vec(),
-                    variance: stored[scalars..].to_vec(),
-                })
-            }
-        }
+        };
+        Ok(BatchNorm {
+            irreps: irreps.clone(),
+            statistics,
+            normalization,
+            mode: self.mode,
+        })
     }
 }
 
@@ -282,47 +288,57 @@ impl Product {
     }
 }
 
-/// Replaces product, signal norm and linear map in a row by one [`Layer::Cg`] where the three
-/// have the form that it computes.
-pub fn fuse(layers: Vec<Layer>, rule: Rule, symmetric: bool) -> Vec<Layer> {
-    let mut out: Vec<Layer> = Vec::new();
-    for layer in layers {
-        out.push(layer);
-        let fused = match &out[..] {
-            [
-                ..,
-                Layer::Product(p),
-                Layer::Signal(s),
-                Layer::Linear { weights, to, .. },
-            ] => {
-                let channels = (p.channel_rule == ChannelRule::Elementwise)
-                    .then(|| p.input.equal_channels())
-                    .flatten();
-                match (channels, s.fusable(), to.irreps.equal_channels()) {
-                    (Some(c), Some(norm), Some(out_channels))
-                        if to.irreps.lmax() == p.output.lmax() =>
-                    {
-                        let plan = Plan::new(
-                            rule,
-                            symmetric,
-                            (p.input.lmax(), c),
-                            (to.irreps.lmax(), out_channels),
-                        );
-                        Some(Layer::Cg {
-                            weights: *weights,
-                            norm,
-                            plan: Arc::new(plan),
-                        })
-                    }
-                    _ => None,
-                }
-            }
-            _ => None,
-        };
-        if let Some(fused) = fused {
-            out.truncate(out.len() - 3);
-            out.push(fused);
-        }
+/// The layers of a block as one [`Layer::Cg`] if they are batch norm (or none), product, signal
+/// norm and linear map of the forms that it computes; else as they are.
+pub fn fuse(
+    b: &mut ParametersBuilder,
+    layers: Vec<Layer>,
+    rule: Rule,
+    symmetric: bool,
+    skip: bool,
+) -> Vec<Layer> {
+    let (norm, rest) = match &layers[..] {
+        [
+            Layer::BatchNorm {
+                weight,
+                buffer,
+                normalization,
+                ..
+            },
+            rest @ ..,
+        ] => (Some((*weight, *buffer, *normalization)), rest),
+        all => (None, all),
+    };
+    let [
+        Layer::Product(p),
+        Layer::Signal(s),
+        Layer::Linear { to, .. },
+    ] = rest
+    else {
+        return layers;
+    };
+    let channels = (p.channel_rule == ChannelRule::Elementwise)
+        .then(|| p.input.equal_channels())
+        .flatten();
+    let (Some(c), Some(signal), Some(out)) = (channels, s.fusable(), to.irreps.equal_channels())
+    else {
+        return layers;
+    };
+    if to.irreps.lmax() != p.output.lmax() {
+        return layers;
     }
-    out
+    let (input, output) = ((p.input.lmax(), c), (to.irreps.lmax(), out));
+    let mut plan = Plan::new(rule, symmetric, input, output);
+    if let Some((_, _, normalization)) = norm {
+        plan = plan.with_batch_norm(normalization);
+    }
+    if skip {
+        plan = plan.with_skip();
+    }
+    let first = norm.map_or(signal, |(weight, ..)| weight);
+    vec![Layer::Cg {
+        parameters: b.merge(first),
+        buffer: norm.map(|(_, buffer, _)| buffer),
+        plan: Arc::new(plan),
+    }]
 }

@@ -55,6 +55,23 @@ impl LossWeights {
         }
     }
 
+    /// The reconstruction loss of every sample, `[B]`, where they are.
+    pub fn samples(&self, kind: Reconstruction, rebuilt: &Tensor, x: &Tensor) -> Result<Tensor> {
+        let error = || (rebuilt - x)?.sqr();
+        match kind {
+            Reconstruction::Mse => error()?.mean(1),
+            Reconstruction::MseNormalized => error()?.broadcast_mul(&self.per_order)?.mean(1),
+            Reconstruction::Cosine => self.cosines(rebuilt, x),
+        }
+    }
+
+    /// [`LossWeights::cosine`] of every sample, `[B]`, where they are.
+    pub fn cosines(&self, rebuilt: &Tensor, x: &Tensor) -> Result<Tensor> {
+        let dot = |a: &Tensor, b: &Tensor| (a * b)?.broadcast_mul(&self.cosine)?.sum(1);
+        let size = ((dot(rebuilt, rebuilt)? * dot(x, x)?)?.sqrt()? + 1e-9)?;
+        1.0 - (dot(rebuilt, x)? / size)?
+    }
+
     /// The reconstruction loss of one sample in f64.
     pub fn sample(&self, kind: Reconstruction, rebuilt: &[f32], x: &[f32]) -> f64 {
         let error = |(&a, &b): (&f32, &f32)| (a as f64 - b as f64).powi(2);
@@ -91,6 +108,12 @@ impl LossWeights {
 pub fn kl(mean: &Tensor, log_variance: &Tensor) -> Result<Tensor> {
     let per_sample = ((log_variance + 1.0)? - mean.sqr()? - log_variance.exp()?)?.sum(1)?;
     per_sample.mean_all()? * (-0.5 / mean.dim(1)? as f64)
+}
+
+/// [`kl`] of every sample, `[B]`, where they are.
+pub fn kl_samples(mean: &Tensor, log_variance: &Tensor) -> Result<Tensor> {
+    let terms = ((log_variance + 1.0)? - mean.sqr()? - log_variance.exp()?)?.sum(1)?;
+    terms * (-0.5 / mean.dim(1)? as f64)
 }
 
 /// [`kl`] of one sample in f64.

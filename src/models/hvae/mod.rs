@@ -208,14 +208,12 @@ impl Hvae {
 
     /// Encodes `x` `[B, D]` in evaluation mode.
     pub fn encode(&self, x: &Tensor) -> Result<Encoding> {
-        let buffers = self.parameters.buffers();
-        Ok(self.encode_in(x, &mut self.pass(Mode::Eval, &buffers))?)
+        Ok(self.encode_in(x, &mut self.evaluation()?)?)
     }
 
     /// Decodes `z` `[B, Z]` and frames `[B, 3, 3]` to `[B, D]` in evaluation mode.
     pub fn decode(&self, z: &Tensor, frame: &Tensor) -> Result<Tensor> {
-        let buffers = self.parameters.buffers();
-        Ok(self.decode_in(z, frame, &mut self.pass(Mode::Eval, &buffers))?)
+        Ok(self.decode_in(z, frame, &mut self.evaluation()?)?)
     }
 
     /// Cosine loss of one reconstruction.
@@ -223,7 +221,22 @@ impl Hvae {
         self.losses.cosine(rebuilt, x)
     }
 
-    fn pass<'a>(&'a self, mode: Mode, buffers: &'a [f32]) -> Pass<'a> {
+    /// A pass with the running statistics.
+    fn evaluation(&self) -> Result<Pass<'_>> {
+        let buffers: Vec<f64> = self
+            .parameters
+            .buffers()
+            .into_iter()
+            .map(f64::from)
+            .collect();
+        let stored = match buffers.len() {
+            0 => None,
+            n => Some(Tensor::from_vec(buffers, n, self.parameters.device())?),
+        };
+        Ok(self.pass(Mode::Eval, stored))
+    }
+
+    fn pass(&self, mode: Mode, buffers: Option<Tensor>) -> Pass<'_> {
         Pass {
             parameters: &self.parameters,
             mode,
@@ -346,16 +359,16 @@ impl Hvae {
         noise: &Tensor,
         weights: &[f64],
     ) -> Result<(Losses, Encoding, Tensor)> {
-        let mut pass = self.pass(Mode::Train, &[]);
+        let mut pass = self.pass(Mode::Train, None);
         let (encoding, rebuilt) = self.autoencode(x, noise, &mut pass)?;
         let reconstruction = self
             .losses
             .reconstruction(self.config.reconstruction, &rebuilt, x)?;
-        let mut terms = vec![("reconstruction", scalar(&reconstruction)?)];
+        let mut terms = vec![("reconstruction", reconstruction.clone())];
         let mut objective = (reconstruction * weights[0])?;
         if let Some(log_variance) = &encoding.log_variance {
             let kl = loss::kl(&encoding.mean, log_variance)?;
-            terms.push(("kl", scalar(&kl)?));
+            terms.push(("kl", kl.clone()));
             objective = (objective + (kl * weights[1])?)?;
         }
         Ok((
@@ -372,10 +385,6 @@ impl Hvae {
 
 /// Purpose tag of the latent's noise among counter-based random numbers.
 const NOISE: u64 = 0x6e6f697365;
-
-fn scalar(t: &Tensor) -> candle_core::Result<f64> {
-    t.to_dtype(DType::F64)?.to_scalar()
-}
 
 fn blocks(
     b: &mut ParametersBuilder,
@@ -454,6 +463,9 @@ impl Model for Hvae {
 
     /// `reconstruction`, `kl` (variational models), `cosine`; the latent's mean is decoded.
     fn metrics(&self, batch: &HvaeBatch) -> Result<Vec<(&'static str, Vec<f64>)>> {
+        if !batch.x.device().is_cpu() {
+            return self.metrics_there(batch);
+        }
         let encoding = self.encode(&batch.x)?;
         let rebuilt = rows(&self.decode(&encoding.mean, &encoding.frame)?)?;
         let x = rows(&batch.x)?;
@@ -474,6 +486,25 @@ impl Model for Hvae {
             ));
         }
         out.push(("cosine", cosine));
+        Ok(out)
+    }
+}
+
+impl Hvae {
+    /// [`Model::metrics`] in f32 on the device: only the numbers come to the host.
+    fn metrics_there(&self, batch: &HvaeBatch) -> Result<Vec<(&'static str, Vec<f64>)>> {
+        let encoding = self.encode(&batch.x)?;
+        let rebuilt = self.decode(&encoding.mean, &encoding.frame)?;
+        let numbers = |t: Tensor| t.to_dtype(DType::F64)?.to_vec1::<f64>();
+        let kind = self.config.reconstruction;
+        let reconstruction = self.losses.samples(kind, &rebuilt, &batch.x)?;
+        let mut out = vec![("reconstruction", numbers(reconstruction)?)];
+        if let Some(log_variance) = &encoding.log_variance {
+            let kl = loss::kl_samples(&encoding.mean, log_variance)?;
+            out.push(("kl", numbers(kl)?));
+        }
+        let cosine = self.losses.cosines(&rebuilt, &batch.x)?;
+        out.push(("cosine", numbers(cosine)?));
         Ok(out)
     }
 }

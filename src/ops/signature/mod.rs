@@ -6,6 +6,8 @@
 //! not depend on where a path starts nor on how fast it runs. Everything is differentiable with
 //! respect to the path; samples are independent, so bits do not depend on the number of threads.
 
+#[cfg(feature = "cuda")]
+mod cuda;
 mod horner;
 mod logarithm;
 mod lyndon;
@@ -119,10 +121,23 @@ impl CustomOp1 for Signature {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        self.cuda_forward((storage, layout))
+    }
+
     fn bwd(&self, path: &Tensor, out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let (batch, points, c) = path.dims3()?;
         let shape = horner::Shape::new(c, self.depth);
         let grad = grad.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if grad.device().is_cuda() {
+            return Ok(Some(self.cuda_backward(path, out, &grad)?));
+        }
         with_real!(grad.dtype(), T => {
             let (path_data, out, grad) = (&*view::<T>(path)?, &*view::<T>(out)?, &*view::<T>(&grad)?);
             let gpath = map_rows(batch, points * c, |i, gpath: &mut [T]| {
@@ -156,10 +171,23 @@ impl CustomOp1 for Logarithm {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        self.cuda_forward((storage, layout))
+    }
+
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let (batch, terms) = x.dims2()?;
         let shape = horner::Shape::new(self.channels, self.depth);
         let grad = grad.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if grad.device().is_cuda() {
+            return Ok(Some(self.cuda_backward(x, &grad)?));
+        }
         with_real!(grad.dtype(), T => {
             let (data, grad) = (&*view::<T>(x)?, &*view::<T>(&grad)?);
             let gx = map_rows(batch, terms, |i, gx: &mut [T]| {
@@ -196,9 +224,22 @@ impl CustomOp1 for Lyndon {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        self.cuda_forward((storage, layout))
+    }
+
     fn bwd(&self, path: &Tensor, out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let (batch, points, c) = path.dims3()?;
         let grad = grad.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if grad.device().is_cuda() {
+            return Ok(Some(self.cuda_backward(path, out, &grad)?));
+        }
         with_real!(grad.dtype(), T => {
             let (path_data, out, grad) = (&*view::<T>(path)?, &*view::<T>(out)?, &*view::<T>(&grad)?);
             let gpath = map_rows(batch, points * c, |i, gpath: &mut [T]| {
@@ -234,9 +275,22 @@ impl CustomOp1 for Gather {
         })
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        self.cuda_forward((storage, layout))
+    }
+
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let (batch, terms) = x.dims2()?;
         let grad = grad.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if grad.device().is_cuda() {
+            return Ok(Some(self.cuda_backward(x, &grad)?));
+        }
         with_real!(grad.dtype(), T => {
             let grad = &*view::<T>(&grad)?;
             let gx = map_rows(batch, terms, |i, gx: &mut [T]| {

@@ -15,6 +15,8 @@
 //! An atom exactly at the centre has no direction and is left out; so is one beyond the cutoff.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod density;
 mod kernel;
 mod lanes;

@@ -7,15 +7,17 @@ pub use job::{Data, DeepSignatureJob, DeepSignatureWeights, Goal};
 pub use scores::{ClassScores, Scores};
 
 use super::trainer::check_slices;
-use super::{Outcome, Part, Plan, RunFolder, Start, Task, job as jobs, outcome, probe, train};
-use crate::comm::{World, pulse, slice_range};
+use super::{
+    Costs, Outcome, Part, Plan, RunFolder, Start, Task, job as jobs, outcome, probe, train,
+};
+use crate::comm::{Place, World, pulse, slice_range};
 use crate::data::trajectory::{self, Dataset, Partition};
 use crate::models::Model;
 use crate::models::deep_signature::{
     Clip, DeepSignature, Description, Graph, Objective, RawClip, Variant,
 };
 use crate::{Error, Result};
-use candle_core::{DType, Device};
+use candle_core::DType;
 use std::sync::Arc;
 
 /// Opens the data, builds the model, trains it in `folder`, and tests the best model of the
@@ -27,11 +29,13 @@ pub fn run(world: &World, job: &DeepSignatureJob, folder: &RunFolder, start: Sta
     world.agree(check_slices(job.data.slices, world.size()))?;
     let text = world.agree(jobs::to_text(job))?;
     let checkpoint = folder.open(world, start)?;
+    let place = world.agree(world.place(job.train.device))?;
     let mut dataset = Dataset::open(world, &job.data.dataset)?;
     if job.data.shuffle_labels {
         dataset.shuffle_labels(job.train.seed);
     }
-    let task = world.agree(DeepSignatureTask::new(job, &dataset))?;
+    let task = world.agree(DeepSignatureTask::new(job, &dataset, &place))?;
+    place.announce(world);
     train(world, &plan(&task, job, text, folder), checkpoint.as_ref())?;
     let step = outcome::choose(world, folder, task.model().parameters())?;
     let scores = task.test(world)?;
@@ -47,10 +51,31 @@ pub fn run(world: &World, job: &DeepSignatureJob, folder: &RunFolder, start: Sta
 /// # Errors
 /// As [`run`].
 pub fn dry_run(world: &World, job: &DeepSignatureJob, folder: &RunFolder) -> Result<()> {
+    tried(world, job, folder, |plan| probe(world, plan))
+}
+
+/// Measures what the job costs each rank, and writes nothing. Collective.
+///
+/// # Errors
+/// As [`run`].
+pub fn costs(world: &World, job: &DeepSignatureJob) -> Result<Costs> {
+    let folder = RunFolder::new("");
+    tried(world, job, &folder, |plan| super::costs(world, plan))
+}
+
+/// Tries the job's plan out.
+fn tried<R>(
+    world: &World,
+    job: &DeepSignatureJob,
+    folder: &RunFolder,
+    with: impl FnOnce(&Plan<DeepSignatureTask, DeepSignatureWeights>) -> Result<R>,
+) -> Result<R> {
     world.agree(check_slices(job.data.slices, world.size()))?;
+    let place = world.agree(world.place(job.train.device))?;
     let dataset = Dataset::open(world, &job.data.dataset)?;
-    let task = world.agree(DeepSignatureTask::new(job, &dataset))?;
-    probe(world, &plan(&task, job, String::new(), folder))
+    let task = world.agree(DeepSignatureTask::new(job, &dataset, &place))?;
+    place.announce(world);
+    with(&plan(&task, job, String::new(), folder))
 }
 
 fn plan<'a>(
@@ -148,7 +173,7 @@ impl<'a> DeepSignatureTask<'a> {
     /// # Errors
     /// A partition with an empty part, one class only, labels that are no numbers where numbers
     /// are to be predicted, a graph without edges, settings that make no model.
-    pub fn new(job: &DeepSignatureJob, dataset: &'a Dataset) -> Result<Self> {
+    pub fn new(job: &DeepSignatureJob, dataset: &'a Dataset, place: &Place) -> Result<Self> {
         let partition = dataset.partition(job.data.protocol, job.data.fold)?;
         for (id, segment) in dataset.segments().iter().enumerate() {
             let usable = job.model.check_frames(segment.frames as usize);
@@ -168,7 +193,7 @@ impl<'a> DeepSignatureTask<'a> {
         }
         Ok(Self {
             graphs: graphs(dataset, job.model.variant)?,
-            model: description.build(job.train.seed, DType::F32, &Device::Cpu)?,
+            model: description.build(job.train.seed, DType::F32, &place.device)?,
             partition,
             dataset,
             description,
@@ -194,9 +219,11 @@ impl<'a> DeepSignatureTask<'a> {
     }
 
     fn clips(&self, ids: &[u32]) -> Result<Vec<Clip>> {
+        let device = self.model.parameters().device();
         let clip = |&id: &u32| {
             let target = self.target(id)?;
-            clip(self.dataset, &self.graphs, &self.description, id, target)
+            let clip = clip(self.dataset, &self.graphs, &self.description, id, target)?;
+            clip.to_device(device)
         };
         ids.iter().map(clip).collect()
     }
@@ -211,7 +238,7 @@ impl<'a> DeepSignatureTask<'a> {
             for id in &ids[own.clone()] {
                 pulse::tick();
                 let outputs = self.model.forward(&self.clips(&[*id])?)?;
-                out.extend(self.model.predict(&outputs)?.concat());
+                out.extend(self.model.predict(&outputs.logits)?.concat());
             }
             Ok(out)
         };

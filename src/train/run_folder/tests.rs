@@ -93,6 +93,23 @@ fn damaged_checkpoints_are_skipped() {
 }
 
 #[test]
+fn the_best_outlives_damage_to_the_newest() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = RunFolder::new(dir.path());
+    let world = World::alone();
+    folder.open(&world, Start::New).unwrap();
+    save(&folder, 1, true);
+    save(&folder, 2, true);
+    flip(&folder.step(2));
+    let best = Saved::open(&folder.best()).unwrap();
+    assert_eq!(step_of(Some(best)), Some(2));
+    assert_eq!(
+        step_of(folder.open(&world, Start::Resume).unwrap()),
+        Some(1)
+    );
+}
+
+#[test]
 fn folders_that_do_not_fit_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let folder = RunFolder::new(dir.path());

@@ -3,21 +3,54 @@
 use super::Trainer;
 use crate::Result;
 use crate::comm::{World, most_sent};
-use crate::models::Model;
+use crate::models::{Model, StepKey};
 use crate::train::announce::{announce, human_bytes, peak_memory};
 use crate::train::loader::Loader;
 use crate::train::schedule::WeightSchedule;
 use crate::train::{Part, Plan, Reduction, Task};
 use indicatif::HumanDuration;
+use rayon::prelude::*;
 use std::time::{Duration, Instant};
 
 /// Steps that are tried; the first does not count, it fills caches.
 const STEPS: u64 = 10;
 
+/// Slices of each size that are tried.
+const SLICES: usize = 15;
+
+/// What a job costs this rank, in seconds where nothing else is said.
+#[derive(Debug, Clone)]
+pub struct Costs {
+    pub parameters: u64,
+    /// Numbers that a step sums over the slices.
+    pub values: u64,
+    /// Samples of a step, and the slices that they are cut into.
+    pub batch: u64,
+    pub slices: u64,
+    /// Samples of all parts.
+    pub samples: u64,
+    /// The model computes on an accelerator.
+    pub accelerator: bool,
+    /// Forward and backward of a slice while every thread (an accelerator: one) computes one:
+    /// this much, and `sample` for each of its samples.
+    pub slice: f64,
+    pub sample: f64,
+    /// Processor time of preparing a sample.
+    pub load: f64,
+    /// The optimizer's step.
+    pub update: f64,
+    /// A whole step in this world, median.
+    pub step: f64,
+    /// Each of the equal slices that were tried.
+    pub spread: Vec<f64>,
+}
+
 /// What the probe measured on this rank.
 struct Probe {
     /// Median time of a step.
     step: Duration,
+    /// Of that, the optimizer.
+    update: Duration,
     /// Time of one block of the validation.
     block: Duration,
 }
@@ -38,10 +71,113 @@ pub fn probe<T: Task, W: WeightSchedule + Sync>(world: &World, plan: &Plan<T, W>
     Ok(())
 }
 
+/// Measures what training by `plan` costs each rank while all ranks of this world work; nothing is
+/// written. Collective.
+///
+/// # Errors
+/// As [`super::train`].
+pub fn costs<T: Task, W: WeightSchedule + Sync>(world: &World, plan: &Plan<T, W>) -> Result<Costs> {
+    let mut trainer = world.agree(Trainer::idle(world, plan))?;
+    let steps = trainer.try_steps();
+    let steps = world.agree(steps)?;
+    let slices = world.agree(trainer.try_slices())?;
+    Ok(trainer.costs(&steps, slices))
+}
+
+/// Seconds of slices of some size, and of preparing them; ascending.
+struct Tried {
+    samples: u64,
+    compute: Vec<f64>,
+    load: Vec<f64>,
+}
+
+fn median(sorted: &[f64]) -> f64 {
+    sorted[sorted.len() / 2]
+}
+
 impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
+    /// Slices of the job's size and of half of it, in turns.
+    fn try_slices(&self) -> Result<[Tried; 2]> {
+        let full = self.block().min(self.calendar.samples);
+        let mut tried = [full, full.div_ceil(2)].map(|samples| Tried {
+            samples,
+            compute: Vec::new(),
+            load: Vec::new(),
+        });
+        self.try_slice(full)?;
+        for _ in 0..SLICES {
+            for size in &mut tried {
+                let (load, compute) = self.try_slice(size.samples)?;
+                size.load.push(load);
+                size.compute.push(compute);
+            }
+        }
+        for size in &mut tried {
+            size.load.sort_by(f64::total_cmp);
+            size.compute.sort_by(f64::total_cmp);
+        }
+        Ok(tried)
+    }
+
+    /// Seconds to prepare a slice of `samples`, and to compute one on every thread.
+    fn try_slice(&self, samples: u64) -> Result<(f64, f64)> {
+        let task = self.plan.task;
+        let model = task.model();
+        let weights = self.plan.settings.weights.at(0);
+        let key = StepKey {
+            seed: self.plan.settings.seed,
+            step: 0,
+        };
+        let started = Instant::now();
+        let ids: Vec<u64> = (0..samples).collect();
+        let batch = task.batch(Part::Train, &ids)?;
+        let load = started.elapsed().as_secs_f64();
+        let at_a_time = match model.parameters().device().is_cpu() {
+            true => rayon::current_num_threads(),
+            false => 1,
+        };
+        let started = Instant::now();
+        (0..at_a_time)
+            .into_par_iter()
+            .map(|_| {
+                let store = model.losses(&batch, &weights, key)?.objective.backward()?;
+                model.parameters().gradients(&store).map(drop)
+            })
+            .collect::<Result<()>>()?;
+        Ok((load, started.elapsed().as_secs_f64()))
+    }
+
+    fn costs(&self, steps: &Probe, [full, half]: [Tried; 2]) -> Costs {
+        let (task, parameters) = (self.plan.task, self.plan.task.model().parameters());
+        let (whole, part) = (median(&full.compute), median(&half.compute));
+        let more = (full.samples - half.samples) as f64;
+        // What does not grow with the samples; noise must not make it negative.
+        let sample = match more > 0.0 {
+            true => ((whole - part) / more).clamp(0.0, whole / full.samples as f64),
+            false => 0.0,
+        };
+        let threads = rayon::current_num_threads() as f64;
+        let parts = [Part::Train, Part::Validation, Part::Test];
+        let len = (parameters.len() + parameters.buffers().len() + 1) as u64;
+        Costs {
+            parameters: parameters.len() as u64,
+            values: len,
+            batch: self.plan.batch,
+            slices: self.plan.slices as u64,
+            samples: parts.iter().map(|&p| task.samples(p)).sum(),
+            accelerator: !parameters.device().is_cpu(),
+            slice: whole - sample * full.samples as f64,
+            sample,
+            load: median(&full.load) * threads / full.samples as f64,
+            update: steps.update.as_secs_f64(),
+            step: steps.step.as_secs_f64(),
+            spread: full.compute,
+        }
+    }
+
     fn try_steps(&mut self) -> Result<Probe> {
         let (plan, calendar) = (self.plan, self.calendar);
-        let mut times = Vec::new();
+        let (mut times, mut updates) = (Vec::new(), Vec::new());
         std::thread::scope(|scope| -> Result<()> {
             let steps = 0..calendar.steps.min(STEPS);
             let mut loader = Loader::start(
@@ -58,17 +194,22 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
                 let started = Instant::now();
                 let slices = loader.next_step()?;
                 let (sum, _) = self.gradients(step, 0, &slices)?;
+                let summed = Instant::now();
                 self.update(step, 0, sum)?;
+                updates.push(summed.elapsed());
                 times.push(started.elapsed());
             }
             Ok(())
         })?;
         if times.len() > 1 {
             times.remove(0);
+            updates.remove(0);
         }
         times.sort();
+        updates.sort();
         Ok(Probe {
             step: times[times.len() / 2],
+            update: updates[updates.len() / 2],
             block: self.try_validation()?,
         })
     }

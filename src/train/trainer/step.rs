@@ -3,7 +3,7 @@
 use super::Trainer;
 use crate::Result;
 use crate::comm::{SliceTree, pulse};
-use crate::models::{Losses, Model, StepKey};
+use crate::models::{Model, StepKey};
 use crate::train::guard::seed_of_draw;
 use crate::train::loader::Slice;
 use crate::train::schedule::WeightSchedule;
@@ -51,48 +51,50 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
         let seed = seed_of_draw(plan.settings.seed, self.guard.draw(step));
         let len = model.parameters().len();
         let rest_len = model.parameters().buffers().len() + 1;
+        #[cfg(feature = "nccl")]
+        if let Some(nccl) = &self.nccl {
+            return self.gradients_of_gpus(nccl, StepKey { seed, step }, &weights, slices);
+        }
         // The gradient; statistics and objective, which every rank needs in any case.
         let (tree, rest) = (SliceTree::new(), SliceTree::new());
-        let terms: Result<Vec<Option<SliceTerms>>> = slices
-            .par_iter()
-            .map(|slice| {
-                let Some(batch) = &slice.batch else {
-                    tree.insert(slice.number, vec![0.0; len]);
-                    rest.insert(slice.number, vec![0.0; rest_len]);
-                    return Ok(None);
-                };
-                let losses = model.losses(batch, &weights, StepKey { seed, step })?;
-                pulse::tick();
-                let store = losses.objective.backward()?;
-                let objective = losses.objective.to_dtype(candle_core::DType::F64)?;
-                let objective = objective.to_scalar::<f64>()?;
-                let Losses {
-                    terms,
-                    objective: graph,
-                    mut statistics,
-                } = losses;
-                drop(graph); // and with it the activations
-                let mut gradient = model.parameters().take_gradients(store)?;
-                let share = slice.share as f32;
-                let mut finite = objective.is_finite();
-                for value in gradient.iter_mut().chain(&mut statistics) {
-                    finite &= value.is_finite();
-                    *value *= share;
-                }
-                statistics.push(objective as f32 * share);
-                tree.insert(slice.number, gradient);
-                rest.insert(slice.number, statistics);
-                let mut values = vec![objective];
-                values.extend(terms.iter().map(|t| t.1));
-                Ok(Some(SliceTerms {
-                    number: slice.number,
-                    share: slice.share,
-                    finite,
-                    names: terms.iter().map(|t| t.0).collect(),
-                    values,
-                }))
-            })
-            .collect();
+        let of_slice = |slice: &Slice<<T::Model as Model>::Batch>| {
+            let Some(batch) = &slice.batch else {
+                tree.insert(slice.number, vec![0.0; len]);
+                rest.insert(slice.number, vec![0.0; rest_len]);
+                return Ok(None);
+            };
+            let losses = model.losses(batch, &weights, StepKey { seed, step })?;
+            pulse::tick();
+            let store = losses.objective.backward()?;
+            let objective = losses.value()?;
+            let mut values = vec![objective];
+            values.extend(losses.term_values()?);
+            let mut statistics = losses.statistics_values()?;
+            let names = losses.terms.iter().map(|t| t.0).collect();
+            drop(losses); // and with it the activations
+            let mut gradient = model.parameters().take_gradients(store)?;
+            let share = slice.share as f32;
+            let mut finite = objective.is_finite();
+            for value in gradient.iter_mut().chain(&mut statistics) {
+                finite &= value.is_finite();
+                *value *= share;
+            }
+            statistics.push(objective as f32 * share);
+            tree.insert(slice.number, gradient);
+            rest.insert(slice.number, statistics);
+            Ok(Some(SliceTerms {
+                number: slice.number,
+                share: slice.share,
+                finite,
+                names,
+                values,
+            }))
+        };
+        // A GPU takes slice after slice: each fills it.
+        let terms: Result<Vec<Option<SliceTerms>>> = match model.parameters().device().is_cpu() {
+            true => slices.par_iter().map(of_slice).collect(),
+            false => slices.iter().map(of_slice).collect(),
+        };
         let terms = terms?.into_iter().flatten().collect();
         let slices = plan.slices;
         let gradient = match (plan.settings.compression, self.is_sharded()) {

@@ -1,0 +1,150 @@
+//! Coarse-graining a batch in the memory of a few clips: the forward pass keeps what comes out,
+//! the way back runs each clip again. Threads share the clips, which are independent of one
+//! another, and their gradients are summed in a fixed tree, so that bits do not depend on the
+//! number of threads.
+
+use super::aggregate::{Aggregator, Coarse};
+use super::clip::Clip;
+use crate::models::Parameters;
+use crate::ops::cpu::{dtype, output, slice};
+use crate::with_real;
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+/// What the rest of the model sees of a coarse-grained clip.
+pub(super) struct Beads {
+    /// `[T, K, d]`
+    pub path: Tensor,
+    /// Losses of one clip: coordinates, min-cut, orthogonality.
+    pub losses: [Tensor; 3],
+}
+
+impl Beads {
+    pub fn of(coarse: &Coarse) -> Result<Self> {
+        Ok(Self {
+            path: coarse.path.clone(),
+            losses: [
+                coarse.coordinates_loss()?,
+                coarse.mincut_loss()?,
+                coarse.orthogonality_loss()?,
+            ],
+        })
+    }
+
+    /// Path, then losses.
+    fn flat(&self) -> Result<Tensor> {
+        Tensor::cat(
+            &[self.path.flatten_all()?, Tensor::stack(&self.losses, 0)?],
+            0,
+        )
+    }
+}
+
+/// Coarse-grains `clips` into `beads` beads each; the aggregator's parameters are the first
+/// `groups` groups. Features are constants: no gradient reaches them.
+pub(super) fn coarse_grain(
+    aggregator: &Aggregator,
+    clips: &[Clip],
+    beads: usize,
+    (parameters, groups): (&Parameters, usize),
+) -> Result<Vec<Beads>> {
+    let variables: Vec<Tensor> = (0..groups).map(|g| parameters.var(g).clone()).collect();
+    let shapes = clips.iter().map(|clip| {
+        let (_, frames, d) = clip.features.dims3()?;
+        Ok((frames, beads, d))
+    });
+    let shapes: Vec<_> = shapes.collect::<Result<_>>()?;
+    let op = CoarseGrain {
+        aggregator: aggregator.clone(),
+        clips: clips.to_vec(),
+        lens: variables.iter().map(Tensor::elem_count).collect(),
+        rows: shapes.iter().map(|(t, k, d)| t * k * d + LOSSES).collect(),
+    };
+    let rows = op.rows.clone();
+    let all = Tensor::cat(&variables, 0)?.apply_op1(op)?;
+    let mut at = 0;
+    let clip = |(shape, len): (_, usize)| {
+        let row = all.narrow(0, at, len)?;
+        at += len;
+        let loss = |i: usize| row.get(len - LOSSES + i);
+        Ok(Beads {
+            path: row
+                .narrow(0, 0, len - LOSSES)?
+                .reshape::<(_, _, _)>(shape)?,
+            losses: [loss(0)?, loss(1)?, loss(2)?],
+        })
+    };
+    shapes.into_iter().zip(rows).map(clip).collect()
+}
+
+/// Losses of a clip.
+const LOSSES: usize = 3;
+
+/// From the aggregator's flat parameters to [`Beads::flat`] of every clip, one after another.
+struct CoarseGrain {
+    aggregator: Aggregator,
+    clips: Vec<Clip>,
+    /// Elements of the groups of parameters.
+    lens: Vec<usize>,
+    /// Elements of the clips' results.
+    rows: Vec<usize>,
+}
+
+impl CoarseGrain {
+    fn run(&self, clip: &Clip, p: &Parameters) -> Result<Tensor> {
+        Beads::of(&self.aggregator.forward(clip, p)?)?.flat()
+    }
+
+    /// Gradient of the parameters, given that of one clip's result.
+    fn unrun(&self, clip: &Clip, flat: &Tensor, grad: &Tensor) -> Result<Tensor> {
+        let p = Parameters::stand_in(flat, &self.lens)?;
+        let store = (self.run(clip, &p)? * grad)?.sum_all()?.backward()?;
+        let gradients = self.lens.iter().enumerate().map(|(g, &len)| {
+            let gradient = store.get(p.var(g)).map(Tensor::flatten_all);
+            gradient.unwrap_or_else(|| Tensor::zeros(len, flat.dtype(), flat.device()))
+        });
+        Tensor::cat(&gradients.collect::<Result<Vec<_>>>()?, 0)
+    }
+}
+
+impl CustomOp1 for CoarseGrain {
+    fn name(&self) -> &'static str {
+        "coarse-grain"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        with_real!(dtype(storage), T => {
+            let flat = slice::<T>(storage, layout)?;
+            let flat = Tensor::from_slice(flat, flat.len(), &candle_core::Device::Cpu)?;
+            let run = |clip| {
+                self.run(clip, &Parameters::stand_in(&flat, &self.lens)?)?.to_vec1::<T>()
+            };
+            let rows: Vec<Vec<T>> = self.clips.par_iter().map(run).collect::<Result<_>>()?;
+            let out = rows.concat();
+            let len = out.len();
+            Ok(output(out, len))
+        })
+    }
+
+    fn bwd(&self, flat: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let flat = flat.detach();
+        let mut at = 0;
+        let grads = self.rows.iter().map(|&len| {
+            at += len;
+            grad.narrow(0, at - len, len)
+        });
+        let grads: Vec<Tensor> = grads.collect::<Result<_>>()?;
+        let clips = self.clips.par_iter().zip(grads);
+        let mut sums = clips
+            .map(|(clip, grad)| self.unrun(clip, &flat, &grad))
+            .collect::<Result<Vec<_>>>()?;
+        while sums.len() > 1 {
+            let pair = |pair: &[Tensor]| match pair {
+                [a, b] => a + b,
+                _ => Ok(pair[0].clone()),
+            };
+            sums = sums.chunks(2).map(pair).collect::<Result<_>>()?;
+        }
+        Ok(sums.pop())
+    }
+}

@@ -1,0 +1,50 @@
+//! [`crate::train`]'s Adam on a device.
+
+use super::{Arg, Kind, Sequence};
+
+/// Threads per block, and blocks at most: each thread takes several groups of four elements.
+const THREADS: usize = 256;
+const BLOCKS: usize = 2048;
+
+/// What [`step`] needs of Adam's settings, rounded as the CPU rounds it.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    /// `rate / (1 - beta1^t)`
+    pub step_size: f32,
+    /// `sqrt(1 - beta2^t)`
+    pub root_correction: f32,
+    /// `1 - beta1`
+    pub new1: f32,
+    /// `beta2`
+    pub keep2: f32,
+    /// `1 - beta2`
+    pub new2: f32,
+    pub epsilon: f32,
+    pub decay: f32,
+}
+
+/// One update in place of parameters and moments: inputs p, g, m, v, `len` elements each.
+pub fn step(step: &Step, len: usize) -> Sequence {
+    let mut s = Sequence::default();
+    let mut args: Vec<Arg> = (0..4).map(|_| s.input(Kind::F32, len)).collect();
+    args.push(Arg::I32(len as i32));
+    let numbers = [
+        step.decay,
+        step.new1,
+        step.keep2,
+        step.new2,
+        step.root_correction,
+        step.epsilon,
+        step.step_size,
+    ];
+    args.extend(numbers.map(Arg::F32));
+    let blocks = len.div_ceil(4 * THREADS).min(BLOCKS);
+    s.launch(
+        ("adam", "adam_step"),
+        [blocks, 1, 1],
+        [THREADS, 1, 1],
+        0,
+        args,
+    );
+    s
+}

@@ -1,0 +1,54 @@
+//! The transform on a GPU: atoms go there, zernikegrams stay there.
+
+use super::Transform;
+use crate::ops::cuda::{cached, of_tensor, run_one};
+use crate::ops::device::zernike::{self as sequence, Tables};
+use crate::{Error, Result};
+use candle_core::op::BackpropOp;
+use candle_core::{DType, Device, Storage, Tensor};
+
+impl Transform {
+    /// [`Transform::apply`] times `scale`, as a tensor `[clouds, dim]` on a GPU.
+    ///
+    /// # Errors
+    /// As [`Transform::apply`]; a failure of the device.
+    pub fn apply_on(
+        &self,
+        device: &Device,
+        coordinates: &[[f32; 3]],
+        channels: &[u8],
+        offsets: &[usize],
+        scale: f32,
+    ) -> Result<Tensor> {
+        let (clouds, dim) = (offsets.len().saturating_sub(1), self.irreps.dim());
+        super::check(coordinates, channels, offsets, clouds * dim, dim)?;
+        let ends: Option<Vec<i32>> = offsets.iter().map(|&o| i32::try_from(o).ok()).collect();
+        let ends = ends.ok_or_else(|| Error::internal("a batch of more than 2^31 atoms"))?;
+        let atoms = coordinates.len();
+        // A batch may be empty of atoms, memory may not.
+        let pad = usize::from(atoms == 0);
+        let mut xyz = coordinates.as_flattened().to_vec();
+        xyz.resize(3 * (atoms + pad), 0.0);
+        let mut kinds = channels.to_vec();
+        kinds.resize(atoms + pad, super::DROP);
+        let arguments = [
+            Tensor::from_vec(xyz, 3 * (atoms + pad), device)?,
+            Tensor::from_vec(kinds, atoms + pad, device)?,
+            Tensor::from_vec(ends, clouds + 1, device)?,
+        ];
+        let key = format!("zernike {:?}", self.settings);
+        let tables = cached(key, || Tables::new(&self.settings));
+        let sequence = sequence::transform(&tables, clouds, atoms + pad, scale);
+        let inputs = arguments.iter().map(of_tensor);
+        let inputs = inputs.collect::<candle_core::Result<Vec<_>>>()?;
+        let out = run_one(device.as_cuda_device()?, &sequence, &inputs)?;
+        let out = Storage::Cuda(out);
+        debug_assert_eq!(out.dtype(), DType::F32);
+        Ok(Tensor::from_storage(
+            out,
+            (clouds, dim),
+            BackpropOp::none(),
+            false,
+        ))
+    }
+}
