@@ -49,6 +49,7 @@ fn ranks_sum_together_and_unknown_cases_are_named() {
         "reduce-reproducible-p2.6m-s8",
         "reduce-fast-p2.6m-s8",
         "memory copy",
+        "reduce-bf16-p2.6m-s8",
     ] {
         assert!(told.stdout.contains(name), "{told:#?}");
     }
@@ -63,6 +64,24 @@ fn ranks_sum_together_and_unknown_cases_are_named() {
     ] {
         assert!(listed.stdout.lines().any(|l| l == name), "{name}");
     }
+}
+
+/// The efficiency is what all ranks do over what one does alone, as often as there are ranks.
+#[test]
+fn weak_scaling_is_measured_against_one_rank() {
+    const NAME: &str = "weak-scaling-reproducible-z64-l4-b64";
+    let arguments = ["bench", "--json", "--case", NAME];
+    let told = run(holosig_on(2).args(arguments)).success();
+    let figure: Value = serde_json::from_str(told.stdout.trim()).unwrap();
+    let number = |key: &str| figure[key].as_f64().unwrap();
+    assert_eq!(figure["case"], NAME);
+    assert_eq!((number("ranks"), number("threads")), (2.0, 1.0));
+    let efficiency = number("fraction_of_limit");
+    assert!(efficiency > 0.0 && efficiency.is_finite(), "{figure}");
+    assert!((number("per_second") / number("limit") - efficiency).abs() < 1e-9);
+    assert!(number("repeats") >= 8.0);
+    let alone = run(holosig().args(arguments)).success();
+    assert!(alone.stdout.is_empty() && alone.stderr.contains("needs 2, 4, 8"));
 }
 
 /// A machine file that has everything.

@@ -1,7 +1,7 @@
 //! What is measured.
 
 use super::{Case, Need, Work};
-use crate::comm::{SliceTree, World, slice_range};
+use crate::comm::{Rounding, SliceTree, World, slice_range};
 use crate::data::structure::{self, ReadOptions};
 use crate::models::deep_signature::{
     Clip, DeepSignature, DeepSignatureConfig, Graph, Objective, RawClip, Variant,
@@ -29,6 +29,8 @@ pub enum Group {
     DeepSignature,
     /// Sum of gradients over the ranks.
     Reduce,
+    /// Weak-scaling efficiency of training.
+    Scaling,
     Checkpoint,
     /// Reading structure files.
     Prepare,
@@ -57,7 +59,9 @@ pub fn all() -> Vec<Case> {
         cases.push(signatures(60, 3, shape, true));
     }
     cases.push(deep_signature());
-    cases.extend([reduce(true), reduce(false), checkpoint(), structures()]);
+    cases.extend([Sum::Reproducible, Sum::Fast, Sum::Bf16].map(reduce));
+    cases.extend([Sum::Reproducible, Sum::Fast, Sum::Bf16].map(weak_scaling));
+    cases.extend([checkpoint(), structures()]);
     cases
 }
 
@@ -287,34 +291,101 @@ fn deep_signature() -> Case {
     }
 }
 
+/// How gradients are summed over the ranks.
+#[derive(Debug, Clone, Copy)]
+enum Sum {
+    Reproducible,
+    Fast,
+    /// Fast, with 16 bits.
+    Bf16,
+}
+
+impl Sum {
+    fn name(self) -> &'static str {
+        match self {
+            Sum::Reproducible => "reproducible",
+            Sum::Fast => "fast",
+            Sum::Bf16 => "bf16",
+        }
+    }
+
+    fn over(
+        self,
+        world: &World,
+        slices: usize,
+        len: usize,
+        tree: SliceTree,
+        rounding: &mut Rounding,
+    ) -> Vec<f32> {
+        match self {
+            Sum::Reproducible => world.tree_sum(slices, len, tree),
+            Sum::Fast => world.fast_sum(len, tree),
+            Sum::Bf16 => world.compressed_sum(len, tree, rounding),
+        }
+    }
+}
+
 /// Sum of the gradients of the z = 128, lmax = 6 model over 8 slices of all ranks.
-fn reduce(reproducible: bool) -> Case {
+fn reduce(sum: Sum) -> Case {
     const PARAMETERS: usize = 2_622_591;
     const SLICES: usize = 8;
     let prepare = move |world: &World, _: &Device| -> Result<Work> {
         let own = slice_range(SLICES, world.rank(), world.size());
+        let mut rounding = Rounding::between_hosts(world);
         Ok(Box::new(move |world| {
             let tree = SliceTree::new();
             own.clone()
                 .for_each(|slice| tree.insert(slice, vec![1.0; PARAMETERS]));
-            let sum = match reproducible {
-                true => world.tree_sum(SLICES, PARAMETERS, tree),
-                false => world.fast_sum(PARAMETERS, tree),
-            };
+            let sum = sum.over(world, SLICES, PARAMETERS, tree, &mut rounding);
             match sum[PARAMETERS - 1] == SLICES as f32 {
                 true => Ok(()),
                 false => Err(Error::internal("the sum over the slices is wrong")),
             }
         }))
     };
-    let kind = if reproducible { "reproducible" } else { "fast" };
     Case {
-        name: format!("reduce-{kind}-p2.6m-s{SLICES}"),
+        name: format!("reduce-{}-p2.6m-s{SLICES}", sum.name()),
         group: Group::Reduce,
         unit: "sums/s",
         amount: 1.0,
         // Every slice's gradient is read once, the sum written once.
         need: Need::Bytes((4 * PARAMETERS * (SLICES + 1)) as f64),
+        prepare: Box::new(prepare),
+        before: None,
+    }
+}
+
+/// Training steps of the z = 64, lmax = 4 model, one slice of 64 neighborhoods on every rank.
+fn weak_scaling(sum: Sum) -> Case {
+    const BATCH: usize = 64;
+    const STEPS: usize = 4;
+    let prepare = move |world: &World, device: &Device| -> Result<Work> {
+        let (model, x) = Z64_L4.build(BATCH, device)?;
+        let noise = Tensor::zeros((BATCH, model.config().latent_dim), DType::F32, device)?;
+        let mut flat = model.parameters().flat()?;
+        let len = flat.len();
+        let mut adam = Adam::new(AdamSettings::default(), len);
+        let mut rounding = Rounding::between_hosts(world);
+        Ok(Box::new(move |world| {
+            for _ in 0..STEPS {
+                let (losses, ..) = model.losses_with(&x, &noise, &[1000.0, 0.0])?;
+                let gradients = losses.objective.backward()?;
+                let tree = SliceTree::new();
+                let gradients = model.parameters().take_gradients(gradients)?;
+                tree.insert(world.rank(), gradients);
+                let sum = sum.over(world, world.size(), len, tree, &mut rounding);
+                adam.step(&mut flat, &sum, 1e-5);
+                model.parameters().set_flat(&flat)?;
+            }
+            Ok(())
+        }))
+    };
+    Case {
+        name: format!("weak-scaling-{}-z64-l4-b{BATCH}", sum.name()),
+        group: Group::Scaling,
+        unit: "neighborhoods/s",
+        amount: (BATCH * STEPS) as f64,
+        need: Need::Alone,
         prepare: Box::new(prepare),
         before: None,
     }

@@ -51,6 +51,7 @@ impl Limits {
                 self.disk / n,
                 format!("write and sync, {:.2} GB/s", self.disk / 1e9),
             ),
+            Need::Alone => (f64::INFINITY, "one rank alone".into()),
         };
         (case.amount * calls, what)
     }

@@ -8,6 +8,7 @@
 
 mod cases;
 mod limits;
+mod scaling;
 
 pub use cases::{Group, all};
 pub use limits::Limits;
@@ -50,6 +51,9 @@ pub enum Need {
     Bytes(f64),
     /// Bytes put on the disk. Limit: the measured write and sync of a plain file.
     Disk(f64),
+    /// The same work on every rank. Limit: as many times what one rank does while the others
+    /// sleep, so that the share of the limit is the weak-scaling efficiency.
+    Alone,
 }
 
 /// A measured case.
@@ -91,8 +95,15 @@ pub fn run(
 ) -> Result<()> {
     let mut figures: Vec<Figure> = Vec::new();
     for case in cases {
+        if case.need == Need::Alone && !scaling::fits(world) {
+            if world.is_root() {
+                log::info!("{}: left out, needs 2, 4, 8, ... ranks", case.name);
+            }
+            continue;
+        }
         let mut figure = match world.size() {
             1 => in_child(place, case, limits)?,
+            _ if case.need == Need::Alone => scaling::measure(world, &place.device, case)?,
             _ => measure(world, &place.device, case, limits)?,
         };
         if cases.len() > 1 && world.size() > 1 {

@@ -3,6 +3,7 @@
 //! MPI is called from the main thread only (but for the end of a broken job). Under no launcher the world has one rank.
 
 mod beat;
+mod compressed;
 mod device;
 mod link;
 #[cfg(feature = "nccl")]
@@ -15,6 +16,7 @@ mod threads;
 pub mod watchdog;
 
 pub use beat::{Beat, Process};
+pub use compressed::Rounding;
 pub use device::{DeviceKind, Place};
 pub use parts::{most_sent, part_of};
 pub use slices::{SliceTree, slice_range};
@@ -40,6 +42,7 @@ pub struct World {
     size: usize,
     local_rank: usize,
     local_size: usize,
+    ranks_per_host: Option<usize>,
     host: String,
     quiet: bool,
     /// Set while an error that every rank knows of is on its way out.
@@ -103,6 +106,7 @@ impl World {
         let world = World {
             rank,
             size,
+            ranks_per_host: ranks_per_host(&comm, &node),
             local_rank: node.rank() as usize,
             local_size: node.size() as usize,
             host: host_name(),
@@ -127,6 +131,7 @@ impl World {
             size: 1,
             local_rank: 0,
             local_size: 1,
+            ranks_per_host: Some(1),
             host: host_name(),
             quiet: false,
             agreed: Cell::new(false),
@@ -168,6 +173,11 @@ impl World {
     /// Number of ranks on this host.
     pub fn local_size(&self) -> usize {
         self.local_size
+    }
+
+    /// Number of ranks on each host, where every host has as many, 2^k, with consecutive numbers.
+    pub fn ranks_per_host(&self) -> Option<usize> {
+        self.ranks_per_host
     }
 
     /// Name of this rank's host.
@@ -356,6 +366,17 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         pulse::wait(false);
     }
+}
+
+/// See [`World::ranks_per_host`]; collective.
+fn ranks_per_host(comm: &SimpleCommunicator, node: &SimpleCommunicator) -> Option<usize> {
+    let here = node.size() as usize;
+    let regular = here.is_power_of_two() && comm.rank() % node.size() == node.rank();
+    let regular = if regular { here as u64 } else { 0 };
+    let (mut least, mut most) = (0, 0);
+    comm.all_reduce_into(&regular, &mut least, SystemOperation::min());
+    comm.all_reduce_into(&regular, &mut most, SystemOperation::max());
+    (least == most && most > 0).then_some(here)
 }
 
 fn host_name() -> String {

@@ -76,12 +76,7 @@ impl World {
         };
         let (len, rank, size) = (values.len(), self.rank(), self.size());
         if size.is_power_of_two() {
-            for step in halvings(len, rank, size).into_iter().rev() {
-                let peer = comm.process_at_rank(step.peer as Rank);
-                let longest = step.keep.len().max(step.give.len());
-                exchange(values, longest, (&peer, step.keep), (&peer, step.give));
-            }
-            return;
+            return double(&comm, values, size);
         }
         for off in 1..size {
             let (to, from) = ((rank + off) % size, (rank + size - off) % size);
@@ -143,11 +138,12 @@ fn exchange(
     }
 }
 
-/// Leaves the sum over 2^k ranks, in the tree's order, in this rank's part of `sum`: rank pairs
-/// (0,1), (2,3), ... first, then pairs of pairs. The rest of `sum` is spoilt.
-pub(super) fn halve(comm: &SimpleCommunicator, sum: &mut [f32]) {
+/// Leaves the sum over each `group` = 2^k consecutive ranks, in the tree's order, in this rank's
+/// part of `sum` ([`part_of`] the group): rank pairs (0,1), (2,3), ... first, then pairs of pairs.
+/// The rest of `sum` is spoilt.
+pub(super) fn halve(comm: &SimpleCommunicator, sum: &mut [f32], group: usize) {
     let mut received = vec![0.0f32; BLOCK.min(sum.len().div_ceil(2))];
-    for step in halvings(sum.len(), comm.rank() as usize, comm.size() as usize) {
+    for step in halvings(sum.len(), comm.rank() as usize, group) {
         let peer = comm.process_at_rank(step.peer as Rank);
         for i in 0..step.keep.len().max(step.give.len()).div_ceil(BLOCK) {
             let keep = block(&step.keep, i, BLOCK);
@@ -155,6 +151,18 @@ pub(super) fn halve(comm: &SimpleCommunicator, sum: &mut [f32]) {
             send_receive_into(&sum[block(&step.give, i, BLOCK)], &peer, received, &peer);
             add(&mut sum[keep], received);
         }
+    }
+}
+
+/// Every part on every rank of a group: [`halve`] run backwards.
+pub(super) fn double(comm: &SimpleCommunicator, values: &mut [f32], group: usize) {
+    for step in halvings(values.len(), comm.rank() as usize, group)
+        .into_iter()
+        .rev()
+    {
+        let peer = comm.process_at_rank(step.peer as Rank);
+        let longest = step.keep.len().max(step.give.len());
+        exchange(values, longest, (&peer, step.keep), (&peer, step.give));
     }
 }
 

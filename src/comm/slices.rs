@@ -52,6 +52,16 @@ impl SliceTree {
         }
     }
 
+    /// The sum over all nodes that are left, of vectors of `len` values.
+    pub(super) fn into_sum(self, len: usize) -> Vec<f32> {
+        let mut nodes: Vec<_> = self.into_nodes().into_iter().collect();
+        nodes.sort_by_key(|(id, _)| *id);
+        let mut nodes = nodes.into_iter().map(|(_, values)| values);
+        let mut sum = nodes.next().unwrap_or_else(|| vec![0.0; len]);
+        nodes.for_each(|values| add(&mut sum, &values));
+        sum
+    }
+
     /// The nodes that are left.
     pub(super) fn into_nodes(self) -> HashMap<NodeId, Vec<f32>> {
         self.nodes.into_inner().unwrap_or_else(|e| e.into_inner())

@@ -1,10 +1,15 @@
 //! Sums of f32 vectors over all slices of all ranks.
 
+use super::World;
 use super::parts::{climb, halve};
-use super::slices::{SliceTree, add};
-use super::{LONGEST, World};
+use super::slices::SliceTree;
 use mpi::collective::SystemOperation;
+use mpi::request::multiple_scope;
 use mpi::traits::*;
+
+/// Values in a bucket of the fast sum. All buckets are under way at once: MPI adds one while
+/// another one travels.
+const BUCKET: usize = 1 << 20;
 
 impl World {
     /// The sum over all `slices`, on every rank, with bits that do not depend on the world.
@@ -35,23 +40,23 @@ impl World {
         let mut sum = nodes
             .remove(&(level, self.rank()))
             .unwrap_or_else(|| vec![0.0; len]);
-        halve(&comm, &mut sum);
+        halve(&comm, &mut sum, self.size());
         sum
     }
 
     /// The sum over all slices in whatever order is fastest; last bits vary with the world.
     pub fn fast_sum(&self, len: usize, tree: SliceTree) -> Vec<f32> {
-        let mut sum = vec![0.0; len];
-        let mut nodes: Vec<_> = tree.into_nodes().into_iter().collect();
-        nodes.sort_by_key(|(id, _)| *id);
-        nodes.iter().for_each(|(_, values)| add(&mut sum, values));
+        let sum = tree.into_sum(len);
         let Some(comm) = self.collective() else {
             return sum;
         };
         let mut total = vec![0.0; len];
-        for (part, out) in sum.chunks(LONGEST).zip(total.chunks_mut(LONGEST)) {
-            comm.all_reduce_into(part, out, SystemOperation::sum());
-        }
+        multiple_scope(len.div_ceil(BUCKET), |scope, all| {
+            for (part, out) in sum.chunks(BUCKET).zip(total.chunks_mut(BUCKET)) {
+                all.add(comm.immediate_all_reduce_into(scope, part, out, SystemOperation::sum()));
+            }
+            all.wait_all(&mut Vec::new());
+        });
         total
     }
 }

@@ -3,7 +3,7 @@
 use super::checkpoint::CHUNK;
 use super::schedule::WeightSchedule;
 use super::trainer::{IN_FLIGHT, Plan};
-use super::{Calendar, OptimizerState, Part, Reduction, Task};
+use super::{Calendar, Compression, OptimizerState, Part, Reduction, Task};
 use crate::comm::World;
 use crate::models::Model;
 
@@ -40,10 +40,12 @@ impl Memory {
         // one in the tree; there also one for each level of the rank's own subtree.
         let slices = plan.slices.div_ceil(world.size());
         let parallel = rayon::current_num_threads().min(slices);
+        let rounding = usize::from(plan.settings.compression.is_some() && world.size() > 1);
         let tree = slices.min(parallel + slices.ilog2() as usize);
         Self {
-            // The model's parameters; those that are updated here and their two moments.
-            state: 4 * (len * (1 + parallel + tree) + 3 * own) as u64,
+            // The model's parameters; what rounding takes; those that are updated here and their
+            // two moments.
+            state: 4 * (len * (1 + rounding + parallel + tree) + 3 * own) as u64,
             checkpoint: 4 * in_flight.min(3 * len) as u64,
         }
     }
@@ -79,9 +81,10 @@ pub fn announce<T: Task, W: WeightSchedule>(
     };
     let parameters = plan.task.model().parameters();
     let memory = Memory::of(world, plan);
-    let reduction = match plan.settings.reduction {
-        Reduction::Reproducible => "reproducible: the same bits for every number of ranks",
-        Reduction::Fast => "fast: last bits vary with the number of ranks",
+    let reduction = match (plan.settings.reduction, plan.settings.compression) {
+        (Reduction::Reproducible, _) => "reproducible: the same bits for every number of ranks",
+        (Reduction::Fast, None) => "fast: last bits vary with the number of ranks",
+        (Reduction::Fast, Some(Compression::Bf16)) => "fast, gradients travel with 16 bits",
     };
     let state = match plan.settings.optimizer_state {
         OptimizerState::Replicated => "every rank keeps all moments",

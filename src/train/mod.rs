@@ -33,7 +33,7 @@ pub use any::AnyJob;
 pub use checkpoint::Checkpoint;
 pub use outcome::Outcome;
 pub use run_folder::{RunFolder, Start};
-pub use settings::{Calendar, OnNonfinite, OptimizerState, Reduction, Settings};
+pub use settings::{Calendar, Compression, OnNonfinite, OptimizerState, Reduction, Settings};
 pub use trainer::{Costs, Plan, costs, probe, train};
 
 use crate::Result;

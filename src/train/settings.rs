@@ -17,6 +17,14 @@ pub enum Reduction {
     Fast,
 }
 
+/// What gradients are rounded to on their way between ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// 16 bits; what rounding takes away is added to the next step's gradient.
+    Bf16,
+}
+
 /// Who keeps the optimizer's state. The parameters get the same bits in either case, and a run may
 /// be resumed with the other one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -64,6 +72,9 @@ pub struct Settings<W> {
     pub learning_rate_schedule: LearningRateSchedule,
     #[serde(default)]
     pub reduction: Reduction,
+    /// With the fast reduction only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
     /// What to compute on.
     #[serde(default, skip_serializing_if = "DeviceKind::is_auto")]
     pub device: DeviceKind,
@@ -165,6 +176,12 @@ impl<W: WeightSchedule> Settings<W> {
                     "train.{key} = 0: 1 or more is needed"
                 )));
             }
+        }
+        if self.compression.is_some() && self.reduction == Reduction::Reproducible {
+            return Err(Error::input(
+                "train.compression = \"bf16\" needs train.reduction = \"fast\": rounded sums \
+                 depend on the number of ranks",
+            ));
         }
         let AdamSettings {
             beta1,

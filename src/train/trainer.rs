@@ -24,7 +24,7 @@ use super::settings::FREE_ON_RESUME;
 use super::signal::StopSignal;
 use super::writer::Writer;
 use super::{Calendar, OnNonfinite, OptimizerState, Part, Settings, Task, job};
-use crate::comm::{World, pulse};
+use crate::comm::{Rounding, World, pulse};
 use crate::models::Model;
 use crate::{Error, Result};
 use serde_json::json;
@@ -58,6 +58,8 @@ struct Trainer<'a, T: Task, W> {
     parameters: Vec<f32>,
     /// Their moments.
     adam: Adam,
+    /// Of compressed gradients; begins anew with every start of the program.
+    rounding: Rounding,
     best: Option<Best>,
     guard: Guard,
     /// Steps completed.
@@ -133,6 +135,7 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
             adam: Adam::new(plan.settings.adam, own.len()),
             parameters: model.range(own.clone())?,
             own,
+            rounding: Rounding::between_hosts(world),
             best: None,
             guard: Guard::default(),
             done: 0,

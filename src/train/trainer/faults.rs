@@ -97,6 +97,7 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
         terms: &[SliceTerms],
     ) -> Result<()> {
         let settings = self.plan.settings;
+        self.rounding.forget();
         let suspects = self.suspects(epoch, fault, slices, terms);
         let spent = match settings.on_nonfinite {
             OnNonfinite::Stop => u64::MAX,

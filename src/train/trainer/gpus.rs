@@ -15,7 +15,9 @@ use candle_core::{DType, Tensor};
 /// Connects the GPUs if the run is to use them so; tells why not. Collective.
 pub(super) fn connect<T: Task, W>(world: &World, plan: &Plan<T, W>) -> Result<Option<Nccl>> {
     let device = plan.task.model().parameters().device();
-    if plan.settings.reduction != Reduction::Fast || !world.any(device.is_cuda()) {
+    let settings = plan.settings;
+    let plain = settings.reduction == Reduction::Fast && settings.compression.is_none();
+    if !plain || !world.any(device.is_cuda()) {
         return Ok(None);
     }
     match Nccl::connect(world, device)? {

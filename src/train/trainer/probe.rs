@@ -289,12 +289,24 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
         if ranks == 1 {
             return "none".into();
         }
+        let compressed = self.plan.settings.compression.is_some();
         let most = |ranks: u64| {
-            let sent = most_sent(self.plan.slices, len as usize, ranks as usize);
-            human_bytes(4 * sent as u64)
+            let ranks = ranks as usize;
+            human_bytes(4 * most_sent(self.plan.slices, len as usize, ranks) as u64)
         };
         let two = 1u64 << ranks.ilog2();
         match (self.plan.settings.reduction, ranks == two) {
+            (Reduction::Fast, _) if compressed => {
+                let group = self.rounding.group() as u64;
+                let within = 8 * (len - len / group);
+                let back = if self.is_sharded() { 4 } else { 2 };
+                let rounded = (2 + back) * (len / group - len / ranks);
+                format!(
+                    "{} sent by each rank and step, {} to groups on other hosts",
+                    human_bytes(within + rounded),
+                    human_bytes(rounded)
+                )
+            }
             (Reduction::Fast, _) if !self.is_sharded() => {
                 format!("about {} sent by each rank and step", most(two))
             }

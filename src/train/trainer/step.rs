@@ -7,7 +7,7 @@ use crate::models::{Model, StepKey};
 use crate::train::guard::seed_of_draw;
 use crate::train::loader::Slice;
 use crate::train::schedule::WeightSchedule;
-use crate::train::{Reduction, Task};
+use crate::train::{Compression, Reduction, Task};
 use rayon::prelude::*;
 
 /// What one slice contributed.
@@ -40,14 +40,15 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
 
     /// The sums over the slices of a step, and what this rank's slices contributed.
     pub(super) fn gradients(
-        &self,
+        &mut self,
         step: u64,
         epoch: u64,
         slices: &[Slice<<T::Model as Model>::Batch>],
     ) -> Result<(Sum, Vec<SliceTerms>)> {
-        let model = self.plan.task.model();
-        let weights = self.plan.settings.weights.at(epoch);
-        let seed = seed_of_draw(self.plan.settings.seed, self.guard.draw(step));
+        let (plan, world) = (self.plan, self.world);
+        let model = plan.task.model();
+        let weights = plan.settings.weights.at(epoch);
+        let seed = seed_of_draw(plan.settings.seed, self.guard.draw(step));
         let len = model.parameters().len();
         let rest_len = model.parameters().buffers().len() + 1;
         #[cfg(feature = "nccl")]
@@ -95,11 +96,17 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
             false => slices.iter().map(of_slice).collect(),
         };
         let terms = terms?.into_iter().flatten().collect();
-        let (world, slices) = (self.world, self.plan.slices);
-        let gradient = match self.plan.settings.reduction {
-            _ if self.is_sharded() => world.tree_sum_part(slices, len, tree),
-            Reduction::Reproducible => world.tree_sum(slices, len, tree),
-            Reduction::Fast => world.fast_sum(len, tree),
+        let slices = plan.slices;
+        let gradient = match (plan.settings.compression, self.is_sharded()) {
+            (Some(Compression::Bf16), true) => {
+                world.compressed_sum_part(len, tree, &mut self.rounding)
+            }
+            (Some(Compression::Bf16), false) => world.compressed_sum(len, tree, &mut self.rounding),
+            (None, true) => world.tree_sum_part(slices, len, tree),
+            (None, false) => match plan.settings.reduction {
+                Reduction::Reproducible => world.tree_sum(slices, len, tree),
+                Reduction::Fast => world.fast_sum(len, tree),
+            },
         };
         let mut statistics = world.tree_sum(slices, rest_len, rest);
         let objective = statistics.pop().unwrap_or(f32::NAN);
