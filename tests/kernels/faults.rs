@@ -92,7 +92,7 @@ fn every_kernel() -> Vec<(&'static str, Sequence, Vec<Data>)> {
     let skip = device::skip::Tables::new(&irreps, &Irreps::new(vec![2, 3]));
     let plan = Plan::new(Rule::Efficient, true, (2, 35), (2, 66));
     let cg = device::cg::Tables::new(&plan);
-    let few = device::cg::Tables::new(&Plan::new(Rule::Elementwise, true, (1, 1), (1, 1)));
+    let few = device::cg::Tables::new(&Plan::new(Rule::Efficient, true, (1, 1), (1, 1)));
     let entries = [(0, 1, 2.0), (2, 0, -1.0), (2, 3, 0.5)];
     let sparse = device::sparse::Tables::new(&Sparse::new(3, 4, &entries));
     let sizes = device::hidden::Sizes {
@@ -207,7 +207,7 @@ fn every_kernel() -> Vec<(&'static str, Sequence, Vec<Data>)> {
     let zernike = device::zernike::Tables::new(&Settings::default());
     let clouds = Data::I32(vec![0, 70, 75]);
     let channels = (0..75).map(|i| i % 4).collect();
-    let places = random(1, 225).iter().map(|x| 8.0 * x).collect();
+    let places = random(1, 225).iter().map(|x| 5.0 * x).collect();
     let inputs = vec![Data::F32(places), Data::U8(channels), clouds];
     all.push((
         "zernike",
@@ -270,16 +270,23 @@ fn every_barrier_is_missed() {
     );
 }
 
+/// Inputs whose end a gradient does not depend on: the last level of a signature, which is in no
+/// other.
+fn unread(name: &str, buffer: usize) -> bool {
+    let starts = |with| name.starts_with(with) && name.contains("back");
+    let path = starts("signature") || starts("lyndon");
+    (path && buffer == 1) || (starts("logarithm") && buffer == 0)
+}
+
 /// Each buffer that is not a table, declared one element too short, is found to be; so is shared
 /// memory.
 #[test]
 fn every_short_buffer_is_found() {
     for (name, sequence, inputs) in every_kernel() {
-        // The logarithm's gradient does not read a signature of depth 1.
-        if name.ends_with("depth 1") {
-            continue;
-        }
         for i in 0..sequence.buffers.len() {
+            if unread(name, i) || sequence.buffers[i].is_empty() {
+                continue;
+            }
             let mut short = sequence.clone();
             let mut inputs = inputs.clone();
             match &mut short.buffers[i] {

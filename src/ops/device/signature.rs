@@ -83,7 +83,7 @@ pub fn forward(
     let path = s.input(kind, batch * points * channels);
     let out = s.output(kind, batch * terms);
     let (lower, words) = sizes(channels, depth);
-    let (chunk, shared) = chunk(lower, channels + words, kind.bytes(), CHUNK)?;
+    let (chunk, shared) = chunk(lower, channels + words, kind.bytes(), CHUNK.min(points - 1))?;
     let mut args = vec![path, out];
     args.extend(ints([channels, points, depth, chunk]));
     let kernel = named(kind, "signature_forward", "signature_forward_f64");
@@ -114,7 +114,7 @@ pub fn backward(
     if points > 1 {
         let (lower, words) = sizes(channels, depth);
         let (fixed, each) = (2 * lower + 3 * words, 2 * (channels + words));
-        let (chunk, shared) = chunk(fixed, each, kind.bytes(), CHUNK)?;
+        let (chunk, shared) = chunk(fixed, each, kind.bytes(), CHUNK.min(points - 1))?;
         let mut args = vec![path, out, grad, parts];
         args.extend(ints([channels, points, depth, chunk]));
         let kernel = named(kind, "signature_backward", "signature_backward_f64");
@@ -235,7 +235,7 @@ pub fn lyndon(batch: usize, points: usize, channels: usize, depth: usize) -> Res
     let path = s.input(Kind::F32, batch * points * channels);
     let out = s.output(Kind::F32, batch * terms);
     let (chunk, shared) = match depth {
-        3 => chunk(channels, channels, 4, points)?,
+        3 => chunk(channels, channels, 4, points - 1)?,
         _ => (1, 4 * channels),
     };
     let mut args = vec![path, out];
@@ -275,7 +275,7 @@ pub fn lyndon_backward(
     };
     let parts = s.scratch(Kind::F32, groups * batch * (2 * steps + 1) * channels);
     let (chunk, shared) = match depth {
-        3 => chunk(3 * channels, 2 * channels + 1, 4, points)?,
+        3 => chunk(3 * channels, 2 * channels + 1, 4, points - 1)?,
         _ => (1, 4 * 3 * channels),
     };
     let mut args = vec![path, out, grad, parts];
