@@ -126,8 +126,8 @@ pub fn run(world: &World, job: &HvaeJob, folder: &RunFolder, start: Start) -> Re
     // Before the work starts: a look at the data may take minutes.
     world.agree(check_slices(job.data.slices, world.size()))?;
     let text = world.agree(job::to_text(job))?;
-    let checkpoint = folder.open(world, start)?;
     let place = world.agree(world.place(job.train.device))?;
+    let checkpoint = folder.open(world, start)?;
     let dataset = world.agree(Dataset::open(&job.data.dataset))?;
     let task = HvaeTask::new(world, job, &dataset, &place, checkpoint.as_ref())?;
     place.announce(world);

@@ -28,8 +28,8 @@ use std::sync::Arc;
 pub fn run(world: &World, job: &DeepSignatureJob, folder: &RunFolder, start: Start) -> Result<()> {
     world.agree(check_slices(job.data.slices, world.size()))?;
     let text = world.agree(jobs::to_text(job))?;
-    let checkpoint = folder.open(world, start)?;
     let place = world.agree(world.place(job.train.device))?;
+    let checkpoint = folder.open(world, start)?;
     let mut dataset = Dataset::open(world, &job.data.dataset)?;
     if job.data.shuffle_labels {
         dataset.shuffle_labels(job.train.seed);
