@@ -179,6 +179,19 @@ fn the_scaling_model_answers_in_tables_json_and_pictures() {
 }
 
 #[test]
+fn the_machines_of_the_repository_are_understood() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs/machines");
+    let mut found = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let machine = holosig::scale::Machine::load(&path).unwrap();
+        assert!(machine.compute.is_some(), "{}", path.display());
+        found += 1;
+    }
+    assert!(found >= 3);
+}
+
+#[test]
 fn bad_machine_files_are_told_by_their_key() {
     let dir = tempfile::tempdir().unwrap();
     let changed = |from: &str, to: &str| {
