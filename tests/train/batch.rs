@@ -6,7 +6,8 @@ use super::*;
 #[test]
 fn a_stopped_rank_is_named() {
     let dir = tempfile::tempdir().unwrap();
-    let running = started_with(3, dir.path(), &["train.stall_timeout=2"]);
+    // Long enough for a rank that starts on a busy machine.
+    let running = started_with(3, dir.path(), &["train.stall_timeout=5"]);
     signal("STOP", &ranks_of(&running)[1..2]);
     let outcome = running.wait(LIMIT);
     assert_ne!(outcome.code, 0);
