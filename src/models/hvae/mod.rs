@@ -8,6 +8,7 @@
 
 mod block;
 pub mod config;
+mod dense;
 mod description;
 mod frame;
 mod layer;
@@ -22,13 +23,14 @@ pub use frame::gram_schmidt;
 pub use loss::LossWeights;
 
 use crate::Result;
-use crate::models::{Init, Losses, Model, Parameters, ParametersBuilder, StepKey};
+use crate::models::{Losses, Model, Parameters, ParametersBuilder, StepKey};
 use crate::ops::batch_norm::Mode;
 use crate::ops::linear::{Order, Side};
 use crate::so3::irreps::Irreps;
 use block::Block;
 use candle_core::{DType, Device, Tensor};
 use config::{Normalization, SignalAffine};
+use dense::{Dense, decoder_chain, dense_chain};
 use layer::{Layer, Pass, add_linear, glorot};
 use norm::Signal;
 use rand::SeedableRng;
@@ -54,30 +56,6 @@ pub struct Encoding {
     pub log_variance: Option<Tensor>,
     /// `[B, 3, 3]`, rows x, y, z.
     pub frame: Tensor,
-}
-
-/// A fully connected layer: weight `[out, in]`, bias `[out]`.
-struct Dense {
-    weight: usize,
-    bias: usize,
-    shape: (usize, usize),
-}
-
-impl Dense {
-    /// PyTorch's default start: uniform on +-1/sqrt(in).
-    fn new(b: &mut ParametersBuilder, name: &str, from: usize, to: usize) -> Self {
-        let init = Init::Uniform(1.0 / (from as f64).sqrt());
-        Self {
-            weight: b.group([(format!("{name}.weight"), vec![to, from], init)]),
-            bias: b.group([(format!("{name}.bias"), vec![to], init)]),
-            shape: (to, from),
-        }
-    }
-
-    fn forward(&self, x: &Tensor, p: &Parameters) -> candle_core::Result<Tensor> {
-        x.matmul(&p.var(self.weight).reshape(self.shape)?.t()?)?
-            .broadcast_add(p.var(self.bias))
-    }
 }
 
 /// The model.
@@ -401,48 +379,6 @@ fn blocks(
         out.push(block);
     }
     out
-}
-
-/// Dense layers `from -> sizes..`, numbered by `number` in the published sequence; returns the
-/// last width.
-fn dense_chain(
-    b: &mut ParametersBuilder,
-    name: &str,
-    from: usize,
-    sizes: &[usize],
-    number: impl Fn(usize) -> usize,
-) -> (Vec<Dense>, usize) {
-    let mut width = from;
-    let mut out = Vec::new();
-    for (i, &size) in sizes.iter().enumerate() {
-        out.push(Dense::new(b, &format!("{name}.{}", number(i)), width, size));
-        width = size;
-    }
-    (out, width)
-}
-
-/// `z` to the decoder's scalars: one layer, or the encoder's hidden sizes mirrored.
-fn decoder_chain(b: &mut ParametersBuilder, config: &HvaeConfig, scalars: usize) -> Vec<Dense> {
-    if config.hidden.is_empty() {
-        return vec![Dense::new(
-            b,
-            "decoder_bottleneck",
-            config.latent_dim,
-            scalars,
-        )];
-    }
-    let sizes: Vec<usize> = config
-        .hidden
-        .iter()
-        .rev()
-        .copied()
-        .chain([scalars])
-        .collect();
-    // In the published sequence the first layer has no ReLU after it, the others have.
-    dense_chain(b, "decoder_bottleneck", config.latent_dim, &sizes, |i| {
-        if i == 0 { 0 } else { 2 * i - 1 }
-    })
-    .0
 }
 
 impl Model for Hvae {
