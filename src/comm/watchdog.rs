@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Seconds without progress that are taken for a stall unless the user says otherwise.
@@ -45,6 +45,8 @@ struct Watch {
     met: bool,
     /// The next rank on this host, whose end is noticed at once.
     neighbor: Option<(usize, Process)>,
+    /// Host of every rank, once MPI is up: also of one that never left a heartbeat.
+    hosts: Arc<[String]>,
 }
 
 fn watch() -> MutexGuard<'static, Option<Watch>> {
@@ -73,6 +75,7 @@ pub fn start(folder: &Path, timeout: f64) {
         folder: folder.to_path_buf(),
         met: false,
         neighbor: None,
+        hosts: Arc::default(),
     });
     pulse::enter("starting MPI");
     let spawn = |name: &str, work: fn()| {
@@ -96,11 +99,14 @@ pub fn set_timeout(seconds: f64) {
 pub(super) fn join(world: &World) {
     let me = Process::this();
     let all = world.all_gather(&serde_json::to_vec(&me).unwrap_or_default());
-    let all = all
+    let all: Vec<Process> = all
         .iter()
-        .map(|text| serde_json::from_slice(text).unwrap_or_default());
+        .map(|text| serde_json::from_slice(text).unwrap_or_default())
+        .collect();
+    let hosts = all.iter().map(|p| p.host.clone()).collect();
     // Only those that this process can see: containers may hide them.
     let local: Vec<(usize, Process)> = all
+        .into_iter()
         .enumerate()
         .filter(|(_, p): &(usize, Process)| p.runs() == Some(true))
         .collect();
@@ -112,18 +118,32 @@ pub(super) fn join(world: &World) {
     if let Some(w) = watch().as_mut() {
         (w.rank, w.size, w.joined) = (world.rank(), world.size(), true);
         w.neighbor = neighbor;
+        w.hosts = hosts;
         // It is there only if MPI was late.
         let _ = std::fs::remove_dir_all(starting(w));
     }
     pulse::enter("starting");
 }
 
-/// The run folder belongs to this job: heartbeats may be left in it from now on.
+/// The run folder belongs to this job: heartbeats may be left in it from now on. The first one is
+/// left at once, so that the others can tell this rank's place whenever it stops.
 pub fn meet(folder: &Path) {
-    if let Some(w) = watch().as_mut() {
+    let Some(w) = watch().as_mut().map(|w| {
         w.folder = folder.to_path_buf();
         w.met = true;
-    }
+        w.clone()
+    }) else {
+        return;
+    };
+    let beat = Beat::of(
+        w.rank,
+        &w.me,
+        0,
+        every(w.timeout).as_secs_f64(),
+        &pulse::now(),
+    );
+    // The thread that leaves the next ones tells what is wrong.
+    let _ = beat.write(&w.folder);
 }
 
 /// Goes off watch; call it before any rank leaves.
@@ -292,7 +312,10 @@ fn blame(w: &Watch, seen: &HashMap<usize, u64>, now: &HashMap<usize, Beat>) -> S
     let (mut silent, mut busy) = (Vec::new(), Vec::new());
     for rank in (0..w.size).filter(|&r| r != w.rank) {
         match now.get(&rank) {
-            None => silent.push(format!("rank {rank} (no heartbeat)")),
+            None => silent.push(match w.hosts.get(rank) {
+                Some(host) => format!("rank {rank} on {host} (no heartbeat)"),
+                None => format!("rank {rank} (no heartbeat)"),
+            }),
             Some(b) if seen.get(&rank) == Some(&b.beat) => silent.push(b.place()),
             Some(b) if !b.waiting => busy.push(b.place()),
             Some(_) => {}
@@ -368,6 +391,7 @@ mod tests {
             folder: PathBuf::new(),
             met: true,
             neighbor: None,
+            hosts: ["node0", "node1", "node2"].map(String::from).into(),
         }
     }
 
@@ -396,6 +420,6 @@ mod tests {
         );
         assert!(told([beat(1, 9, true), beat(2, 9, true)]).contains("network"));
         let told = blame(&w, &seen, &HashMap::from([beat(1, 9, true)]));
-        assert_eq!(told, "no sign of life from rank 2 (no heartbeat)");
+        assert_eq!(told, "no sign of life from rank 2 on node2 (no heartbeat)");
     }
 }
