@@ -5,6 +5,7 @@
 mod beat;
 mod compressed;
 mod device;
+mod launcher;
 mod link;
 #[cfg(feature = "nccl")]
 pub mod nccl;

@@ -5,21 +5,16 @@
 //! and read those of the others only when they have waited for half the time limit. A rank that
 //! makes no progress of its own (a dead file system, an endless loop) is named by itself.
 
-use super::beat::{Beat, Process, born};
-use super::{World, pulse};
+use super::beat::{Beat, Process};
+use super::{World, launcher, pulse};
 use crate::error::EXIT_OTHER;
 use std::collections::HashMap;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Seconds without progress that are taken for a stall unless the user says otherwise.
 pub const STALL_TIMEOUT: f64 = 600.0;
-
-/// Seconds that a launcher gets to end.
-const LINGER: u32 = 30;
 
 /// How the names of folders begin in which ranks meet before MPI is up.
 pub const STARTING: &str = ".starting-";
@@ -78,6 +73,7 @@ pub fn start(folder: &Path, timeout: f64) {
         hosts: Arc::default(),
     });
     pulse::enter("starting MPI");
+    launcher::watch(Duration::from_secs_f64(timeout));
     let spawn = |name: &str, work: fn()| {
         let started = std::thread::Builder::new().name(name.into()).spawn(work);
         if let Err(e) = started {
@@ -340,28 +336,6 @@ fn named(places: &[String]) -> String {
     }
 }
 
-/// Sees to it that a launcher on this host does not wait for ever for one that is cut off, as
-/// Open MPI's does: it is killed half a minute from now, if it is still there.
-fn outlive_launcher() {
-    let parent = std::os::unix::process::parent_id();
-    let name = std::fs::read_to_string(format!("/proc/{parent}/comm")).unwrap_or_default();
-    let launchers = ["mpirun", "mpiexec", "orterun", "prterun"];
-    let Some(born) = born(parent).filter(|_| launchers.contains(&name.trim())) else {
-        return;
-    };
-    let script = format!(
-        "sleep {LINGER}; [ \"$(cut -d' ' -f22 /proc/{parent}/stat)\" = {born} ] && kill -KILL {parent}"
-    );
-    // Without it the launcher ends when TCP gives up, a quarter of an hour later.
-    let _ = Command::new("sh")
-        .args(["-c", &script])
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-}
-
 /// Says why, and ends the job on every rank.
 fn end(w: &Watch, why: &str) -> ! {
     log::error!("{why}");
@@ -371,7 +345,7 @@ fn end(w: &Watch, why: &str) -> ! {
         std::process::abort();
     });
     if w.joined && w.size > 1 {
-        outlive_launcher();
+        launcher::outlive();
         super::abort_job();
     }
     std::process::exit(EXIT_OTHER)

@@ -38,6 +38,27 @@ fn a_rank_that_never_starts_is_named() {
     );
 }
 
+/// Open MPI's launcher can stay behind when its ranks are gone (here because it is stopped); it
+/// does not stay for long.
+#[test]
+fn a_launcher_that_stays_behind_is_ended() {
+    let version = Command::new("mpirun").arg("--version").output().unwrap();
+    if !String::from_utf8_lossy(&version.stdout).contains("Open MPI") {
+        eprintln!("not tested: the launcher is not Open MPI's");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let running = started(2, dir.path());
+    let ranks = ranks_of(&running);
+    let launcher = running.child.id().to_string();
+    signal("STOP", std::slice::from_ref(&launcher));
+    signal("KILL", &ranks);
+    let begun = Instant::now();
+    running.wait(LIMIT);
+    assert!(begun.elapsed() < LIMIT, "mpirun is still there");
+    resumes_exactly(dir.path(), 2);
+}
+
 #[test]
 fn one_folder_takes_one_job() {
     let dir = tempfile::tempdir().unwrap();
