@@ -1,0 +1,71 @@
+//! Launchers that stay behind: `mpirun` can wait for ever although its job has ended.
+//!
+//! Open MPI's waits for hosts that are cut off until TCP gives up, and sometimes (4.1.4, a rank
+//! killed while MPI starts) for nothing at all. A process that outlives the ranks sees to its end:
+//! a few lines of shell, as nothing of ours may be needed by then.
+
+use super::beat::born;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Time that a launcher gets to end by itself.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// The least that it gets where the limit for stalls is shorter: machines may be busy.
+const SHORTEST: Duration = Duration::from_secs(10);
+
+/// The launcher that started this process on this very host: its process id and
+/// [`born`].
+fn launcher() -> Option<(u32, u64)> {
+    let parent = std::os::unix::process::parent_id();
+    let name = std::fs::read_to_string(format!("/proc/{parent}/comm")).ok()?;
+    let known = ["mpirun", "mpiexec", "orterun", "prterun"];
+    known
+        .contains(&name.trim())
+        .then(|| Some((parent, born(parent)?)))?
+}
+
+/// The job has been ended: the launcher is killed if it is still there after [`LINGER`].
+pub(super) fn outlive() {
+    if let Some((pid, born)) = launcher() {
+        guard(pid, born, &format!("sleep {}", LINGER.as_secs()));
+    }
+}
+
+/// Watches over Open MPI's launcher from now on, from the first rank of its host: it is killed when
+/// none of the processes that it started has run for a while. Call it before MPI starts, whose
+/// connections the watching process would hold open otherwise.
+pub(super) fn watch(timeout: Duration) {
+    let first = std::env::var("OMPI_COMM_WORLD_LOCAL_RANK").is_ok_and(|rank| rank == "0");
+    let Some((pid, born)) = launcher().filter(|_| first) else {
+        return;
+    };
+    let linger = timeout.clamp(SHORTEST, LINGER).as_secs();
+    let rank = std::process::id();
+    // Seconds since a child was seen running; a zombie has ended. Ends with the launcher, and where
+    // the system does not tell a process's children.
+    let wait = format!(
+        "idle=0; while [ $idle -lt {linger} ]; do sleep 1; alive || exit 0; idle=$((idle + 1)); \
+         children=$(cat /proc/{pid}/task/*/children) || exit 0; \
+         for child in {rank} $children; do \
+         grep -q '^State:.[^ZX]' /proc/$child/status && idle=0; done; done"
+    );
+    guard(pid, born, &wait);
+}
+
+/// Kills the process `pid` when the shell commands `wait` have ended, if it is still there.
+fn guard(pid: u32, born: u64, wait: &str) {
+    let script = format!(
+        "alive() {{ [ \"$(cut -d' ' -f22 /proc/{pid}/stat)\" = {born} ]; }}; \
+         {wait}; alive && kill -KILL {pid}"
+    );
+    // Without it a launcher that stays behind ends when the scheduler's time limit ends it.
+    let _ = Command::new("sh")
+        .args(["-c", &script])
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+}
