@@ -9,6 +9,7 @@
 //! equal bytes.
 
 mod atomic;
+mod attributes;
 mod element;
 mod header;
 mod node;

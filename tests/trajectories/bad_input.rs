@@ -1,0 +1,205 @@
+//! Trajectories that cannot be read, and datasets that nothing can be learned from.
+
+use super::*;
+
+#[test]
+fn bad_input_is_told_in_one_line_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let run_of = Run::new(30, 5);
+    run_of.write_frame(&at("top.pdb"));
+    run_of.write(&at("run.xtc"), 0..30);
+    run_of.write(&at("run.dcd"), 0..30);
+    run_of.write(&at("run.trr"), 0..30);
+    run_of.write(&at("run.nc"), 0..30);
+    run_of.write(&at("run.pdb"), 0..3);
+    let cut = |from: &str, to: &str, keep: f64| {
+        let bytes = std::fs::read(at(from)).unwrap();
+        let length = (bytes.len() as f64 * keep) as usize;
+        std::fs::write(at(to), &bytes[..length]).unwrap();
+    };
+    for kind in ["xtc", "dcd", "trr", "nc", "pdb"] {
+        cut(&format!("run.{kind}"), &format!("cut.{kind}"), 0.77);
+    }
+    // 58 atoms in 30 frames: the header alone, and a part of the first frame.
+    let dcd = std::fs::read(at("run.dcd")).unwrap();
+    let frames = 30 * (56 + 3 * (8 + 4 * 58));
+    std::fs::write(at("none.dcd"), &dcd[..dcd.len() - frames]).unwrap();
+    std::fs::write(at("first.dcd"), &dcd[..dcd.len() - frames + 9]).unwrap();
+    cut("run.xtc", "empty.xtc", 0.0);
+    cut("top.pdb", "noise.xtc", 1.0);
+    cut("top.pdb", "torn.pdb", 0.5);
+    let text = std::fs::read_to_string(at("top.pdb")).unwrap();
+    let fewer: Vec<&str> = text.lines().filter(|l| !l.contains("HOH")).collect();
+    std::fs::write(at("short.pdb"), fewer.join("\n")).unwrap();
+    let mut holed = Run::new(30, 6);
+    holed.frames[7][3][1] = f64::NAN;
+    holed.write(&at("nan.trr"), 0..30);
+
+    let refused = |row: &str, options: &[&str], text: &str| {
+        manifest(&folder, &["trajectory,topology,label", row]);
+        let before = std::fs::read_dir(folder.path()).unwrap().count();
+        run(&mut prepare(&folder, options)).failure(2, text);
+        let after = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(before, after, "{text}: files are left behind");
+    };
+    refused("run.xtc,none.pdb,a", &[], "none.pdb: no such topology file");
+    refused(
+        "none.xtc,top.pdb,a",
+        &[],
+        "none.xtc: no such trajectory file",
+    );
+    refused("run.xtc,torn.pdb,a", &[], "torn.pdb: ATOM");
+    let counts = "run.xtc: frame 0 has 58 atoms, the topology 49";
+    refused("run.xtc,short.pdb,a", &[], counts);
+    refused(
+        "cut.xtc,top.pdb,a",
+        &[],
+        "cut.xtc: truncated: it ends within frame",
+    );
+    refused(
+        "cut.dcd,top.pdb,a",
+        &[],
+        "cut.dcd: truncated: it ends within frame 23",
+    );
+    refused(
+        "cut.trr,top.pdb,a",
+        &[],
+        "cut.trr: truncated: it ends within frame 23",
+    );
+    refused("cut.nc,top.pdb,a", &[], "cut.nc: ");
+    refused(
+        "cut.pdb,top.pdb,a",
+        &["--segments", "1x1"],
+        "cut.pdb: truncated: it ends within its last model",
+    );
+    refused("empty.xtc,top.pdb,a", &[], "empty.xtc: an empty file");
+    refused("none.dcd,top.pdb,a", &[], "none.dcd: no frames");
+    refused(
+        "first.dcd,top.pdb,a",
+        &[],
+        "first.dcd: truncated: it ends within its first frame",
+    );
+    refused("noise.xtc,top.pdb,a", &[], "noise.xtc: not a XTC file");
+    refused("nan.trr,top.pdb,a", &[], "nan.trr: frame 7, node");
+    refused(
+        "run.xtc,top.pdb,a",
+        &["--segments", "5x4"],
+        "run.xtc: 30 frames, too few",
+    );
+    refused(
+        "run.xtc,top.pdb,a",
+        &["--select", "name XX"],
+        "matches none of its",
+    );
+    refused(
+        "run.xtc,top.pdb,a",
+        &["--select", "name HOH or"],
+        "--select",
+    );
+    refused(
+        "run.xtc,top.pdb,a",
+        &["--select", "bonds: all"],
+        "single atoms are needed",
+    );
+    refused(
+        "run.xtc,top.pdb,a",
+        &["--classes", "b,c"],
+        "is none of --classes b, c",
+    );
+    refused("run.xtc,top.pdb,a", &["--stride", "0"], "--stride 0");
+    refused(
+        "run.xtc,top.pdb,a",
+        &["--cutoff", "0"],
+        "--cutoff: it must be positive",
+    );
+
+    manifest(&folder, &["trajectory,topology,label"]);
+    run(&mut prepare(&folder, &[])).failure(2, "the manifest has no rows");
+    manifest(&folder, &["trajectory,topology,lable", "run.xtc,top.pdb,a"]);
+    run(&mut prepare(&folder, &[])).failure(2, "did you mean \"label\"?");
+
+    // On several ranks: one line from the rank that saw it.
+    manifest(
+        &folder,
+        &["trajectory,topology", "run.xtc,top.pdb", "nan.trr,top.pdb"],
+    );
+    let mut command = holosig_on(2);
+    arguments(&mut command, &folder, &[]);
+    run(&mut command).failure(2, "nan.trr: frame 7, node");
+    assert!(!at("out.h5").exists());
+}
+
+#[test]
+fn what_cannot_be_learned_from_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let run_of = Run::new(30, 5);
+    run_of.write_frame(&at("top.pdb"));
+    for k in 0..3 {
+        run_of.write(&at(&format!("run{k}.dcd")), 0..30);
+    }
+    std::fs::write(
+        at("job.toml"),
+        "task = \"deep-signature\"\n[data]\ndataset = \"out.h5\"\n[model]\nclusters = 5\n[train]\nsteps = 1\n",
+    )
+    .unwrap();
+    let prepared = |labels: [&str; 3], options: &[&str]| {
+        // Without labels there is no such column.
+        let cell = |text: &str| match labels[0] {
+            "" => String::new(),
+            _ => format!(",{text}"),
+        };
+        let row = |k: usize| format!("run{k}.dcd,top.pdb{}", cell(labels[k]));
+        let rows = [0, 1, 2].map(row);
+        let head = format!("trajectory,topology{}", cell("label"));
+        let lines: Vec<&str> = std::iter::once(&head)
+            .chain(&rows)
+            .map(String::as_str)
+            .collect();
+        manifest(&folder, &lines);
+        std::fs::remove_file(at("out.h5")).ok();
+        let cut = ["--segments", "2x1", "--folds", "3"];
+        run(prepare(&folder, options).args(cut)).success().stderr
+    };
+    let refused = |sets: &[&str], text: &str| {
+        let mut command = holosig();
+        command
+            .arg("train")
+            .arg(at("job.toml"))
+            .arg("--out")
+            .arg(at("run"));
+        sets.iter().for_each(|set| {
+            command.args(["--set", set]);
+        });
+        run(&mut command).failure(2, text);
+    };
+    prepared(["a", "a", "a"], &["--select", "backbone"]);
+    refused(
+        &[],
+        "all trajectories are of class a; there is nothing to tell apart",
+    );
+    refused(&["data.goal=value"], "label \"a\" of ");
+    refused(&["data.protocol=published"], "needs test trajectories");
+    refused(
+        &["model.segments=40"],
+        "a clip of 15 frames cannot be cut into 40 segments",
+    );
+    prepared(["", "", ""], &["--select", "backbone"]);
+    refused(&[], "its trajectories have no labels");
+    prepared(["7", "7", "7"], &["--select", "backbone"]);
+    refused(
+        &["data.goal=value"],
+        "all training trajectories are labelled 7",
+    );
+
+    let told = prepared(["a", "b", "a"], &["--select", "ca", "--cutoff", "0.1"]);
+    assert!(told.contains("graphs without any edge: 1"), "{told}");
+    refused(&[], "0 edges has nothing to pool; give it bonds");
+    let some = "name CA or (name CB and resid 2)";
+    let told = prepared(["a", "b", "a"], &["--select", some]);
+    assert!(
+        told.contains("graphs with nodes that have no edge: 1"),
+        "{told}"
+    );
+}
