@@ -8,6 +8,7 @@ use crate::models::deep_signature::{
 };
 use crate::models::hvae::{Hvae, HvaeConfig};
 use crate::models::{Model, StepKey};
+use crate::ops::in_pool;
 use crate::ops::signature::{Basis, log_signature, signature};
 use crate::ops::zernike::{Settings, Transform};
 use crate::so3::irreps::{Irreps, radial_orders};
@@ -166,13 +167,14 @@ fn hae_train(paper: &'static Paper, batch: usize) -> Case {
         let noise = Tensor::zeros((batch, model.config().latent_dim), DType::F32, device)?;
         let mut flat = model.parameters().flat()?;
         let mut adam = Adam::new(AdamSettings::default(), flat.len());
-        Ok(Box::new(move |_| {
+        let mut step = move || -> Result<()> {
             let (losses, ..) = model.losses_with(&x, &noise, &[1000.0, 0.0])?;
             let gradients = losses.objective.backward()?;
-            let gradients = model.parameters().gradients(&gradients)?;
+            let gradients = model.parameters().take_gradients(gradients)?;
             adam.step(&mut flat, &gradients, 1e-5);
             model.parameters().set_flat(&flat)
-        }))
+        };
+        Ok(Box::new(move |_| in_pool(&mut step)))
     };
     Case {
         name: format!("hae-train-{}-b{batch}", paper.name),
@@ -189,7 +191,7 @@ fn hae_encode(paper: &'static Paper, batch: usize) -> Case {
     let prepare = move |_: &World, device: &Device| -> Result<Work> {
         let (model, x) = paper.build(batch, device)?;
         Ok(Box::new(move |_| {
-            black_box(model.encode(&x)?);
+            black_box(in_pool(|| model.encode(&x))?);
             Ok(())
         }))
     };
@@ -213,14 +215,15 @@ fn signatures(channels: usize, depth: usize, (batch, length): (usize, usize), lo
     let prepare = move |_: &World, device: &Device| -> Result<Work> {
         let path = Tensor::randn(0f32, 0.3, (batch, length, channels), device)?;
         let path = Var::from_tensor(&path)?;
-        Ok(Box::new(move |_| {
+        let step = move || -> Result<()> {
             let out = match log {
                 true => log_signature(path.as_tensor(), depth, Basis::Words)?,
                 false => signature(path.as_tensor(), depth)?,
             };
             black_box(out.sum_all()?.backward()?);
             Ok(())
-        }))
+        };
+        Ok(Box::new(move |_| in_pool(&step)))
     };
     Case {
         name: format!(

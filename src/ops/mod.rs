@@ -21,3 +21,10 @@ pub mod signature;
 pub mod skip;
 pub mod sparse;
 pub mod zernike;
+
+/// Runs `work` on a thread of rayon's pool, as the trainer runs the slices of a step. There every
+/// parallel operation begins at once; from a thread outside of the pool each of the hundreds in a
+/// step would wake a thread and wait for it.
+pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
+}

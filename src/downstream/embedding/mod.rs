@@ -11,6 +11,7 @@ use crate::comm::World;
 use crate::data::zernikegrams::write_settings;
 use crate::models::Model;
 use crate::models::hvae::{Description, Hvae};
+use crate::ops::in_pool;
 use crate::store::{self, Kind, Node, Scratch, Storage};
 use crate::train::Checkpoint;
 use crate::{Error, Result};
@@ -92,6 +93,10 @@ impl Embedder {
     /// # Errors
     /// A failure of the numerical backend.
     pub fn embed(&self, zernikegrams: &[f32], reconstruct: bool) -> Result<Block> {
+        in_pool(|| self.embed_here(zernikegrams, reconstruct))
+    }
+
+    fn embed_here(&self, zernikegrams: &[f32], reconstruct: bool) -> Result<Block> {
         let (dim, n) = (self.dim(), zernikegrams.len() / self.dim());
         let factor = self.description.norm_factor as f32;
         let normalised: Vec<f32> = zernikegrams.iter().map(|z| z / factor).collect();
