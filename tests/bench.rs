@@ -69,18 +69,32 @@ fn ranks_sum_together_and_unknown_cases_are_named() {
 /// The efficiency is what all ranks do over what one does alone, as often as there are ranks.
 #[test]
 fn weak_scaling_is_measured_against_one_rank() {
-    const NAME: &str = "weak-scaling-reproducible-z64-l4-b64";
-    let arguments = ["bench", "--json", "--case", NAME];
-    let told = run(holosig_on(2).args(arguments)).success();
-    let figure: Value = serde_json::from_str(told.stdout.trim()).unwrap();
-    let number = |key: &str| figure[key].as_f64().unwrap();
-    assert_eq!(figure["case"], NAME);
-    assert_eq!((number("ranks"), number("threads")), (2.0, 1.0));
-    let efficiency = number("fraction_of_limit");
-    assert!(efficiency > 0.0 && efficiency.is_finite(), "{figure}");
-    assert!((number("per_second") / number("limit") - efficiency).abs() < 1e-9);
-    assert!(number("repeats") >= 8.0);
-    let alone = run(holosig().args(arguments)).success();
+    const NAMES: [&str; 3] = [
+        "weak-scaling-none-z64-l4-b64",
+        "weak-scaling-reproducible-z64-l4-b64",
+        "weak-scaling-sharded-z64-l4-b64",
+    ];
+    let mut arguments = vec!["bench", "--json"];
+    NAMES
+        .iter()
+        .for_each(|name| arguments.extend(["--case", name]));
+    let told = run(holosig_on(2).args(&arguments)).success();
+    let figures: Vec<Value> = told
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(figures.len(), NAMES.len());
+    for (figure, name) in figures.iter().zip(NAMES) {
+        let number = |key: &str| figure[key].as_f64().unwrap();
+        assert_eq!(figure["case"], name);
+        assert_eq!((number("ranks"), number("threads")), (2.0, 1.0));
+        let efficiency = number("fraction_of_limit");
+        assert!(efficiency > 0.0 && efficiency.is_finite(), "{figure}");
+        assert!((number("per_second") / number("limit") - efficiency).abs() < 1e-9);
+        assert!(number("repeats") >= 8.0);
+    }
+    let alone = run(holosig().args(&arguments)).success();
     assert!(alone.stdout.is_empty() && alone.stderr.contains("needs 2, 4, 8"));
 }
 

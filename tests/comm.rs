@@ -57,6 +57,8 @@ fn sums_have_the_same_bits_in_every_world() {
                     for (f, w) in fast.iter().zip(&want) {
                         assert!((f - w).abs() <= 1.0 + 1e-4 * w.abs(), "{f} {w}");
                     }
+                    let bytes: Vec<u8> = fast.iter().flat_map(|x| x.to_le_bytes()).collect();
+                    assert!(world.same(&bytes), "{slices} slices of {len}");
                 }
             }
             Ok(())

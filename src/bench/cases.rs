@@ -1,6 +1,6 @@
 //! What is measured.
 
-use super::{Case, Need, Work};
+use super::{Case, Need, Work, scaling};
 use crate::comm::{Rounding, SliceTree, World, slice_range};
 use crate::data::structure::{self, ReadOptions};
 use crate::models::deep_signature::{
@@ -61,7 +61,7 @@ pub fn all() -> Vec<Case> {
     }
     cases.push(deep_signature());
     cases.extend([Sum::Reproducible, Sum::Fast, Sum::Bf16].map(reduce));
-    cases.extend([Sum::Reproducible, Sum::Fast, Sum::Bf16].map(weak_scaling));
+    cases.extend(Sum::ALL.map(scaling::case));
     cases.extend([checkpoint(), structures()]);
     cases
 }
@@ -122,7 +122,7 @@ fn zernike(lmax: usize) -> Case {
 }
 
 /// A model of the paper's Table S2.
-struct Paper {
+pub(super) struct Paper {
     name: &'static str,
     lmax: usize,
     config: &'static str,
@@ -132,7 +132,7 @@ struct Paper {
     encode: f64,
 }
 
-const Z64_L4: Paper = Paper {
+pub(super) const Z64_L4: Paper = Paper {
     name: "z64-l4",
     lmax: 4,
     config: "latent_dim = 64\nchannels = [50, 50, 50, 64, 64, 64]\ndegrees = [4, 4, 4, 4, 2, 1]\n\
@@ -151,7 +151,7 @@ const Z128_L6: Paper = Paper {
 };
 
 impl Paper {
-    fn build(&self, batch: usize, device: &Device) -> Result<(Hvae, Tensor)> {
+    pub(super) fn build(&self, batch: usize, device: &Device) -> Result<(Hvae, Tensor)> {
         let irreps = Irreps::zernike(self.lmax, 20, 4);
         let config: HvaeConfig = toml::from_str(self.config).map_err(Error::internal)?;
         let model = Hvae::new(&config, &irreps, 1, DType::F32, device)?;
@@ -296,23 +296,39 @@ fn deep_signature() -> Case {
 
 /// How gradients are summed over the ranks.
 #[derive(Debug, Clone, Copy)]
-enum Sum {
+pub(super) enum Sum {
     Reproducible,
     Fast,
     /// Fast, with 16 bits.
     Bf16,
+    /// Reproducible; a rank learns its part of the sum only, updates these parameters and tells
+    /// the others.
+    Sharded,
+    /// Every rank trains a model of its own: what the ranks lose to each other in caches, memory
+    /// and clocks before any sum.
+    None,
 }
 
 impl Sum {
-    fn name(self) -> &'static str {
+    const ALL: [Sum; 5] = [
+        Sum::None,
+        Sum::Reproducible,
+        Sum::Sharded,
+        Sum::Fast,
+        Sum::Bf16,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
         match self {
             Sum::Reproducible => "reproducible",
             Sum::Fast => "fast",
             Sum::Bf16 => "bf16",
+            Sum::Sharded => "sharded",
+            Sum::None => "none",
         }
     }
 
-    fn over(
+    pub(super) fn over(
         self,
         world: &World,
         slices: usize,
@@ -324,6 +340,8 @@ impl Sum {
             Sum::Reproducible => world.tree_sum(slices, len, tree),
             Sum::Fast => world.fast_sum(len, tree),
             Sum::Bf16 => world.compressed_sum(len, tree, rounding),
+            Sum::Sharded => world.tree_sum_part(slices, len, tree),
+            Sum::None => tree.into_sum(len),
         }
     }
 }
@@ -353,42 +371,6 @@ fn reduce(sum: Sum) -> Case {
         amount: 1.0,
         // Every slice's gradient is read once, the sum written once.
         need: Need::Bytes((4 * PARAMETERS * (SLICES + 1)) as f64),
-        prepare: Box::new(prepare),
-        before: None,
-    }
-}
-
-/// Training steps of the z = 64, lmax = 4 model, one slice of 64 neighborhoods on every rank.
-fn weak_scaling(sum: Sum) -> Case {
-    const BATCH: usize = 64;
-    const STEPS: usize = 4;
-    let prepare = move |world: &World, device: &Device| -> Result<Work> {
-        let (model, x) = Z64_L4.build(BATCH, device)?;
-        let noise = Tensor::zeros((BATCH, model.config().latent_dim), DType::F32, device)?;
-        let mut flat = model.parameters().flat()?;
-        let len = flat.len();
-        let mut adam = Adam::new(AdamSettings::default(), len);
-        let mut rounding = Rounding::between_hosts(world);
-        Ok(Box::new(move |world| {
-            for _ in 0..STEPS {
-                let (losses, ..) = model.losses_with(&x, &noise, &[1000.0, 0.0])?;
-                let gradients = losses.objective.backward()?;
-                let tree = SliceTree::new();
-                let gradients = model.parameters().take_gradients(gradients)?;
-                tree.insert(world.rank(), gradients);
-                let sum = sum.over(world, world.size(), len, tree, &mut rounding);
-                adam.step(&mut flat, &sum, 1e-5);
-                model.parameters().set_flat(&flat)?;
-            }
-            Ok(())
-        }))
-    };
-    Case {
-        name: format!("weak-scaling-{}-z64-l4-b{BATCH}", sum.name()),
-        group: Group::Scaling,
-        unit: "neighborhoods/s",
-        amount: (BATCH * STEPS) as f64,
-        need: Need::Alone,
         prepare: Box::new(prepare),
         before: None,
     }

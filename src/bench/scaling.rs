@@ -1,10 +1,88 @@
 //! Weak scaling: the same work per rank, by one rank alone and by all together.
 
-use super::{Case, Figure, limits};
+use super::cases::{Group, Sum, Z64_L4};
+use super::{Case, Figure, Need, Work, limits};
 use crate::Result;
-use crate::comm::World;
-use candle_core::Device;
+use crate::comm::{Rounding, SliceTree, World};
+use crate::models::Model;
+use crate::models::hvae::Hvae;
+use crate::train::optimizer::{Adam, AdamSettings};
+use candle_core::{DType, Device, Tensor};
+use std::ops::Range;
 use std::time::{Duration, Instant};
+
+/// Training steps of the z = 64, lmax = 4 model, one slice of 64 neighborhoods on every rank.
+pub(super) fn case(sum: Sum) -> Case {
+    const BATCH: usize = 64;
+    const STEPS: usize = 4;
+    let prepare = move |world: &World, device: &Device| -> Result<Work> {
+        let (model, x) = Z64_L4.build(BATCH, device)?;
+        let noise = Tensor::zeros((BATCH, model.config().latent_dim), DType::F32, device)?;
+        let len = model.parameters().len();
+        let own = match sum {
+            Sum::Sharded => world.part(len),
+            _ => 0..len,
+        };
+        // A rank that is measured alone updates all parameters, whatever it does among others.
+        let mut alone = Update::of(&model, 0..len)?;
+        let mut together = Update::of(&model, own)?;
+        let mut rounding = Rounding::between_hosts(world);
+        Ok(Box::new(move |world| {
+            let update = match world.size() {
+                1 => &mut alone,
+                _ => &mut together,
+            };
+            for _ in 0..STEPS {
+                let (losses, ..) = model.losses_with(&x, &noise, &[1000.0, 0.0])?;
+                let gradients = losses.objective.backward()?;
+                let tree = SliceTree::new();
+                let gradients = model.parameters().take_gradients(gradients)?;
+                tree.insert(world.rank(), gradients);
+                let sum = sum.over(world, world.size(), len, tree, &mut rounding);
+                update.step(world, &model, sum)?;
+            }
+            Ok(())
+        }))
+    };
+    Case {
+        name: format!("weak-scaling-{}-z64-l4-b{BATCH}", sum.name()),
+        group: Group::Scaling,
+        unit: "neighborhoods/s",
+        amount: (BATCH * STEPS) as f64,
+        need: Need::Alone,
+        prepare: Box::new(prepare),
+        before: None,
+    }
+}
+
+/// The update as the trainer makes it: of all parameters, or of this rank's part.
+struct Update {
+    own: Range<usize>,
+    parameters: Vec<f32>,
+    adam: Adam,
+}
+
+impl Update {
+    fn of(model: &Hvae, own: Range<usize>) -> Result<Self> {
+        Ok(Self {
+            parameters: model.parameters().range(own.clone())?,
+            adam: Adam::new(AdamSettings::default(), own.len()),
+            own,
+        })
+    }
+
+    fn step(&mut self, world: &World, model: &Hvae, mut gradient: Vec<f32>) -> Result<()> {
+        let own = self.own.clone();
+        self.adam
+            .step(&mut self.parameters, &gradient[own.clone()], 1e-5);
+        if own.len() == gradient.len() {
+            return model.parameters().set_flat(&self.parameters);
+        }
+        gradient[own].copy_from_slice(&self.parameters);
+        world.share_parts(&mut gradient);
+        model.parameters().set_flat(&gradient)
+    }
+}
 
 /// Whether the ranks of a world can be the leaves of a tree.
 pub(super) fn fits(world: &World) -> bool {

@@ -53,7 +53,7 @@ impl SliceTree {
     }
 
     /// The sum over all nodes that are left, of vectors of `len` values.
-    pub(super) fn into_sum(self, len: usize) -> Vec<f32> {
+    pub fn into_sum(self, len: usize) -> Vec<f32> {
         let mut nodes: Vec<_> = self.into_nodes().into_iter().collect();
         nodes.sort_by_key(|(id, _)| *id);
         let mut nodes = nodes.into_iter().map(|(_, values)| values);

@@ -1,7 +1,7 @@
 //! Sums of f32 vectors over all slices of all ranks.
 
 use super::World;
-use super::parts::{climb, halve};
+use super::parts::{climb, double, halve};
 use super::slices::SliceTree;
 use mpi::collective::SystemOperation;
 use mpi::request::multiple_scope;
@@ -45,11 +45,20 @@ impl World {
     }
 
     /// The sum over all slices in whatever order is fastest; last bits vary with the world.
+    ///
+    /// Between hosts it is MPI's own sum, whose buckets keep the network busy. Ranks of one host
+    /// have memory between them instead, where nothing is gained by more messages at once: halving
+    /// and doubling touches each value least often.
     pub fn fast_sum(&self, len: usize, tree: SliceTree) -> Vec<f32> {
-        let sum = tree.into_sum(len);
+        let mut sum = tree.into_sum(len);
         let Some(comm) = self.collective() else {
             return sum;
         };
+        if self.local_size() == self.size() && self.size().is_power_of_two() {
+            halve(&comm, &mut sum, self.size());
+            double(&comm, &mut sum, self.size());
+            return sum;
+        }
         let mut total = vec![0.0; len];
         multiple_scope(len.div_ceil(BUCKET), |scope, all| {
             for (part, out) in sum.chunks(BUCKET).zip(total.chunks_mut(BUCKET)) {
