@@ -1,7 +1,7 @@
-//! Coarse-graining a batch in the memory of a few clips: the forward pass keeps what comes out,
-//! the way back runs each clip again. Threads share the clips, which are independent of one
-//! another, and their gradients are summed in a fixed tree, so that bits do not depend on the
-//! number of threads.
+//! Coarse-graining a batch: threads share the clips, which are independent of one another, each
+//! clip a small graph of its own that ends at the parameters. The graphs are kept for the way
+//! back, which frees each as soon as it has its gradients; these are summed in a fixed tree, so
+//! that bits do not depend on the number of threads.
 
 use super::aggregate::{Aggregator, Coarse};
 use super::clip::Clip;
@@ -10,6 +10,7 @@ use crate::ops::cpu::{dtype, output, slice};
 use crate::with_real;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
+use std::sync::Mutex;
 
 /// What the rest of the model sees of a coarse-grained clip.
 pub(super) struct Beads {
@@ -41,11 +42,12 @@ impl Beads {
 }
 
 /// Coarse-grains `clips` into `beads` beads each; the aggregator's parameters are the first
-/// `groups` groups. Features are constants: no gradient reaches them.
+/// `groups` groups. Features are constants: no gradient reaches them. Without `learn` none
+/// reaches the parameters either.
 pub(super) fn coarse_grain(
     aggregator: &Aggregator,
     clips: &[Clip],
-    beads: usize,
+    (beads, learn): (usize, bool),
     (parameters, groups): (&Parameters, usize),
 ) -> Result<Vec<Beads>> {
     let variables: Vec<Tensor> = (0..groups).map(|g| parameters.var(g).clone()).collect();
@@ -59,9 +61,12 @@ pub(super) fn coarse_grain(
         clips: clips.to_vec(),
         lens: variables.iter().map(Tensor::elem_count).collect(),
         rows: shapes.iter().map(|(t, k, d)| t * k * d + LOSSES).collect(),
+        graphs: learn.then(Mutex::default),
     };
     let rows = op.rows.clone();
-    let all = Tensor::cat(&variables, 0)?.apply_op1(op)?;
+    let flat = Tensor::cat(&variables, 0)?;
+    let flat = if learn { flat } else { flat.detach() };
+    let all = flat.apply_op1(op)?;
     let mut at = 0;
     let clip = |(shape, len): (_, usize)| {
         let row = all.narrow(0, at, len)?;
@@ -88,20 +93,45 @@ struct CoarseGrain {
     lens: Vec<usize>,
     /// Elements of the clips' results.
     rows: Vec<usize>,
+    /// What the way back needs, in the order of the clips.
+    graphs: Option<Mutex<Vec<ClipGraph>>>,
+}
+
+/// One clip's result and the parameters that its graph ends at.
+struct ClipGraph {
+    result: Tensor,
+    parameters: Parameters,
 }
 
 impl CoarseGrain {
-    fn run(&self, clip: &Clip, p: &Parameters) -> Result<Tensor> {
-        Beads::of(&self.aggregator.forward(clip, p)?)?.flat()
+    fn run(&self, clip: &Clip, flat: &Tensor) -> Result<ClipGraph> {
+        let parameters = Parameters::stand_in(flat, &self.lens)?;
+        let coarse = self.aggregator.forward(clip, &parameters)?;
+        Ok(ClipGraph {
+            result: Beads::of(&coarse)?.flat()?,
+            parameters,
+        })
+    }
+
+    /// The kept graphs, or new ones if they have been used already.
+    fn graphs(&self, flat: &Tensor) -> Result<Vec<ClipGraph>> {
+        let kept = self.graphs.as_ref().map(|graphs| {
+            let mut graphs = graphs.lock().unwrap_or_else(|e| e.into_inner());
+            std::mem::take(&mut *graphs)
+        });
+        match kept {
+            Some(kept) if kept.len() == self.clips.len() => Ok(kept),
+            _ => self.clips.par_iter().map(|c| self.run(c, flat)).collect(),
+        }
     }
 
     /// Gradient of the parameters, given that of one clip's result.
-    fn unrun(&self, clip: &Clip, flat: &Tensor, grad: &Tensor) -> Result<Tensor> {
-        let p = Parameters::stand_in(flat, &self.lens)?;
-        let store = (self.run(clip, &p)? * grad)?.sum_all()?.backward()?;
+    fn unrun(&self, graph: ClipGraph, grad: &Tensor) -> Result<Tensor> {
+        let ClipGraph { result, parameters } = graph;
+        let store = (result * grad)?.sum_all()?.backward()?;
         let gradients = self.lens.iter().enumerate().map(|(g, &len)| {
-            let gradient = store.get(p.var(g)).map(Tensor::flatten_all);
-            gradient.unwrap_or_else(|| Tensor::zeros(len, flat.dtype(), flat.device()))
+            let gradient = store.get(parameters.var(g)).map(Tensor::flatten_all);
+            gradient.unwrap_or_else(|| Tensor::zeros(len, grad.dtype(), grad.device()))
         });
         Tensor::cat(&gradients.collect::<Result<Vec<_>>>()?, 0)
     }
@@ -117,9 +147,16 @@ impl CustomOp1 for CoarseGrain {
             let flat = slice::<T>(storage, layout)?;
             let flat = Tensor::from_slice(flat, flat.len(), &candle_core::Device::Cpu)?;
             let run = |clip| {
-                self.run(clip, &Parameters::stand_in(&flat, &self.lens)?)?.to_vec1::<T>()
+                let graph = self.run(clip, &flat)?;
+                let row = graph.result.to_vec1::<T>()?;
+                Ok((row, self.graphs.is_some().then_some(graph)))
             };
-            let rows: Vec<Vec<T>> = self.clips.par_iter().map(run).collect::<Result<_>>()?;
+            let all = self.clips.par_iter().map(run).collect::<Result<Vec<_>>>()?;
+            let (rows, graphs): (Vec<Vec<T>>, Vec<_>) = all.into_iter().unzip();
+            if let Some(kept) = &self.graphs {
+                let graphs = graphs.into_iter().flatten().collect();
+                *kept.lock().unwrap_or_else(|e| e.into_inner()) = graphs;
+            }
             let out = rows.concat();
             let len = out.len();
             Ok(output(out, len))
@@ -134,9 +171,9 @@ impl CustomOp1 for CoarseGrain {
             grad.narrow(0, at - len, len)
         });
         let grads: Vec<Tensor> = grads.collect::<Result<_>>()?;
-        let clips = self.clips.par_iter().zip(grads);
-        let mut sums = clips
-            .map(|(clip, grad)| self.unrun(clip, &flat, &grad))
+        let graphs = self.graphs(&flat)?.into_par_iter().zip(grads);
+        let mut sums = graphs
+            .map(|(graph, grad)| self.unrun(graph, &grad))
             .collect::<Result<Vec<_>>>()?;
         while sums.len() > 1 {
             let pair = |pair: &[Tensor]| match pair {
