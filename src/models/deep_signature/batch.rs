@@ -1,7 +1,7 @@
 //! Coarse-graining a batch: threads share the clips, which are independent of one another, each
-//! clip a small graph of its own that ends at the parameters. The graphs are kept for the way
-//! back, which frees each as soon as it has its gradients; these are summed in a fixed tree, so
-//! that bits do not depend on the number of threads.
+//! clip a small graph of its own that ends at the parameters. The graphs of the first clips are
+//! kept for the way back, the others' made again there: memory is bounded. Gradients are summed
+//! in a fixed tree, so that bits do not depend on the number of threads.
 
 use super::aggregate::{Aggregator, Coarse};
 use super::clip::Clip;
@@ -85,6 +85,9 @@ pub(super) fn coarse_grain(
 /// Losses of a clip.
 const LOSSES: usize = 3;
 
+/// Nodes of the clips whose graphs are kept; a node of the default model takes about 10 kB.
+const KEPT: usize = 12_000;
+
 /// From the aggregator's flat parameters to [`Beads::flat`] of every clip, one after another.
 struct CoarseGrain {
     aggregator: Aggregator,
@@ -93,8 +96,8 @@ struct CoarseGrain {
     lens: Vec<usize>,
     /// Elements of the clips' results.
     rows: Vec<usize>,
-    /// What the way back needs, in the order of the clips.
-    graphs: Option<Mutex<Vec<ClipGraph>>>,
+    /// Graphs for the way back, of the clips that keep theirs; nothing without one.
+    graphs: Option<Mutex<Vec<Option<ClipGraph>>>>,
 }
 
 /// One clip's result and the parameters that its graph ends at.
@@ -113,16 +116,25 @@ impl CoarseGrain {
         })
     }
 
-    /// The kept graphs, or new ones if they have been used already.
-    fn graphs(&self, flat: &Tensor) -> Result<Vec<ClipGraph>> {
-        let kept = self.graphs.as_ref().map(|graphs| {
+    /// The clips, each with whether its graph is kept.
+    fn clips(&self) -> Vec<(&Clip, bool)> {
+        let mut nodes = 0;
+        let clips = self.clips.iter().map(|clip| {
+            nodes += clip.graph.nodes;
+            (clip, self.graphs.is_some() && nodes <= KEPT)
+        });
+        clips.collect()
+    }
+
+    /// Takes the kept graphs; a second way back finds none.
+    fn take_graphs(&self) -> Vec<Option<ClipGraph>> {
+        let taken = self.graphs.as_ref().map(|graphs| {
             let mut graphs = graphs.lock().unwrap_or_else(|e| e.into_inner());
             std::mem::take(&mut *graphs)
         });
-        match kept {
-            Some(kept) if kept.len() == self.clips.len() => Ok(kept),
-            _ => self.clips.par_iter().map(|c| self.run(c, flat)).collect(),
-        }
+        let mut graphs = taken.unwrap_or_default();
+        graphs.resize_with(self.clips.len(), || None);
+        graphs
     }
 
     /// Gradient of the parameters, given that of one clip's result.
@@ -146,15 +158,14 @@ impl CustomOp1 for CoarseGrain {
         with_real!(dtype(storage), T => {
             let flat = slice::<T>(storage, layout)?;
             let flat = Tensor::from_slice(flat, flat.len(), &candle_core::Device::Cpu)?;
-            let run = |clip| {
+            let run = |(clip, keep): (&Clip, bool)| {
                 let graph = self.run(clip, &flat)?;
                 let row = graph.result.to_vec1::<T>()?;
-                Ok((row, self.graphs.is_some().then_some(graph)))
+                Ok((row, keep.then_some(graph)))
             };
-            let all = self.clips.par_iter().map(run).collect::<Result<Vec<_>>>()?;
+            let all = self.clips().into_par_iter().map(run).collect::<Result<Vec<_>>>()?;
             let (rows, graphs): (Vec<Vec<T>>, Vec<_>) = all.into_iter().unzip();
             if let Some(kept) = &self.graphs {
-                let graphs = graphs.into_iter().flatten().collect();
                 *kept.lock().unwrap_or_else(|e| e.into_inner()) = graphs;
             }
             let out = rows.concat();
@@ -171,9 +182,15 @@ impl CustomOp1 for CoarseGrain {
             grad.narrow(0, at - len, len)
         });
         let grads: Vec<Tensor> = grads.collect::<Result<_>>()?;
-        let graphs = self.graphs(&flat)?.into_par_iter().zip(grads);
-        let mut sums = graphs
-            .map(|(graph, grad)| self.unrun(graph, &grad))
+        let clips = self.clips.par_iter().zip(self.take_graphs()).zip(grads);
+        let mut sums = clips
+            .map(|((clip, kept), grad)| {
+                let graph = match kept {
+                    Some(graph) => graph,
+                    None => self.run(clip, &flat)?,
+                };
+                self.unrun(graph, &grad)
+            })
             .collect::<Result<Vec<_>>>()?;
         while sums.len() > 1 {
             let pair = |pair: &[Tensor]| match pair {
