@@ -390,6 +390,29 @@ fn a_clip_counts_the_same_in_any_batch() {
     }
 }
 
+/// Of a large batch some graphs are made again on the way back: the gradient of equal clips is
+/// that of one, to the last bit, as their number is a power of two.
+#[test]
+fn graphs_made_again_have_the_same_gradients() {
+    let config = DeepSignatureConfig {
+        segments: 1,
+        clusters: 2,
+        hidden: 3,
+        ..Default::default()
+    };
+    let model = model(&config);
+    let clip = clip(&molecule(5_000, 4, 1), &config);
+    let gradient = |clips: usize| {
+        let batch = vec![clip.clone(); clips];
+        // Without the prediction, whose products are of the whole batch.
+        let weights = [0.0, 1.0, 1.0, 1.0];
+        let losses = model.losses_with(&batch, &weights, None).unwrap();
+        let store = losses.objective.backward().unwrap();
+        model.parameters().gradients(&store).unwrap()
+    };
+    assert!(gradient(1) == gradient(4));
+}
+
 #[test]
 fn wide_signatures_need_a_projection() {
     let wide = DeepSignatureConfig {

@@ -13,14 +13,23 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# Names of the peers by the first word of a case.
+PEERS = {
+    "hae": ["PyTorch", "PyTorch + e3nn.TensorProduct"],
+    "signature": ["pySigLib", "iisignature"],
+    "logsignature": ["pySigLib"],
+    "deep": ["PyTorch, as published"],
+}
 QUICK = ["hae-train-z64-l4-b64", "hae-encode-z64-l4-b64", "signature-c30-d3-b16-l25",
          "logsignature-c60-d2-b64-l25"]
 CASES = [
     *(f"hae-{what}-{model}-b{batch}" for what in ("train", "encode")
       for model in ("z64-l4", "z128-l6") for batch in (64, 512)),
     "signature-c30-d3-b16-l25", "signature-c30-d4-b16-l25", "signature-c60-d3-b16-l25",
-    "signature-c30-d3-b1-l25", "signature-c30-d3-b1-l1000", "signature-c30-d3-b64-l1000",
-    "logsignature-c60-d3-b1-l25", "logsignature-c60-d3-b64-l1000",
+    *(f"signature-c30-d3-b{batch}-l{length}" for length in (25, 100, 1000)
+      for batch in (1, 16, 64) if (batch, length) != (16, 25)),
+    *(f"logsignature-c60-d3-b{batch}-l{length}"
+      for batch, length in ((1, 25), (16, 100), (1, 1000), (64, 1000))),
     "logsignature-c60-d2-b64-l25", "logsignature-c60-d3-b64-l25",
     "logsignature-c150-d2-b64-l25", "logsignature-c150-d3-b64-l25",
     "deep-signature-train-n1400-t100-k50-b16",
@@ -97,7 +106,7 @@ def hae(holosig, case, threads):
 
         return encode, worst
 
-    made = {"PyTorch": make("dense"), "PyTorch + e3nn.TensorProduct": make("e3nn")}
+    made = dict(zip(PEERS["hae"], map(make, ("dense", "e3nn"))))
     worst = max(w for _, w in made.values())
     return {n: f for n, (f, _) in made.items()}, batch, worst
 
@@ -236,7 +245,8 @@ def seconds(work, enough):
 
 
 def compare(holosig, case, threads, pairs, enough, only):
-    """One line of the table. The peer is the fastest of those at hand, or of those in `only`."""
+    """One line of the table. The peer is the fastest of those at hand, or of those in `only`;
+    nothing where there is none."""
     import torch
 
     torch.set_num_threads(threads)
@@ -247,7 +257,7 @@ def compare(holosig, case, threads, pairs, enough, only):
     works, amount, worst = kind(holosig, case, threads)
     works = {name: work for name, work in works.items() if not only or name in only}
     if not works:
-        stop(f"{case} has no peer {' or '.join(only)}", 2)
+        return None
     for work in works.values():
         work()  # warms up
     trial = {n: seconds(work, 0.0) if len(works) > 1 else 0.0 for n, work in works.items()}
@@ -280,6 +290,8 @@ def main():
     parser.add_argument("--threads", type=int, action="append", help="default: 1 and 2")
     parser.add_argument("--peer", action="append",
                         help="only peers of this name; default: the fastest; may be repeated")
+    parser.add_argument("--every", action="store_true",
+                        help="a line for each peer, not for the fastest alone")
     parser.add_argument("--pairs", type=int, help="how often each is timed in turn; default 5")
     parser.add_argument("--quick", action="store_true", help="four small cases, under a minute")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
@@ -312,14 +324,26 @@ def table(holosig, cases, threads, pairs, args):
         print("|---|---|---|---|---|---|---|---|---|")
     for t in threads:
         for case in cases:
-            row = compare(holosig, case, t, pairs, 0.5 if args.quick else 2.0, args.peer)
-            if args.json:
-                print(json.dumps(row), flush=True)
-                continue
-            ratio = f"{row['ratio']:.1f} ({row['lowest']:.1f}, {row['highest']:.1f})"
-            cells = [case, t, row["peer"], number(row["holosig"]), number(row["theirs"]), ratio,
-                     number(row["holosig_mb"]), number(row["peer_mb"]), f"{row['difference']:.0e}"]
-            print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+            chosen = [args.peer]
+            if args.every:
+                named = PEERS[case.split("-")[0]]
+                chosen = [[name] for name in named if name in (args.peer or named)]
+            for only in chosen:
+                row = compare(holosig, case, t, pairs, 0.5 if args.quick else 2.0, only)
+                if row is None and not args.every:
+                    stop(f"{case} has no peer {' or '.join(only)}", 2)
+                if row is None:
+                    continue
+                print(json.dumps(row) if args.json else line(row), flush=True)
+
+
+def line(row):
+    """A row of the table."""
+    ratio = f"{row['ratio']:.1f} ({row['lowest']:.1f}, {row['highest']:.1f})"
+    cells = [row["case"], row["threads"], row["peer"], number(row["holosig"]),
+             number(row["theirs"]), ratio, number(row["holosig_mb"]), number(row["peer_mb"]),
+             f"{row['difference']:.0e}"]
+    return "| " + " | ".join(map(str, cells)) + " |"
 
 
 if __name__ == "__main__":

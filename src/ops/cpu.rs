@@ -13,6 +13,11 @@ pub trait Real: WithDType + std::iter::Sum + std::ops::Neg<Output = Self> {
     fn root(self) -> Self;
     /// The one of two forms of a constant that has this precision.
     fn choose(single: f32, double: f64) -> Self;
+    /// `e^self`, to the last digit or two; in f32 for what a vector of them can hold without
+    /// overflow, `|self| < 80`.
+    fn exponential<const FUSED: bool>(self) -> Self;
+    /// `tanh(self)`, in f32 to 2e-7 of 1.
+    fn hyperbolic_tangent<const FUSED: bool>(self) -> Self;
 }
 
 impl Real for f32 {
@@ -27,6 +32,25 @@ impl Real for f32 {
     fn choose(single: f32, _: f64) -> f32 {
         single
     }
+    #[inline(always)]
+    fn exponential<const FUSED: bool>(self) -> f32 {
+        // 2^n e^r with |r| <= ln(2) / 2: adding and subtracting 1.5 * 2^23 rounds to integers,
+        // and ln(2) is taken in two parts of which n times the first is exact.
+        const ROUND: f32 = 12_582_912.0;
+        let n = fma::<f32, FUSED>(self, std::f32::consts::LOG2_E, ROUND) - ROUND;
+        let r = fma::<f32, FUSED>(n, -0.693_359_4, self);
+        let r = fma::<f32, FUSED>(n, 2.121_944_4e-4, r);
+        let mut p = 1.0 / 720.0;
+        for c in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+            p = fma::<f32, FUSED>(p, r, c);
+        }
+        p * f32::from_bits(((n as i32 + 127) << 23) as u32)
+    }
+    #[inline(always)]
+    fn hyperbolic_tangent<const FUSED: bool>(self) -> f32 {
+        let e = (2.0 * self.clamp(-9.5, 9.5)).exponential::<FUSED>();
+        (e - 1.0) / (e + 1.0)
+    }
 }
 
 impl Real for f64 {
@@ -40,6 +64,14 @@ impl Real for f64 {
     #[inline(always)]
     fn choose(_: f32, double: f64) -> f64 {
         double
+    }
+    #[inline(always)]
+    fn exponential<const FUSED: bool>(self) -> f64 {
+        self.exp()
+    }
+    #[inline(always)]
+    fn hyperbolic_tangent<const FUSED: bool>(self) -> f64 {
+        self.tanh()
     }
 }
 
@@ -239,6 +271,26 @@ pub struct Matrix<'a, T> {
     pub data: &'a [T],
     pub row: usize,
     pub column: usize,
+}
+
+impl<'a, T> Matrix<'a, T> {
+    /// A matrix of rows of `width` elements.
+    pub fn rows(data: &'a [T], width: usize) -> Self {
+        Self {
+            data,
+            row: width,
+            column: 1,
+        }
+    }
+
+    /// The transpose of [`Matrix::rows`].
+    pub fn turned(data: &'a [T], width: usize) -> Self {
+        Self {
+            data,
+            row: 1,
+            column: width,
+        }
+    }
 }
 
 /// `out[m, n] (+)= a[m, k] b[k, n]` on one thread. Strides are in elements; `out` is given as

@@ -5,6 +5,9 @@
 
 #[cfg(feature = "cuda")]
 mod cuda;
+mod pooled;
+
+pub use pooled::project_pooled;
 
 use super::cpu::{Matrix, Real, dtype, matmul, output, parts, scratch, slice, tree_sum, view};
 use crate::with_real;
@@ -70,8 +73,8 @@ impl Sizes {
         matmul(
             dims,
             (&mut *h, self.width, 1),
-            rows(u, self.features),
-            rows(layer, self.width),
+            Matrix::rows(u, self.features),
+            Matrix::rows(layer, self.width),
             true,
         );
         for x in h {
@@ -96,31 +99,27 @@ impl Sizes {
         }
         let (d, w, t) = (self.features, self.width, self.frames);
         let (gweight, gbias) = glayer.split_at_mut(d * w);
-        matmul((d, w, t), (gweight, w, 1), turned(u, d), rows(gh, w), true);
+        matmul(
+            (d, w, t),
+            (gweight, w, 1),
+            Matrix::turned(u, d),
+            Matrix::rows(gh, w),
+            true,
+        );
         for row in gh.chunks_exact(w) {
             for (o, &g) in gbias.iter_mut().zip(row) {
                 *o += g;
             }
         }
         if let Some(gu) = gu {
-            matmul((t, d, w), (gu, d, 1), rows(gh, w), turned(layer, w), false);
+            matmul(
+                (t, d, w),
+                (gu, d, 1),
+                Matrix::rows(gh, w),
+                Matrix::turned(layer, w),
+                false,
+            );
         }
-    }
-}
-
-fn rows<T>(data: &[T], width: usize) -> Matrix<'_, T> {
-    Matrix {
-        data,
-        row: width,
-        column: 1,
-    }
-}
-
-fn turned<T>(data: &[T], width: usize) -> Matrix<'_, T> {
-    Matrix {
-        data,
-        row: 1,
-        column: width,
     }
 }
 
@@ -304,7 +303,7 @@ impl CustomOp3 for Project {
                     let (h, y) = memory.split_at_mut(s.hidden());
                     s.layer(u, layer, h);
                     let dims = (s.frames, columns, s.width);
-                    matmul(dims, (&mut *y, columns, 1), rows(h, s.width), rows(right, columns), false);
+                    matmul(dims, (&mut *y, columns, 1), Matrix::rows(h, s.width), Matrix::rows(right, columns), false);
                     self.regroup(s.frames, y, out, false);
                 })
             });
@@ -348,9 +347,9 @@ impl CustomOp3 for Project {
                 let mut gy = vec![T::from_f64(0.0); of_node];
                 self.regroup(s.frames, &g[n * of_node..][..of_node], &mut gy, true);
                 let dims = (s.width, columns, s.frames);
-                matmul(dims, (gright, columns, 1), turned(h, s.width), rows(&gy, columns), true);
+                matmul(dims, (gright, columns, 1), Matrix::turned(h, s.width), Matrix::rows(&gy, columns), true);
                 let dims = (s.frames, s.width, columns);
-                matmul(dims, (gh, s.width, 1), rows(&gy, columns), turned(rd, columns), false);
+                matmul(dims, (gh, s.width, 1), Matrix::rows(&gy, columns), Matrix::turned(rd, columns), false);
             };
             let out = backward(s, (ud, ld), rd.len(), u.track_op(), node);
             let gu = out.u.map(|g| tensor(g, u)).transpose()?;
@@ -403,11 +402,20 @@ mod tests {
             let average = x.reshape((n, t, h))?.broadcast_mul(&w)?.sum(1)?;
             Ok([average, y.reshape((n * words, t * e))?])
         };
+        let left = var(&[n, words * 6], 0.9);
+        let pooled = |y: &Tensor| {
+            let left = left.reshape((n * words, 6))?;
+            let pooled = left.t()?.matmul(y)?.reshape((6, t, e))?;
+            pooled.transpose(1, 2)?.flatten_from(1)
+        };
         let fused = [
             average(all[0], all[1], weights.clone().into()).unwrap(),
             project(all[0], all[1], all[2], words).unwrap(),
+            project_pooled(&left, all[0], all[1], all[2], words).unwrap(),
         ];
-        for (fused, plain) in fused.iter().zip(&plain().unwrap()) {
+        let [a, y] = plain().unwrap();
+        let all = [all[0], all[1], all[2], left.as_tensor()];
+        for (fused, plain) in fused.iter().zip(&[a, y.clone(), pooled(&y).unwrap()]) {
             close(fused, plain);
             let gradient = |x: &Tensor| {
                 let w = var(x.dims(), 2.0);

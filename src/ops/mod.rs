@@ -9,6 +9,7 @@
 //! Every op cuts its batch into parts whose sizes depend on the batch alone and sums weight
 //! gradients over the parts in a fixed order, so bits do not depend on the number of threads.
 
+pub mod assign;
 pub mod batch_norm;
 pub mod cg;
 pub mod cpu;
@@ -17,6 +18,7 @@ pub mod cuda;
 pub mod device;
 pub mod hidden;
 pub mod linear;
+pub mod mincut;
 pub mod signature;
 pub mod skip;
 pub mod sparse;

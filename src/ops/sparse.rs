@@ -38,7 +38,7 @@ impl Rows {
     }
 
     /// `A x`, `x` `[columns, width]`.
-    fn apply<T: Real>(&self, x: &[T], width: usize) -> Vec<T> {
+    pub(super) fn apply<T: Real>(&self, x: &[T], width: usize) -> Vec<T> {
         let rows = self.offsets.len() - 1;
         let mut out = vec![T::zero(); rows * width];
         out.par_chunks_mut(width.max(1))

@@ -11,16 +11,13 @@
 //! ```
 //! where the bracketed adjacency is present when the letter is `rel`.
 
-use super::clip::{Clip, Graph};
+use super::clip::Clip;
 use super::config::Variant;
 use super::layer::{Linear, glorot};
 use crate::models::{Parameters, ParametersBuilder};
 use crate::ops::hidden;
-use candle_core::{D, Result, Tensor};
-use candle_nn::ops::softmax;
-
-/// Keeps the degree's root away from zero, as in the published code.
-const EPS: f64 = 1e-15;
+use crate::ops::mincut::{self, Adjacency, Pooled};
+use candle_core::{Result, Tensor};
 
 /// `A x W_rel^T + x W_root^T + b`.
 #[derive(Clone)]
@@ -46,8 +43,7 @@ impl GraphConv {
 pub struct Level {
     /// Soft assignment of nodes to clusters, `[n, k]`; rows sum to 1.
     pub assignment: Tensor,
-    /// Features of clusters from those of nodes, `[k, n]`.
-    pub pool: Tensor,
+    pool: Pool,
     /// Normalised adjacency of clusters, `[k, k]`.
     pub adjacency: Tensor,
     /// Average over time of the clusters' features, `[k, H]`.
@@ -56,6 +52,56 @@ pub struct Level {
     pub convolved: Tensor,
     pub mincut: Tensor,
     pub orthogonality: Tensor,
+}
+
+/// From nodes to clusters: sums over the members, or means in the corrected variant.
+struct Pool {
+    /// `[n, k]`
+    assignment: Tensor,
+    /// Sizes of the clusters, `[k, 1]`, where they divide the sums.
+    sizes: Option<Tensor>,
+}
+
+impl Pool {
+    fn new(assignment: &Tensor, variant: Variant) -> Result<Self> {
+        let sizes = match variant {
+            Variant::Published => None,
+            Variant::Corrected => Some(assignment.sum(0)?.unsqueeze(1)?),
+        };
+        Ok(Self {
+            assignment: assignment.clone(),
+            sizes,
+        })
+    }
+
+    fn detach(&self) -> Self {
+        Self {
+            assignment: self.assignment.detach(),
+            sizes: self.sizes.as_ref().map(Tensor::detach),
+        }
+    }
+
+    fn divide(&self, sums: Tensor) -> Result<Tensor> {
+        match &self.sizes {
+            Some(sizes) => sums.broadcast_div(sizes),
+            None => Ok(sums),
+        }
+    }
+
+    /// `[k, n]`, for few nodes.
+    fn matrix(&self) -> Result<Tensor> {
+        self.divide(self.assignment.t()?)
+    }
+
+    /// Features `[n, f]` of nodes to those of clusters, `[k, f]`.
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        self.divide(self.assignment.t()?.matmul(x)?)
+    }
+
+    /// The transpose of `words` `[m, k]` times the matrix: `[n, m]`.
+    fn turned(&self, words: &Tensor) -> Result<Tensor> {
+        self.assignment.matmul(&self.divide(words.t()?)?)
+    }
 }
 
 /// The coarse-graining of one clip.
@@ -92,31 +138,6 @@ impl Coarse {
     pub fn orthogonality_loss(&self) -> Result<Tensor> {
         let [a, b, c] = &self.levels;
         (&a.orthogonality + &b.orthogonality)? + &c.orthogonality
-    }
-}
-
-/// Adjacency of a level's nodes.
-enum Adjacency<'a> {
-    Graph(&'a Graph),
-    Clusters(&'a Tensor),
-}
-
-impl Adjacency<'_> {
-    fn times(&self, x: &Tensor) -> Result<Tensor> {
-        match self {
-            Adjacency::Graph(graph) => graph.adjacency.apply(x),
-            Adjacency::Clusters(a) => a.matmul(x),
-        }
-    }
-
-    /// Row sums, `[n]`.
-    fn degrees(&self, like: &Tensor) -> Result<Tensor> {
-        match self {
-            Adjacency::Graph(graph) => {
-                Tensor::new(graph.degrees.as_slice(), like.device())?.to_dtype(like.dtype())
-            }
-            Adjacency::Clusters(a) => a.sum(1),
-        }
     }
 }
 
@@ -175,7 +196,7 @@ impl Aggregator {
         let weights = clip.times.weights(frames);
         let average = hidden::average(&mixed, &layer, weights)?;
 
-        let graph = Adjacency::Graph(&clip.graph);
+        let graph = Adjacency::Graph(&clip.graph.edges);
         let first = self.level(0, &average, graph, p)?;
         let clusters = Adjacency::Clusters(&first.adjacency);
         let second = self.level(1, &first.convolved, clusters, p)?;
@@ -183,19 +204,20 @@ impl Aggregator {
         let third = self.level(2, &second.convolved, clusters, p)?;
         let levels = [first, second, third];
 
-        // [K, N words], to meet the rows of the projections.
-        let left = left(&levels)?.reshape((WORDS, (), nodes))?;
-        let left = left.permute((1, 2, 0))?.flatten_from(1)?;
+        let left = left(&levels)?;
         let right = self.right(p)?;
+        // [N words, K] against the projections, words innermost in their rows.
+        let words = left.reshape((nodes * WORDS, ()))?;
         let still = average.matmul(&right)?.reshape((nodes * WORDS, d))?;
-        let still = (self.regress.forward(&levels[2].convolved, p)? - left.matmul(&still)?)?;
-        let moving = left.matmul(&hidden::project(&mixed, &layer, &right, WORDS)?)?;
-        let moving = moving.reshape(((), frames, d))?;
-        let path = moving.broadcast_add(&still.unsqueeze(1)?)?;
-        let target = pooled(&levels)?.matmul(&features)?;
+        let still = words.t()?.matmul(&still)?;
+        let still = (self.regress.forward(&levels[2].convolved, p)? - still)?;
+        let moving = hidden::project_pooled(&left, &mixed, &layer, &right, WORDS)?;
+        let moving = moving.reshape(((), d, frames))?;
+        let path = moving.broadcast_add(&still.unsqueeze(2)?)?;
+        let target = pooled(&levels, &features)?;
         let target = target.reshape(((), frames, d))?;
         Ok(Coarse {
-            path: path.transpose(0, 1)?.contiguous()?,
+            path: path.permute((2, 0, 1))?.contiguous()?,
             target: target.transpose(0, 1)?.contiguous()?,
             average,
             levels,
@@ -204,34 +226,14 @@ impl Aggregator {
 
     /// One level on averages `x` `[n, H]`.
     fn level(&self, i: usize, x: &Tensor, nodes: Adjacency, p: &Parameters) -> Result<Level> {
-        let scores = self.assign[i].forward(x, p)?.tanh()?;
-        let s = softmax(&scores, D::Minus1)?;
-        let k = s.dim(1)?;
-        let adjacent = nodes.times(&s)?;
-        let raw = s.t()?.matmul(&adjacent)?;
-        let eye = Tensor::eye(k, s.dtype(), s.device())?;
-
-        let cut = (&raw * &eye)?.sum_all()?;
-        let squares = s.sqr()?.sum(1)?;
-        let all = (squares * nodes.degrees(&s)?)?.sum_all()?;
-        let mincut = (cut / all)?.neg()?;
-
-        let overlap = s.t()?.matmul(&s)?;
-        let norm = overlap.sqr()?.sum_all()?.sqrt()?;
-        let ideal = (&eye / (k as f64).sqrt())?;
-        let orthogonality = (overlap.broadcast_div(&norm)? - ideal)?;
-        let orthogonality = orthogonality.sqr()?.sum_all()?.sqrt()?;
-
-        let raw = (&raw - (&raw * &eye)?)?;
-        let root = (raw.sum_keepdim(1)?.sqrt()? + EPS)?;
-        let adjacency = raw.broadcast_div(&root)?.broadcast_div(&root.t()?)?;
-
-        let pool = match self.variant {
-            Variant::Published => s.t()?,
-            // The mean of the members, not their sum.
-            Variant::Corrected => s.broadcast_div(&s.sum_keepdim(0)?)?.t()?,
-        };
-        let features = pool.matmul(x)?;
+        let s = self.assign[i].assign(x, p)?;
+        let Pooled {
+            adjacency,
+            mincut,
+            orthogonality,
+        } = mincut::pool(&s, nodes)?;
+        let pool = Pool::new(&s, self.variant)?;
+        let features = pool.apply(x)?;
         let convolved = self.convolve[i].forward(&features, &adjacency, p)?;
         Ok(Level {
             assignment: s,
@@ -270,33 +272,27 @@ impl Aggregator {
 /// Words of three letters.
 const WORDS: usize = 8;
 
-/// `P_w` of all words on top of each other, `[words K, N]`; the last letter varies slowest.
+/// Transposes of `P_w` of all words side by side, `[N, words K]`; the last letter varies slowest.
 fn left(levels: &[Level; 3]) -> Result<Tensor> {
-    let mut words: Vec<Tensor> = Vec::new();
-    for (i, level) in levels.iter().enumerate() {
-        // Words from the clusters of the first level to those of this one.
-        words = match i {
-            0 => vec![Tensor::eye(
-                level.adjacency.dim(0)?,
-                level.adjacency.dtype(),
-                level.adjacency.device(),
-            )?],
-            _ => words
-                .iter()
-                .map(|w| level.pool.matmul(w))
-                .collect::<Result<_>>()?,
-        };
-        let rel: Vec<Tensor> = words
-            .iter()
-            .map(|w| level.adjacency.matmul(w))
-            .collect::<Result<_>>()?;
+    let [first, second, third] = levels;
+    let convolved = |mut words: Vec<Tensor>, level: &Level| {
+        let rel = words.iter().map(|w| level.adjacency.matmul(w));
+        let rel = rel.collect::<Result<Vec<_>>>()?;
         words.extend(rel);
-    }
-    Tensor::cat(&words, 0)?.matmul(&levels[0].pool)
+        Ok::<_, candle_core::Error>(words)
+    };
+    // From the clusters of the first level to those of the second, then of the third.
+    let root = second.pool.matrix()?;
+    let rel = root.matmul(&first.adjacency)?;
+    let words = convolved(vec![root, rel], second)?;
+    let words = words.iter().map(|w| third.pool.apply(w));
+    let words = convolved(words.collect::<Result<_>>()?, third)?;
+    first.pool.turned(&Tensor::cat(&words, 0)?)
 }
 
-/// Nodes to beads, `[K, N]`, without gradient to the assignments.
-fn pooled(levels: &[Level; 3]) -> Result<Tensor> {
-    let [a, b, c] = levels.each_ref().map(|l| l.pool.detach());
-    c.matmul(&b)?.matmul(&a)
+/// Features `[N, f]` pooled by all levels, `[K, f]`, without gradient to the assignments.
+fn pooled(levels: &[Level; 3], features: &Tensor) -> Result<Tensor> {
+    let [first, second, third] = levels.each_ref().map(|l| l.pool.detach());
+    let all = first.turned(&third.apply(&second.matrix()?)?)?;
+    all.t()?.matmul(features)
 }

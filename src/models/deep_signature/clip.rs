@@ -1,6 +1,7 @@
 //! One sample: a graph and what its nodes do over some frames.
 
 use super::config::{Clock, DeepSignatureConfig, Method, Variant};
+use crate::ops::mincut::Edges;
 use crate::ops::sparse::Sparse;
 use crate::so3::rigid::{apply, principal_axes, superposition};
 use crate::{Error, Result};
@@ -12,10 +13,8 @@ pub struct Graph {
     pub nodes: usize,
     /// `D^-1/2 (A + I) D^-1/2`, D the in-degrees of A + I; rows are targets.
     pub(super) propagation: Arc<Sparse>,
-    /// `A[i, j]`: number of edges from i to j.
-    pub(super) adjacency: Arc<Sparse>,
-    /// Row sums of A.
-    pub(super) degrees: Vec<f64>,
+    /// Edges from i to j, their number `A[i, j]`.
+    pub(super) edges: Edges,
 }
 
 impl Graph {
@@ -60,8 +59,11 @@ impl Graph {
         Ok(Self {
             nodes,
             propagation: Sparse::new(nodes, nodes, &propagation),
-            adjacency: Sparse::new(nodes, nodes, &adjacency),
-            degrees,
+            edges: Edges {
+                matrix: Sparse::new(nodes, nodes, &adjacency),
+                degrees: degrees.into(),
+                symmetric: variant == Variant::Corrected,
+            },
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The layers of the model, with PyTorch's names, shapes and starts.
 
 use crate::models::{Init, Parameters, ParametersBuilder};
+use crate::ops::assign::assign;
 use candle_core::{D, Result, Tensor};
 use candle_nn::ops::sigmoid;
 
@@ -92,6 +93,15 @@ impl Linear {
             None => weight.narrow(0, 0, 1)?.zeros_like()?,
         };
         Tensor::cat(&[weight, bias], 0)
+    }
+
+    /// `softmax(tanh(x W^T + b))` of the rows of `x` `[n, in]`.
+    pub fn assign(&self, x: &Tensor, p: &Parameters) -> Result<Tensor> {
+        let bias = match self.bias {
+            Some(bias) => p.var(bias).clone(),
+            None => Tensor::zeros(self.weight.shape.0, x.dtype(), x.device())?,
+        };
+        assign(x, &self.weight.plain(p)?, &bias)
     }
 
     pub fn forward(&self, x: &Tensor, p: &Parameters) -> Result<Tensor> {

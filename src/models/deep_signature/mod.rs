@@ -14,13 +14,13 @@
 //! | reversal of time | told apart | told apart |
 
 mod aggregate;
+mod batch;
 mod clip;
 pub mod config;
 mod decision;
 mod description;
 mod dropout;
 mod layer;
-mod recompute;
 mod temporal;
 
 pub use aggregate::{Coarse, Level};
@@ -33,11 +33,11 @@ pub use temporal::{Segments, Summary};
 use crate::models::{Losses, Model, Parameters, ParametersBuilder, StepKey};
 use crate::{Error, Result, words};
 use aggregate::Aggregator;
+use batch::{Beads, coarse_grain};
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ops::{log_softmax, sigmoid, softmax};
 use dropout::Dropout;
 use layer::Linear;
-use recompute::{Beads, coarse_grain};
 use temporal::Temporal;
 
 /// The model.
@@ -135,14 +135,14 @@ impl DeepSignature {
         .to_vec2()?)
     }
 
-    /// Coarse paths and losses of a batch, without what lies between.
-    fn beads(&self, batch: &[Clip]) -> candle_core::Result<Vec<Beads>> {
+    /// Coarse paths and losses of a batch; without `learn` nothing is kept for a way back.
+    fn beads(&self, batch: &[Clip], learn: bool) -> candle_core::Result<Vec<Beads>> {
         let p = &self.parameters;
         let constant = batch.iter().all(|clip| !clip.features.track_op());
         if constant && p.var(0).device().is_cpu() {
             let clusters = self.config.clusters;
             let parameters = (p, self.aggregator_groups);
-            return coarse_grain(&self.aggregator, batch, clusters, parameters);
+            return coarse_grain(&self.aggregator, batch, (clusters, learn), parameters);
         }
         let clips = batch.iter();
         clips
@@ -201,7 +201,7 @@ impl DeepSignature {
         weights: &[f64],
         key: Option<StepKey>,
     ) -> Result<Losses> {
-        let beads = self.beads(batch)?;
+        let beads = self.beads(batch, true)?;
         let paths: Vec<&Tensor> = beads.iter().map(|b| &b.path).collect();
         let (_, logits) = self.conclude(&paths, batch, key)?;
         let mean = |loss: usize| {
@@ -274,7 +274,7 @@ impl Model for DeepSignature {
 
     /// The objective's terms, and `accuracy` (classes) or `absolute_error` (numbers).
     fn metrics(&self, batch: &Vec<Clip>) -> Result<Vec<(&'static str, Vec<f64>)>> {
-        let beads = self.beads(batch)?;
+        let beads = self.beads(batch, false)?;
         let paths: Vec<&Tensor> = beads.iter().map(|b| &b.path).collect();
         let (_, logits) = self.conclude(&paths, batch, None)?;
         let each = |loss: usize| -> Result<Vec<f64>> {

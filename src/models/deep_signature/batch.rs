@@ -1,7 +1,7 @@
-//! Coarse-graining a batch in the memory of a few clips: the forward pass keeps what comes out,
-//! the way back runs each clip again. Threads share the clips, which are independent of one
-//! another, and their gradients are summed in a fixed tree, so that bits do not depend on the
-//! number of threads.
+//! Coarse-graining a batch: threads share the clips, which are independent of one another, each
+//! clip a small graph of its own that ends at the parameters. The graphs of the first clips are
+//! kept for the way back, the others' made again there: memory is bounded. Gradients are summed
+//! in a fixed tree, so that bits do not depend on the number of threads.
 
 use super::aggregate::{Aggregator, Coarse};
 use super::clip::Clip;
@@ -10,6 +10,7 @@ use crate::ops::cpu::{dtype, output, slice};
 use crate::with_real;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
+use std::sync::Mutex;
 
 /// What the rest of the model sees of a coarse-grained clip.
 pub(super) struct Beads {
@@ -41,11 +42,12 @@ impl Beads {
 }
 
 /// Coarse-grains `clips` into `beads` beads each; the aggregator's parameters are the first
-/// `groups` groups. Features are constants: no gradient reaches them.
+/// `groups` groups. Features are constants: no gradient reaches them. Without `learn` none
+/// reaches the parameters either.
 pub(super) fn coarse_grain(
     aggregator: &Aggregator,
     clips: &[Clip],
-    beads: usize,
+    (beads, learn): (usize, bool),
     (parameters, groups): (&Parameters, usize),
 ) -> Result<Vec<Beads>> {
     let variables: Vec<Tensor> = (0..groups).map(|g| parameters.var(g).clone()).collect();
@@ -59,9 +61,12 @@ pub(super) fn coarse_grain(
         clips: clips.to_vec(),
         lens: variables.iter().map(Tensor::elem_count).collect(),
         rows: shapes.iter().map(|(t, k, d)| t * k * d + LOSSES).collect(),
+        graphs: learn.then(Mutex::default),
     };
     let rows = op.rows.clone();
-    let all = Tensor::cat(&variables, 0)?.apply_op1(op)?;
+    let flat = Tensor::cat(&variables, 0)?;
+    let flat = if learn { flat } else { flat.detach() };
+    let all = flat.apply_op1(op)?;
     let mut at = 0;
     let clip = |(shape, len): (_, usize)| {
         let row = all.narrow(0, at, len)?;
@@ -80,6 +85,9 @@ pub(super) fn coarse_grain(
 /// Losses of a clip.
 const LOSSES: usize = 3;
 
+/// Nodes of the clips whose graphs are kept; a node of the default model takes about 10 kB.
+const KEPT: usize = 12_000;
+
 /// From the aggregator's flat parameters to [`Beads::flat`] of every clip, one after another.
 struct CoarseGrain {
     aggregator: Aggregator,
@@ -88,20 +96,54 @@ struct CoarseGrain {
     lens: Vec<usize>,
     /// Elements of the clips' results.
     rows: Vec<usize>,
+    /// Graphs for the way back, of the clips that keep theirs; nothing without one.
+    graphs: Option<Mutex<Vec<Option<ClipGraph>>>>,
+}
+
+/// One clip's result and the parameters that its graph ends at.
+struct ClipGraph {
+    result: Tensor,
+    parameters: Parameters,
 }
 
 impl CoarseGrain {
-    fn run(&self, clip: &Clip, p: &Parameters) -> Result<Tensor> {
-        Beads::of(&self.aggregator.forward(clip, p)?)?.flat()
+    fn run(&self, clip: &Clip, flat: &Tensor) -> Result<ClipGraph> {
+        let parameters = Parameters::stand_in(flat, &self.lens)?;
+        let coarse = self.aggregator.forward(clip, &parameters)?;
+        Ok(ClipGraph {
+            result: Beads::of(&coarse)?.flat()?,
+            parameters,
+        })
+    }
+
+    /// The clips, each with whether its graph is kept.
+    fn clips(&self) -> Vec<(&Clip, bool)> {
+        let mut nodes = 0;
+        let clips = self.clips.iter().map(|clip| {
+            nodes += clip.graph.nodes;
+            (clip, self.graphs.is_some() && nodes <= KEPT)
+        });
+        clips.collect()
+    }
+
+    /// Takes the kept graphs; a second way back finds none.
+    fn take_graphs(&self) -> Vec<Option<ClipGraph>> {
+        let taken = self.graphs.as_ref().map(|graphs| {
+            let mut graphs = graphs.lock().unwrap_or_else(|e| e.into_inner());
+            std::mem::take(&mut *graphs)
+        });
+        let mut graphs = taken.unwrap_or_default();
+        graphs.resize_with(self.clips.len(), || None);
+        graphs
     }
 
     /// Gradient of the parameters, given that of one clip's result.
-    fn unrun(&self, clip: &Clip, flat: &Tensor, grad: &Tensor) -> Result<Tensor> {
-        let p = Parameters::stand_in(flat, &self.lens)?;
-        let store = (self.run(clip, &p)? * grad)?.sum_all()?.backward()?;
+    fn unrun(&self, graph: ClipGraph, grad: &Tensor) -> Result<Tensor> {
+        let ClipGraph { result, parameters } = graph;
+        let store = (result * grad)?.sum_all()?.backward()?;
         let gradients = self.lens.iter().enumerate().map(|(g, &len)| {
-            let gradient = store.get(p.var(g)).map(Tensor::flatten_all);
-            gradient.unwrap_or_else(|| Tensor::zeros(len, flat.dtype(), flat.device()))
+            let gradient = store.get(parameters.var(g)).map(Tensor::flatten_all);
+            gradient.unwrap_or_else(|| Tensor::zeros(len, grad.dtype(), grad.device()))
         });
         Tensor::cat(&gradients.collect::<Result<Vec<_>>>()?, 0)
     }
@@ -116,10 +158,16 @@ impl CustomOp1 for CoarseGrain {
         with_real!(dtype(storage), T => {
             let flat = slice::<T>(storage, layout)?;
             let flat = Tensor::from_slice(flat, flat.len(), &candle_core::Device::Cpu)?;
-            let run = |clip| {
-                self.run(clip, &Parameters::stand_in(&flat, &self.lens)?)?.to_vec1::<T>()
+            let run = |(clip, keep): (&Clip, bool)| {
+                let graph = self.run(clip, &flat)?;
+                let row = graph.result.to_vec1::<T>()?;
+                Ok((row, keep.then_some(graph)))
             };
-            let rows: Vec<Vec<T>> = self.clips.par_iter().map(run).collect::<Result<_>>()?;
+            let all = self.clips().into_par_iter().map(run).collect::<Result<Vec<_>>>()?;
+            let (rows, graphs): (Vec<Vec<T>>, Vec<_>) = all.into_iter().unzip();
+            if let Some(kept) = &self.graphs {
+                *kept.lock().unwrap_or_else(|e| e.into_inner()) = graphs;
+            }
             let out = rows.concat();
             let len = out.len();
             Ok(output(out, len))
@@ -134,9 +182,15 @@ impl CustomOp1 for CoarseGrain {
             grad.narrow(0, at - len, len)
         });
         let grads: Vec<Tensor> = grads.collect::<Result<_>>()?;
-        let clips = self.clips.par_iter().zip(grads);
+        let clips = self.clips.par_iter().zip(self.take_graphs()).zip(grads);
         let mut sums = clips
-            .map(|(clip, grad)| self.unrun(clip, &flat, &grad))
+            .map(|((clip, kept), grad)| {
+                let graph = match kept {
+                    Some(graph) => graph,
+                    None => self.run(clip, &flat)?,
+                };
+                self.unrun(graph, &grad)
+            })
             .collect::<Result<Vec<_>>>()?;
         while sums.len() > 1 {
             let pair = |pair: &[Tensor]| match pair {

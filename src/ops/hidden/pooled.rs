@@ -1,0 +1,333 @@
+//! Projections of the hidden layer that meet their weights where they are made: of a block of
+//! nodes at a time, whose layers and projections stay in the second-level cache.
+//!
+//! Here the layer of a node is `[H, T]`, frames innermost, and its projections `[words e, T]`:
+//! as they lie, a node's words are rows of what is summed.
+
+use super::{Sizes, project, tensor};
+use crate::ops::cpu::{Matrix, Real, dtype, fma, matmul, output, parts, scratch, slice};
+use crate::ops::cpu::{tree_sum, view};
+use crate::{for_isa, with_real};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+/// `sum_{n, w} left[n, w, k] h[n, t] Q_w`, `h` as in [`super::project`], for `left`
+/// `[N, words K]`, words outermost in the rows, and `right` `[H, words e]`: `[K, e T]`.
+pub fn project_pooled(
+    left: &Tensor,
+    u: &Tensor,
+    layer: &Tensor,
+    right: &Tensor,
+    words: usize,
+) -> Result<Tensor> {
+    let (nodes, columns) = left.dims2()?;
+    let (frames, beads) = (u.dim(1)?, columns / words);
+    if !left.device().is_cpu() {
+        let left = left.reshape((nodes * words, beads))?;
+        let all = left.t()?.matmul(&project(u, layer, right, words)?)?;
+        let all = all.reshape((beads, frames, ()))?.transpose(1, 2)?;
+        return all.flatten_from(1);
+    }
+    let op = Pooled {
+        words,
+        sizes: Sizes::new(u.shape(), layer.shape())?,
+        columns: right.dim(1)?,
+        beads,
+    };
+    let weights = Tensor::cat(&[layer.flatten_all()?, right.flatten_all()?], 0)?;
+    left.contiguous()?.apply_op3(&u.contiguous()?, &weights, op)
+}
+
+/// Nodes that are made at a time.
+const BLOCK: usize = 32;
+
+struct Pooled {
+    words: usize,
+    sizes: Sizes,
+    /// Projections of a node, `words e`.
+    columns: usize,
+    beads: usize,
+}
+
+/// What one block of nodes needs.
+struct Memory<'a, T> {
+    /// Features of a node, turned, and their gradient.
+    turned: &'a mut [T],
+    /// Layers of the nodes.
+    h: &'a mut [T],
+    /// Projections of the nodes.
+    y: &'a mut [T],
+    /// Gradients of the two.
+    gh: &'a mut [T],
+    gy: &'a mut [T],
+}
+
+for_isa!(
+    /// `relu(W^T u + b)` of one node's features `[d, T]`, `[H, T]`; `layer` holds W and b.
+    fn activate(u: &[T], layer: &[T], h: &mut [T], frames: usize) = activate_any
+);
+
+#[inline(always)]
+fn activate_any<T: Real, const FUSED: bool>(u: &[T], layer: &[T], h: &mut [T], frames: usize) {
+    let width = h.len() / frames;
+    let d = u.len() / frames;
+    for (j, h) in h.chunks_exact_mut(frames).enumerate() {
+        h.fill(layer[d * width + j]);
+        for (i, u) in u.chunks_exact(frames).enumerate() {
+            let weight = layer[i * width + j];
+            for (h, &u) in h.iter_mut().zip(u) {
+                *h = fma::<T, FUSED>(weight, u, *h);
+            }
+        }
+        for h in h {
+            *h = if *h < T::zero() { T::zero() } else { *h };
+        }
+    }
+}
+
+for_isa!(
+    /// Where `h` is zero, so is its gradient.
+    fn deactivate(h: &[T], gh: &mut [T]) = deactivate_any
+);
+
+#[inline(always)]
+fn deactivate_any<T: Real, const FUSED: bool>(h: &[T], gh: &mut [T]) {
+    for (g, &h) in gh.iter_mut().zip(h) {
+        *g = if h <= T::zero() { T::zero() } else { *g };
+    }
+}
+
+/// Rows of a matrix `[rows, width]` to its columns.
+fn turn<T: Copy>(from: &[T], to: &mut [T], width: usize) {
+    let rows = from.len() / width;
+    for (r, row) in from.chunks_exact(width).enumerate() {
+        for (c, &v) in row.iter().enumerate() {
+            to[c * rows + r] = v;
+        }
+    }
+}
+
+/// Gradients of a part of the nodes, or of all.
+struct Gradients<T> {
+    left: Vec<T>,
+    u: Option<Vec<T>>,
+    weights: Vec<T>,
+}
+
+impl Pooled {
+    /// Elements of `[e, T]`.
+    fn row(&self) -> usize {
+        self.columns / self.words * self.sizes.frames
+    }
+
+    fn of_node(&self) -> usize {
+        self.columns * self.sizes.frames
+    }
+
+    fn lend<T: Real, R>(&self, back: bool, f: impl FnOnce(Memory<T>) -> R) -> R {
+        let (h, y) = (BLOCK * self.sizes.hidden(), BLOCK * self.of_node());
+        let (gh, gy) = if back {
+            (self.sizes.hidden(), y)
+        } else {
+            (0, 0)
+        };
+        let turned = 2 * self.sizes.input();
+        scratch(turned + h + y + gh + gy, |memory| {
+            let (turned, memory) = memory.split_at_mut(turned);
+            let (h, memory) = memory.split_at_mut(h);
+            let (y, memory) = memory.split_at_mut(y);
+            let (gh, gy) = memory.split_at_mut(gh);
+            f(Memory {
+                turned,
+                h,
+                y,
+                gh,
+                gy,
+            })
+        })
+    }
+
+    /// Layers and projections of a block of nodes.
+    fn make<T: Real>(&self, u: &[T], weights: &[T], memory: &mut Memory<T>) {
+        let (frames, width, d) = (self.sizes.frames, self.sizes.width, self.sizes.features);
+        let (layer, right) = weights.split_at((d + 1) * width);
+        let h = memory.h.chunks_exact_mut(self.sizes.hidden());
+        let y = memory.y.chunks_exact_mut(self.of_node());
+        for ((u, h), y) in u.chunks_exact(self.sizes.input()).zip(h).zip(y) {
+            let turned = &mut memory.turned[..u.len()];
+            turn(u, turned, d);
+            activate(turned, layer, h, frames);
+            let right = Matrix::turned(right, self.columns);
+            let dims = (self.columns, frames, width);
+            matmul(dims, (y, frames, 1), right, Matrix::rows(h, frames), false);
+        }
+    }
+
+    fn forward<T: Real>(&self, left: &[T], u: &[T], weights: &[T]) -> Vec<T> {
+        let (k, row, input) = (self.beads, self.row(), self.sizes.input());
+        let parts = parts(self.sizes.nodes, BLOCK).into_par_iter().map(|part| {
+            let mut out = vec![T::zero(); k * row];
+            self.lend(false, |mut memory| {
+                for from in part.clone().step_by(BLOCK) {
+                    let nodes = BLOCK.min(part.end - from);
+                    self.make(&u[from * input..][..nodes * input], weights, &mut memory);
+                    let words = self.words * nodes;
+                    let left = &left[from * self.words * k..][..words * k];
+                    let y = Matrix::rows(&memory.y[..words * row], row);
+                    let left = Matrix::turned(left, k);
+                    matmul((k, row, words), (&mut out, row, 1), left, y, true);
+                }
+            });
+            out
+        });
+        tree_sum(parts.collect())
+    }
+
+    fn backward<T: Real>(
+        &self,
+        (left, u, weights): (&[T], &[T], &[T]),
+        grad: &[T],
+        needs_u: bool,
+    ) -> Gradients<T> {
+        let parts = parts(self.sizes.nodes, BLOCK).into_par_iter();
+        let parts = parts.map(|part| {
+            let (k, row, input) = (self.beads, self.row(), self.sizes.input());
+            let mut out = Gradients {
+                left: vec![T::zero(); part.len() * self.words * k],
+                u: needs_u.then(|| vec![T::zero(); part.len() * input]),
+                weights: vec![T::zero(); weights.len()],
+            };
+            self.lend(true, |mut memory| {
+                for from in part.clone().step_by(BLOCK) {
+                    let nodes = BLOCK.min(part.end - from);
+                    let u = &u[from * input..][..nodes * input];
+                    self.make(u, weights, &mut memory);
+                    let words = self.words * nodes;
+                    let grad = Matrix::rows(grad, row);
+                    let at = (from - part.start) * self.words * k;
+                    // Of the left matrix: y grad^T.
+                    let gleft = (&mut out.left[at..at + words * k], k, 1);
+                    let y = Matrix::rows(&memory.y[..words * row], row);
+                    let turned = Matrix {
+                        row: grad.column,
+                        column: grad.row,
+                        ..grad
+                    };
+                    matmul((words, k, row), gleft, y, turned, false);
+                    // Of the projections.
+                    let left = &left[from * self.words * k..][..words * k];
+                    let gy = (&mut memory.gy[..words * row], row, 1);
+                    matmul((words, row, k), gy, Matrix::rows(left, k), grad, false);
+                    let at = (from - part.start) * input;
+                    let gu = out.u.as_mut().map(|g| &mut g[at..at + u.len()]);
+                    self.unmake(u, weights, &mut memory, (&mut out.weights, gu));
+                }
+            });
+            out
+        });
+        let mut parts: Vec<_> = parts.collect();
+        let weights = parts.iter_mut().map(|p| std::mem::take(&mut p.weights));
+        let weights = tree_sum(weights.collect());
+        let us = parts.iter_mut().filter_map(|p| p.u.take());
+        let us: Vec<Vec<T>> = us.collect();
+        let left: Vec<Vec<T>> = parts.into_iter().map(|p| p.left).collect();
+        Gradients {
+            left: left.concat(),
+            u: needs_u.then(|| us.concat()),
+            weights,
+        }
+    }
+
+    /// From the gradients of a block's projections to those of weights (added) and features.
+    fn unmake<T: Real>(
+        &self,
+        u: &[T],
+        weights: &[T],
+        memory: &mut Memory<T>,
+        (gweights, mut gu): (&mut [T], Option<&mut [T]>),
+    ) {
+        let (frames, width, d) = (self.sizes.frames, self.sizes.width, self.sizes.features);
+        let (input, columns) = (self.sizes.input(), self.columns);
+        let (layer, right) = weights.split_at((d + 1) * width);
+        let (glayer, gright) = gweights.split_at_mut(layer.len());
+        let (gweight, gbias) = glayer.split_at_mut(d * width);
+        let h = memory.h.chunks_exact(self.sizes.hidden());
+        let gy = memory.gy.chunks_exact(self.of_node());
+        for (i, ((u, h), gy)) in u.chunks_exact(input).zip(h).zip(gy).enumerate() {
+            let gh = &mut *memory.gh;
+            let gy_rows = Matrix::rows(gy, frames);
+            let dims = (width, columns, frames);
+            let gr = (&mut *gright, columns, 1);
+            matmul(
+                dims,
+                gr,
+                Matrix::rows(h, frames),
+                Matrix::turned(gy, frames),
+                true,
+            );
+            let dims = (width, frames, columns);
+            let by = Matrix::rows(right, columns);
+            matmul(dims, (&mut *gh, frames, 1), by, gy_rows, false);
+            deactivate(h, gh);
+            // Of the layer: u^T gh^T, `u` `[T, d]`.
+            let (by, to) = (Matrix::turned(u, d), (&mut *gweight, width, 1));
+            matmul((d, width, frames), to, by, Matrix::turned(gh, frames), true);
+            for (o, row) in gbias.iter_mut().zip(gh.chunks_exact(frames)) {
+                *o += row.iter().copied().sum::<T>();
+            }
+            if let Some(gu) = gu.as_deref_mut() {
+                let to = (&mut gu[i * input..][..input], d, 1);
+                let by = Matrix::turned(layer, width);
+                matmul(
+                    (frames, d, width),
+                    to,
+                    Matrix::turned(gh, frames),
+                    by,
+                    false,
+                );
+            }
+        }
+    }
+}
+
+impl CustomOp3 for Pooled {
+    fn name(&self) -> &'static str {
+        "hidden-project-pooled"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        if l1.shape().dims2()? != (self.sizes.nodes, self.words * self.beads) {
+            candle_core::bail!("weights {:?} of {} nodes", l1.shape(), self.sizes.nodes);
+        }
+        with_real!(dtype(s1), T => {
+            let (left, u) = (slice::<T>(s1, l1)?, slice::<T>(s2, l2)?);
+            let out = self.forward(left, u, slice::<T>(s3, l3)?);
+            Ok(output(out, (self.beads, self.row())))
+        })
+    }
+
+    fn bwd(
+        &self,
+        left: &Tensor,
+        u: &Tensor,
+        weights: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let grad = grad.contiguous()?;
+        with_real!(grad.dtype(), T => {
+            let all = (&*view::<T>(left)?, &*view::<T>(u)?, &*view::<T>(weights)?);
+            let out = self.backward(all, &*view::<T>(&grad)?, u.track_op());
+            let gu = out.u.map(|g| tensor(g, u)).transpose()?;
+            Ok((Some(tensor(out.left, left)?), gu, Some(tensor(out.weights, weights)?)))
+        })
+    }
+}
