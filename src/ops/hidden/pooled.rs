@@ -325,7 +325,7 @@ impl CustomOp3 for Pooled {
         let grad = grad.contiguous()?;
         with_real!(grad.dtype(), T => {
             let all = (&*view::<T>(left)?, &*view::<T>(u)?, &*view::<T>(weights)?);
-            let out = self.backward(all, &*view::<T>(&grad)?, u.track_op());
+            let out = self.backward(all, &view::<T>(&grad)?, u.track_op());
             let gu = out.u.map(|g| tensor(g, u)).transpose()?;
             Ok((Some(tensor(out.left, left)?), gu, Some(tensor(out.weights, weights)?)))
         })
