@@ -6,6 +6,7 @@ use crate::Result;
 use crate::comm::{Rounding, SliceTree, World};
 use crate::models::Model;
 use crate::models::hvae::Hvae;
+use crate::ops::in_pool;
 use crate::train::optimizer::{Adam, AdamSettings};
 use candle_core::{DType, Device, Tensor};
 use std::ops::Range;
@@ -33,10 +34,12 @@ pub(super) fn case(sum: Sum) -> Case {
                 _ => &mut together,
             };
             for _ in 0..STEPS {
-                let (losses, ..) = model.losses_with(&x, &noise, &[1000.0, 0.0])?;
-                let gradients = losses.objective.backward()?;
+                let gradients = in_pool(|| {
+                    let (losses, ..) = model.losses_with(&x, &noise, &[1000.0, 0.0])?;
+                    let gradients = losses.objective.backward()?;
+                    model.parameters().take_gradients(gradients)
+                })?;
                 let tree = SliceTree::new();
-                let gradients = model.parameters().take_gradients(gradients)?;
                 tree.insert(world.rank(), gradients);
                 let sum = sum.over(world, world.size(), len, tree, &mut rounding);
                 update.step(world, &model, sum)?;
