@@ -85,7 +85,8 @@ pub(super) fn coarse_grain(
 /// Losses of a clip.
 const LOSSES: usize = 3;
 
-/// Nodes of the clips whose graphs are kept; a node of the default model takes about 10 kB.
+/// Nodes of the clips whose graphs are kept; a node of the default model takes about 10 kB by a count
+/// of its tensors, not by measurement.
 const KEPT: usize = 12_000;
 
 /// From the aggregator's flat parameters to [`Beads::flat`] of every clip, one after another.
