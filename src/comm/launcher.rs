@@ -43,11 +43,12 @@ pub(super) fn watch(timeout: Duration) {
     };
     let linger = timeout.clamp(SHORTEST, LINGER).as_secs();
     let rank = std::process::id();
-    // Seconds since a child was seen running; a zombie has ended. Ends with the launcher, and where
-    // the system does not tell a process's children.
+    // Seconds since a child was seen running; a zombie has ended. Ends with the launcher. Reading
+    // its children fails when one of its threads has just ended: that second does not count. Where
+    // the system does not tell children at all, nothing is killed.
     let wait = format!(
         "idle=0; while [ $idle -lt {linger} ]; do sleep 1; alive || exit 0; idle=$((idle + 1)); \
-         children=$(cat /proc/{pid}/task/*/children) || exit 0; \
+         children=$(cat /proc/{pid}/task/*/children) || idle=0; \
          for child in {rank} $children; do \
          grep -q '^State:.[^ZX]' /proc/$child/status && idle=0; done; done"
     );

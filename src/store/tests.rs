@@ -132,6 +132,24 @@ fn wrong_files_are_told_apart() -> Result<()> {
     Ok(())
 }
 
+/// A program started while a file is open holds what the file's opener holds, locks included.
+#[test]
+fn files_can_be_written_again_while_a_program_runs_on() -> Result<()> {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("a.h5");
+    let file = hdf5::File::create(&path).unwrap();
+    let mut program = std::process::Command::new("sleep")
+        .arg("60")
+        .spawn()
+        .unwrap();
+    file.close().unwrap();
+    let again = hdf5::File::create(&path).map(drop);
+    let read = open_plain(&path).map(drop);
+    program.kill().and_then(|_| program.wait()).unwrap();
+    again.unwrap();
+    read
+}
+
 #[test]
 fn wrong_content_is_named() -> Result<()> {
     let dir = tempdir().unwrap();
