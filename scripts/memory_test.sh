@@ -3,7 +3,10 @@
 # ranks train a large H-AE in a control group, as schedulers make them.
 # Needs root and a memory controller (version 1 or 2).
 #
-#   scripts/memory_test.sh [CHANNELS]      1024: 34 million parameters; they grow with the square
+#   scripts/memory_test.sh [CHANNELS [VALUES]]
+#
+# 1024 channels make 34 million parameters, 5600 a billion (10^9); they grow with the square. VALUES
+# of 4 bytes per parameter is what all ranks together may have, swap included.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 
@@ -12,6 +15,9 @@ not_tested() {
     exit 0
 }
 channels=${1:-1024}
+# On four ranks a parameter takes 24 values when the state is replicated, 15 when it is sharded; on
+# rank 0 up to 3 more for a checkpoint (256 MiB when sharded).
+values=${2:-20}
 holosig=$(realpath "${CARGO_TARGET_DIR:-target}/release/holosig")
 here=$(mktemp -d /tmp/memory.XXXXXX)
 root=/sys/fs/cgroup
@@ -60,18 +66,18 @@ train() { # optimizer state, options
     mpirun -np 4 --oversubscribe bash -c "echo \$\$ >$folder/cgroup.procs; exec \"\$0\" \"\$@\"" \
         "$holosig" train "$here/job.toml" --out "$here/$1" --set train.optimizer_state="\"$1\"" "${@:2}"
 }
-# On four ranks 24 values per parameter when replicated, 15 when sharded; on rank 0 up to 3 more for
-# a checkpoint (256 MiB when sharded), and what the allocator keeps. In between:
-train sharded --dry-run >"$here/dry.log" 2>&1
-parameters=$(awk '$1 == "parameters" { print $2 }' "$here/dry.log")
-bytes=$((parameters * 4 * 23 + 550000000))
+# The leading term of their number, and what activations and the allocator take.
+parameters=$((32 * channels * channels))
+bytes=$((parameters * 4 * values + 900000000))
 echo $bytes >"$folder/$limit"
-echo "$parameters parameters on 4 ranks, $((bytes >> 20)) MiB for all of them"
+# Version 1 counts swap only where it is told to.
+[ ! -w "$folder/memory.memsw.limit_in_bytes" ] || echo $bytes >"$folder/memory.memsw.limit_in_bytes"
+echo "about $((parameters / 1000000)) million parameters on 4 ranks, $((bytes >> 20)) MiB for all of them"
 if train replicated >"$here/replicated.log" 2>&1; then
     echo "memory: the replicated state fits, the limit is too wide" >&2
     exit 1
 fi
-grep -q "signal 9" "$here/replicated.log"
+grep -qE "signal 9|has died" "$here/replicated.log"
 echo "replicated state: killed for want of memory"
 train sharded >"$here/sharded.log" 2>&1
 grep -o "done: .* per rank" "$here/sharded.log"

@@ -5,9 +5,8 @@ use super::{Case, Figure, Need, Work, limits};
 use crate::Result;
 use crate::comm::{Rounding, SliceTree, World};
 use crate::models::Model;
-use crate::models::hvae::Hvae;
 use crate::ops::in_pool;
-use crate::train::optimizer::{Adam, AdamSettings};
+use crate::train::optimizer::{AdamSettings, Gradient, Optimizer};
 use candle_core::{DType, Device, Tensor};
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -25,11 +24,15 @@ pub(super) fn case(sum: Sum) -> Case {
             _ => 0..len,
         };
         // A rank that is measured alone updates all parameters, whatever it does among others.
-        let mut alone = Update::of(&model, 0..len)?;
-        let mut together = Update::of(&model, own)?;
+        let optimizer = |own: &Range<usize>| {
+            let settings = AdamSettings::default();
+            Optimizer::new(settings, model.parameters(), own.clone(), false, None)
+        };
+        let mut alone = (optimizer(&(0..len))?, 0..len);
+        let mut together = (optimizer(&own)?, own);
         let mut rounding = Rounding::between_hosts(world);
         Ok(Box::new(move |world| {
-            let update = match world.size() {
+            let (optimizer, own) = match world.size() {
                 1 => &mut alone,
                 _ => &mut together,
             };
@@ -42,7 +45,9 @@ pub(super) fn case(sum: Sum) -> Case {
                 let tree = SliceTree::new();
                 tree.insert(world.rank(), gradients);
                 let sum = sum.over(world, world.size(), len, tree, &mut rounding);
-                update.step(world, &model, sum)?;
+                let model = model.parameters();
+                let parts = optimizer.step(Gradient::Host(sum), 1e-5, model, own.clone())?;
+                Optimizer::share(world, model, parts)?;
             }
             Ok(())
         }))
@@ -55,35 +60,6 @@ pub(super) fn case(sum: Sum) -> Case {
         need: Need::Alone,
         prepare: Box::new(prepare),
         before: None,
-    }
-}
-
-/// The update as the trainer makes it: of all parameters, or of this rank's part.
-struct Update {
-    own: Range<usize>,
-    parameters: Vec<f32>,
-    adam: Adam,
-}
-
-impl Update {
-    fn of(model: &Hvae, own: Range<usize>) -> Result<Self> {
-        Ok(Self {
-            parameters: model.parameters().range(own.clone())?,
-            adam: Adam::new(AdamSettings::default(), own.len()),
-            own,
-        })
-    }
-
-    fn step(&mut self, world: &World, model: &Hvae, mut gradient: Vec<f32>) -> Result<()> {
-        let own = self.own.clone();
-        self.adam
-            .step(&mut self.parameters, &gradient[own.clone()], 1e-5);
-        if own.len() == gradient.len() {
-            return model.parameters().set_flat(&self.parameters);
-        }
-        gradient[own].copy_from_slice(&self.parameters);
-        world.share_parts(&mut gradient);
-        model.parameters().set_flat(&gradient)
     }
 }
 

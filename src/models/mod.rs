@@ -4,6 +4,7 @@ pub mod deep_signature;
 pub mod hvae;
 pub mod parameters;
 
+pub(crate) use parameters::to_host;
 pub use parameters::{Entry, Init, Parameters, ParametersBuilder};
 
 use crate::Result;

@@ -5,9 +5,11 @@
 //! tensor. The reducer, the optimizer and the checkpointer see one contiguous buffer.
 
 use crate::{Error, Result};
-use candle_core::{CpuStorage, DType, Device, Storage, Tensor, Var, backprop::GradStore};
+use candle_core::backprop::GradStore;
+use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Storage, Tensor, Var, bail};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::RwLock;
 
@@ -168,7 +170,7 @@ impl ParametersBuilder {
 }
 
 /// The elements of a vector on a device, in one transfer.
-fn to_host(vector: &Tensor) -> Result<Vec<f32>> {
+pub(crate) fn to_host(vector: &Tensor) -> Result<Vec<f32>> {
     #[cfg(feature = "cuda")]
     if vector.device().is_cuda() {
         return Ok(crate::gpu::to_host(vector)?);
@@ -197,19 +199,47 @@ impl Group {
     }
 }
 
-/// Copies a tensor's values in row-major order, from the processor's memory without a detour.
-fn copy(tensor: &Tensor, out: &mut [f32]) -> Result<()> {
+/// Calls `f` with a tensor's values in row-major order, from the processor's memory without a
+/// detour.
+fn with_values<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
     if let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) =
         (&*storage, layout.contiguous_offsets())
     {
-        out.copy_from_slice(&values[start..end]);
-        return Ok(());
+        return Ok(f(&values[start..end]));
     }
     drop(storage);
     let values = tensor.to_dtype(DType::F32)?.flatten_all()?;
-    out.copy_from_slice(&values.to_vec1::<f32>()?);
-    Ok(())
+    Ok(f(&values.to_vec1::<f32>()?))
+}
+
+/// Changes a variable's values, as f32, where they are.
+struct Modify<F>(RefCell<F>);
+
+impl<F: FnMut(&mut [f32])> InplaceOp1 for Modify<F> {
+    fn name(&self) -> &'static str {
+        "modify"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+        let Some((start, end)) = layout.contiguous_offsets() else {
+            bail!("variables are contiguous")
+        };
+        let f = &mut *self.0.borrow_mut();
+        match storage {
+            CpuStorage::F32(values) => f(&mut values[start..end]),
+            CpuStorage::F64(values) => {
+                let values = &mut values[start..end];
+                let mut single: Vec<f32> = values.iter().map(|&v| v as f32).collect();
+                f(&mut single);
+                for (value, &new) in values.iter_mut().zip(&single) {
+                    *value = new.into();
+                }
+            }
+            _ => bail!("variables are f32 or f64"),
+        }
+        Ok(())
+    }
 }
 
 impl Parameters {
@@ -274,15 +304,41 @@ impl Parameters {
             let all = Tensor::cat(&all.collect::<Vec<_>>(), 0)?;
             return to_host(&all.narrow(0, range.start, range.len())?);
         }
-        let mut out = vec![0.0; range.len()];
+        let mut out = Vec::with_capacity(range.len());
         for g in &self.groups {
             let (start, end) = g.overlap(&range);
             if start < end {
                 let part = g.var.as_tensor().narrow(0, start - g.offset, end - start)?;
-                copy(&part, &mut out[start - range.start..end - range.start])?;
+                with_values(&part, |values| out.extend_from_slice(values))?;
             }
         }
         Ok(out)
+    }
+
+    /// Replaces all parameters by a vector on their device.
+    pub fn set_vector(&self, flat: &Tensor) -> Result<()> {
+        if flat.dims() != [self.len] {
+            return Err(Error::internal(format!(
+                "parameter values of shape {:?} for a model of {}",
+                flat.dims(),
+                self.len
+            )));
+        }
+        self.set_part(0, flat)
+    }
+
+    /// Replaces the parameters from `first` on by a vector on their device.
+    fn set_part(&self, first: usize, values: &Tensor) -> Result<()> {
+        let range = first..first + values.elem_count();
+        let values = values.to_dtype(self.dtype)?;
+        for g in &self.groups {
+            let (start, end) = g.overlap(&range);
+            if start < end {
+                let part = values.narrow(0, start - first, end - start)?;
+                g.var.slice_set(&part, 0, start - g.offset)?;
+            }
+        }
+        Ok(())
     }
 
     /// Replaces all parameters.
@@ -299,29 +355,28 @@ impl Parameters {
 
     /// Replaces the parameters from `first` on, in place.
     pub fn set_range(&self, first: usize, values: &[f32]) -> Result<()> {
-        /// Values that are converted at a time.
-        const PIECE: usize = 1 << 20;
         if !self.device.is_cpu() {
             // One transfer for all groups.
             let all = Tensor::from_slice(values, values.len(), &self.device)?;
-            let all = all.to_dtype(self.dtype)?;
-            for g in &self.groups {
-                let (start, end) = g.overlap(&(first..first + values.len()));
-                if start < end {
-                    let part = all.narrow(0, start - first, end - start)?;
-                    g.var.slice_set(&part, 0, start - g.offset)?;
-                }
-            }
-            return Ok(());
+            return self.set_part(first, &all);
         }
+        self.modify(first..first + values.len(), |at, out| {
+            out.copy_from_slice(&values[at..][..out.len()]);
+        })
+    }
+
+    /// Lends some of the parameters of a model on the processor to `f`, in pieces that follow each
+    /// other: where in the range a piece starts, and its values.
+    ///
+    /// # Errors
+    /// A model that is not in the processor's memory.
+    pub fn modify(&self, range: Range<usize>, mut f: impl FnMut(usize, &mut [f32])) -> Result<()> {
         for g in &self.groups {
-            let (start, end) = g.overlap(&(first..first + values.len()));
-            for from in (start..end).step_by(PIECE) {
-                let to = (from + PIECE).min(end);
-                let part = &values[from - first..to - first];
-                let t = Tensor::from_slice(part, part.len(), g.var.device())?;
-                g.var
-                    .slice_set(&t.to_dtype(self.dtype)?, 0, from - g.offset)?;
+            let (start, end) = g.overlap(&range);
+            if start < end {
+                let part = g.var.narrow(0, start - g.offset, end - start)?;
+                let piece = |values: &mut [f32]| f(start - range.start, values);
+                part.inplace_op1(&Modify(RefCell::new(piece)))?;
             }
         }
         Ok(())
@@ -329,27 +384,23 @@ impl Parameters {
 
     /// Gradients in flat order; zero where the loss does not depend on a group.
     pub fn gradients(&self, store: &GradStore) -> Result<Vec<f32>> {
-        if !self.device.is_cpu() {
-            return to_host(&self.gradient(store)?);
-        }
-        let mut out = vec![0f32; self.len];
-        for g in &self.groups {
-            if let Some(grad) = store.get(g.var.as_tensor()) {
-                copy(grad, &mut out[g.offset..g.offset + g.len])?;
-            }
-        }
-        Ok(out)
+        self.collect(|var| store.get(var).cloned())
     }
 
     /// [`Parameters::gradients`], freeing each gradient as soon as it is copied.
     pub fn take_gradients(&self, mut store: GradStore) -> Result<Vec<f32>> {
+        self.collect(|var| store.remove(var))
+    }
+
+    fn collect(&self, mut gradient: impl FnMut(&Tensor) -> Option<Tensor>) -> Result<Vec<f32>> {
         if !self.device.is_cpu() {
-            return to_host(&self.gradient(&store)?);
+            return to_host(&self.join(gradient)?);
         }
-        let mut out = vec![0f32; self.len];
+        let mut out = Vec::with_capacity(self.len);
         for g in &self.groups {
-            if let Some(grad) = store.remove(g.var.as_tensor()) {
-                copy(&grad, &mut out[g.offset..g.offset + g.len])?;
+            match gradient(g.var.as_tensor()) {
+                Some(gradient) => with_values(&gradient, |values| out.extend_from_slice(values))?,
+                None => out.resize(g.offset + g.len, 0.0),
             }
         }
         Ok(out)
@@ -357,8 +408,12 @@ impl Parameters {
 
     /// [`Parameters::gradients`] as one f32 vector where the variables are.
     pub fn gradient(&self, store: &GradStore) -> Result<Tensor> {
-        let part = |g: &Group| match store.get(g.var.as_tensor()) {
-            Some(grad) => grad.flatten_all()?.to_dtype(DType::F32),
+        self.join(|var| store.get(var).cloned())
+    }
+
+    fn join(&self, mut gradient: impl FnMut(&Tensor) -> Option<Tensor>) -> Result<Tensor> {
+        let part = |g: &Group| match gradient(g.var.as_tensor()) {
+            Some(gradient) => gradient.flatten_all()?.to_dtype(DType::F32),
             None => Tensor::zeros(g.len, DType::F32, &self.device),
         };
         let all = self.groups.iter().map(part);

@@ -4,7 +4,9 @@
 use crate::for_isa;
 use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, Tensor, WithDType, bail};
 use std::cell::RefCell;
-use std::ops::{Deref, Range};
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut, Range};
+use std::sync::Mutex;
 
 /// f32 and f64, the types that the kernels are generic over.
 pub trait Real: WithDType + std::iter::Sum + std::ops::Neg<Output = Self> {
@@ -88,7 +90,7 @@ pub fn slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Resu
 pub struct View<G, T> {
     guard: G,
     range: Range<usize>,
-    kind: std::marker::PhantomData<T>,
+    kind: PhantomData<T>,
 }
 
 /// Elements of a contiguous CPU tensor.
@@ -104,7 +106,7 @@ pub fn view<T: WithDType>(t: &Tensor) -> Result<View<impl Deref<Target = Storage
     Ok(View {
         guard,
         range: from..to,
-        kind: std::marker::PhantomData,
+        kind: PhantomData,
     })
 }
 
@@ -258,11 +260,82 @@ pub fn scratch<T: Real, R>(len: usize, f: impl FnOnce(&mut [T]) -> R) -> R {
         if memory.len() < lines {
             memory.resize(lines, Line { _values: [0.0; 8] });
         }
-        // SAFETY: f32 and f64 (the only `Real`s) accept any bits and need at most a line's
-        // alignment; the buffer holds at least `len` of them.
-        let lent = unsafe { std::slice::from_raw_parts_mut(memory.as_mut_ptr().cast::<T>(), len) };
-        f(lent)
+        f(elements(&mut memory, len))
     })
+}
+
+/// The elements of a buffer of lines.
+///
+/// # Panics
+/// Fewer lines than `len` elements need.
+fn elements<T: Real>(lines: &mut [Line], len: usize) -> &mut [T] {
+    assert!(len * size_of::<T>() <= size_of_val(lines));
+    // SAFETY: f32 and f64 (the only `Real`s) accept any bits and need at most a line's alignment;
+    // the lines hold at least `len` of them.
+    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<T>(), len) }
+}
+
+/// Buffers that wait for their next use.
+static SPARE: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
+
+/// Memory that one thread fills and another reads, and that comes back when it is dropped: it is
+/// not zeroed anew, which for the weights' gradients took longer than reading them. The content is
+/// whatever the last user left.
+pub struct Buffer<T> {
+    lines: Vec<Line>,
+    len: usize,
+    kind: PhantomData<T>,
+}
+
+impl<T: Real> Buffer<T> {
+    pub fn new(len: usize) -> Self {
+        let needed = (len * size_of::<T>()).div_ceil(size_of::<Line>());
+        let mut spare = SPARE.lock().unwrap_or_else(|e| e.into_inner());
+        // In order of length. One that is too short gives way, so that there are never more than
+        // were in use at a time.
+        let fitting = spare.partition_point(|lines| lines.len() < needed);
+        let found = match fitting < spare.len() {
+            true => Some(spare.remove(fitting)),
+            false => {
+                spare.pop();
+                None
+            }
+        };
+        drop(spare);
+        Self {
+            lines: found.unwrap_or_else(|| vec![Line { _values: [0.0; 8] }; needed]),
+            len,
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<T: Real> Deref for Buffer<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        assert!(self.len * size_of::<T>() <= size_of_val(&self.lines[..]));
+        // SAFETY: as in `elements`.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast::<T>(), self.len) }
+    }
+}
+
+impl<T: Real> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        elements(&mut self.lines, self.len)
+    }
+}
+
+impl<T> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        /// Larger ones cost more memory than time.
+        const LARGEST: usize = 16 << 20;
+        let lines = std::mem::take(&mut self.lines);
+        if size_of_val(&lines[..]) <= LARGEST {
+            let mut spare = SPARE.lock().unwrap_or_else(|e| e.into_inner());
+            let at = spare.partition_point(|other| other.len() < lines.len());
+            spare.insert(at, lines);
+        }
+    }
 }
 
 /// A matrix operand: elements, first index, row and column strides.

@@ -43,9 +43,9 @@ impl Memory {
         let rounding = usize::from(plan.settings.compression.is_some() && world.size() > 1);
         let tree = slices.min(parallel + slices.ilog2() as usize);
         Self {
-            // The model's parameters; what rounding takes; those that are updated here and their
-            // two moments.
-            state: 4 * (len * (1 + rounding + parallel + tree) + 3 * own) as u64,
+            // The model's parameters; what rounding takes; the moments of those that are updated
+            // here.
+            state: 4 * (len * (1 + rounding + parallel + tree) + 2 * own) as u64,
             checkpoint: 4 * in_flight.min(3 * len) as u64,
         }
     }

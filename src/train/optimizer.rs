@@ -1,8 +1,18 @@
 //! Adam on the flat parameter buffer.
 
+mod resident;
+mod update;
+
+pub use resident::Resident;
+pub(super) use update::is_finite;
+pub use update::{Gradient, Optimizer};
+
+use crate::Result;
+use crate::models::Parameters;
 use crate::ops::device::adam::Step;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Settings of [`Adam`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -81,22 +91,56 @@ impl Adam {
 
     /// One update of `parameters` with learning rate `rate`.
     pub fn step(&mut self, parameters: &mut [f32], gradients: &[f32], rate: f64) {
-        let s = self.next(rate);
-        parameters
-            .par_chunks_mut(CHUNK)
-            .zip(gradients.par_chunks(CHUNK))
-            .zip(self.first.par_chunks_mut(CHUNK))
-            .zip(self.second.par_chunks_mut(CHUNK))
-            .for_each(|(((p, g), m), v)| {
-                for i in 0..p.len() {
-                    let g = g[i] + s.decay * p[i];
-                    m[i] += (g - m[i]) * s.new1;
-                    v[i] = v[i] * s.keep2 + s.new2 * g * g;
-                    let root = v[i].sqrt() / s.root_correction + s.epsilon;
-                    p[i] -= s.step_size * (m[i] / root);
-                }
-            });
+        let numbers = self.next(rate);
+        let (first, second) = (&mut self.first, &mut self.second);
+        apply(&numbers, parameters, gradients, first, second);
     }
+
+    /// One update of the parameters `own` of a model on the processor, where they are.
+    ///
+    /// # Errors
+    /// A model that is not in the processor's memory.
+    pub fn step_model(
+        &mut self,
+        model: &Parameters,
+        own: Range<usize>,
+        gradients: &[f32],
+        rate: f64,
+    ) -> Result<()> {
+        let numbers = self.next(rate);
+        model.modify(own, |at, parameters| {
+            let range = at..at + parameters.len();
+            let (first, second) = (
+                &mut self.first[range.clone()],
+                &mut self.second[range.clone()],
+            );
+            apply(&numbers, parameters, &gradients[range], first, second);
+        })
+    }
+}
+
+/// The update of parameters and moments, all of one length.
+fn apply(
+    s: &Step,
+    parameters: &mut [f32],
+    gradients: &[f32],
+    first: &mut [f32],
+    second: &mut [f32],
+) {
+    parameters
+        .par_chunks_mut(CHUNK)
+        .zip(gradients.par_chunks(CHUNK))
+        .zip(first.par_chunks_mut(CHUNK))
+        .zip(second.par_chunks_mut(CHUNK))
+        .for_each(|(((p, g), m), v)| {
+            for i in 0..p.len() {
+                let g = g[i] + s.decay * p[i];
+                m[i] += (g - m[i]) * s.new1;
+                v[i] = v[i] * s.keep2 + s.new2 * g * g;
+                let root = v[i].sqrt() / s.root_correction + s.epsilon;
+                p[i] -= s.step_size * (m[i] / root);
+            }
+        });
 }
 
 #[cfg(test)]

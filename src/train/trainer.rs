@@ -7,6 +7,7 @@ mod probe;
 mod report;
 mod save;
 mod step;
+mod sums;
 
 pub use probe::{Costs, costs, probe};
 pub(super) use save::IN_FLIGHT;
@@ -16,7 +17,7 @@ use super::checkpoint::{Best, Progress as Position, Saved};
 use super::guard::Guard;
 use super::loader::Loader;
 use super::metrics::MetricsLog;
-use super::optimizer::Adam;
+use super::optimizer::Optimizer;
 use super::progress::Progress;
 use super::run_folder::RunFolder;
 use super::schedule::WeightSchedule;
@@ -54,10 +55,7 @@ struct Trainer<'a, T: Task, W> {
     /// The parameters that this rank updates: all, or its part where the optimizer's state is
     /// sharded.
     own: Range<usize>,
-    /// Their values.
-    parameters: Vec<f32>,
-    /// Their moments.
-    adam: Adam,
+    optimizer: Optimizer,
     /// Of compressed gradients; begins anew with every start of the program.
     rounding: Rounding,
     best: Option<Best>,
@@ -94,6 +92,8 @@ pub fn train<T: Task, W: WeightSchedule + Sync>(
     #[cfg(feature = "nccl")]
     {
         trainer.nccl = gpus::connect(world, plan)?;
+        let moved = trainer.move_to_gpu();
+        world.agree(moved)?;
     }
     if let Some(saved) = checkpoint {
         let position = world.agree(trainer.own_position(saved))?;
@@ -132,8 +132,14 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
             calendar: Calendar::new(samples, plan.batch, plan.settings)?,
             #[cfg(feature = "nccl")]
             nccl: None,
-            adam: Adam::new(plan.settings.adam, own.len()),
-            parameters: model.range(own.clone())?,
+            // One rank's GPU has every gradient.
+            optimizer: Optimizer::new(
+                plan.settings.adam,
+                model,
+                own.clone(),
+                world.size() == 1 && model.device().is_cuda(),
+                None,
+            )?,
             own,
             rounding: Rounding::between_hosts(world),
             best: None,
@@ -192,10 +198,10 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
         let model = self.plan.task.model().parameters();
         saved.load_into(self.world, model)?;
         let moments = saved.moments(self.world, self.own.clone())?;
-        self.parameters = model.range(self.own.clone())?;
-        self.adam.steps = moments.steps;
-        self.adam.first = moments.first;
-        self.adam.second = moments.second;
+        let on_device = self.optimizer.is_on_device();
+        let settings = self.plan.settings.adam;
+        self.optimizer =
+            Optimizer::new(settings, model, self.own.clone(), on_device, Some(moments))?;
         self.best = position.best;
         self.guard.clone_from(&position.guard);
         self.done = position.step;

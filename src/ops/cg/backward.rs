@@ -4,7 +4,7 @@ use super::forward::{column_sums, gather, rows};
 use super::plan::{BLOCK, Degree, LANES, Path, Plan};
 use super::product::{TOGETHER, contract, expand, through_norm};
 use crate::ops::batch_norm::{BatchNorm, Map, Sums};
-use crate::ops::cpu::{Matrix, Real, dot, matmul, parts, scratch, tree_sum_into};
+use crate::ops::cpu::{Buffer, Matrix, Real, dot, matmul, parts, scratch, tree_sum_into};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -53,17 +53,17 @@ pub(super) fn backward<T: Real>(plan: &Plan, saved: &Saved<T>) -> (Vec<T>, Vec<T
         .zip(parts)
         .map(|(gx, part)| {
             let saved = saved.part(plan, part);
-            let mut u = vec![T::zero(); p.weights.len()];
+            let mut u = Buffer::new(p.weights.len());
             let blocks = gx.chunks_mut(BLOCK * di).enumerate().map(|(i, gx)| {
                 let start = i * BLOCK;
                 let block = saved.part(plan, start..start + gx.len() / di);
-                backward_block(plan, &shared, &block, gx, &mut u);
+                backward_block(plan, &shared, &block, gx, (&mut u, i > 0));
                 block.norm.map(|(norm, map)| norm.sums(map, block.x, gx))
             });
             let norms: Vec<Sums> = blocks.collect::<Vec<_>>().into_iter().flatten().collect();
             (u, norms)
         });
-    let (us, norms): (Vec<Vec<T>>, Vec<Vec<Sums>>) = partial.collect();
+    let (us, norms): (Vec<Buffer<T>>, Vec<Vec<Sums>>) = partial.collect();
     let mut gradient = vec![T::zero(); saved.parameters.len()];
     finish(plan, saved, &shared.sums, &us, &mut gradient);
     let pull = saved.norm.map(|(norm, map)| {
@@ -99,7 +99,13 @@ fn add_shared_grad<T: Real>(plan: &Plan, grad: &[T], gx: &mut [T]) {
 }
 
 /// From the `U` of all parts to the gradients of weights, norm weights and bias.
-fn finish<T: Real>(plan: &Plan, saved: &Saved<T>, sums: &[T], us: &[Vec<T>], gradient: &mut [T]) {
+fn finish<T: Real>(
+    plan: &Plan,
+    saved: &Saved<T>,
+    sums: &[T],
+    us: &[Buffer<T>],
+    gradient: &mut [T],
+) {
     let co = plan.out_channels;
     let p = plan.split(saved.parameters);
     let out = plan.split_mut(gradient);
@@ -147,9 +153,9 @@ fn finish<T: Real>(plan: &Plan, saved: &Saved<T>, sums: &[T], us: &[Vec<T>], gra
 
 /// The weights of every degree, transposed: `[output channel][pair, channel]`. The gradient of
 /// the product needs its rows together.
-fn transposed<T: Real>(plan: &Plan, weights: &[T]) -> Vec<T> {
+fn transposed<T: Real>(plan: &Plan, weights: &[T]) -> Buffer<T> {
     let co = plan.out_channels;
-    let mut out = vec![T::zero(); weights.len()];
+    let mut out = Buffer::new(weights.len());
     let mut rest = &mut out[..];
     let mut degrees = Vec::new();
     for d in &plan.degrees {
@@ -176,16 +182,17 @@ struct Shared<T> {
     /// [`column_sums`].
     sums: Vec<T>,
     /// [`transposed`].
-    transposed: Vec<T>,
+    transposed: Buffer<T>,
 }
 
-/// One block: writes into `gx` the gradient of the (normalised) input, adds to `u`.
+/// One block: writes into `gx` the gradient of the (normalised) input, and its share of `u`, added
+/// to what is there or as the first.
 fn backward_block<T: Real>(
     plan: &Plan,
     shared: &Shared<T>,
     saved: &Saved<T>,
     gx: &mut [T],
-    u: &mut [T],
+    (u, add): (&mut [T], bool),
 ) {
     let norm = plan.split(saved.parameters).norm;
     let (samples, product) = (saved.inverses.len(), plan.longest_product());
@@ -210,6 +217,7 @@ fn backward_block<T: Real>(
                     let mut unused = [[T::zero(); LANES]; TOGETHER];
                     expand(plan, d, run, h, t, &mut unused[..h.len() / input]);
                 }
+                let u = (&mut u[plan.run_weights(d, run)], add);
                 unmap(plan, d, run, t, &shared.transposed, gout, gt, u);
                 let row = plan.padded_product_len(d, run);
                 let products = t.chunks(TOGETHER * len).zip(gt.chunks(TOGETHER * len));
@@ -269,7 +277,7 @@ fn norm_pull<T: Real>(plan: &Plan, saved: &Saved<T>, sums: &[T]) -> [f64; BLOCK]
     pull
 }
 
-/// `u += t^T gout`, `gt = gout W^T` for one run of a degree.
+/// `u = t^T gout`, added or not, and `gt = gout W^T` for one run of a degree.
 #[allow(clippy::too_many_arguments)]
 fn unmap<T: Real>(
     plan: &Plan,
@@ -279,20 +287,19 @@ fn unmap<T: Real>(
     transposed: &[T],
     gout: &[T],
     gt: &mut [T],
-    u: &mut [T],
+    (u, add): (&mut [T], bool),
 ) {
     let (co, stride) = (plan.out_channels, plan.stride(run));
     let weights = plan.run_weights(d, run);
     let (len, samples) = (weights.len() / co, gout.len() / co);
     let first = d.weights + (weights.start - d.weights) / co;
     let all = d.pairs * plan.channels;
-    let u = (&mut u[weights], co, 1);
     matmul(
         (len, co, samples),
-        u,
+        (u, co, 1),
         columns(t, stride),
         rows(gout, co),
-        true,
+        add,
     );
     let w = rows(&transposed[first..], all);
     matmul(

@@ -50,7 +50,7 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
         // ones.
         let here = if !loss.is_finite() {
             3
-        } else if !(finite(&sum.statistics) && finite(&sum.gradient[self.own.clone()])) {
+        } else if !(finite(&sum.statistics) && sum.gradient.is_finite(self.own.clone())?) {
             2
         } else {
             u8::from(loss > limit)

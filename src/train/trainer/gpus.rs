@@ -1,16 +1,14 @@
-//! Gradients in fast reduction where every rank has a GPU of its own: summed over slices and
-//! ranks where they are, brought to the host once.
+//! Fast reduction where every rank has a GPU of its own: sums over the ranks stay on the GPUs, and
+//! the optimizer with them.
 
 use super::Trainer;
-use super::step::{SliceTerms, Sum};
 use crate::Result;
+use crate::comm::World;
 use crate::comm::nccl::Nccl;
-use crate::comm::{World, pulse};
-use crate::models::{Model, StepKey};
-use crate::train::loader::Slice;
+use crate::models::Model;
+use crate::train::optimizer::Optimizer;
 use crate::train::schedule::WeightSchedule;
 use crate::train::{Plan, Reduction, Task};
-use candle_core::{DType, Tensor};
 
 /// Connects the GPUs if the run is to use them so; tells why not. Collective.
 pub(super) fn connect<T: Task, W>(world: &World, plan: &Plan<T, W>) -> Result<Option<Nccl>> {
@@ -31,51 +29,13 @@ pub(super) fn connect<T: Task, W>(world: &World, plan: &Plan<T, W>) -> Result<Op
 }
 
 impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
-    /// What [`Trainer::gradients`] returns.
-    pub(super) fn gradients_of_gpus(
-        &self,
-        nccl: &Nccl,
-        key: StepKey,
-        weights: &[f64],
-        slices: &[Slice<<T::Model as Model>::Batch>],
-    ) -> Result<(Sum, Vec<SliceTerms>)> {
-        let model = self.plan.task.model();
-        let parameters = model.parameters();
-        // Gradient, statistics, objective.
-        let len = parameters.len() + parameters.buffers().len() + 1;
-        let mut sum = Tensor::zeros(len, DType::F32, model.parameters().device())?;
-        let mut terms = Vec::new();
-        for slice in slices {
-            let Some(batch) = &slice.batch else { continue };
-            let losses = model.losses(batch, weights, key)?;
-            pulse::tick();
-            let store = losses.objective.backward()?;
-            let mut parts = vec![model.parameters().gradient(&store)?];
-            parts.extend(losses.statistics.iter().cloned());
-            parts.push(losses.objective.to_dtype(DType::F32)?.reshape(1)?);
-            let vector = Tensor::cat(&parts, 0)?;
-            // Zero where finite, else not a number.
-            let finite = (&vector * 0.0)?.sum_all()?;
-            sum = (sum + (vector * slice.share)?)?;
-            let mut values = vec![losses.value()?];
-            values.extend(losses.term_values()?);
-            terms.push(SliceTerms {
-                number: slice.number,
-                share: slice.share,
-                finite: finite.to_scalar::<f32>()? == 0.0 && values[0].is_finite(),
-                names: losses.terms.iter().map(|t| t.0).collect(),
-                values,
-            });
+    /// Moves the optimizer to the GPU where NCCL sums all of its gradient there.
+    pub(super) fn move_to_gpu(&mut self) -> Result<()> {
+        if self.nccl.is_some() && !self.is_sharded() {
+            let (own, settings) = (self.own.clone(), self.plan.settings.adam);
+            let model = self.plan.task.model().parameters();
+            self.optimizer = Optimizer::new(settings, model, own, true, None)?;
         }
-        nccl.sum(&sum)?;
-        let mut gradient = crate::gpu::to_host(&sum)?;
-        let mut statistics = gradient.split_off(parameters.len());
-        let objective = statistics.pop().unwrap_or(f32::NAN);
-        let sum = Sum {
-            gradient,
-            statistics,
-            objective,
-        };
-        Ok((sum, terms))
+        Ok(())
     }
 }

@@ -67,7 +67,7 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
             job: plan.job.clone(),
             fingerprint: plan.task.fingerprint(),
         };
-        layout.training = Some((position, self.adam.steps));
+        layout.training = Some((position, self.optimizer.steps()));
         Ok(layout)
     }
 
@@ -88,9 +88,12 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
             });
             push(model.buffers());
         }
-        for moments in [&self.adam.first, &self.adam.second] {
+        if !self.is_sharded() && feed.is_none() {
+            return read;
+        }
+        for moments in self.optimizer.moments()? {
             match self.is_sharded() {
-                true => self.world.collect_parts(model.len(), moments, push),
+                true => self.world.collect_parts(model.len(), &moments, push),
                 false => moments.chunks(CHUNK).for_each(|c| push(c.to_vec())),
             }
         }

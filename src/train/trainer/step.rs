@@ -1,11 +1,13 @@
 //! One step: the gradient over the global batch, and the update.
 
 use super::Trainer;
+use super::sums::Sums;
 use crate::Result;
 use crate::comm::{SliceTree, pulse};
-use crate::models::{Model, StepKey};
+use crate::models::{Model, StepKey, to_host};
 use crate::train::guard::seed_of_draw;
 use crate::train::loader::Slice;
+use crate::train::optimizer::{Gradient, Optimizer};
 use crate::train::schedule::WeightSchedule;
 use crate::train::{Compression, Reduction, Task};
 use rayon::prelude::*;
@@ -25,7 +27,7 @@ pub(super) struct SliceTerms {
 pub(super) struct Sum {
     /// Gradient of the mean objective over the global batch: all of it, or this rank's part where
     /// the optimizer's state is sharded; what lies around the part means nothing.
-    pub gradient: Vec<f32>,
+    pub gradient: Gradient,
     /// Batch statistics, the same on every rank.
     pub statistics: Vec<f32>,
     /// The objective, the same on every rank.
@@ -49,17 +51,12 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
         let model = plan.task.model();
         let weights = plan.settings.weights.at(epoch);
         let seed = seed_of_draw(plan.settings.seed, self.guard.draw(step));
-        let len = model.parameters().len();
         let rest_len = model.parameters().buffers().len() + 1;
-        #[cfg(feature = "nccl")]
-        if let Some(nccl) = &self.nccl {
-            return self.gradients_of_gpus(nccl, StepKey { seed, step }, &weights, slices);
-        }
         // The gradient; statistics and objective, which every rank needs in any case.
-        let (tree, rest) = (SliceTree::new(), SliceTree::new());
+        let (sums, rest) = (Sums::new(self.sums_on_device()), SliceTree::new());
         let of_slice = |slice: &Slice<<T::Model as Model>::Batch>| {
             let Some(batch) = &slice.batch else {
-                tree.insert(slice.number, vec![0.0; len]);
+                sums.insert_nothing(slice.number, model.parameters())?;
                 rest.insert(slice.number, vec![0.0; rest_len]);
                 return Ok(None);
             };
@@ -72,15 +69,14 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
             let mut statistics = losses.statistics_values()?;
             let names = losses.terms.iter().map(|t| t.0).collect();
             drop(losses); // and with it the activations
-            let mut gradient = model.parameters().take_gradients(store)?;
             let share = slice.share as f32;
-            let mut finite = objective.is_finite();
-            for value in gradient.iter_mut().chain(&mut statistics) {
+            let mut finite = sums.insert(slice.number, share, model.parameters(), store)?;
+            finite &= objective.is_finite();
+            for value in &mut statistics {
                 finite &= value.is_finite();
                 *value *= share;
             }
             statistics.push(objective as f32 * share);
-            tree.insert(slice.number, gradient);
             rest.insert(slice.number, statistics);
             Ok(Some(SliceTerms {
                 number: slice.number,
@@ -96,19 +92,21 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
             false => slices.iter().map(of_slice).collect(),
         };
         let terms = terms?.into_iter().flatten().collect();
-        let slices = plan.slices;
-        let gradient = match (plan.settings.compression, self.is_sharded()) {
-            (Some(Compression::Bf16), true) => {
-                world.compressed_sum_part(len, tree, &mut self.rounding)
+        let gradient = match sums {
+            Sums::Host(tree) => Gradient::Host(self.sum_on_hosts(tree)),
+            Sums::Device(tree) => {
+                let sum = tree.into_sum(model.parameters())?;
+                #[cfg(feature = "nccl")]
+                if let Some(nccl) = &self.nccl {
+                    nccl.sum(&sum)?;
+                }
+                match self.optimizer.is_on_device() {
+                    true => Gradient::Device(sum),
+                    false => Gradient::Host(to_host(&sum)?),
+                }
             }
-            (Some(Compression::Bf16), false) => world.compressed_sum(len, tree, &mut self.rounding),
-            (None, true) => world.tree_sum_part(slices, len, tree),
-            (None, false) => match plan.settings.reduction {
-                Reduction::Reproducible => world.tree_sum(slices, len, tree),
-                Reduction::Fast => world.fast_sum(len, tree),
-            },
         };
-        let mut statistics = world.tree_sum(slices, rest_len, rest);
+        let mut statistics = world.tree_sum(plan.slices, rest_len, rest);
         let objective = statistics.pop().unwrap_or(f32::NAN);
         let sum = Sum {
             gradient,
@@ -118,27 +116,44 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
         Ok((sum, terms))
     }
 
-    /// One optimizer step. Each rank updates its own parameters; where these are not all, the
-    /// ranks then tell each other, and every rank has the same model again.
-    pub(super) fn update(&mut self, step: u64, epoch: u64, mut sum: Sum) -> Result<()> {
+    /// Whether gradients are summed where the model is.
+    fn sums_on_device(&self) -> bool {
+        #[cfg(feature = "nccl")]
+        if self.nccl.is_some() {
+            return true;
+        }
+        self.optimizer.is_on_device()
+    }
+
+    /// The sum of all ranks' gradients, or this rank's part of it.
+    fn sum_on_hosts(&mut self, tree: SliceTree) -> Vec<f32> {
+        let (plan, world) = (self.plan, self.world);
+        let len = plan.task.model().parameters().len();
+        match (plan.settings.compression, self.is_sharded()) {
+            (Some(Compression::Bf16), true) => {
+                world.compressed_sum_part(len, tree, &mut self.rounding)
+            }
+            (Some(Compression::Bf16), false) => world.compressed_sum(len, tree, &mut self.rounding),
+            (None, true) => world.tree_sum_part(plan.slices, len, tree),
+            (None, false) => match plan.settings.reduction {
+                Reduction::Reproducible => world.tree_sum(plan.slices, len, tree),
+                Reduction::Fast => world.fast_sum(len, tree),
+            },
+        }
+    }
+
+    /// One optimizer step.
+    pub(super) fn update(&mut self, step: u64, epoch: u64, sum: Sum) -> Result<()> {
         let settings = self.plan.settings;
         let zero_epochs = settings.weights.zero_epochs();
         let rate = settings
             .learning_rate_schedule
             .at(settings.learning_rate, epoch, zero_epochs);
-        let own = self.own.clone();
-        let gradient = &mut sum.gradient[..];
-        self.adam
-            .step(&mut self.parameters, &gradient[own.clone()], rate);
         let model = self.plan.task.model().parameters();
-        if self.is_sharded() {
-            // The gradient has been used: its memory takes the new parameters.
-            gradient[own].copy_from_slice(&self.parameters);
-            self.world.share_parts(gradient);
-            model.set_flat(gradient)?;
-        } else {
-            model.set_flat(&self.parameters)?;
-        }
+        let parts = self
+            .optimizer
+            .step(sum.gradient, rate, model, self.own.clone())?;
+        Optimizer::share(self.world, model, parts)?;
         model.update_buffers(&sum.statistics)?;
         self.guard.trend.add(sum.objective);
         self.completed(step);

@@ -1,0 +1,143 @@
+//! Linear regression as a task.
+
+use candle_core::{DType, Device, Tensor};
+use holosig::Result;
+use holosig::models::{Init, Losses, Model, Parameters, ParametersBuilder, StepKey};
+use holosig::train::schedule::WeightSchedule;
+use holosig::train::{Part, Task};
+use serde::{Deserialize, Serialize};
+
+pub const SAMPLES: u64 = 103;
+pub const WIDTH: usize = 5;
+
+/// `y = w x + b`, with a buffer that follows the mean of `x`.
+pub struct Line {
+    pub parameters: Parameters,
+    group: usize,
+}
+
+impl Model for Line {
+    type Batch = (Tensor, Tensor);
+
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn weight_names(&self) -> &'static [&'static str] {
+        &["mse"]
+    }
+
+    fn losses(&self, batch: &Self::Batch, weights: &[f64], _: StepKey) -> Result<Losses> {
+        let error = self.error(batch)?.sqr()?.mean_all()?;
+        Ok(Losses {
+            terms: vec![("mse", error.clone())],
+            objective: (error * weights[0])?,
+            statistics: vec![batch.0.mean(0)?],
+        })
+    }
+
+    fn metrics(&self, batch: &Self::Batch) -> Result<Vec<(&'static str, Vec<f64>)>> {
+        let error: Vec<f32> = self.error(batch)?.sqr()?.to_vec1()?;
+        Ok(vec![("mse", error.into_iter().map(f64::from).collect())])
+    }
+}
+
+impl Line {
+    pub fn new(seed: u64) -> Result<Self> {
+        let mut b = ParametersBuilder::default();
+        let group = b.group([
+            ("weight".into(), vec![WIDTH], Init::Uniform(1.0)),
+            ("bias".into(), vec![1], Init::Constant(0.0)),
+        ]);
+        b.buffer("mean".into(), WIDTH, 0.0);
+        let parameters = b.build(seed, DType::F32, &Device::Cpu, 0.1)?;
+        Ok(Self { parameters, group })
+    }
+
+    fn error(&self, (x, y): &(Tensor, Tensor)) -> candle_core::Result<Tensor> {
+        let flat = self.parameters.var(self.group);
+        let weight = flat.narrow(0, 0, WIDTH)?.unsqueeze(1)?;
+        x.matmul(&weight)?
+            .squeeze(1)?
+            .broadcast_add(&flat.narrow(0, WIDTH, 1)?)?
+            - y
+    }
+}
+
+pub struct Regression {
+    pub model: Line,
+    pub scale: f64,
+    /// Training samples whose target is not what it should be.
+    pub bad: Vec<(u64, f32)>,
+}
+
+pub fn sample(id: u64) -> ([f64; WIDTH], f64) {
+    let x = std::array::from_fn(|j| ((id * (37 + 11 * j as u64)) as f64 + j as f64).sin());
+    let noise = 0.01 * ((id * 101) as f64).cos();
+    (x, x[0] - 2.0 * x[3] + 0.5 + noise)
+}
+
+impl Task for Regression {
+    type Model = Line;
+
+    fn model(&self) -> &Line {
+        &self.model
+    }
+
+    fn samples(&self, part: Part) -> u64 {
+        match part {
+            Part::Train => SAMPLES,
+            Part::Validation => 17,
+            Part::Test => 0,
+        }
+    }
+
+    fn batch(&self, part: Part, samples: &[u64]) -> Result<(Tensor, Tensor)> {
+        let offset = if part == Part::Validation { 1000 } else { 0 };
+        let rows: Vec<_> = samples.iter().map(|s| sample(s + offset)).collect();
+        let x: Vec<f32> = rows.iter().flat_map(|r| r.0.map(|v| v as f32)).collect();
+        let mut y: Vec<f32> = rows.iter().map(|r| (r.1 * self.scale) as f32).collect();
+        for (id, value) in &self.bad {
+            let found = samples.iter().position(|s| s + offset == *id);
+            found.iter().for_each(|&i| y[i] = *value);
+        }
+        let n = samples.len();
+        Ok((
+            Tensor::from_vec(x, (n, WIDTH), &Device::Cpu)?,
+            Tensor::from_vec(y, n, &Device::Cpu)?,
+        ))
+    }
+
+    fn sample_name(&self, _: Part, sample: u64) -> String {
+        format!("point {sample}")
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("line-{}", self.scale)
+    }
+
+    fn description(&self) -> Result<String> {
+        Ok(String::new())
+    }
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct One {}
+
+impl WeightSchedule for One {
+    fn at(&self, _: u64) -> Vec<f64> {
+        vec![1.0]
+    }
+
+    fn last(&self) -> Vec<f64> {
+        vec![1.0]
+    }
+
+    fn zero_epochs(&self) -> u64 {
+        0
+    }
+
+    fn warmup_epochs(&self) -> u64 {
+        0
+    }
+}
