@@ -1,5 +1,8 @@
 //! Gradients of the H-(V)AE's ops against central differences in f64.
 
+#[path = "common/numbers.rs"]
+mod numbers;
+
 use candle_core::{DType, Device, Tensor, Var};
 use holosig::models::hvae::gram_schmidt;
 use holosig::ops::batch_norm::{
@@ -10,32 +13,8 @@ use holosig::ops::linear::{Order, Side, linear};
 use holosig::ops::skip::skip;
 use holosig::so3::irreps::Irreps;
 use holosig::so3::paths::Rule;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use numbers::{tensor, values};
 use std::sync::Arc;
-
-/// Numbers in [-1, 1] from a seed.
-fn numbers(seed: u64, len: usize) -> Vec<f64> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    (0..len).map(|_| 2.0 * rng.random::<f64>() - 1.0).collect()
-}
-
-fn tensor(seed: u64, shape: &[usize], dtype: DType) -> Tensor {
-    let len = shape.iter().product();
-    Tensor::from_vec(numbers(seed, len), shape, &Device::Cpu)
-        .unwrap()
-        .to_dtype(dtype)
-        .unwrap()
-}
-
-fn values(t: &Tensor) -> Vec<f64> {
-    t.to_dtype(DType::F64)
-        .unwrap()
-        .flatten_all()
-        .unwrap()
-        .to_vec1()
-        .unwrap()
-}
 
 /// Compares the gradient of `sum(f(args) * random)` with central differences in f64.
 fn check_gradient(what: &str, args: &[Tensor], f: impl Fn(&[Tensor]) -> Tensor) {

@@ -1,5 +1,8 @@
 //! Properties of the H-(V)AE: sizes of the paper's models, symmetry, every option, derivatives.
 
+#[path = "common/numbers.rs"]
+mod numbers;
+
 use candle_core::{DType, Device, Tensor, Var};
 use holosig::models::hvae::config::HvaeConfig;
 use holosig::models::hvae::{Hvae, HvaeBatch, gram_schmidt};
@@ -7,31 +10,7 @@ use holosig::models::{Model, StepKey};
 use holosig::so3::irreps::Irreps;
 use holosig::so3::rotation;
 use holosig::so3::wigner::d_matrices;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-
-/// Numbers in [-1, 1] from a seed.
-fn numbers(seed: u64, len: usize) -> Vec<f64> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    (0..len).map(|_| 2.0 * rng.random::<f64>() - 1.0).collect()
-}
-
-fn tensor(seed: u64, shape: &[usize], dtype: DType) -> Tensor {
-    let len = shape.iter().product();
-    Tensor::from_vec(numbers(seed, len), shape, &Device::Cpu)
-        .unwrap()
-        .to_dtype(dtype)
-        .unwrap()
-}
-
-fn values(t: &Tensor) -> Vec<f64> {
-    t.to_dtype(DType::F64)
-        .unwrap()
-        .flatten_all()
-        .unwrap()
-        .to_vec1()
-        .unwrap()
-}
+use numbers::{numbers, tensor, values};
 
 /// Largest difference over the largest value.
 fn difference(a: &Tensor, b: &Tensor) -> f64 {

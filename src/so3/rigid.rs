@@ -1,6 +1,6 @@
 //! Rigid motion of point clouds: optimal superposition and principal axes.
 
-use super::rotation::Matrix;
+use super::rotation::{Matrix, of_quaternion};
 
 /// Eigenvalues, ascending, and eigenvectors (rows) of a symmetric matrix, by Jacobi rotations.
 pub fn eigen<const N: usize>(mut a: [[f64; N]; N]) -> ([f64; N], [[f64; N]; N]) {
@@ -72,24 +72,7 @@ pub fn superposition(mobile: &[[f64; 3]], reference: &[[f64; 3]]) -> Matrix {
         [zx - xz, xy + yx, yy - xx - zz, yz + zy],
         [xy - yx, zx + xz, yz + zy, zz - xx - yy],
     ]);
-    let [w, x, y, z] = vectors[3];
-    [
-        [
-            1.0 - 2.0 * (y * y + z * z),
-            2.0 * (x * y - w * z),
-            2.0 * (x * z + w * y),
-        ],
-        [
-            2.0 * (x * y + w * z),
-            1.0 - 2.0 * (x * x + z * z),
-            2.0 * (y * z - w * x),
-        ],
-        [
-            2.0 * (x * z - w * y),
-            2.0 * (y * z + w * x),
-            1.0 - 2.0 * (x * x + y * y),
-        ],
-    ]
+    of_quaternion(vectors[3])
 }
 
 /// The rotation to the principal axes of a centred cloud: rows are the axes, widest first, each

@@ -10,13 +10,18 @@ pub type Matrix = [[f64; 3]; 3];
 pub fn random(seed: u64) -> Matrix {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     // A point of the unit ball in four dimensions, projected to the sphere: a unit quaternion.
-    let [w, x, y, z] = loop {
+    let q = loop {
         let q: [f64; 4] = std::array::from_fn(|_| rng.random_range(-1.0..1.0));
         let norm = q.iter().map(|c| c * c).sum::<f64>().sqrt();
         if (0.1..=1.0).contains(&norm) {
             break q.map(|c| c / norm);
         }
     };
+    of_quaternion(q)
+}
+
+/// The rotation of a unit quaternion `[w, x, y, z]`.
+pub fn of_quaternion([w, x, y, z]: [f64; 4]) -> Matrix {
     [
         [
             1.0 - 2.0 * (y * y + z * z),
