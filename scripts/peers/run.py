@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -317,6 +319,13 @@ def main():
         table(Holosig(program, folder), cases, threads, pairs, args)
 
 
+def alone(function, *args):
+    """`function(*args)` in a process of its own: memory that an earlier case has freed would hide
+    what this one takes."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *args).result()
+
+
 def table(holosig, cases, threads, pairs, args):
     if not args.json:
         print("| case | threads | peer | holosig /s | peer /s | ratio (lowest, highest) | "
@@ -329,7 +338,8 @@ def table(holosig, cases, threads, pairs, args):
                 named = PEERS[case.split("-")[0]]
                 chosen = [[name] for name in named if name in (args.peer or named)]
             for only in chosen:
-                row = compare(holosig, case, t, pairs, 0.5 if args.quick else 2.0, only)
+                seconds = 0.5 if args.quick else 2.0
+                row = alone(compare, holosig, case, t, pairs, seconds, only)
                 if row is None and not args.every:
                     stop(f"{case} has no peer {' or '.join(only)}", 2)
                 if row is None:
