@@ -268,9 +268,7 @@ impl World {
         let Some(comm) = self.collective() else {
             return here;
         };
-        let mut most = 0;
-        comm.all_reduce_into(&here, &mut most, SystemOperation::max());
-        most
+        reduced(&comm, here, SystemOperation::max())
     }
 
     /// Whether all ranks hold the same bytes.
@@ -369,14 +367,25 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// All ranks' numbers as one. The binding lets the two sides of a reduction differ in type, and
+/// MPI then writes beyond the smaller one; here they cannot.
+fn reduced<T: Equivalence + Default>(
+    comm: &SimpleCommunicator,
+    here: T,
+    operation: SystemOperation,
+) -> T {
+    let mut all = T::default();
+    comm.all_reduce_into(&here, &mut all, operation);
+    all
+}
+
 /// See [`World::ranks_per_host`]; collective.
 fn ranks_per_host(comm: &SimpleCommunicator, node: &SimpleCommunicator) -> Option<usize> {
     let here = node.size() as usize;
     let regular = here.is_power_of_two() && comm.rank() % node.size() == node.rank();
     let regular = if regular { here as u64 } else { 0 };
-    let (mut least, mut most) = (0, 0);
-    comm.all_reduce_into(&regular, &mut least, SystemOperation::min());
-    comm.all_reduce_into(&regular, &mut most, SystemOperation::max());
+    let least = reduced(comm, regular, SystemOperation::min());
+    let most = reduced(comm, regular, SystemOperation::max());
     (least == most && most > 0).then_some(here)
 }
 
