@@ -2,6 +2,9 @@
 //! deep_signature.h5`: three random graphs, every intermediate, losses, gradients and three Adam
 //! steps in double precision), and its symmetries on random models.
 
+#[path = "common/numbers.rs"]
+mod numbers;
+
 use candle_core::{DType, Device, Tensor};
 use hdf5::File;
 use holosig::models::deep_signature::{
@@ -9,6 +12,7 @@ use holosig::models::deep_signature::{
     RawClip, Variant,
 };
 use holosig::models::{Model, StepKey};
+use numbers::values;
 use std::sync::Arc;
 
 const NODES: usize = 40;
@@ -87,15 +91,6 @@ fn batch(file: &File, dtype: DType) -> Vec<Clip> {
         .collect()
 }
 
-fn flat(t: &Tensor) -> Vec<f64> {
-    t.to_dtype(DType::F64)
-        .unwrap()
-        .flatten_all()
-        .unwrap()
-        .to_vec1()
-        .unwrap()
-}
-
 /// Largest difference over the largest reference value.
 fn relative(ours: &[f64], reference: &[f64]) -> f64 {
     assert_eq!(ours.len(), reference.len());
@@ -109,7 +104,7 @@ fn relative(ours: &[f64], reference: &[f64]) -> f64 {
 
 /// A result per clip, all clips one after another.
 fn all(outputs: &Outputs, f: impl Fn(&Coarse) -> &Tensor) -> Vec<f64> {
-    outputs.coarse.iter().flat_map(|c| flat(f(c))).collect()
+    outputs.coarse.iter().flat_map(|c| values(f(c))).collect()
 }
 
 fn losses(model: &DeepSignature, batch: &[Clip]) -> (holosig::models::Losses, Outputs) {
@@ -125,7 +120,7 @@ fn every_intermediate_and_loss_equals_the_published_code() {
         let segments = outputs.summary.segments.as_ref().unwrap();
         let scalar = |x: f64| vec![x];
         let mean = |f: &dyn Fn(&Coarse) -> Tensor| {
-            let values = outputs.coarse.iter().map(|c| flat(&f(c))[0]);
+            let values = outputs.coarse.iter().map(|c| values(&f(c))[0]);
             values.sum::<f64>() / 3.0
         };
         let levels = |f: &dyn Fn(&Coarse, usize) -> Tensor| -> Vec<f64> {
@@ -134,9 +129,9 @@ fn every_intermediate_and_loss_equals_the_published_code() {
         let agg: Vec<f64> = outputs
             .coarse
             .iter()
-            .flat_map(|c| flat(&c.assignment().unwrap()))
+            .flat_map(|c| values(&c.assignment().unwrap()))
             .collect();
-        let pred_y = flat(&candle_nn::ops::sigmoid(&outputs.logits).unwrap());
+        let pred_y = values(&candle_nn::ops::sigmoid(&outputs.logits).unwrap());
         let terms = losses.term_values().unwrap();
         let compared = [
             ("conv1_dense", all(&outputs, |c| &c.average)),
@@ -160,17 +155,17 @@ fn every_intermediate_and_loss_equals_the_published_code() {
             ),
             ("pred_e", all(&outputs, |c| &c.path)),
             ("agg_traj", all(&outputs, |c| &c.target)),
-            ("logsig", flat(&segments.log_signatures)),
-            ("lstm_out", flat(&segments.lstm)),
-            ("norm_out", flat(&segments.normalised)),
-            ("feat", flat(&outputs.summary.features)),
-            ("classifier_logit", flat(&outputs.logits)),
+            ("logsig", values(&segments.log_signatures)),
+            ("lstm_out", values(&segments.lstm)),
+            ("norm_out", values(&segments.normalised)),
+            ("feat", values(&outputs.summary.features)),
+            ("classifier_logit", values(&outputs.logits)),
             ("pred_y", pred_y),
             ("loss_cls_bcewithlogits_of_sigmoid", scalar(terms[0])),
             ("loss_l1", scalar(terms[1])),
             ("loss_mc", scalar(terms[2])),
             ("loss_o", scalar(terms[3])),
-            ("loss_total", flat(&losses.objective)),
+            ("loss_total", values(&losses.objective)),
         ];
         for (name, ours) in compared {
             let e = relative(&ours, &read(&file, &format!("intermediates/{name}")));
@@ -188,7 +183,7 @@ fn every_gradient_equals_the_published_code() {
         let (losses, _) = losses(&model, &batch(&file, dtype));
         let store = losses.objective.backward().unwrap();
         for (i, e) in model.parameters().entries().iter().enumerate() {
-            let ours = flat(store.get(model.parameters().var(i)).unwrap());
+            let ours = values(store.get(model.parameters().var(i)).unwrap());
             let reference = read(&file, &format!("grads/{}", e.name));
             let ours = if e.len() > 50_000 {
                 ours.chunks(e.shape[1])
@@ -222,7 +217,7 @@ fn the_gradient_of_the_coordinates_equals_the_published_code() {
     let store = losses.objective.backward().unwrap();
     let ours: Vec<f64> = variables
         .iter()
-        .flat_map(|v| flat(store.get(v.as_tensor()).unwrap()))
+        .flat_map(|v| values(store.get(v.as_tensor()).unwrap()))
         .collect();
     let e = relative(&ours, &read(&file, "grad_pos"));
     println!("{e:e}");
@@ -240,7 +235,7 @@ fn three_adam_steps_equal_the_published_code() {
     let (mut m, mut v) = (vec![0.0f64; flat.len()], vec![0.0f64; flat.len()]);
     for (step, expected) in expected.into_iter().enumerate() {
         let (losses, _) = losses(&model, &batch);
-        let loss = self::flat(&losses.objective)[0];
+        let loss = self::values(&losses.objective)[0];
         println!("step {step}: {loss} against {expected}");
         assert!((loss - expected).abs() < 1e-7 * expected);
         let gradients = model
@@ -268,7 +263,7 @@ fn dropout_belongs_to_the_sample() {
     let (model, batch) = (model(&file, DType::F64), batch(&file, DType::F64));
     let key = |step| Some(StepKey { seed: 3, step });
     let features =
-        |clips: &[Clip], step| flat(&model.outputs(clips, key(step)).unwrap().summary.features);
+        |clips: &[Clip], step| values(&model.outputs(clips, key(step)).unwrap().summary.features);
     let together = features(&batch, 1);
     assert!(together.contains(&0.0));
     assert_ne!(together, features(&batch, 2));

@@ -278,9 +278,8 @@ fn elements<T: Real>(lines: &mut [Line], len: usize) -> &mut [T] {
 /// Buffers that wait for their next use.
 static SPARE: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
 
-/// Memory that one thread fills and another reads, and that comes back when it is dropped: it is
-/// not zeroed anew, which for the weights' gradients took longer than reading them. The content is
-/// whatever the last user left.
+/// Memory that one thread fills and another reads, and that is kept for the next use when it is
+/// dropped, so that nobody zeroes it. The content is whatever the last user left.
 pub struct Buffer<T> {
     lines: Vec<Line>,
     len: usize,
@@ -327,7 +326,7 @@ impl<T: Real> DerefMut for Buffer<T> {
 
 impl<T> Drop for Buffer<T> {
     fn drop(&mut self) {
-        /// Larger ones cost more memory than time.
+        /// Longer ones, in bytes, go back to the allocator: they would add to the peak.
         const LARGEST: usize = 16 << 20;
         let lines = std::mem::take(&mut self.lines);
         if size_of_val(&lines[..]) <= LARGEST {

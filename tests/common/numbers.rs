@@ -1,5 +1,7 @@
 //! Tensors from seeds, and their values.
 
+#![allow(dead_code)]
+
 use candle_core::{DType, Device, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
