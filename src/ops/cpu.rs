@@ -2,7 +2,7 @@
 //! scratch memory, matrix products, and the choice of vector instructions.
 
 use crate::for_isa;
-use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, Tensor, WithDType, bail};
+use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, WithDType, bail};
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, Range};
@@ -123,11 +123,6 @@ impl<G: Deref<Target = Storage>, T: WithDType> Deref for View<G, T> {
     }
 }
 
-/// A forward result as candle wants it.
-pub fn output<T: WithDType>(data: Vec<T>, shape: impl Into<Shape>) -> (CpuStorage, Shape) {
-    (T::to_cpu_storage_owned(data), shape.into())
-}
-
 /// Calls a generic function with the element type of a tensor's storage.
 #[macro_export]
 macro_rules! with_real {
@@ -144,17 +139,6 @@ macro_rules! with_real {
             other => candle_core::bail!("this op takes f32 or f64, not {other:?}"),
         }
     };
-}
-
-/// Type of a storage, for [`with_real`].
-pub fn dtype(storage: &CpuStorage) -> DType {
-    match storage {
-        CpuStorage::F32(_) => DType::F32,
-        CpuStorage::F64(_) => DType::F64,
-        CpuStorage::F16(_) => DType::F16,
-        CpuStorage::BF16(_) => DType::BF16,
-        _ => DType::U8,
-    }
 }
 
 /// At most this many parts of a batch hold their own weight gradients.

@@ -2,16 +2,17 @@
 //! when the program was built, all on the device's one stream.
 
 use super::device::{Arg, Buffer, Kind, Launch, Sequence};
+use super::op::{Call, Once, Op, Operand};
 use candle_core::cuda_backend::cudarc::driver::{
     CudaFunction, CudaSlice, CudaStream, DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg,
     sys::CUfunction_attribute,
 };
 use candle_core::cuda_backend::{CudaDType, CudaDevice, CudaStorage, WrapErr};
 use candle_core::op::BackpropOp;
-use candle_core::{DType, Layout, Result, Storage, Tensor, bail};
-use std::any::{Any, TypeId};
+use candle_core::{DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
+use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, Weak};
+use std::sync::{Arc, LazyLock, Mutex};
 
 /// Name and PTX of every file of kernels.
 const MODULES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/modules.rs"));
@@ -129,6 +130,86 @@ pub(super) fn elements(storage: &CudaStorage) -> usize {
     match dtype(storage) {
         Some(DType::F64) => storage.as_cuda_slice::<f64>().map_or(0, CudaSlice::len),
         _ => storage.as_cuda_slice::<f32>().map_or(0, CudaSlice::len),
+    }
+}
+
+/// The kind of a storage's or tensor's type.
+fn kind(dtype: DType) -> Result<Kind> {
+    match dtype {
+        DType::F32 => Ok(Kind::F32),
+        DType::F64 => Ok(Kind::F64),
+        other => bail!("this op takes f32 or f64, not {other:?}"),
+    }
+}
+
+/// The forward pass of an op.
+///
+/// # Errors
+/// As [`run`], and those of the op.
+pub fn forward<O: Op<N>, const N: usize>(
+    op: &O,
+    inputs: [(&CudaStorage, &Layout); N],
+) -> Result<(CudaStorage, Shape)> {
+    use candle_core::backend::BackendStorage;
+    let shapes = inputs.map(|(_, layout)| layout.shape());
+    let shape = op.shape(shapes)?;
+    let call = op.launches(kind(inputs[0].0.dtype())?, shapes)?;
+    let device = &inputs[0].0.device;
+    let constants = constants(&call, &Device::Cuda(device.clone()))?;
+    let mut constants = constants.iter();
+    let operand = |operand: &Operand| match operand {
+        Operand::Input(i) => input(inputs[*i].0, inputs[*i].1),
+        Operand::Constant(_) => of_next(&mut constants),
+        Operand::Output | Operand::Grad => bail!("{}: a forward pass of its result", O::NAME),
+    };
+    let operands: Vec<Input> = call.operands.iter().map(operand).collect::<Result<_>>()?;
+    Ok((run_one(device, &call.sequence, &operands)?, shape))
+}
+
+/// The backward pass of an op.
+///
+/// # Errors
+/// As [`run`], and those of the op.
+pub fn backward<O: Once<N>, const N: usize>(
+    op: &O,
+    inputs: [&Tensor; N],
+    output: &Tensor,
+    grad: &Tensor,
+    wanted: [bool; N],
+) -> Result<[Option<Tensor>; N]> {
+    let call = op.vjp_launches(kind(grad.dtype())?, inputs.map(Tensor::shape), wanted)?;
+    let constants = constants(&call, grad.device())?;
+    let mut constants = constants.iter();
+    let operand = |operand: &Operand| match operand {
+        Operand::Input(i) => of_tensor(inputs[*i]),
+        Operand::Output => of_tensor(output),
+        Operand::Grad => of_tensor(grad),
+        Operand::Constant(_) => of_next(&mut constants),
+    };
+    let operands: Vec<Input> = call.operands.iter().map(operand).collect::<Result<_>>()?;
+    let outputs = run(grad.device().as_cuda_device()?, &call.sequence, &operands)?;
+    let mut gradients = [const { None }; N];
+    for (storage, &i) in outputs.into_iter().zip(&call.gradients) {
+        let storage = Storage::Cuda(storage);
+        let gradient = Tensor::from_storage(storage, inputs[i].shape(), BackpropOp::none(), false);
+        gradients[i] = Some(gradient);
+    }
+    Ok(gradients)
+}
+
+/// The constants of a call, on the device.
+fn constants(call: &Call, device: &Device) -> Result<Vec<Tensor>> {
+    let constants = call.operands.iter().filter_map(|operand| match operand {
+        Operand::Constant(t) => Some(t.to_device(device)),
+        _ => None,
+    });
+    constants.collect()
+}
+
+fn of_next<'a>(tensors: &mut impl Iterator<Item = &'a Tensor>) -> Result<Input> {
+    match tensors.next() {
+        Some(t) => of_tensor(t),
+        None => bail!("a constant is missing"),
     }
 }
 
@@ -267,7 +348,7 @@ fn function(device: &CudaDevice, launch: &Launch) -> Result<CudaFunction> {
 #[derive(Clone)]
 struct Table {
     address: u64,
-    _memory: Anything,
+    _memory: Arc<dyn Any + Send + Sync>,
 }
 
 /// A table on the GPU, and whether the one on the host that it was made from is gone. As long as
@@ -304,48 +385,4 @@ where
     };
     tables.insert(key, upload);
     Ok(table)
-}
-
-type Anything = Arc<dyn Any + Send + Sync>;
-
-static CACHE: LazyLock<Mutex<HashMap<String, Anything>>> = LazyLock::new(Mutex::default);
-
-/// What `make` made when it was first asked for under this key (and type): an op's tables, which
-/// depend on its geometry alone and are few.
-pub fn cached<T: Send + Sync + 'static>(key: String, make: impl FnOnce() -> T) -> Arc<T> {
-    let mut cache = CACHE.lock().unwrap_or_else(|e| e.into_inner());
-    let known = cache.get(&key).cloned().map(Arc::downcast::<T>);
-    if let Some(Ok(known)) = known {
-        return known;
-    }
-    let new = Arc::new(make());
-    cache.insert(key, new.clone());
-    new
-}
-
-/// Things made for an owner, by its address.
-type Owned = HashMap<(usize, TypeId), (Weak<dyn Any + Send + Sync>, Anything)>;
-
-static OWNED: LazyLock<Mutex<Owned>> = LazyLock::new(Mutex::default);
-
-/// What `make` made of `owner` when it was first asked for; kept as long as the owner lives.
-pub fn cached_for<K, T>(owner: &Arc<K>, make: impl FnOnce(&K) -> T) -> Arc<T>
-where
-    K: Send + Sync + 'static,
-    T: Send + Sync + 'static,
-{
-    let mut owned = OWNED.lock().unwrap_or_else(|e| e.into_inner());
-    let key = (Arc::as_ptr(owner) as usize, TypeId::of::<T>());
-    let known = owned
-        .get(&key)
-        .filter(|(owner, _)| owner.strong_count() > 0)
-        .map(|(_, made)| made.clone().downcast::<T>());
-    if let Some(Ok(known)) = known {
-        return known;
-    }
-    owned.retain(|_, (owner, _)| owner.strong_count() > 0);
-    let new = Arc::new(make(owner));
-    let held: Weak<K> = Arc::downgrade(owner);
-    owned.insert(key, (held, new.clone()));
-    new
 }

@@ -9,16 +9,20 @@
 //! Every op cuts its batch into parts whose sizes depend on the batch alone and sums weight
 //! gradients over the parts in a fixed order, so bits do not depend on the number of threads.
 
+pub mod adapter;
 pub mod assign;
 pub mod batch_norm;
+mod cache;
 pub mod cg;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+pub mod derivatives;
 pub mod device;
 pub mod hidden;
 pub mod linear;
 pub mod mincut;
+pub mod op;
 pub mod signature;
 pub mod skip;
 pub mod sparse;

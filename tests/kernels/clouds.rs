@@ -2,7 +2,7 @@
 
 use crate::host::Data;
 use crate::{close, random, run};
-use holosig::ops::device::zernike::{Tables, transform};
+use holosig::ops::zernike::launches::{Tables, transform};
 use holosig::ops::zernike::{Binomial, Channel, DROP, Settings, Transform, Weighting};
 
 #[test]

@@ -3,12 +3,13 @@
 
 use crate::host::{self, Data, Flavour, Order};
 use crate::{address_sanitizer, random};
-use holosig::ops::batch_norm::{Mode, Normalization};
-use holosig::ops::cg::Plan;
-use holosig::ops::device::{self, Arg, Buffer, Kind, Launch, Sequence};
-use holosig::ops::linear::{Order as Layout, Side};
-use holosig::ops::sparse::Sparse;
-use holosig::ops::zernike::Settings;
+use holosig::ops::batch_norm::{self, Mode, Normalization};
+use holosig::ops::cg::{self, Plan};
+use holosig::ops::device::{Arg, Buffer, Kind, Launch, Sequence, adam};
+use holosig::ops::linear::{self, Order as Layout, Side};
+use holosig::ops::sparse::{self, Sparse};
+use holosig::ops::zernike::{self, Settings};
+use holosig::ops::{hidden, signature, skip};
 use holosig::so3::irreps::Irreps;
 use holosig::so3::paths::Rule;
 
@@ -87,22 +88,22 @@ fn every_kernel() -> Vec<(&'static str, Sequence, Vec<Data>)> {
         order,
     };
     let (batch, component) = (9, Normalization::Component);
-    let norm = device::batch_norm::Tables::new(&irreps);
-    let linear = device::linear::Tables::new(&side(Layout::Steerable), &side(Layout::Published));
-    let skip = device::skip::Tables::new(&irreps, &Irreps::new(vec![2, 3]));
+    let norm = batch_norm::launches::Tables::new(&irreps);
+    let linear = linear::launches::Tables::new(&side(Layout::Steerable), &side(Layout::Published));
+    let skip = skip::launches::Tables::new(&irreps, &Irreps::new(vec![2, 3]));
     let plan = Plan::new(Rule::Efficient, true, (2, 35), (2, 66));
-    let cg = device::cg::Tables::new(&plan);
-    let few = device::cg::Tables::new(&Plan::new(Rule::Efficient, true, (1, 1), (1, 1)));
+    let cg = cg::launches::Tables::new(&plan);
+    let few = cg::launches::Tables::new(&Plan::new(Rule::Efficient, true, (1, 1), (1, 1)));
     let entries = [(0, 1, 2.0), (2, 0, -1.0), (2, 3, 0.5)];
-    let sparse = device::sparse::Tables::new(&Sparse::new(3, 4, &entries));
-    let sizes = device::hidden::Sizes {
+    let sparse = sparse::launches::Tables::new(&Sparse::new(3, 4, &entries));
+    let sizes = hidden::Sizes {
         nodes: 7,
         frames: 5,
         features: 3,
         width: 34,
     };
     let number = 0.5;
-    let adam = device::adam::Step {
+    let adam = adam::Step {
         step_size: number,
         root_correction: number,
         new1: number,
@@ -111,7 +112,8 @@ fn every_kernel() -> Vec<(&'static str, Sequence, Vec<Data>)> {
         epsilon: number,
         decay: number,
     };
-    use device::{batch_norm as bn, hidden, signature as sig};
+    use batch_norm::launches as bn;
+    use signature::launches as sig;
     let small = "a sequence that fits";
     let (single, double) = (Kind::F32, Kind::F64);
     let choice = sig::Choice::new(&[0, 2], 3);
@@ -132,35 +134,41 @@ fn every_kernel() -> Vec<(&'static str, Sequence, Vec<Data>)> {
             "signature, depth 2",
             sig::forward(single, 1, 40, 3, 2).expect(small),
         ),
-        ("adam", device::adam::step(&adam, 1027)),
+        ("adam", adam::step(&adam, 1027)),
         ("statistics", bn::statistics(&norm, component, batch)),
         ("batch norm", bn::forward(&norm, batch)),
         (
             "batch norm back",
             bn::backward(&norm, component, Mode::Train, batch),
         ),
-        ("linear", device::linear::forward(&linear, batch)),
+        ("linear", linear::launches::forward(&linear, batch)),
         (
             "linear back",
-            device::linear::backward_input(&linear, batch),
+            linear::launches::backward_input(&linear, batch),
         ),
         (
             "linear weights",
-            device::linear::backward_weights(&linear, 17),
+            linear::launches::backward_weights(&linear, 17),
         ),
-        ("skip", device::skip::forward(&skip, batch)),
-        ("skip back", device::skip::backward(&skip, batch)),
-        ("cg", device::cg::forward(&cg, batch)),
-        ("cg back", device::cg::backward(&cg, batch).expect(small)),
+        ("skip", skip::launches::forward(&skip, batch)),
+        ("skip back", skip::launches::backward(&skip, batch)),
+        ("cg", cg::launches::forward(&cg, batch)),
+        ("cg back", cg::launches::backward(&cg, batch).expect(small)),
         (
             "cg back, one split",
-            device::cg::backward(&few, 1024).expect(small),
+            cg::launches::backward(&few, 1024).expect(small),
         ),
-        ("sparse", device::sparse::apply(&sparse, false, 3)),
-        ("average", hidden::average(&sizes)),
-        ("average back", hidden::average_backward(&sizes, true)),
-        ("project", hidden::project(&sizes, 2, 6)),
-        ("project back", hidden::project_backward(&sizes, 2, 6, true)),
+        ("sparse", sparse::launches::apply(&sparse, false, 3)),
+        ("average", hidden::launches::average(&sizes)),
+        (
+            "average back",
+            hidden::launches::average_backward(&sizes, true),
+        ),
+        ("project", hidden::launches::project(&sizes, 2, 6)),
+        (
+            "project back",
+            hidden::launches::project_backward(&sizes, 2, 6, true),
+        ),
         ("signature", sig::forward(single, 2, 40, 3, 4).expect(small)),
         (
             "signature back",
@@ -204,14 +212,14 @@ fn every_kernel() -> Vec<(&'static str, Sequence, Vec<Data>)> {
         (name, sequence, inputs)
     })
     .into();
-    let zernike = device::zernike::Tables::new(&Settings::default());
+    let zernike = zernike::launches::Tables::new(&Settings::default());
     let clouds = Data::I32(vec![0, 70, 75]);
     let channels = (0..75).map(|i| i % 4).collect();
     let places = random(1, 225).iter().map(|x| 5.0 * x).collect();
     let inputs = vec![Data::F32(places), Data::U8(channels), clouds];
     all.push((
         "zernike",
-        device::zernike::transform(&zernike, 2, 75, 1.0),
+        zernike::launches::transform(&zernike, 2, 75, 1.0),
         inputs,
     ));
     all

@@ -3,10 +3,9 @@
 use crate::host::Data;
 use crate::twin::{Twin, f32s, tensor};
 use crate::{close, random, run};
-use holosig::ops::device::hidden::{self as device, Sizes};
-use holosig::ops::device::sparse::{Tables, apply};
-use holosig::ops::hidden;
+use holosig::ops::hidden::{self, Sizes, launches as device};
 use holosig::ops::sparse::Sparse;
+use holosig::ops::sparse::launches::{Tables, apply};
 
 const TOLERANCE: f64 = 3e-6;
 

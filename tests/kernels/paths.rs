@@ -5,8 +5,7 @@ use crate::twin::{Twin, f32s, tensor};
 use crate::{close, run};
 use candle_core::{DType, Tensor};
 use holosig::ops::device::Kind;
-use holosig::ops::device::signature as device;
-use holosig::ops::signature::{Basis, log_signature, signature};
+use holosig::ops::signature::{Basis, launches as device, log_signature, signature};
 use holosig::words;
 
 /// A random walk, as paths are.

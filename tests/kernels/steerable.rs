@@ -5,10 +5,10 @@ use crate::twin::{Twin, f32s, tensor};
 use crate::{close, run};
 use candle_core::Tensor;
 use holosig::ops::batch_norm::{self, BatchNorm, Mode, Normalization, features};
-use holosig::ops::cg::{Plan, cg};
-use holosig::ops::device;
-use holosig::ops::linear::{Order, Side, linear};
-use holosig::ops::skip::skip;
+use holosig::ops::cg::{self, Plan, cg};
+use holosig::ops::device::Sequence;
+use holosig::ops::linear::{self, Order, Side, linear};
+use holosig::ops::skip::{self, skip};
 use holosig::so3::irreps::Irreps;
 use holosig::so3::paths::Rule;
 use std::sync::Arc;
@@ -43,21 +43,21 @@ fn linear_maps() {
         let x = tensor(1, &[batch, from.irreps.dim()]);
         let w = tensor(2, &[weights]);
         let twin = Twin::new(&[&x, &w], |v| linear(&v[0], &v[1], &from, &to));
-        let t = device::linear::Tables::new(&from, &to);
+        let t = linear::launches::Tables::new(&from, &to);
         let (x, w, g) = (f32s(&x), f32s(&w), twin.grad());
-        let check = |name: &str, s: device::Sequence, inputs: [&Data; 2], want: &[f32]| {
+        let check = |name: &str, s: Sequence, inputs: [&Data; 2], want: &[f32]| {
             let got = run(&what, &s, &inputs.map(Clone::clone));
             close(&format!("{what}, {name}"), &got.outputs[0], want, TOLERANCE);
         };
         check(
             "out",
-            device::linear::forward(&t, batch),
+            linear::launches::forward(&t, batch),
             [&x, &w],
             &twin.out,
         );
-        let s = device::linear::backward_input(&t, batch);
+        let s = linear::launches::backward_input(&t, batch);
         check("gradient of x", s, [&w, &g], &twin.gradients[0]);
-        let s = device::linear::backward_weights(&t, batch);
+        let s = linear::launches::backward_weights(&t, batch);
         check("gradient of weights", s, [&x, &g], &twin.gradients[1]);
     }
 }
@@ -73,11 +73,11 @@ fn skips() {
         let out = tensor(1, &[batch, to.dim()]);
         let x = tensor(2, &[batch, from.dim()]);
         let twin = Twin::new(&[&out, &x], |v| skip(&v[0], &to, &v[1], &from));
-        let t = device::skip::Tables::new(&to, &from);
-        let s = device::skip::forward(&t, batch);
+        let t = skip::launches::Tables::new(&to, &from);
+        let s = skip::launches::forward(&t, batch);
         let got = run("skip", &s, &[f32s(&out), f32s(&x)]);
         close("skip", &got.outputs[0], &twin.out, 0.0);
-        let s = device::skip::backward(&t, batch);
+        let s = skip::launches::backward(&t, batch);
         let got = run("skip's gradient", &s, &[twin.grad()]);
         close("skip's gradient", &got.outputs[0], &twin.gradients[1], 0.0);
     }
@@ -102,9 +102,9 @@ fn batch_norms() {
         let values = |t: &Tensor| t.to_vec1::<f64>().expect("a vector");
         let mean = values(&statistics.mean);
         let variance = values(&statistics.variance);
-        let t = device::batch_norm::Tables::new(&irreps);
+        let t = batch_norm::launches::Tables::new(&irreps);
 
-        let s = device::batch_norm::statistics(&t, normalization, batch);
+        let s = batch_norm::launches::statistics(&t, normalization, batch);
         let got = run(&what, &s, &[f32s(&x)]);
         for (got, want) in got.outputs.iter().zip([&mean, &variance]) {
             for (g, w) in got.numbers().iter().zip(want) {
@@ -126,7 +126,7 @@ fn batch_norms() {
         });
         let (x, weight, bias) = (f32s(&x), f32s(&weight), f32s(&bias));
         let (mean, variance) = (Data::F64(mean), Data::F64(variance));
-        let s = device::batch_norm::forward(&t, batch);
+        let s = batch_norm::launches::forward(&t, batch);
         let inputs = [
             x.clone(),
             weight.clone(),
@@ -136,7 +136,7 @@ fn batch_norms() {
         ];
         let got = run(&what, &s, &inputs);
         close(&what, &got.outputs[0], &twin.out, 1e-6);
-        let s = device::batch_norm::backward(&t, normalization, mode, batch);
+        let s = batch_norm::launches::backward(&t, normalization, mode, batch);
         let got = run(&what, &s, &[x, weight, mean, variance, twin.grad()]);
         for (i, name) in ["x", "weight", "bias"].iter().enumerate() {
             let name = format!("{what}, gradient of {name}");
@@ -167,12 +167,12 @@ fn clebsch_gordan_steps() {
         let twin = Twin::new(&[&h, &w, &norm], |v| {
             cg(&v[0], &Tensor::cat(&[&v[2], &v[1]], 0)?, &plan, None)
         });
-        let t = device::cg::Tables::new(&plan);
+        let t = cg::launches::Tables::new(&plan);
         let inputs = [f32s(&h), f32s(&w), f32s(&norm)];
-        let got = run(&what, &device::cg::forward(&t, batch), &inputs);
+        let got = run(&what, &cg::launches::forward(&t, batch), &inputs);
         close(&what, &got.outputs[0], &twin.out, TOLERANCE);
         let out = Data::F32(twin.out.clone());
-        let s = device::cg::backward(&t, batch).expect("a step that fits");
+        let s = cg::launches::backward(&t, batch).expect("a step that fits");
         let got = run(&what, &s, &[&inputs[..], &[out, twin.grad()]].concat());
         for (i, name) in ["h", "weights", "norm"].iter().enumerate() {
             let name = format!("{what}, gradient of {name}");

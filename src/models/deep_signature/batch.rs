@@ -6,9 +6,10 @@
 use super::aggregate::{Aggregator, Coarse};
 use super::clip::Clip;
 use crate::models::Parameters;
-use crate::ops::cpu::{dtype, output, slice};
-use crate::with_real;
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use crate::ops::adapter::apply_once;
+use crate::ops::cpu::{Real, tree_sum};
+use crate::ops::op::{Array, Backward, Once, Op};
+use candle_core::{Device, Result, Shape, Tensor};
 use rayon::prelude::*;
 use std::sync::Mutex;
 
@@ -66,7 +67,7 @@ pub(super) fn coarse_grain(
     let rows = op.rows.clone();
     let flat = Tensor::cat(&variables, 0)?;
     let flat = if learn { flat } else { flat.detach() };
-    let all = flat.apply_op1(op)?;
+    let all = apply_once(op, [&flat])?;
     let mut at = 0;
     let clip = |(shape, len): (_, usize)| {
         let row = all.narrow(0, at, len)?;
@@ -150,56 +151,49 @@ impl CoarseGrain {
     }
 }
 
-impl CustomOp1 for CoarseGrain {
-    fn name(&self) -> &'static str {
-        "coarse-grain"
+impl Op<1> for CoarseGrain {
+    const NAME: &'static str = "the coarse-graining of clips";
+
+    fn shape(&self, _: [&Shape; 1]) -> Result<Shape> {
+        Ok(self.rows.iter().sum::<usize>().into())
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        with_real!(dtype(storage), T => {
-            let flat = slice::<T>(storage, layout)?;
-            let flat = Tensor::from_slice(flat, flat.len(), &candle_core::Device::Cpu)?;
-            let run = |(clip, keep): (&Clip, bool)| {
-                let graph = self.run(clip, &flat)?;
-                let row = graph.result.to_vec1::<T>()?;
-                Ok((row, keep.then_some(graph)))
-            };
-            let all = self.clips().into_par_iter().map(run).collect::<Result<Vec<_>>>()?;
-            let (rows, graphs): (Vec<Vec<T>>, Vec<_>) = all.into_iter().unzip();
-            if let Some(kept) = &self.graphs {
-                *kept.lock().unwrap_or_else(|e| e.into_inner()) = graphs;
-            }
-            let out = rows.concat();
-            let len = out.len();
-            Ok(output(out, len))
-        })
-    }
-
-    fn bwd(&self, flat: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let flat = flat.detach();
-        let mut at = 0;
-        let grads = self.rows.iter().map(|&len| {
-            at += len;
-            grad.narrow(0, at - len, len)
-        });
-        let grads: Vec<Tensor> = grads.collect::<Result<_>>()?;
-        let clips = self.clips.par_iter().zip(self.take_graphs()).zip(grads);
-        let mut sums = clips
-            .map(|((clip, kept), grad)| {
-                let graph = match kept {
-                    Some(graph) => graph,
-                    None => self.run(clip, &flat)?,
-                };
-                self.unrun(graph, &grad)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        while sums.len() > 1 {
-            let pair = |pair: &[Tensor]| match pair {
-                [a, b] => a + b,
-                _ => Ok(pair[0].clone()),
-            };
-            sums = sums.chunks(2).map(pair).collect::<Result<_>>()?;
+    fn forward<T: Real>(&self, [flat]: [Array<T>; 1]) -> Result<Vec<T>> {
+        let flat = Tensor::from_slice(&flat, flat.len(), &Device::Cpu)?;
+        let run = |(clip, keep): (&Clip, bool)| {
+            let graph = self.run(clip, &flat)?;
+            let row = graph.result.to_vec1::<T>()?;
+            Ok((row, keep.then_some(graph)))
+        };
+        let all = self.clips().into_par_iter().map(run);
+        let all = all.collect::<Result<Vec<_>>>()?;
+        let (rows, graphs): (Vec<Vec<T>>, Vec<_>) = all.into_iter().unzip();
+        if let Some(kept) = &self.graphs {
+            *kept.lock().unwrap_or_else(|e| e.into_inner()) = graphs;
         }
-        Ok(sums.pop())
+        Ok(rows.concat())
+    }
+}
+
+impl Once<1> for CoarseGrain {
+    fn vjp<T: Real>(&self, call: Backward<T, 1>) -> Result<[Option<Vec<T>>; 1]> {
+        let tensor = |data: &[T]| Tensor::from_slice(data, data.len(), &Device::Cpu);
+        let flat = tensor(&call.inputs[0])?;
+        let mut rest = call.grad.data;
+        let grads = self.rows.iter().map(|&len| {
+            let (grad, next) = rest.split_at(len);
+            rest = next;
+            tensor(grad)
+        });
+        let grads = grads.collect::<Result<Vec<Tensor>>>()?;
+        let clips = self.clips.par_iter().zip(self.take_graphs()).zip(grads);
+        let sums = clips.map(|((clip, kept), grad)| {
+            let graph = match kept {
+                Some(graph) => graph,
+                None => self.run(clip, &flat)?,
+            };
+            self.unrun(graph, &grad)?.to_vec1::<T>()
+        });
+        Ok([Some(tree_sum(sums.collect::<Result<Vec<_>>>()?))])
     }
 }

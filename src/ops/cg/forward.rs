@@ -5,8 +5,7 @@
 //! `o[sample][m3][j]`: channels are innermost everywhere, as in the tensors, so the product and
 //! its derivatives are vector arithmetic and the linear map is one matrix product per run.
 
-use super::NORM_EPS;
-use super::plan::{BLOCK, Degree, LANES, Plan};
+use super::plan::{BLOCK, Degree, LANES, NORM_EPS, Plan};
 use super::product::{TOGETHER, expand};
 use crate::for_isa;
 use crate::ops::batch_norm::Map;

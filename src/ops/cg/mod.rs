@@ -15,27 +15,29 @@
 //! weights stay.
 
 mod backward;
-#[cfg(feature = "cuda")]
-mod cuda;
 mod forward;
+pub mod launches;
 mod plan;
 mod product;
 
-pub(in crate::ops) use plan::Coefficient;
-pub use plan::Plan;
+pub use plan::{NORM_EPS, Plan};
 
-use super::batch_norm::{BatchNorm, Map};
-use super::cpu::{Real, dtype, output, slice, view};
-use crate::with_real;
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use super::adapter::apply_once;
+use super::batch_norm::{BatchNorm, Map, batch_norm};
+use super::cache::cached_for;
+use super::cpu::Real;
+use super::device::Kind;
+use super::op::{Array, Backward, Call, Once, Op, Operand};
+use super::skip::skip;
+use candle_core::{Result, Shape, Tensor, bail};
 use std::sync::{Arc, OnceLock};
-
-/// Added to the squared norm of a signal before its root.
-pub const NORM_EPS: f64 = 1e-8;
 
 /// Applies the step to `x` `[batch, plan.input.dim()]`; `parameters` are flat
 /// ([`Plan::parameter_len`]). `norm` is there exactly if the plan has a batch norm. Returns
 /// `[batch, plan.output.dim()]`.
+///
+/// # Errors
+/// Statistics without a batch norm, or none with one; tensors of other types than f32 and f64.
 pub fn cg(
     x: &Tensor,
     parameters: &Tensor,
@@ -45,16 +47,38 @@ pub fn cg(
     if norm.is_some() != plan.batch_norm.is_some() {
         bail!("statistics must be given exactly if the plan has a batch norm");
     }
-    #[cfg(feature = "cuda")]
-    if x.device().is_cuda() {
-        return cuda::cg(x, parameters, plan, norm);
+    if !x.device().is_cpu() {
+        return in_steps(x, parameters, plan, norm);
     }
     let op = Cg {
         plan: plan.clone(),
         norm,
         inverses: OnceLock::new(),
     };
-    x.contiguous()?.apply_op2(parameters, op)
+    apply_once(op, [x, parameters])
+}
+
+/// [`cg`] on a GPU: product, signal norm and linear map are one op, the batch norm before it and
+/// the skip connection after it their own.
+fn in_steps(
+    x: &Tensor,
+    parameters: &Tensor,
+    plan: &Arc<Plan>,
+    norm: Option<BatchNorm>,
+) -> Result<Tensor> {
+    let [gain, shift, scales] = plan.lengths();
+    let part = |start, len| parameters.narrow(0, start, len)?.contiguous();
+    let h = match norm {
+        Some(norm) => batch_norm(x, &part(0, gain)?, &part(gain, shift)?, norm)?,
+        None => x.clone(),
+    };
+    let weights = part(gain + shift + scales, plan.weight_len())?;
+    let scales = part(gain + shift, scales)?;
+    let out = apply_once(Step(plan.clone()), [&h, &weights, &scales])?;
+    match plan.skip {
+        true => skip(&out, &plan.output, x, &plan.input),
+        false => Ok(out),
+    }
 }
 
 struct Cg {
@@ -68,63 +92,77 @@ impl Cg {
     /// What the batch norm does to every feature, if there is one.
     fn map<T: Real>(&self, parameters: &[T]) -> Result<Option<Map<T>>> {
         let p = self.plan.split(parameters);
-        self.norm
-            .as_ref()
-            .map(|norm| norm.map(p.gain, p.shift))
-            .transpose()
+        let map = self.norm.as_ref().map(|norm| norm.map(p.gain, p.shift));
+        map.transpose()
     }
 }
 
-impl CustomOp2 for Cg {
-    fn name(&self) -> &'static str {
-        "clebsch-gordan"
+impl Op<2> for Cg {
+    const NAME: &'static str = "the Clebsch-Gordan step";
+
+    fn shape(&self, [x, _]: [&Shape; 2]) -> Result<Shape> {
+        Ok((x.dims()[0], self.plan.output.dim()).into())
     }
 
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let batch = l1.dims()[0];
-        with_real!(dtype(s1), T => {
-            let (x, parameters) = (slice::<T>(s1, l1)?, slice::<T>(s2, l2)?);
-            let map = self.map(parameters)?;
-            let (out, inverses) = forward::forward(&self.plan, map.as_ref(), x, parameters);
-            self.inverses.get_or_init(|| inverses);
-            Ok(output(out, (batch, self.plan.output.dim())))
-        })
+    fn forward<T: Real>(&self, [x, parameters]: [Array<T>; 2]) -> Result<Vec<T>> {
+        let map = self.map(&parameters)?;
+        let (out, inverses) = forward::forward(&self.plan, map.as_ref(), &x, &parameters);
+        self.inverses.get_or_init(|| inverses);
+        Ok(out)
     }
+}
 
-    fn bwd(
-        &self,
-        x: &Tensor,
-        parameters: &Tensor,
-        out: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let grad = grad.contiguous()?;
+impl Once<2> for Cg {
+    fn vjp<T: Real>(&self, call: Backward<T, 2>) -> Result<[Option<Vec<T>>; 2]> {
         let Some(inverses) = self.inverses.get() else {
             bail!("the backward pass of a Clebsch-Gordan step came before the forward pass");
         };
-        with_real!(grad.dtype(), T => {
-            let parameters_view = view::<T>(parameters)?;
-            let map = self.map(&parameters_view)?;
-            let saved = backward::Saved::<T> {
-                norm: self.norm.as_ref().zip(map.as_ref()),
-                x: &view(x)?,
-                parameters: &parameters_view,
-                inverses,
-                out: &view(out)?,
-                grad: &view(&grad)?,
-            };
-            let (gx, gradient) = backward::backward(&self.plan, &saved);
-            Ok((Some(to_tensor(gx, x)?), Some(to_tensor(gradient, parameters)?)))
-        })
+        let [x, parameters] = call.inputs;
+        let map = self.map(&parameters)?;
+        let saved = backward::Saved {
+            norm: self.norm.as_ref().zip(map.as_ref()),
+            x: &x,
+            parameters: &parameters,
+            inverses,
+            out: &call.output,
+            grad: &call.grad,
+        };
+        let (gx, gradient) = backward::backward(&self.plan, &saved);
+        Ok([Some(gx), Some(gradient)])
     }
 }
 
-fn to_tensor<T: Real>(data: Vec<T>, like: &Tensor) -> Result<Tensor> {
-    Tensor::from_vec(data, like.shape(), like.device())
+/// Product, signal norm and linear map, of the input, the weights and the norm's scales.
+struct Step(Arc<Plan>);
+
+impl Op<3> for Step {
+    const NAME: &'static str = "the Clebsch-Gordan step on a GPU";
+
+    fn shape(&self, [h, ..]: [&Shape; 3]) -> Result<Shape> {
+        Ok((h.dims()[0], self.0.output.dim()).into())
+    }
+
+    fn forward<T: Real>(&self, _: [Array<T>; 3]) -> Result<Vec<T>> {
+        bail!("this form of the Clebsch-Gordan step is for GPUs")
+    }
+
+    fn launches(&self, _: Kind, [h, ..]: [&Shape; 3]) -> Result<Call> {
+        let tables = cached_for(&self.0, launches::Tables::new);
+        let sequence = launches::forward(&tables, h.dims()[0]);
+        Ok(Call::forward(sequence, 3))
+    }
+}
+
+impl Once<3> for Step {
+    fn vjp<T: Real>(&self, _: Backward<T, 3>) -> Result<[Option<Vec<T>>; 3]> {
+        bail!("this form of the Clebsch-Gordan step is for GPUs")
+    }
+
+    fn vjp_launches(&self, _: Kind, [h, ..]: [&Shape; 3], _: [bool; 3]) -> Result<Call> {
+        let tables = cached_for(&self.0, launches::Tables::new);
+        let sequence = launches::backward(&tables, h.dims()[0])?;
+        let inputs = (0..3).map(Operand::Input);
+        let operands = inputs.chain([Operand::Output, Operand::Grad]).collect();
+        Ok(Call::backward(sequence, operands, &[0, 1, 2]))
+    }
 }

@@ -6,6 +6,9 @@ use crate::so3::paths::{Rule, pairs};
 use crate::so3::wigner::w3j;
 use std::ops::Range;
 
+/// Added to the squared norm of a signal before its root.
+pub const NORM_EPS: f64 = 1e-8;
+
 /// Coefficients smaller than this are rounding noise of a zero.
 const ZERO: f64 = 1e-12;
 
@@ -21,7 +24,7 @@ const CHUNK: usize = 160 << 10;
 
 /// `coefficient * h[first] * h[second]`, where the rows `l*l + l + m` of the padded input start.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::ops) struct Term {
+pub(super) struct Term {
     pub first: u32,
     pub second: u32,
     pub coefficient: Coefficient,
@@ -29,14 +32,14 @@ pub(in crate::ops) struct Term {
 
 /// A coefficient in both precisions, so that kernels need not convert it.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::ops) struct Coefficient {
+pub(super) struct Coefficient {
     pub single: f32,
     pub double: f64,
 }
 
 /// A product `h[first] * h[second]` and where it goes: `pulls[uses]`.
 #[derive(Debug, Clone)]
-pub(in crate::ops) struct Product {
+pub(super) struct Product {
     pub first: u32,
     pub second: u32,
     pub uses: Range<usize>,
@@ -44,7 +47,7 @@ pub(in crate::ops) struct Product {
 
 /// One use of a product.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::ops) struct Pull {
+pub(super) struct Pull {
     /// Order m3.
     pub order: u32,
     pub coefficient: Coefficient,
@@ -52,7 +55,7 @@ pub(in crate::ops) struct Pull {
 
 /// A pair (l1, l2) coupled to l3 that is not identically zero.
 #[derive(Debug, Clone)]
-pub(in crate::ops) struct Path {
+pub(super) struct Path {
     /// Number of the pair among all pairs of its l3, dead ones counted: row
     /// `pair * channels + c` of the weights.
     pub pair: usize,
@@ -66,7 +69,7 @@ pub(in crate::ops) struct Path {
 
 /// Everything of one output degree.
 #[derive(Debug, Clone)]
-pub(in crate::ops) struct Degree {
+pub(super) struct Degree {
     pub l: usize,
     pub paths: Vec<Path>,
     /// Live paths whose weights are neighbours and whose products are in work together.
@@ -93,14 +96,14 @@ pub struct Plan {
     pub batch_norm: Option<Normalization>,
     /// Whether the input is added to the output, on the degrees and channels that both have.
     pub skip: bool,
-    pub(in crate::ops) channels: usize,
-    pub(in crate::ops) out_channels: usize,
-    pub(in crate::ops) degrees: Vec<Degree>,
+    pub(super) channels: usize,
+    pub(super) out_channels: usize,
+    pub(super) degrees: Vec<Degree>,
     weight_len: usize,
 }
 
 /// The parts of a step's flat parameters.
-pub(in crate::ops) struct Parts<S> {
+pub(super) struct Parts<S> {
     /// Batch norm: a weight per feature, a bias per scalar channel.
     pub gain: S,
     pub shift: S,
@@ -162,7 +165,7 @@ impl Plan {
     }
 
     /// Length of a row of the input with zeros up to whole vectors.
-    pub(in crate::ops) fn padded(&self) -> usize {
+    pub(super) fn padded(&self) -> usize {
         pad(self.channels)
     }
 
@@ -172,7 +175,7 @@ impl Plan {
     }
 
     /// Length of the weights alone.
-    pub(in crate::ops) fn weight_len(&self) -> usize {
+    pub(super) fn weight_len(&self) -> usize {
         self.weight_len
     }
 

@@ -6,14 +6,6 @@
 //! Every sequence depends on sizes and plans alone, never on the machine: neither do its bits.
 
 pub mod adam;
-pub mod batch_norm;
-pub mod cg;
-pub mod hidden;
-pub mod linear;
-pub mod signature;
-pub mod skip;
-pub mod sparse;
-pub mod zernike;
 
 use std::sync::Arc;
 
@@ -130,42 +122,42 @@ impl Sequence {
     }
 
     /// The op's next argument.
-    fn input(&mut self, kind: Kind, len: usize) -> Arg {
+    pub fn input(&mut self, kind: Kind, len: usize) -> Arg {
         let inputs = self.buffers.iter();
         let index = inputs.filter(|b| matches!(b, Buffer::Input { .. })).count();
         self.push(Buffer::Input { index, kind, len })
     }
 
     /// The op's next result; every element is written by some launch.
-    fn output(&mut self, kind: Kind, len: usize) -> Arg {
+    pub fn output(&mut self, kind: Kind, len: usize) -> Arg {
         let zeroed = false;
         self.push(Buffer::Output { kind, len, zeroed })
     }
 
     /// The op's next result, cleared before the first launch.
-    fn zeroed(&mut self, kind: Kind, len: usize) -> Arg {
+    pub fn zeroed(&mut self, kind: Kind, len: usize) -> Arg {
         let zeroed = true;
         self.push(Buffer::Output { kind, len, zeroed })
     }
 
-    fn scratch(&mut self, kind: Kind, len: usize) -> Arg {
+    pub fn scratch(&mut self, kind: Kind, len: usize) -> Arg {
         self.push(Buffer::Scratch { kind, len })
     }
 
-    fn ints(&mut self, table: &Arc<[i32]>) -> Arg {
+    pub fn ints(&mut self, table: &Arc<[i32]>) -> Arg {
         self.push(Buffer::Ints(table.clone()))
     }
 
-    fn floats(&mut self, table: &Arc<[f32]>) -> Arg {
+    pub fn floats(&mut self, table: &Arc<[f32]>) -> Arg {
         self.push(Buffer::Floats(table.clone()))
     }
 
-    fn doubles(&mut self, table: &Arc<[f64]>) -> Arg {
+    pub fn doubles(&mut self, table: &Arc<[f64]>) -> Arg {
         self.push(Buffer::Doubles(table.clone()))
     }
 
     /// Adds a launch, none where the grid is empty.
-    fn launch(
+    pub fn launch(
         &mut self,
         (module, kernel): (&'static str, &'static str),
         grid: [usize; 3],
@@ -187,19 +179,24 @@ impl Sequence {
     }
 }
 
+/// Sizes as arguments.
+pub fn ints<const N: usize>(values: [usize; N]) -> [Arg; N] {
+    values.map(|v| Arg::I32(v as i32))
+}
+
 /// Tile of a matrix product (`kernels/common.cuh`).
-const TILE_ROWS: usize = 32;
-const TILE_COLUMNS: usize = 64;
+pub const TILE_ROWS: usize = 32;
+pub const TILE_COLUMNS: usize = 64;
 
 /// Tiles of rows (sample, m) of all degrees.
-fn row_tiles(lmax: usize, batch: usize) -> usize {
+pub fn row_tiles(lmax: usize, batch: usize) -> usize {
     (0..=lmax)
         .map(|l| (batch * (2 * l + 1)).div_ceil(TILE_ROWS))
         .sum()
 }
 
 /// Sums `count` parts of `len` elements in order.
-fn sum_parts(s: &mut Sequence, parts: Arg, out: Arg, count: usize, len: usize) {
+pub fn sum_parts(s: &mut Sequence, parts: Arg, out: Arg, count: usize, len: usize) {
     let args = vec![parts, out, Arg::I32(count as i32), Arg::I32(len as i32)];
     let grid = [len.div_ceil(256), 1, 1];
     s.launch(("sum", "sum_parts"), grid, [256, 1, 1], 0, args);

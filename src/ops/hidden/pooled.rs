@@ -4,49 +4,23 @@
 //! Here the layer of a node is `[H, T]`, frames innermost, and its projections `[words e, T]`:
 //! as they lie, a node's words are rows of what is summed.
 
-use super::{Sizes, project, tensor};
-use crate::ops::cpu::{Matrix, Real, dtype, fma, matmul, output, parts, scratch, slice};
-use crate::ops::cpu::{tree_sum, view};
-use crate::{for_isa, with_real};
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use super::sizes::Sizes;
+use crate::for_isa;
+use crate::ops::cpu::{Matrix, Real, fma, matmul, parts, scratch, tree_sum};
+use crate::ops::op::{Array, Backward, Once, Op};
+use candle_core::{Result, Shape, bail};
 use rayon::prelude::*;
-
-/// `sum_{n, w} left[n, w, k] h[n, t] Q_w`, `h` as in [`super::project`], for `left`
-/// `[N, words K]`, words outermost in the rows, and `right` `[H, words e]`: `[K, e T]`.
-pub fn project_pooled(
-    left: &Tensor,
-    u: &Tensor,
-    layer: &Tensor,
-    right: &Tensor,
-    words: usize,
-) -> Result<Tensor> {
-    let (nodes, columns) = left.dims2()?;
-    let (frames, beads) = (u.dim(1)?, columns / words);
-    if !left.device().is_cpu() {
-        let left = left.reshape((nodes * words, beads))?;
-        let all = left.t()?.matmul(&project(u, layer, right, words)?)?;
-        let all = all.reshape((beads, frames, ()))?.transpose(1, 2)?;
-        return all.flatten_from(1);
-    }
-    let op = Pooled {
-        words,
-        sizes: Sizes::new(u.shape(), layer.shape())?,
-        columns: right.dim(1)?,
-        beads,
-    };
-    let weights = Tensor::cat(&[layer.flatten_all()?, right.flatten_all()?], 0)?;
-    left.contiguous()?.apply_op3(&u.contiguous()?, &weights, op)
-}
 
 /// Nodes that are made at a time.
 const BLOCK: usize = 32;
 
-struct Pooled {
-    words: usize,
-    sizes: Sizes,
+/// Of weights `left` `[N, words K]`, features, and layer and `right` in one flat tensor.
+pub(super) struct Pooled {
+    pub words: usize,
+    pub sizes: Sizes,
     /// Projections of a node, `words e`.
-    columns: usize,
-    beads: usize,
+    pub columns: usize,
+    pub beads: usize,
 }
 
 /// What one block of nodes needs.
@@ -163,7 +137,7 @@ impl Pooled {
         }
     }
 
-    fn forward<T: Real>(&self, left: &[T], u: &[T], weights: &[T]) -> Vec<T> {
+    fn pool<T: Real>(&self, left: &[T], u: &[T], weights: &[T]) -> Vec<T> {
         let (k, row, input) = (self.beads, self.row(), self.sizes.input());
         let parts = parts(self.sizes.nodes, BLOCK).into_par_iter().map(|part| {
             let mut out = vec![T::zero(); k * row];
@@ -183,12 +157,7 @@ impl Pooled {
         tree_sum(parts.collect())
     }
 
-    fn backward<T: Real>(
-        &self,
-        (left, u, weights): (&[T], &[T], &[T]),
-        grad: &[T],
-        needs_u: bool,
-    ) -> Gradients<T> {
+    fn unpool<T: Real>(&self, [left, u, weights, grad]: [&[T]; 4], needs_u: bool) -> Gradients<T> {
         let parts = parts(self.sizes.nodes, BLOCK).into_par_iter();
         let parts = parts.map(|part| {
             let (k, row, input) = (self.beads, self.row(), self.sizes.input());
@@ -290,44 +259,25 @@ impl Pooled {
     }
 }
 
-impl CustomOp3 for Pooled {
-    fn name(&self) -> &'static str {
-        "hidden-project-pooled"
-    }
+impl Op<3> for Pooled {
+    const NAME: &'static str = "the pooled projection of a hidden layer";
 
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        if l1.shape().dims2()? != (self.sizes.nodes, self.words * self.beads) {
-            candle_core::bail!("weights {:?} of {} nodes", l1.shape(), self.sizes.nodes);
+    fn shape(&self, [left, ..]: [&Shape; 3]) -> Result<Shape> {
+        if left.dims2()? != (self.sizes.nodes, self.words * self.beads) {
+            bail!("weights {left:?} of {} nodes", self.sizes.nodes);
         }
-        with_real!(dtype(s1), T => {
-            let (left, u) = (slice::<T>(s1, l1)?, slice::<T>(s2, l2)?);
-            let out = self.forward(left, u, slice::<T>(s3, l3)?);
-            Ok(output(out, (self.beads, self.row())))
-        })
+        Ok((self.beads, self.row()).into())
     }
 
-    fn bwd(
-        &self,
-        left: &Tensor,
-        u: &Tensor,
-        weights: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let grad = grad.contiguous()?;
-        with_real!(grad.dtype(), T => {
-            let all = (&*view::<T>(left)?, &*view::<T>(u)?, &*view::<T>(weights)?);
-            let out = self.backward(all, &view::<T>(&grad)?, u.track_op());
-            let gu = out.u.map(|g| tensor(g, u)).transpose()?;
-            Ok((Some(tensor(out.left, left)?), gu, Some(tensor(out.weights, weights)?)))
-        })
+    fn forward<T: Real>(&self, [left, u, weights]: [Array<T>; 3]) -> Result<Vec<T>> {
+        Ok(self.pool(&left, &u, &weights))
+    }
+}
+
+impl Once<3> for Pooled {
+    fn vjp<T: Real>(&self, call: Backward<T, 3>) -> Result<[Option<Vec<T>>; 3]> {
+        let [left, u, weights] = call.inputs.map(|input| input.data);
+        let out = self.unpool([left, u, weights, &call.grad], call.wanted[1]);
+        Ok([Some(out.left), out.u, Some(out.weights)])
     }
 }

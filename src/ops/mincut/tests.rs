@@ -1,5 +1,6 @@
 use super::*;
 use crate::ops::assign::assign;
+use crate::ops::sparse::Sparse;
 use candle_core::{Device, Var};
 
 fn var(shape: &[usize], seed: f64) -> Var {

@@ -6,15 +6,18 @@
 //! not depend on where a path starts nor on how fast it runs. Everything is differentiable with
 //! respect to the path; samples are independent, so bits do not depend on the number of threads.
 
-#[cfg(feature = "cuda")]
-mod cuda;
 mod horner;
+pub mod launches;
 mod logarithm;
 mod lyndon;
 
-use super::cpu::{Real, dtype, output, slice, view};
-use crate::{with_real, words};
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
+use super::adapter::{apply, apply_once};
+use super::cache::cached;
+use super::cpu::Real;
+use super::device::{Kind, Sequence};
+use super::op::{Array, Backward, Call, Closed, Once, Op, Operand};
+use crate::words;
+use candle_core::{DType, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -47,7 +50,7 @@ fn terms(channels: usize, depth: usize) -> Result<usize> {
 pub fn signature(path: &Tensor, depth: usize) -> Result<Tensor> {
     check(path)?;
     terms(path.dim(2)?, depth)?;
-    path.contiguous()?.apply_op1(Signature { depth })
+    apply_once(Signature { depth }, [path])
 }
 
 /// The logarithm of the signature of `path` `[batch, L, c]` to `depth`. In the expanded basis it
@@ -60,16 +63,21 @@ pub fn log_signature(path: &Tensor, depth: usize, basis: Basis) -> Result<Tensor
     check(path)?;
     let channels = path.dim(2)?;
     if basis == Basis::Words && (1..=3).contains(&depth) {
-        return path.contiguous()?.apply_op1(Lyndon { depth });
+        return apply_once(Lyndon { depth }, [path]);
     }
     // The series' terms cancel: in f32 the fourth and later levels would lose two digits.
-    let logarithm =
-        signature(&path.to_dtype(DType::F64)?, depth)?.apply_op1(Logarithm { channels, depth })?;
+    let signature = signature(&path.to_dtype(DType::F64)?, depth)?;
+    let logarithm = apply_once(Logarithm { channels, depth }, [&signature])?;
     let logarithm = match basis {
         Basis::Expand => logarithm,
-        Basis::Words => logarithm.apply_op1(Gather {
-            positions: words::lyndon_positions(channels, depth).into(),
-        })?,
+        Basis::Words => {
+            let choice = Choose {
+                positions: words::lyndon_positions(channels, depth).into(),
+                terms: logarithm.dim(1)?,
+                back: false,
+            };
+            apply(choice, [&logarithm])?
+        }
     };
     logarithm.to_dtype(path.dtype())
 }
@@ -100,52 +108,55 @@ fn row<T>(data: &[T], rows: usize, i: usize) -> &[T] {
     &data[i * width..(i + 1) * width]
 }
 
+/// What the sequence of an op of a path takes for its gradient.
+fn backward_of_path(sequence: Sequence) -> Call {
+    let operands = vec![Operand::Input(0), Operand::Output, Operand::Grad];
+    Call::backward(sequence, operands, &[0])
+}
+
 struct Signature {
     depth: usize,
 }
 
-impl CustomOp1 for Signature {
-    fn name(&self) -> &'static str {
-        "signature"
+impl Op<1> for Signature {
+    const NAME: &'static str = "the signature";
+
+    fn shape(&self, [path]: [&Shape; 1]) -> Result<Shape> {
+        let (batch, _, channels) = path.dims3()?;
+        Ok((batch, terms(channels, self.depth)?).into())
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (batch, _, c) = layout.shape().dims3()?;
-        let shape = horner::Shape::new(c, self.depth);
-        with_real!(dtype(storage), T => {
-            let path = slice::<T>(storage, layout)?;
-            let out = map_rows(batch, shape.terms(), |i, out: &mut [T]| {
-                horner::forward(&shape, row(path, batch, i), out)
-            });
-            Ok(output(out, (batch, shape.terms())))
-        })
+    fn forward<T: Real>(&self, [path]: [Array<T>; 1]) -> Result<Vec<T>> {
+        let (batch, _, channels) = path.shape.dims3()?;
+        let shape = horner::Shape::new(channels, self.depth);
+        Ok(map_rows(batch, shape.terms(), |i, out| {
+            horner::forward(&shape, row(&path, batch, i), out)
+        }))
     }
 
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        storage: &candle_core::CudaStorage,
-        layout: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        self.cuda_forward((storage, layout))
+    fn launches(&self, kind: Kind, [path]: [&Shape; 1]) -> Result<Call> {
+        let (batch, points, channels) = path.dims3()?;
+        let sequence = launches::forward(kind, batch, points, channels, self.depth)?;
+        Ok(Call::forward(sequence, 1))
+    }
+}
+
+impl Once<1> for Signature {
+    fn vjp<T: Real>(&self, call: Backward<T, 1>) -> Result<[Option<Vec<T>>; 1]> {
+        let [path] = call.inputs;
+        let (batch, points, channels) = path.shape.dims3()?;
+        let shape = horner::Shape::new(channels, self.depth);
+        let gradient = map_rows(batch, points * channels, |i, gpath| {
+            let [path, out, grad] = [&path, &call.output, &call.grad].map(|x| row(x, batch, i));
+            horner::backward(&shape, path, out, grad, gpath)
+        });
+        Ok([Some(gradient)])
     }
 
-    fn bwd(&self, path: &Tensor, out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let (batch, points, c) = path.dims3()?;
-        let shape = horner::Shape::new(c, self.depth);
-        let grad = grad.contiguous()?;
-        #[cfg(feature = "cuda")]
-        if grad.device().is_cuda() {
-            return Ok(Some(self.cuda_backward(path, out, &grad)?));
-        }
-        with_real!(grad.dtype(), T => {
-            let (path_data, out, grad) = (&*view::<T>(path)?, &*view::<T>(out)?, &*view::<T>(&grad)?);
-            let gpath = map_rows(batch, points * c, |i, gpath: &mut [T]| {
-                let of = |data| row::<T>(data, batch, i);
-                horner::backward(&shape, of(path_data), of(out), of(grad), gpath)
-            });
-            Ok(Some(Tensor::from_vec(gpath, path.shape(), path.device())?))
-        })
+    fn vjp_launches(&self, kind: Kind, [path]: [&Shape; 1], _: [bool; 1]) -> Result<Call> {
+        let (batch, points, channels) = path.dims3()?;
+        let sequence = launches::backward(kind, batch, points, channels, self.depth)?;
+        Ok(backward_of_path(sequence))
     }
 }
 
@@ -154,151 +165,159 @@ struct Logarithm {
     depth: usize,
 }
 
-impl CustomOp1 for Logarithm {
-    fn name(&self) -> &'static str {
-        "tensor-logarithm"
+impl Op<1> for Logarithm {
+    const NAME: &'static str = "the logarithm of signatures";
+
+    fn shape(&self, [x]: [&Shape; 1]) -> Result<Shape> {
+        Ok(x.dims2()?.into())
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (batch, terms) = layout.shape().dims2()?;
+    fn forward<T: Real>(&self, [x]: [Array<T>; 1]) -> Result<Vec<T>> {
+        let (batch, terms) = x.shape.dims2()?;
         let shape = horner::Shape::new(self.channels, self.depth);
-        with_real!(dtype(storage), T => {
-            let x = slice::<T>(storage, layout)?;
-            let out = map_rows(batch, terms, |i, out: &mut [T]| {
-                logarithm::forward(&shape, row(x, batch, i), out)
-            });
-            Ok(output(out, (batch, terms)))
-        })
+        Ok(map_rows(batch, terms, |i, out| {
+            logarithm::forward(&shape, row(&x, batch, i), out)
+        }))
     }
 
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        storage: &candle_core::CudaStorage,
-        layout: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        self.cuda_forward((storage, layout))
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let (batch, terms) = x.dims2()?;
-        let shape = horner::Shape::new(self.channels, self.depth);
-        let grad = grad.contiguous()?;
-        #[cfg(feature = "cuda")]
-        if grad.device().is_cuda() {
-            return Ok(Some(self.cuda_backward(x, &grad)?));
-        }
-        with_real!(grad.dtype(), T => {
-            let (data, grad) = (&*view::<T>(x)?, &*view::<T>(&grad)?);
-            let gx = map_rows(batch, terms, |i, gx: &mut [T]| {
-                logarithm::backward(&shape, row(data, batch, i), row(grad, batch, i), gx)
-            });
-            Ok(Some(Tensor::from_vec(gx, x.shape(), x.device())?))
-        })
+    fn launches(&self, kind: Kind, [x]: [&Shape; 1]) -> Result<Call> {
+        let sequence = launches::logarithm(kind, x.dims()[0], self.channels, self.depth)?;
+        Ok(Call::forward(sequence, 1))
     }
 }
 
+impl Once<1> for Logarithm {
+    fn vjp<T: Real>(&self, call: Backward<T, 1>) -> Result<[Option<Vec<T>>; 1]> {
+        let [x] = call.inputs;
+        let (batch, terms) = x.shape.dims2()?;
+        let shape = horner::Shape::new(self.channels, self.depth);
+        let gradient = map_rows(batch, terms, |i, gx| {
+            logarithm::backward(&shape, row(&x, batch, i), row(&call.grad, batch, i), gx)
+        });
+        Ok([Some(gradient)])
+    }
+
+    fn vjp_launches(&self, kind: Kind, [x]: [&Shape; 1], _: [bool; 1]) -> Result<Call> {
+        let sequence = launches::logarithm_backward(kind, x.dims()[0], self.channels, self.depth)?;
+        let operands = vec![Operand::Input(0), Operand::Grad];
+        Ok(Call::backward(sequence, operands, &[0]))
+    }
+}
+
+/// The log-signature at Lyndon words, to depth 3.
 struct Lyndon {
     depth: usize,
 }
 
-impl CustomOp1 for Lyndon {
-    fn name(&self) -> &'static str {
-        "lyndon-log-signature"
-    }
+impl Op<1> for Lyndon {
+    const NAME: &'static str = "the log-signature at Lyndon words";
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (batch, _, c) = layout.shape().dims3()?;
-        let Some(terms) = words::lyndon_terms(c, self.depth) else {
-            bail!(
-                "a log-signature of {c} channels to depth {} is too long",
-                self.depth
-            )
-        };
-        with_real!(dtype(storage), T => {
-            let path = slice::<T>(storage, layout)?;
-            let out = map_rows(batch, terms, |i, out: &mut [T]| {
-                lyndon::forward(c, self.depth, row(path, batch, i), out)
-            });
-            Ok(output(out, (batch, terms)))
-        })
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        storage: &candle_core::CudaStorage,
-        layout: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        self.cuda_forward((storage, layout))
-    }
-
-    fn bwd(&self, path: &Tensor, out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let (batch, points, c) = path.dims3()?;
-        let grad = grad.contiguous()?;
-        #[cfg(feature = "cuda")]
-        if grad.device().is_cuda() {
-            return Ok(Some(self.cuda_backward(path, out, &grad)?));
+    fn shape(&self, [path]: [&Shape; 1]) -> Result<Shape> {
+        let ((batch, _, channels), depth) = (path.dims3()?, self.depth);
+        match words::lyndon_terms(channels, depth) {
+            Some(terms) => Ok((batch, terms).into()),
+            None => bail!("a log-signature of {channels} channels to depth {depth} is too long"),
         }
-        with_real!(grad.dtype(), T => {
-            let (path_data, out, grad) = (&*view::<T>(path)?, &*view::<T>(out)?, &*view::<T>(&grad)?);
-            let gpath = map_rows(batch, points * c, |i, gpath: &mut [T]| {
-                let of = |data| row::<T>(data, batch, i);
-                lyndon::backward(c, self.depth, of(path_data), of(out), of(grad), gpath)
-            });
-            Ok(Some(Tensor::from_vec(gpath, path.shape(), path.device())?))
-        })
+    }
+
+    fn forward<T: Real>(&self, [path]: [Array<T>; 1]) -> Result<Vec<T>> {
+        let (batch, _, channels) = path.shape.dims3()?;
+        let (_, terms) = self.shape([path.shape])?.dims2()?;
+        Ok(map_rows(batch, terms, |i, out| {
+            lyndon::forward(channels, self.depth, row(&path, batch, i), out)
+        }))
+    }
+
+    fn launches(&self, _: Kind, [path]: [&Shape; 1]) -> Result<Call> {
+        let (batch, points, channels) = path.dims3()?;
+        let sequence = launches::lyndon(batch, points, channels, self.depth)?;
+        Ok(Call::forward(sequence, 1))
     }
 }
 
-/// Chosen columns of `[batch, terms]`.
-struct Gather {
+impl Once<1> for Lyndon {
+    fn vjp<T: Real>(&self, call: Backward<T, 1>) -> Result<[Option<Vec<T>>; 1]> {
+        let [path] = call.inputs;
+        let (batch, points, channels) = path.shape.dims3()?;
+        let gradient = map_rows(batch, points * channels, |i, gpath| {
+            let [path, out, grad] = [&path, &call.output, &call.grad].map(|x| row(x, batch, i));
+            lyndon::backward(channels, self.depth, path, out, grad, gpath)
+        });
+        Ok([Some(gradient)])
+    }
+
+    fn vjp_launches(&self, _: Kind, [path]: [&Shape; 1], _: [bool; 1]) -> Result<Call> {
+        let (batch, points, channels) = path.dims3()?;
+        let sequence = launches::lyndon_backward(batch, points, channels, self.depth)?;
+        Ok(backward_of_path(sequence))
+    }
+}
+
+/// Chosen columns of `[batch, terms]`, or `back`: columns put in their places among zeros. Each is
+/// the gradient of the other.
+#[derive(Clone)]
+struct Choose {
     positions: Arc<[usize]>,
+    terms: usize,
+    back: bool,
 }
 
-impl CustomOp1 for Gather {
-    fn name(&self) -> &'static str {
-        "gather-words"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (batch, _) = layout.shape().dims2()?;
-        with_real!(dtype(storage), T => {
-            let x = slice::<T>(storage, layout)?;
-            let out = map_rows(batch, self.positions.len(), |i, out: &mut [T]| {
-                let x = row(x, batch, i);
-                for (o, &p) in out.iter_mut().zip(&*self.positions) {
-                    *o = x[p];
-                }
-            });
-            Ok(output(out, (batch, self.positions.len())))
-        })
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        storage: &candle_core::CudaStorage,
-        layout: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        self.cuda_forward((storage, layout))
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let (batch, terms) = x.dims2()?;
-        let grad = grad.contiguous()?;
-        #[cfg(feature = "cuda")]
-        if grad.device().is_cuda() {
-            return Ok(Some(self.cuda_backward(x, &grad)?));
+impl Choose {
+    /// Columns of the argument and of the result.
+    fn columns(&self) -> [usize; 2] {
+        match self.back {
+            false => [self.terms, self.positions.len()],
+            true => [self.positions.len(), self.terms],
         }
-        with_real!(grad.dtype(), T => {
-            let grad = &*view::<T>(&grad)?;
-            let gx = map_rows(batch, terms, |i, gx: &mut [T]| {
-                for (&g, &p) in row(grad, batch, i).iter().zip(&*self.positions) {
-                    gx[p] = g;
+    }
+}
+
+impl Op<1> for Choose {
+    const NAME: &'static str = "the choice of words";
+
+    fn shape(&self, [x]: [&Shape; 1]) -> Result<Shape> {
+        match (x.dims2()?, self.columns()) {
+            ((batch, given), [from, to]) if given == from => Ok((batch, to).into()),
+            ((_, given), [from, _]) => bail!("a choice among {from} words of {given}"),
+        }
+    }
+
+    fn forward<T: Real>(&self, [x]: [Array<T>; 1]) -> Result<Vec<T>> {
+        let batch = x.shape.dims()[0];
+        let [_, columns] = self.columns();
+        Ok(map_rows(batch, columns, |i, out| {
+            let x = row(&x, batch, i);
+            for (i, &p) in self.positions.iter().enumerate() {
+                match self.back {
+                    false => out[i] = x[p],
+                    true => out[p] = x[i],
                 }
-            });
-            Ok(Some(Tensor::from_vec(gx, x.shape(), x.device())?))
-        })
+            }
+        }))
+    }
+
+    fn launches(&self, kind: Kind, [x]: [&Shape; 1]) -> Result<Call> {
+        let (positions, terms) = (&self.positions, self.terms);
+        let sum: usize = positions.iter().sum();
+        let key = format!("choice {terms} {} {sum}", positions.len());
+        let choice = cached(key, || launches::Choice::new(positions, terms));
+        let sequence = launches::choose(kind, &choice, self.back, x.dims()[0]);
+        Ok(Call::forward(sequence, 1))
+    }
+}
+
+impl Closed<1> for Choose {
+    fn backward(
+        &self,
+        _: [&Tensor; 1],
+        grad: &Tensor,
+        _: [bool; 1],
+    ) -> Result<[Option<Tensor>; 1]> {
+        let back = !self.back;
+        let op = Choose {
+            back,
+            ..self.clone()
+        };
+        Ok([Some(apply(op, [grad])?)])
     }
 }

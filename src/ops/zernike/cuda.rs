@@ -1,8 +1,9 @@
 //! The transform on a GPU: atoms go there, zernikegrams stay there.
 
 use super::Transform;
-use crate::ops::cuda::{cached, of_tensor, run_one};
-use crate::ops::device::zernike::{self as sequence, Tables};
+use super::launches;
+use crate::ops::cache::cached;
+use crate::ops::cuda::{of_tensor, run_one};
 use crate::{Error, Result};
 use candle_core::op::BackpropOp;
 use candle_core::{DType, Device, Storage, Tensor};
@@ -37,8 +38,8 @@ impl Transform {
             Tensor::from_vec(ends, clouds + 1, device)?,
         ];
         let key = format!("zernike {:?}", self.settings);
-        let tables = cached(key, || Tables::new(&self.settings));
-        let sequence = sequence::transform(&tables, clouds, atoms + pad, scale);
+        let tables = cached(key, || launches::Tables::new(&self.settings));
+        let sequence = launches::transform(&tables, clouds, atoms + pad, scale);
         let inputs = arguments.iter().map(of_tensor);
         let inputs = inputs.collect::<candle_core::Result<Vec<_>>>()?;
         let out = run_one(device.as_cuda_device()?, &sequence, &inputs)?;

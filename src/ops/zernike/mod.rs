@@ -20,6 +20,7 @@ mod cuda;
 mod density;
 mod kernel;
 mod lanes;
+pub mod launches;
 mod settings;
 
 pub use settings::{Binomial, Channel, DROP, LMAX, NMAX, Settings, Weighting};

@@ -1,7 +1,7 @@
-//! [`crate::ops::linear`] on a device.
+//! The op on a GPU.
 
-use super::{Arg, Kind, Sequence, TILE_COLUMNS, TILE_ROWS, row_tiles, sum_parts};
-use crate::ops::linear::{Order, Side, weight_shapes};
+use super::sides::{Side, weight_shapes};
+use crate::ops::device::{Arg, Kind, Sequence, TILE_COLUMNS, TILE_ROWS, row_tiles, sum_parts};
 use std::sync::Arc;
 
 /// Samples whose weight gradients one block sums.
@@ -23,11 +23,8 @@ pub struct Tables {
 
 /// Offset of a degree, and strides of its orders and channels.
 fn place(side: &Side, l: usize) -> [usize; 3] {
-    let offset = side.irreps.offset(l);
-    match side.order {
-        Order::Steerable => [offset, side.irreps.channels(l), 1],
-        Order::Published => [offset, 1, 2 * l + 1],
-    }
+    let place = side.place(l);
+    [place.start, place.orders, place.channels]
 }
 
 impl Tables {

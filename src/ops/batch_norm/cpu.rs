@@ -1,20 +1,14 @@
-//! Batch normalisation of steerable tensors (e3nn's `BatchNorm`, equations in the style of
-//! Ioffe & Szegedy): scalars lose their batch mean, every feature is divided by the root of
-//! its mean squared component, scaled by a weight, and scalars gain a bias. Rotations commute
-//! with it, as a feature's orders share one scale.
+//! Batch norm on the processor.
 //!
 //! Sums over the batch run in f64, sixteen samples at a time in a fixed tree, so that their
 //! bits do not depend on the number of threads.
 
-#[cfg(feature = "cuda")]
-mod cuda;
-
-use super::cpu::{Real, dtype, output, slice, tree_sum, view};
+use super::norm::{BatchNorm, Mode, Normalization, features, per_degree, rows};
+use crate::for_isa;
+use crate::ops::cpu::{Real, tree_sum, view};
 use crate::so3::irreps::Irreps;
-use crate::{for_isa, with_real};
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::Result;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 /// Added to a variance before its root.
 const EPS: f64 = 1e-5;
@@ -22,51 +16,8 @@ const EPS: f64 = 1e-5;
 /// Samples that are summed together.
 const BLOCK: usize = 16;
 
-/// How the orders of a feature are pooled into its squared size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Normalization {
-    /// Mean over orders.
-    #[default]
-    Component,
-    /// Sum over orders.
-    Norm,
-}
-
-impl Normalization {
-    /// Weight of one squared order in the squared size of a degree-`l` feature.
-    pub fn weight(self, l: usize) -> f64 {
-        match self {
-            Normalization::Component => 1.0 / (2 * l + 1) as f64,
-            Normalization::Norm => 1.0,
-        }
-    }
-}
-
-/// Means of the scalars `[channels_0]` and mean squared sizes of all features (`l` ascending,
-/// then channel), over a batch; f64, where the batch is.
-#[derive(Debug, Clone)]
-pub struct Statistics {
-    pub mean: Tensor,
-    pub variance: Tensor,
-}
-
-/// Batch statistics of `x` `[batch, irreps.dim()]`.
-pub fn statistics(x: &Tensor, irreps: &Irreps, normalization: Normalization) -> Result<Statistics> {
-    let x = x.contiguous()?;
-    #[cfg(feature = "cuda")]
-    if x.device().is_cuda() {
-        return cuda::statistics(&x, irreps, normalization);
-    }
-    let (mean, variance) =
-        with_real!(x.dtype(), T => statistics_of::<T>(&view(&x)?, irreps, normalization));
-    Ok(Statistics {
-        mean: Tensor::from_vec(mean, irreps.channels(0), x.device())?,
-        variance: Tensor::from_vec(variance, features(irreps), x.device())?,
-    })
-}
-
-fn statistics_of<T: Real>(
+/// Means of the scalars and mean squared sizes of all features.
+pub(super) fn statistics<T: Real>(
     x: &[T],
     irreps: &Irreps,
     normalization: Normalization,
@@ -138,54 +89,8 @@ fn add_squares_any<T: Real, const FUSED: bool>(
     }
 }
 
-/// Number of features: channels summed over degrees.
-pub fn features(irreps: &Irreps) -> usize {
-    (0..=irreps.lmax()).map(|l| irreps.channels(l)).sum()
-}
-
-/// The features of each degree.
-fn per_degree(irreps: &Irreps) -> impl Iterator<Item = std::ops::Range<usize>> {
-    let mut end = 0;
-    (0..=irreps.lmax()).map(move |l| {
-        let start = end;
-        end += irreps.channels(l);
-        start..end
-    })
-}
-
-/// Calls `f(l, first feature, first element, channels)` for every row (l, m) of one sample.
-#[inline(always)]
-fn rows(irreps: &Irreps, mut f: impl FnMut(usize, usize, usize, usize)) {
-    let (mut feature, mut start) = (0, 0);
-    for l in 0..=irreps.lmax() {
-        let n = irreps.channels(l);
-        for _ in 0..2 * l + 1 {
-            f(l, feature, start, n);
-            start += n;
-        }
-        feature += n;
-    }
-}
-
-/// Whether the statistics are functions of the batch (and are differentiated through).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    Train,
-    Eval,
-}
-
-/// A batch norm with the statistics that it uses. In [`Mode::Train`] they must be those of the
-/// batch that it is applied to.
-#[derive(Debug, Clone)]
-pub struct BatchNorm {
-    pub irreps: Irreps,
-    pub statistics: Statistics,
-    pub normalization: Normalization,
-    pub mode: Mode,
-}
-
 /// What a batch norm does to a feature: `(x - mean) gain + shift`.
-pub(super) struct Map<T> {
+pub(in crate::ops) struct Map<T> {
     mean: Vec<T>,
     gain: Vec<T>,
     shift: Vec<T>,
@@ -208,7 +113,7 @@ impl<T: Real> Map<T> {
 
 /// Per feature, sums over a batch that its derivative needs, in f64.
 #[derive(Clone)]
-pub(super) struct Sums {
+pub(in crate::ops) struct Sums {
     /// Of the gradient (used for scalars).
     gradient: Vec<f64>,
     /// Of the gradient times the input without its mean.
@@ -228,18 +133,15 @@ impl Sums {
 
 /// From the gradient of the output to that of the input, per feature:
 /// `gain (g - offset - (x - mean) slope)`.
-pub(super) struct Pull<'a, T> {
+pub(in crate::ops) struct Pull<'a, T> {
     map: &'a Map<T>,
     offset: Vec<T>,
     slope: Vec<T>,
 }
 
-/// Of input, weight and bias.
-type Gradients<T> = (Vec<T>, Vec<T>, Vec<T>);
-
 impl BatchNorm {
     /// The map for given weights (one per feature) and biases (one per scalar channel).
-    pub(super) fn map<T: Real>(&self, weight: &[T], bias: &[T]) -> Result<Map<T>> {
+    pub(in crate::ops) fn map<T: Real>(&self, weight: &[T], bias: &[T]) -> Result<Map<T>> {
         let mean = view::<f64>(&self.statistics.mean)?;
         let mut mean: Vec<T> = mean.iter().map(|&m| T::from_f64(m)).collect();
         mean.resize(weight.len(), T::zero());
@@ -257,7 +159,7 @@ impl BatchNorm {
     }
 
     /// Sums over some samples `x` and gradients `g` of the output.
-    pub(super) fn sums<T: Real>(&self, map: &Map<T>, x: &[T], g: &[T]) -> Sums {
+    pub(in crate::ops) fn sums<T: Real>(&self, map: &Map<T>, x: &[T], g: &[T]) -> Sums {
         let mut sums = Sums {
             gradient: vec![0.0; map.gain.len()],
             product: vec![0.0; map.gain.len()],
@@ -267,7 +169,7 @@ impl BatchNorm {
     }
 
     /// Gradients of weight and bias, and the map of gradients of a `batch` with these `sums`.
-    pub(super) fn pull<'a, T: Real>(
+    pub(in crate::ops) fn pull<'a, T: Real>(
         &self,
         map: &'a Map<T>,
         sums: &Sums,
@@ -302,11 +204,11 @@ impl BatchNorm {
     }
 
     /// Turns gradients of the output at `x` into gradients of the input, in place.
-    pub(super) fn pull_back<T: Real>(&self, pull: &Pull<T>, x: &[T], g: &mut [T]) {
+    pub(in crate::ops) fn pull_back<T: Real>(&self, pull: &Pull<T>, x: &[T], g: &mut [T]) {
         pull_samples(&self.irreps, pull, x, g);
     }
 
-    fn forward<T: Real>(&self, x: &[T], weight: &[T], bias: &[T]) -> Result<Vec<T>> {
+    pub(super) fn apply<T: Real>(&self, x: &[T], weight: &[T], bias: &[T]) -> Result<Vec<T>> {
         let map = self.map(weight, bias)?;
         let dim = self.irreps.dim();
         let mut out = vec![T::zero(); x.len()];
@@ -324,13 +226,13 @@ impl BatchNorm {
     }
 
     /// Gradients of input, weight and bias.
-    fn backward<T: Real>(
+    pub(super) fn unapply<T: Real>(
         &self,
         x: &[T],
         weight: &[T],
         bias: &[T],
         grad: &[T],
-    ) -> Result<Gradients<T>> {
+    ) -> Result<[Vec<T>; 3]> {
         let dim = self.irreps.dim();
         let map = self.map(weight, bias)?;
         let sums = x
@@ -343,7 +245,7 @@ impl BatchNorm {
         gx.par_chunks_mut(BLOCK * dim)
             .zip(x.par_chunks(BLOCK * dim))
             .for_each(|(gx, x)| self.pull_back(&pull, x, gx));
-        Ok((gx, gw, gb))
+        Ok([gx, gw, gb])
     }
 }
 
@@ -397,71 +299,5 @@ fn pull_samples_any<T: Real, const FUSED: bool>(
                 g[c] = gain[c] * (g[c] - offset[c] - (x[c] - mean[c]) * slope[c]);
             }
         });
-    }
-}
-
-/// Normalises `x` `[batch, norm.irreps.dim()]`; `weight` has one value per feature, `bias` one
-/// per scalar channel.
-pub fn batch_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, norm: BatchNorm) -> Result<Tensor> {
-    x.contiguous()?.apply_op3(weight, bias, norm)
-}
-
-impl CustomOp3 for BatchNorm {
-    fn name(&self) -> &'static str {
-        "so3-batch-norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        with_real!(dtype(s1), T => {
-            let out = self.forward::<T>(slice(s1, l1)?, slice(s2, l2)?, slice(s3, l3)?)?;
-            Ok(output(out, l1.shape().clone()))
-        })
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        s1: &candle_core::CudaStorage,
-        l1: &Layout,
-        s2: &candle_core::CudaStorage,
-        l2: &Layout,
-        s3: &candle_core::CudaStorage,
-        l3: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        self.cuda_forward([(s1, l1), (s2, l2), (s3, l3)])
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        bias: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let grad = grad.contiguous()?;
-        #[cfg(feature = "cuda")]
-        if grad.device().is_cuda() {
-            let [gx, gweight, gbias] = self.cuda_backward(x, weight, &grad)?;
-            return Ok((Some(gx), Some(gweight), Some(gbias)));
-        }
-        let device = x.device();
-        with_real!(grad.dtype(), T => {
-            let (gx, gw, gb) =
-                self.backward::<T>(&view(x)?, &view(weight)?, &view(bias)?, &view(&grad)?)?;
-            Ok((
-                Some(Tensor::from_vec(gx, x.shape(), device)?),
-                Some(Tensor::from_vec(gw, weight.shape(), device)?),
-                Some(Tensor::from_vec(gb, bias.shape(), device)?),
-            ))
-        })
     }
 }

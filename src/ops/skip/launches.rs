@@ -1,6 +1,6 @@
-//! [`crate::ops::skip`] on a device.
+//! The op on a GPU.
 
-use super::{Arg, Kind, Sequence};
+use crate::ops::device::{Arg, Kind, Sequence};
 use crate::so3::irreps::Irreps;
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! [`crate::ops::signature`] on a device.
+//! The op on a GPU.
 
-use super::{Arg, Kind, Sequence};
+use crate::ops::device::{Kind, Sequence, ints};
 use crate::words;
 use candle_core::{Result, bail};
 use std::sync::Arc;
@@ -13,10 +13,6 @@ const CHUNK: usize = 32;
 const BLOCKS: usize = 512;
 /// Longest words that the kernels know.
 const DEPTH: usize = 16;
-
-fn ints<const N: usize>(values: [usize; N]) -> [Arg; N] {
-    values.map(|v| Arg::I32(v as i32))
-}
 
 /// Numbers in a signature.
 ///

@@ -1,7 +1,9 @@
-//! [`crate::ops::cg`] on a device.
+//! The op on a GPU.
 
-use super::{Arg, Kind, Sequence, TILE_COLUMNS, TILE_ROWS, row_tiles, sum_parts};
-use crate::ops::cg::{Coefficient, NORM_EPS, Plan};
+use super::plan::{Coefficient, NORM_EPS, Plan};
+use crate::ops::device::{
+    Arg, Kind, Sequence, TILE_COLUMNS, TILE_ROWS, ints, row_tiles, sum_parts,
+};
 use crate::so3::irreps::rows;
 use candle_core::{Result, bail};
 use std::sync::Arc;
@@ -138,10 +140,6 @@ fn split(costs: &[usize], n: usize) -> Arc<[i32]> {
     }
     bounds.push(costs.len() as i32);
     bounds.into()
-}
-
-fn ints<const N: usize>(values: [usize; N]) -> [Arg; N] {
-    values.map(|v| Arg::I32(v as i32))
 }
 
 fn column_sums(s: &mut Sequence, t: &Tables, weights: Arg) -> Arg {

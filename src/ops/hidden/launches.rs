@@ -1,25 +1,17 @@
-//! [`crate::ops::hidden`] on a device.
+//! The op on a GPU.
 
-use super::{Arg, Kind, Sequence, TILE_COLUMNS, TILE_ROWS, sum_parts};
+use super::sizes::Sizes;
+use crate::ops::device::{Arg, Kind, Sequence, TILE_COLUMNS, TILE_ROWS, ints, sum_parts};
 
 /// Rows (node, frame) whose weight gradients one block sums.
 const ROWS: usize = 1024;
-
-/// Sizes of one call: N, T, d, H.
-#[derive(Debug, Clone, Copy)]
-pub struct Sizes {
-    pub nodes: usize,
-    pub frames: usize,
-    pub features: usize,
-    pub width: usize,
-}
 
 impl Sizes {
     fn rows(&self) -> usize {
         self.nodes * self.frames
     }
 
-    fn layer(&self) -> usize {
+    fn layer_len(&self) -> usize {
         (self.features + 1) * self.width
     }
 
@@ -30,12 +22,8 @@ impl Sizes {
     /// u and layer.
     fn inputs(&self, s: &mut Sequence) -> (Arg, Arg) {
         let u = s.input(Kind::F32, self.rows() * self.features);
-        (u, s.input(Kind::F32, self.layer()))
+        (u, s.input(Kind::F32, self.layer_len()))
     }
-}
-
-fn ints<const N: usize>(values: [usize; N]) -> [Arg; N] {
-    values.map(|v| Arg::I32(v as i32))
 }
 
 fn launch(s: &mut Sequence, kernel: &'static str, grid: [usize; 3], args: Vec<Arg>) {
@@ -70,7 +58,7 @@ pub fn average_backward(z: &Sizes, needs_u: bool) -> Sequence {
     let (u, layer) = z.inputs(&mut s);
     let weights = s.input(Kind::F32, z.frames);
     let g = s.input(Kind::F32, z.nodes * z.width);
-    let glayer = s.output(Kind::F32, z.layer());
+    let glayer = s.output(Kind::F32, z.layer_len());
     let gh = s.scratch(Kind::F32, z.rows() * z.width);
     let mut args = vec![u, layer, weights, g, gh];
     args.extend(z.args());
@@ -100,7 +88,7 @@ pub fn project_backward(z: &Sizes, words: usize, columns: usize, needs_u: bool) 
     let (u, layer) = z.inputs(&mut s);
     let right = s.input(Kind::F32, z.width * columns);
     let g = s.input(Kind::F32, z.rows() * columns);
-    let glayer = s.output(Kind::F32, z.layer());
+    let glayer = s.output(Kind::F32, z.layer_len());
     let gright = s.output(Kind::F32, z.width * columns);
     let gh = s.scratch(Kind::F32, z.rows() * z.width);
     let mut args = vec![u, layer, right, g, gh];
@@ -133,7 +121,7 @@ fn finish(
     needs_u: bool,
 ) {
     let count = z.rows().div_ceil(ROWS);
-    let parts = s.scratch(Kind::F32, count * z.layer());
+    let parts = s.scratch(Kind::F32, count * z.layer_len());
     let mut args = vec![u, gh, parts];
     args.extend(ints([z.rows(), z.features, z.width, ROWS]));
     launch(
@@ -142,7 +130,7 @@ fn finish(
         tiles(z.features + 1, z.width, count),
         args,
     );
-    sum_parts(s, parts, glayer, count, z.layer());
+    sum_parts(s, parts, glayer, count, z.layer_len());
     if needs_u {
         let gu = s.output(Kind::F32, z.rows() * z.features);
         let mut args = vec![gh, layer, gu];

@@ -1,7 +1,7 @@
-//! [`crate::ops::batch_norm`] on a device.
+//! The op on a GPU.
 
-use super::{Arg, Kind, Sequence};
-use crate::ops::batch_norm::{Mode, Normalization, features};
+use super::norm::{Mode, Normalization, features};
+use crate::ops::device::{Kind, Sequence, ints};
 use crate::so3::irreps::Irreps;
 use std::sync::Arc;
 
@@ -54,10 +54,6 @@ impl Tables {
     fn numbers(&self, batch: usize) -> [usize; 3] {
         [self.dim().div_ceil(256), batch.div_ceil(SAMPLES), 1]
     }
-}
-
-fn ints<const N: usize>(values: [usize; N]) -> [Arg; N] {
-    values.map(|v| Arg::I32(v as i32))
 }
 
 fn by_sum(normalization: Normalization) -> usize {

@@ -1,110 +1,18 @@
-//! Min-cut pooling of a graph by a soft assignment `s` `[n, k]`, with what it costs:
-//! ```text
-//! R = s^T A s,  mincut = -tr(R) / sum_i d_i |s_i|^2,  d the row sums of A
-//! O = s^T s,    orthogonality = | O / |O| - I / sqrt(k) |
-//! adjacency[i, j] = R'[i, j] / (r_i r_j),  R' = R off its diagonal,  r the roots of its row sums
-//! ```
-//! One operation on the CPU: R and O are kept for the way back, nothing else.
+//! Min-cut pooling on the processor, as one operation.
 
-use super::cpu::{Matrix, Real, dtype, matmul, output, slice, view};
-use super::sparse::Sparse;
-use crate::with_real;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
-use std::sync::{Arc, OnceLock};
+use super::edges::{EPS, Edges};
+use crate::ops::cpu::{Matrix, Real, matmul};
+use candle_core::{CpuStorage, Result, bail};
+use std::sync::OnceLock;
 
-/// Keeps the degree's root away from zero, as in the published code.
-const EPS: f64 = 1e-15;
-
-/// A constant graph.
-#[derive(Clone)]
-pub struct Edges {
-    /// `A[i, j]`.
-    pub matrix: Arc<Sparse>,
-    /// Row sums of A.
-    pub degrees: Arc<[f64]>,
-    /// Whether A equals its transpose.
-    pub symmetric: bool,
-}
-
-/// Adjacency of what is pooled: a constant graph, or clusters of one, `[n, n]`.
-pub enum Adjacency<'a> {
-    Graph(&'a Edges),
-    Clusters(&'a Tensor),
-}
-
-/// See the module.
-pub struct Pooled {
-    /// `[k, k]`
-    pub adjacency: Tensor,
-    pub mincut: Tensor,
-    pub orthogonality: Tensor,
-}
-
-/// Pools by `s` `[n, k]`.
-pub fn pool(s: &Tensor, nodes: Adjacency) -> Result<Pooled> {
-    if !s.device().is_cpu() {
-        return plain(s, nodes);
-    }
-    let (n, k) = s.dims2()?;
-    let s = s.contiguous()?;
-    let (edges, clusters) = match nodes {
-        Adjacency::Graph(edges) => (Some(edges.clone()), None),
-        Adjacency::Clusters(a) => (None, Some(a.contiguous()?)),
-    };
-    let op = Pool {
-        sizes: (n, k),
-        edges,
-        products: OnceLock::new(),
-    };
-    let all = match &clusters {
-        None => s.apply_op1(op)?,
-        Some(a) => s.apply_op2(a, op)?,
-    };
-    Ok(Pooled {
-        adjacency: all.narrow(0, 0, k * k)?.reshape((k, k))?,
-        mincut: all.get(k * k)?,
-        orthogonality: all.get(k * k + 1)?,
-    })
-}
-
-/// The same by tensor operations.
-fn plain(s: &Tensor, nodes: Adjacency) -> Result<Pooled> {
-    let k = s.dim(1)?;
-    let (adjacent, degrees) = match nodes {
-        Adjacency::Graph(edges) => {
-            let degrees = Tensor::new(&*edges.degrees, s.device())?.to_dtype(s.dtype())?;
-            (edges.matrix.apply(s)?, degrees)
-        }
-        Adjacency::Clusters(a) => (a.matmul(s)?, a.sum(1)?),
-    };
-    let raw = s.t()?.matmul(&adjacent)?;
-    let eye = Tensor::eye(k, s.dtype(), s.device())?;
-    let cut = (&raw * &eye)?.sum_all()?;
-    let all = (s.sqr()?.sum(1)? * degrees)?.sum_all()?;
-    let mincut = (cut / all)?.neg()?;
-
-    let overlap = s.t()?.matmul(s)?;
-    let norm = overlap.sqr()?.sum_all()?.sqrt()?;
-    let ideal = (&eye / (k as f64).sqrt())?;
-    let apart = (overlap.broadcast_div(&norm)? - ideal)?;
-    let orthogonality = apart.sqr()?.sum_all()?.sqrt()?;
-
-    let raw = (&raw - (&raw * &eye)?)?;
-    let root = (raw.sum_keepdim(1)?.sqrt()? + EPS)?;
-    Ok(Pooled {
-        adjacency: raw.broadcast_div(&root)?.broadcast_div(&root.t()?)?,
-        mincut,
-        orthogonality,
-    })
-}
-
-struct Pool {
-    /// n, k.
-    sizes: (usize, usize),
+/// The pooling of `n` nodes to `k` clusters.
+pub(super) struct Pool {
+    pub n: usize,
+    pub k: usize,
     /// The graph, unless the adjacency is an argument.
-    edges: Option<Edges>,
-    /// R and O.
-    products: OnceLock<[CpuStorage; 2]>,
+    pub edges: Option<Edges>,
+    /// R and O, kept for the backward pass.
+    pub products: OnceLock<[CpuStorage; 2]>,
 }
 
 /// `a^T b` of matrices `[n, k]`. Of a symmetric product the lower part is copied from the upper.
@@ -196,7 +104,7 @@ fn roots<T: Real>(raw: &[T], k: usize) -> Vec<T> {
 impl Pool {
     /// `A s`, `A^T s` (unless A is symmetric) and the row sums of A.
     fn adjacent<T: Real>(&self, s: &[T], a: Option<&[T]>, back: bool) -> Adjacent<T> {
-        let (n, k) = self.sizes;
+        let (n, k) = (self.n, self.k);
         let product = |a: Matrix<T>| {
             let mut out = vec![T::zero(); n * k];
             matmul((n, k, n), (&mut out, k, 1), a, Matrix::rows(s, k), false);
@@ -222,8 +130,9 @@ impl Pool {
         }
     }
 
-    fn forward<T: Real>(&self, s: &[T], a: Option<&[T]>) -> Vec<T> {
-        let (n, k) = self.sizes;
+    /// The adjacency of the clusters, min-cut and orthogonality, in one vector.
+    pub fn pool<T: Real>(&self, s: &[T], a: Option<&[T]>) -> Vec<T> {
+        let (n, k) = (self.n, self.k);
         let adjacent = self.adjacent(s, a, false);
         let symmetric = self.edges.as_ref().is_some_and(|e| e.symmetric);
         let raw = inner(s, &adjacent.by_rows, (n, k), symmetric);
@@ -247,15 +156,16 @@ impl Pool {
     }
 
     /// Gradients of `s` and of a dense adjacency.
-    fn backward<T: Real>(
+    pub fn unpool<T: Real>(
         &self,
         s: &[T],
         a: Option<&[T]>,
-        (out, grad): (&[T], &[T]),
+        out: &[T],
+        grad: &[T],
     ) -> Result<(Vec<T>, Option<Vec<T>>)> {
-        let (n, k) = self.sizes;
+        let (n, k) = (self.n, self.k);
         let Some([raw, overlap]) = self.products.get() else {
-            candle_core::bail!("the way back of a pooling that was not run")
+            bail!("the backward pass of a min-cut pooling came before the forward pass")
         };
         let (raw, overlap) = (
             T::cpu_storage_as_slice(raw)?,
@@ -406,73 +316,3 @@ fn unapart<T: Real>(overlap: &[T], scalars: &Scalars, grad: f64, k: usize) -> Ve
     }
     apart
 }
-
-fn tensor<T: Real>(data: Vec<T>, like: &Tensor) -> Result<Tensor> {
-    Tensor::from_vec(data, like.shape(), like.device())
-}
-
-impl CustomOp1 for Pool {
-    fn name(&self) -> &'static str {
-        "mincut-pool"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        with_real!(dtype(storage), T => {
-            let out = self.forward(slice::<T>(storage, layout)?, None);
-            let len = out.len();
-            Ok(output(out, len))
-        })
-    }
-
-    fn bwd(&self, s: &Tensor, out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let grad = grad.contiguous()?;
-        with_real!(grad.dtype(), T => {
-            let around = (&*view::<T>(out)?, &*view::<T>(&grad)?);
-            let (gs, _) = self.backward::<T>(&view(s)?, None, around)?;
-            Ok(Some(tensor(gs, s)?))
-        })
-    }
-}
-
-impl CustomOp2 for Pool {
-    fn name(&self) -> &'static str {
-        "mincut-pool-clusters"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let nodes = self.sizes.0;
-        if l2.shape().dims2()? != (nodes, nodes) {
-            candle_core::bail!("an adjacency {:?} of {nodes} clusters", l2.shape());
-        }
-        with_real!(dtype(s1), T => {
-            let out = self.forward(slice::<T>(s1, l1)?, Some(slice(s2, l2)?));
-            let len = out.len();
-            Ok(output(out, len))
-        })
-    }
-
-    fn bwd(
-        &self,
-        s: &Tensor,
-        a: &Tensor,
-        out: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let grad = grad.contiguous()?;
-        with_real!(grad.dtype(), T => {
-            let around = (&*view::<T>(out)?, &*view::<T>(&grad)?);
-            let (gs, ga) = self.backward::<T>(&view(s)?, Some(&view(a)?), around)?;
-            let ga = ga.map(|g| tensor(g, a)).transpose()?;
-            Ok((Some(tensor(gs, s)?), ga))
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests;

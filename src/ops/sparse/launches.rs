@@ -1,7 +1,7 @@
-//! [`crate::ops::sparse`] on a device.
+//! The op on a GPU.
 
-use super::{Arg, Kind, Sequence};
-use crate::ops::sparse::{Rows, Sparse};
+use super::matrix::{Rows, Sparse};
+use crate::ops::device::{Arg, Kind, Sequence};
 use std::sync::Arc;
 
 /// Largest second dimension of a grid.

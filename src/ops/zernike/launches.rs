@@ -1,7 +1,7 @@
-//! [`crate::ops::zernike`] on a device.
+//! The op on a GPU.
 
-use super::{Arg, Kind, Sequence};
-use crate::ops::zernike::{Settings, Weighting};
+use super::settings::{Settings, Weighting};
+use crate::ops::device::{Arg, Kind, Sequence};
 use crate::so3::harmonics::Recurrence;
 use crate::so3::irreps::rows;
 use crate::so3::radial::Radial;
