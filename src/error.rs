@@ -61,6 +61,14 @@ impl Error {
         }
     }
 
+    /// What was asked for needs a cargo feature that this program was built without.
+    pub fn feature(what: impl std::fmt::Display, name: &str) -> Self {
+        Error::Input(format!(
+            "{what}: this program was built without the feature `{name}`, which is needed; build \
+             it with `cargo build --release --features {name}`"
+        ))
+    }
+
     pub fn input(what: impl std::fmt::Display) -> Self {
         Error::Input(what.to_string())
     }

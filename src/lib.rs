@@ -10,13 +10,14 @@
 //! | 2 | [`ops`], [`data`] | differentiable operations; sources, datasets, samplers, loaders |
 //! | 1 | [`so3`], [`words`], [`comm`], [`store`] | rotation-group numbers in f64; words of signatures; the MPI world and its watchdog; HDF5 files |
 //! | 1 | `gpu` (feature `cuda`) | the rank's GPU |
-//! | 0 | [`error`] | the one error type |
+//! | 0 | [`error`], [`elements`] | the one error type; symbols and radii of the chemical elements |
 
 pub mod bench;
 pub mod cli;
 pub mod comm;
 pub mod data;
 pub mod downstream;
+pub mod elements;
 pub mod error;
 #[cfg(feature = "cuda")]
 pub mod gpu;

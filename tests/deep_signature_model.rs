@@ -182,8 +182,9 @@ fn every_gradient_equals_the_published_code() {
         let model = model(&file, dtype);
         let (losses, _) = losses(&model, &batch(&file, dtype));
         let store = losses.objective.backward().unwrap();
-        for (i, e) in model.parameters().entries().iter().enumerate() {
-            let ours = values(store.get(model.parameters().var(i)).unwrap());
+        let parameters = model.parameters();
+        for (e, variable) in parameters.entries().iter().zip(parameters.variables()) {
+            let ours = values(store.get(variable).unwrap());
             let reference = read(&file, &format!("grads/{}", e.name));
             let ours = if e.len() > 50_000 {
                 ours.chunks(e.shape[1])

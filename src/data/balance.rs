@@ -49,16 +49,16 @@ mod tests {
     use super::*;
     use crate::data::Split;
     use crate::data::dataset::Chosen;
-    use crate::data::structure::{Label, Residue, Structure};
+    use crate::data::structure::Structure;
+    use crate::data::system::{Residue, System};
 
     /// A structure of 12 residues: six ALA, four GLY, two TRP.
     fn dataset() -> Dataset {
         let names = ["ALA", "GLY", "ALA", "TRP", "ALA", "GLY"].repeat(2);
         let residue = |(i, name): (usize, &&str)| Residue {
-            chain: Label::default(),
             number: i as i32,
-            icode: b' ',
-            name: Label::new(name.as_bytes()).unwrap(),
+            name: (*name).into(),
+            ..Residue::default()
         };
         let n = names.len();
         let structure = Structure {
@@ -67,10 +67,13 @@ mod tests {
             format: "pdb".into(),
             digest: 0,
             model: 1,
-            coordinates: (0..n).map(|i| [i as f32, 0.0, 0.0]).collect(),
-            elements: vec![6; n],
-            residue_of: (0..n as u32).collect(),
-            residues: names.iter().enumerate().map(residue).collect(),
+            system: System {
+                positions: (0..n).map(|i| [i as f32, 0.0, 0.0]).collect(),
+                numbers: vec![6; n],
+                residue_of: (0..n as u32).collect(),
+                residues: names.iter().enumerate().map(residue).collect(),
+                ..System::default()
+            },
             centres: (0..n as u32).collect(),
         };
         let chosen = Chosen {

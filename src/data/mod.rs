@@ -7,6 +7,7 @@ pub mod dataset;
 pub mod grd;
 pub mod md;
 pub mod neighborhoods;
+pub mod neighbors;
 pub mod prepare;
 pub mod proteinnet;
 pub mod sampler;
@@ -14,6 +15,7 @@ pub mod secondary;
 pub mod selection;
 pub mod splits;
 pub mod structure;
+pub mod system;
 pub mod trajectory;
 pub mod zernikegrams;
 

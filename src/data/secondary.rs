@@ -4,7 +4,8 @@
 //! (1983). A dataset keeps no atom names, so backbone atoms are told by elements and bond
 //! lengths. Three classes: helix (DSSP's H, G and I), strand (E and B), coil (the rest).
 
-use super::dataset::{Atoms, Dataset};
+use super::dataset::Dataset;
+use super::system::Atoms;
 use rayon::prelude::*;
 
 /// Secondary structure of a residue.
@@ -107,12 +108,12 @@ fn chain(atoms: &Atoms, residues: usize, is_proline: impl Fn(usize) -> bool) -> 
 
 /// The first N - CA - C = O of bond lengths in a residue's atoms.
 fn backbone(atoms: &Atoms, residue: usize, members: &[usize]) -> Option<Backbone> {
-    let at = |i: usize| atoms.coordinates[i].map(f64::from);
+    let at = |i: usize| atoms.positions[i].map(f64::from);
     let of = |element: u8| {
         members
             .iter()
             .copied()
-            .filter(move |&i| atoms.elements[i] == element)
+            .filter(move |&i| atoms.numbers[i] == element)
     };
     for n in of(7) {
         for ca in of(6).filter(|&i| distance(at(i), at(n)) < SINGLE) {

@@ -76,7 +76,7 @@ impl Selection {
 fn centred_chains(s: &Structure) -> Vec<String> {
     let mut chains: Vec<String> = Vec::new();
     for &atom in &s.centres {
-        let chain = s.residues[s.residue_of[atom as usize] as usize].chain;
+        let chain = s.system.residue(atom).chain;
         if !chains.iter().any(|c| c == chain.as_str()) {
             chains.push(chain.to_string());
         }

@@ -9,7 +9,8 @@
 //!
 //! The settings of the transform are attributes of the zernikegrams' root group.
 
-use crate::data::neighborhoods::Finder;
+use crate::data::neighborhoods::{self, Finder};
+use crate::elements;
 use crate::ops::zernike::{Channel, DROP, Settings, Transform};
 use crate::store::{self, Kind, Node, Storage};
 use crate::{Error, Result};
@@ -66,16 +67,25 @@ pub fn transform_file(input: &Path, output: &Path, settings: &Settings) -> Resul
 /// # Errors
 /// A coordinate that is not finite.
 pub fn of_centres(transform: &Transform, finder: &Finder, centres: &[u32]) -> Result<Vec<f32>> {
-    let settings = transform.settings();
-    let clouds = finder.clouds(centres);
-    let channels: Vec<u8> = clouds
-        .elements
-        .iter()
-        .map(|&z| settings.channel_of(z))
-        .collect();
-    let mut out = vec![0.0; centres.len() * transform.irreps().dim()];
+    of_clouds(transform, &finder.clouds(centres))
+}
+
+/// Zernikegrams `[clouds, dim]` of some clouds.
+///
+/// # Errors
+/// A coordinate that is not finite.
+pub fn of_clouds(transform: &Transform, clouds: &neighborhoods::Clouds) -> Result<Vec<f32>> {
+    let mut out = vec![0.0; clouds.len() * transform.irreps().dim()];
+    let channels = channels(transform, clouds);
     transform.apply(&clouds.coordinates, &channels, &clouds.offsets, &mut out)?;
     Ok(out)
+}
+
+/// The channel of each atom.
+fn channels(transform: &Transform, clouds: &neighborhoods::Clouds) -> Vec<u8> {
+    let settings = transform.settings();
+    let elements = clouds.elements.iter();
+    elements.map(|&z| settings.channel_of(z)).collect()
 }
 
 /// [`of_centres`] times `scale`, made on a GPU: only atoms go there.
@@ -91,13 +101,10 @@ pub fn on_device(
     scale: f32,
 ) -> Result<candle_core::Tensor> {
     let clouds = finder.clouds(centres);
-    let settings = transform.settings();
-    let channel = |&z: &u8| settings.channel_of(z);
-    let channels: Vec<u8> = clouds.elements.iter().map(channel).collect();
     transform.apply_on(
         device,
         &clouds.coordinates,
-        &channels,
+        &channels(transform, &clouds),
         &clouds.offsets,
         scale,
     )
@@ -223,7 +230,7 @@ impl Clouds {
         for (i, number) in numbers.into_iter().enumerate() {
             let channel = u8::try_from(number)
                 .ok()
-                .filter(|&z| z <= MOST_PROTONS)
+                .filter(|&z| z <= elements::LAST)
                 .map(|z| transform.settings().channel_of(z))
                 .ok_or_else(|| {
                     let what = format!("row {}: {number} is no atomic number", atoms.start + i);
@@ -239,9 +246,6 @@ impl Clouds {
         Ok(out)
     }
 }
-
-/// Oganesson's; 0 stands for an unknown element.
-const MOST_PROTONS: u8 = 118;
 
 fn bad(path: &Path, dataset: &str, what: String) -> Error {
     Error::file(path, format!("dataset /{dataset}: {what}"))

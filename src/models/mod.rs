@@ -1,11 +1,14 @@
 //! Networks: a batch in, losses out, named parameters. No MPI, no files.
 
+mod builder;
 pub mod deep_signature;
 pub mod hvae;
+pub mod layers;
 pub mod parameters;
 
+pub use builder::{Buffer, Init, Parameter, ParametersBuilder, Scope};
 pub(crate) use parameters::to_host;
-pub use parameters::{Entry, Init, Parameters, ParametersBuilder};
+pub use parameters::{Entry, Parameters};
 
 use crate::Result;
 use candle_core::{DType, Tensor};

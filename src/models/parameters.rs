@@ -4,22 +4,14 @@
 //! candle variable (a *group*): the weights of all degrees of a linear layer are one flat
 //! tensor. The reducer, the optimizer and the checkpointer see one contiguous buffer.
 
+use super::builder::{Extent, Init, Parameter};
 use crate::{Error, Result};
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Storage, Tensor, Var, bail};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use std::cell::RefCell;
+use std::fmt::Display;
 use std::ops::Range;
 use std::sync::RwLock;
-
-/// How an entry starts.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Init {
-    Constant(f32),
-    /// Uniform on [-a, a].
-    Uniform(f64),
-}
 
 /// One named tensor inside the flat buffer.
 #[derive(Debug, Clone)]
@@ -33,6 +25,16 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// An entry for a builder, which finds its place and completes its name.
+    pub fn new(name: impl Display, shape: Vec<usize>, init: Init) -> Self {
+        Self {
+            name: name.to_string(),
+            shape,
+            offset: 0,
+            init,
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
@@ -46,127 +48,21 @@ struct Group {
     var: Var,
     offset: usize,
     len: usize,
+    /// Whether the model says that no loss depends on it.
+    unused: bool,
 }
 
 /// Parameters (differentiated) and buffers (running statistics, not differentiated).
 pub struct Parameters {
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
     groups: Vec<Group>,
     len: usize,
-    buffer_entries: Vec<Entry>,
-    buffers: RwLock<Vec<f32>>,
+    pub(super) buffer_entries: Vec<Entry>,
+    pub(super) buffers: RwLock<Vec<f32>>,
     /// Weight of new statistics in [`Parameters::update_buffers`].
-    momentum: f64,
+    pub(super) momentum: f64,
     dtype: DType,
     device: Device,
-}
-
-/// Collects entries, then makes the variables.
-#[derive(Default)]
-pub struct ParametersBuilder {
-    entries: Vec<Entry>,
-    groups: Vec<(usize, usize)>,
-    len: usize,
-    buffers: Vec<Entry>,
-    buffer_len: usize,
-}
-
-impl ParametersBuilder {
-    /// Adds a group of entries that share one flat variable; returns the group's number.
-    pub fn group(
-        &mut self,
-        entries: impl IntoIterator<Item = (String, Vec<usize>, Init)>,
-    ) -> usize {
-        let start = self.len;
-        for (name, shape, init) in entries {
-            let entry = Entry {
-                name,
-                shape,
-                offset: self.len,
-                init,
-            };
-            self.len += entry.len();
-            self.entries.push(entry);
-        }
-        self.groups.push((start, self.len - start));
-        self.groups.len() - 1
-    }
-
-    /// Makes one group of group `first` and all after it; returns its number.
-    pub fn merge(&mut self, first: usize) -> usize {
-        let start = self.groups[first].0;
-        self.groups.truncate(first);
-        self.groups.push((start, self.len - start));
-        first
-    }
-
-    /// Number of groups so far.
-    pub fn groups(&self) -> usize {
-        self.groups.len()
-    }
-
-    /// Adds a buffer; returns its first element in the flat buffer vector.
-    pub fn buffer(&mut self, name: String, len: usize, start: f32) -> usize {
-        let offset = self.buffer_len;
-        self.buffers.push(Entry {
-            name,
-            shape: vec![len],
-            offset,
-            init: Init::Constant(start),
-        });
-        self.buffer_len += len;
-        offset
-    }
-
-    /// Makes the variables. Each entry is drawn from its own stream of a counter-based
-    /// generator keyed by `seed`, so an entry's start does not depend on the others.
-    pub fn build(
-        self,
-        seed: u64,
-        dtype: DType,
-        device: &Device,
-        momentum: f64,
-    ) -> Result<Parameters> {
-        let mut flat = vec![0f32; self.len];
-        for (i, e) in self.entries.iter().enumerate() {
-            draw(
-                e.init,
-                seed,
-                i as u64,
-                &mut flat[e.offset..e.offset + e.len()],
-            );
-        }
-        let groups = self
-            .groups
-            .iter()
-            .map(|&(offset, len)| {
-                let t = Tensor::from_slice(&flat[offset..offset + len], len, device)?
-                    .to_dtype(dtype)?;
-                Ok(Group {
-                    var: Var::from_tensor(&t)?,
-                    offset,
-                    len,
-                })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let mut buffers = Vec::with_capacity(self.buffer_len);
-        for e in &self.buffers {
-            let Init::Constant(c) = e.init else {
-                unreachable!("buffers start constant")
-            };
-            buffers.extend(std::iter::repeat_n(c, e.len()));
-        }
-        Ok(Parameters {
-            entries: self.entries,
-            groups,
-            len: self.len,
-            buffer_entries: self.buffers,
-            buffers: RwLock::new(buffers),
-            momentum,
-            dtype,
-            device: device.clone(),
-        })
-    }
 }
 
 /// The elements of a vector on a device, in one transfer.
@@ -176,19 +72,6 @@ pub(crate) fn to_host(vector: &Tensor) -> Result<Vec<f32>> {
         return Ok(crate::gpu::to_host(vector)?);
     }
     Ok(vector.to_dtype(DType::F32)?.to_vec1()?)
-}
-
-fn draw(init: Init, seed: u64, stream: u64, out: &mut [f32]) {
-    match init {
-        Init::Constant(c) => out.fill(c),
-        Init::Uniform(a) => {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            rng.set_stream(stream);
-            for x in out {
-                *x = ((2.0 * rng.random::<f64>() - 1.0) * a) as f32;
-            }
-        }
-    }
 }
 
 impl Group {
@@ -243,29 +126,44 @@ impl<F: FnMut(&mut [f32])> InplaceOp1 for Modify<F> {
 }
 
 impl Parameters {
-    /// Variables of their own for the first groups of a model, of `lens` elements each, with the
-    /// values of `flat`: a part of the model runs on them, and its graph ends there.
-    pub fn stand_in(flat: &Tensor, lens: &[usize]) -> candle_core::Result<Self> {
-        let mut groups = Vec::with_capacity(lens.len());
-        let mut offset = 0;
-        for &len in lens {
-            groups.push(Group {
-                var: Var::from_tensor(&flat.narrow(0, offset, len)?)?,
-                offset,
-                len,
-            });
-            offset += len;
-        }
+    /// Variables of the given extents with the values of `flat`.
+    pub(super) fn on(flat: &Tensor, extents: &[Extent]) -> candle_core::Result<Self> {
+        let group = |e: &Extent| {
+            Ok(Group {
+                var: Var::from_tensor(&flat.narrow(0, e.offset, e.len)?)?,
+                offset: e.offset,
+                len: e.len,
+                unused: e.unused,
+            })
+        };
         Ok(Self {
             entries: Vec::new(),
-            groups,
-            len: offset,
+            groups: extents
+                .iter()
+                .map(group)
+                .collect::<candle_core::Result<_>>()?,
+            len: flat.dim(0)?,
             buffer_entries: Vec::new(),
             buffers: RwLock::default(),
             momentum: 0.0,
             dtype: flat.dtype(),
             device: flat.device().clone(),
         })
+    }
+
+    /// Variables of their own for the first groups of a model, of `lens` elements each, with the
+    /// values of `flat`: a part of the model runs on them, and its graph ends there.
+    pub fn stand_in(flat: &Tensor, lens: &[usize]) -> candle_core::Result<Self> {
+        let mut end = 0;
+        let extent = |&len: &usize| {
+            end += len;
+            Extent {
+                offset: end - len,
+                len,
+                unused: false,
+            }
+        };
+        Self::on(flat, &lens.iter().map(extent).collect::<Vec<_>>())
     }
 
     /// Entries in flat order.
@@ -287,9 +185,27 @@ impl Parameters {
         &self.device
     }
 
-    /// The flat variable of a group.
-    pub fn var(&self, group: usize) -> &Tensor {
-        self.groups[group].var.as_tensor()
+    /// The values of a parameter in its shape, for a forward pass.
+    pub fn get(&self, parameter: &Parameter) -> candle_core::Result<Tensor> {
+        let var = self.groups[parameter.group].var.as_tensor();
+        match parameter.shape.rank() {
+            1 => Ok(var.clone()),
+            _ => var.reshape(&parameter.shape),
+        }
+    }
+
+    /// The flat variables of all groups in flat order.
+    pub fn variables(&self) -> impl Iterator<Item = &Tensor> {
+        self.groups.iter().map(|g| g.var.as_tensor())
+    }
+
+    /// Names of the entries that the model declares unused.
+    pub fn unused(&self) -> impl Iterator<Item = &str> {
+        let unused = |e: &&Entry| {
+            let mut groups = self.groups.iter();
+            groups.any(|g| g.unused && (g.offset..g.offset + g.len).contains(&e.offset))
+        };
+        self.entries.iter().filter(unused).map(|e| &*e.name)
     }
 
     /// All parameters in flat order, as f32.

@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use holosig::Result;
+use holosig::models::layers::Linear;
 use holosig::models::{Init, Losses, Model, Parameters, ParametersBuilder, StepKey};
 use holosig::train::schedule::WeightSchedule;
 use holosig::train::{Part, Task};
@@ -13,7 +14,7 @@ pub const WIDTH: usize = 5;
 /// `y = w x + b`, with a buffer that follows the mean of `x`.
 pub struct Line {
     pub parameters: Parameters,
-    group: usize,
+    linear: Linear,
 }
 
 impl Model for Line {
@@ -45,22 +46,14 @@ impl Model for Line {
 impl Line {
     pub fn new(seed: u64) -> Result<Self> {
         let mut b = ParametersBuilder::default();
-        let group = b.group([
-            ("weight".into(), vec![WIDTH], Init::Uniform(1.0)),
-            ("bias".into(), vec![1], Init::Constant(0.0)),
-        ]);
-        b.buffer("mean".into(), WIDTH, 0.0);
+        let linear = Linear::new(&mut b.root(), WIDTH, 1, Init::Uniform(1.0));
+        b.root().buffer("mean", WIDTH, 0.0);
         let parameters = b.build(seed, DType::F32, &Device::Cpu, 0.1)?;
-        Ok(Self { parameters, group })
+        Ok(Self { parameters, linear })
     }
 
     fn error(&self, (x, y): &(Tensor, Tensor)) -> candle_core::Result<Tensor> {
-        let flat = self.parameters.var(self.group);
-        let weight = flat.narrow(0, 0, WIDTH)?.unsqueeze(1)?;
-        x.matmul(&weight)?
-            .squeeze(1)?
-            .broadcast_add(&flat.narrow(0, WIDTH, 1)?)?
-            - y
+        self.linear.forward(x, &self.parameters)?.squeeze(1)? - y
     }
 }
 

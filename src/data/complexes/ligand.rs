@@ -2,11 +2,10 @@
 //! protein's own file.
 
 use super::{ctfile, mol2};
-use crate::data::structure::{ReadOptions, Structure, atomic_number, gunzip, read_any};
+use crate::data::structure::{ReadOptions, atomic_number, gunzip, read_any};
+use crate::data::system::System;
 use crate::{Error, Result};
-use pdbtbx::Element;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Where a ligand is found.
@@ -15,15 +14,6 @@ pub enum LigandPlace {
     File(PathBuf),
     /// A residue of the protein's file: `NAME`, `NAME:CHAIN` or `NAME:CHAIN:NUMBER`.
     Residue(String),
-}
-
-/// Heavy atoms of a ligand.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Ligand {
-    /// Å.
-    pub coordinates: Vec<[f32; 3]>,
-    /// Atomic numbers.
-    pub elements: Vec<u8>,
 }
 
 /// An atom as a file names it: its element's symbol and its position in Å.
@@ -50,132 +40,108 @@ fn all_heavy_atoms() -> ReadOptions {
     }
 }
 
-impl Ligand {
-    /// Reads the first molecule of a file.
-    ///
-    /// # Errors
-    /// An unreadable or malformed file, an unknown format or element, no heavy atoms, atoms
-    /// that all lie in one point or in a drawing (no coordinates).
-    pub fn read(path: &Path) -> Result<Self> {
-        let name = path.to_string_lossy().to_ascii_lowercase();
-        let name = name.strip_suffix(".gz").unwrap_or(&name);
-        let atoms = match name.rsplit_once('.').map_or("", |n| n.1) {
-            "sdf" | "mol" | "sd" => ctfile::atoms(&text(path)?),
-            "mol2" => mol2::atoms(&text(path)?),
-            "pdb" | "ent" | "cif" | "mmcif" => {
-                let mut structures = read_any(path, &all_heavy_atoms())?;
-                let ligand = Self::of_structure(&structures.swap_remove(0), |_| true);
-                return ligand.checked().map_err(|what| Error::file(path, what));
-            }
-            other => {
-                let what = format!("ligand format {other:?}: use SDF, MOL, MOL2, PDB or mmCIF");
-                return Err(Error::file(path, what));
-            }
-        };
-        atoms
-            .and_then(|atoms| Self::from_atoms(&atoms))
-            .and_then(Self::checked)
-            .map_err(|what| Error::file(path, what))
-    }
-
-    /// The residue of `path` that `wanted` names ([`LigandPlace::Residue`]).
-    ///
-    /// # Errors
-    /// No such residue, or several of them.
-    pub fn of_residue(path: &Path, wanted: &str) -> Result<Self> {
-        let mut structures = read_any(path, &all_heavy_atoms())?;
-        let structure = structures.swap_remove(0);
-        let mut parts = wanted.split(':');
-        let (name, chain, number) = (parts.next(), parts.next(), parts.next());
-        let matching: Vec<usize> = structure
-            .residues
-            .iter()
-            .enumerate()
-            .filter(|(_, r)| {
-                name == Some(r.name.as_str())
-                    && chain.is_none_or(|c| c == r.chain.as_str())
-                    && number.is_none_or(|n| n == r.number.to_string())
-            })
-            .map(|(i, _)| i)
-            .collect();
-        let found = match matching[..] {
-            [only] => only,
-            [] => return Err(Error::file(path, format!("no residue {wanted}"))),
-            _ => {
-                let all = matching.iter().take(4).map(|&i| {
-                    let r = &structure.residues[i];
-                    format!("{}:{}:{}", r.name, r.chain, r.number)
-                });
-                let all = all.collect::<Vec<_>>().join(", ");
-                let what = format!(
-                    "{} residues are called {wanted} ({all}): name one of them",
-                    matching.len()
-                );
-                return Err(Error::file(path, what));
-            }
-        };
-        Self::of_structure(&structure, |residue| residue as usize == found)
-            .checked()
-            .map_err(|what| Error::file(path, format!("residue {wanted}: {what}")))
-    }
-
-    /// Atoms of those residues of a structure that are asked for.
-    pub(super) fn of_structure(structure: &Structure, takes: impl Fn(u32) -> bool) -> Self {
-        let mut ligand = Self::default();
-        for (i, &residue) in structure.residue_of.iter().enumerate() {
-            if takes(residue) {
-                ligand.coordinates.push(structure.coordinates[i]);
-                ligand.elements.push(structure.elements[i]);
-            }
+/// Reads the heavy atoms of the first molecule of a file.
+///
+/// # Errors
+/// An unreadable or malformed file, an unknown format or element, no heavy atoms, atoms that all
+/// lie in one point or in a drawing (no coordinates).
+pub fn read(path: &Path) -> Result<System> {
+    let name = path.to_string_lossy().to_ascii_lowercase();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    let ligand = match name.rsplit_once('.').map_or("", |n| n.1) {
+        "sdf" | "mol" | "sd" => ctfile::atoms(&text(path)?).and_then(|a| heavy(&a)),
+        "mol2" => mol2::atoms(&text(path)?).and_then(|a| heavy(&a)),
+        "pdb" | "ent" | "cif" | "mmcif" => {
+            let structure = read_any(path, &all_heavy_atoms())?.swap_remove(0);
+            Ok(without_residues(structure.system))
         }
-        ligand
-    }
-
-    pub(super) fn from_atoms(atoms: &[RawAtom]) -> std::result::Result<Self, String> {
-        let mut ligand = Self::default();
-        for (symbol, position) in atoms {
-            let element = atomic_number(symbol.as_bytes())
-                .ok_or_else(|| format!("{symbol:?} is no element"))?;
-            if element != 1 {
-                ligand.coordinates.push(*position);
-                ligand.elements.push(element);
-            }
+        other => {
+            let what = format!("ligand format {other:?}: use SDF, MOL, MOL2, PDB or mmCIF");
+            return Err(Error::file(path, what));
         }
-        Ok(ligand)
-    }
+    };
+    ligand
+        .and_then(checked)
+        .map_err(|what| Error::file(path, what))
+}
 
-    /// Refuses a ligand that is nowhere.
-    pub(super) fn checked(self) -> std::result::Result<Self, String> {
-        let Some(first) = self.coordinates.first() else {
-            return Err("no heavy atoms: there is no ligand".into());
-        };
-        if self.coordinates.len() > 1 && self.coordinates.iter().all(|c| c == first) {
-            return Err("no coordinates: all atoms of the ligand lie in one point".into());
+/// The heavy atoms of the residue of `path` that `wanted` names ([`LigandPlace::Residue`]).
+///
+/// # Errors
+/// No such residue, or several of them.
+pub fn of_residue(path: &Path, wanted: &str) -> Result<System> {
+    let mut system = read_any(path, &all_heavy_atoms())?.swap_remove(0).system;
+    let mut parts = wanted.split(':');
+    let (name, chain, number) = (parts.next(), parts.next(), parts.next());
+    let matching: Vec<usize> = system
+        .residues
+        .iter()
+        .enumerate()
+        .filter(|(_, r)| {
+            name == Some(r.name.as_str())
+                && chain.is_none_or(|c| c == r.chain.as_str())
+                && number.is_none_or(|n| n == r.number.to_string())
+        })
+        .map(|(i, _)| i)
+        .collect();
+    let found = match matching[..] {
+        [only] => only,
+        [] => return Err(Error::file(path, format!("no residue {wanted}"))),
+        _ => {
+            let all = matching.iter().take(4).map(|&i| {
+                let r = &system.residues[i];
+                format!("{}:{}:{}", r.name, r.chain, r.number)
+            });
+            let all = all.collect::<Vec<_>>().join(", ");
+            let what = format!(
+                "{} residues are called {wanted} ({all}): name one of them",
+                matching.len()
+            );
+            return Err(Error::file(path, what));
         }
-        Ok(self)
-    }
+    };
+    let keep: Vec<bool> = system
+        .residue_of
+        .iter()
+        .map(|&r| r as usize == found)
+        .collect();
+    system.retain(&keep);
+    checked(without_residues(system))
+        .map_err(|what| Error::file(path, format!("residue {wanted}: {what}")))
+}
 
-    /// Number of heavy atoms.
-    pub fn len(&self) -> usize {
-        self.elements.len()
+/// A ligand is one whole, whatever residues its file makes of it.
+fn without_residues(system: System) -> System {
+    System {
+        residue_of: Vec::new(),
+        residues: Vec::new(),
+        ..system
     }
+}
 
-    pub fn is_empty(&self) -> bool {
-        self.elements.is_empty()
-    }
-
-    /// Elements and how many atoms of each: carbon first, then by name (`C20 Cl1 N3`).
-    pub fn formula(&self) -> String {
-        let mut counts: BTreeMap<(bool, String), usize> = BTreeMap::new();
-        for &element in &self.elements {
-            let symbol = Element::new(usize::from(element)).map_or("?", |e| e.symbol());
-            let (first, rest) = symbol.split_at(1);
-            let symbol = format!("{first}{}", rest.to_lowercase());
-            *counts.entry((symbol != "C", symbol)).or_default() += 1;
+/// Atoms of a file without hydrogens.
+pub(super) fn heavy(atoms: &[RawAtom]) -> std::result::Result<System, String> {
+    let mut ligand = System::default();
+    for (symbol, position) in atoms {
+        let number =
+            atomic_number(symbol.as_bytes()).ok_or_else(|| format!("{symbol:?} is no element"))?;
+        if number != 1 {
+            ligand.positions.push(*position);
+            ligand.numbers.push(number);
         }
-        let parts = counts.iter().map(|((_, symbol), n)| format!("{symbol}{n}"));
-        parts.collect::<Vec<_>>().join(" ")
     }
+    Ok(ligand)
+}
+
+/// Refuses a ligand that is nowhere.
+pub(super) fn checked(ligand: System) -> std::result::Result<System, String> {
+    let Some(first) = ligand.positions.first() else {
+        return Err("no heavy atoms: there is no ligand".into());
+    };
+    if ligand.len() > 1 && ligand.positions.iter().all(|c| c == first) {
+        return Err("no coordinates: all atoms of the ligand lie in one point".into());
+    }
+    Ok(ligand)
 }
 
 fn text(path: &Path) -> Result<String> {

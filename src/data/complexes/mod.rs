@@ -8,15 +8,16 @@
 
 pub mod atom3d;
 mod ctfile;
-mod ligand;
+pub mod ligand;
 pub mod manifest;
 mod mol2;
 pub mod pdbbind;
 
-pub use ligand::{Ligand, LigandPlace};
+pub use ligand::LigandPlace;
 
 use crate::data::Split;
 use crate::data::structure::{self, ReadOptions, Structure};
+use crate::data::system::System;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -132,7 +133,8 @@ fn assign(entries: &mut [Entry], split: Split, path: &Path) -> Result<()> {
 pub struct Complex {
     /// Protein, cofactors and whatever else the model's settings keep, without the ligand.
     pub structure: Structure,
-    pub ligand: Ligand,
+    /// Heavy atoms, without residues.
+    pub ligand: System,
     /// As in [`Entry::affinity`], where only the complex itself has it.
     pub affinity: Option<f64>,
     /// Atoms left out of the structure because the ligand has them too.
@@ -152,14 +154,14 @@ impl Reader {
     /// Reads one complex with the structure options of a model.
     ///
     /// # Errors
-    /// A file that cannot be read ([`structure::read`], [`Ligand::read`]), a malformed entry.
+    /// A file that cannot be read ([`structure::read`], [`ligand::read`]), a malformed entry.
     pub fn read(&self, entry: &Entry, options: &ReadOptions) -> Result<Complex> {
         let (structure, ligand, affinity) = match &entry.place {
             Place::Files { protein, ligand } => {
                 let structure = structure::read(protein, options)?.swap_remove(0);
                 let ligand = match ligand {
-                    LigandPlace::File(path) => Ligand::read(path)?,
-                    LigandPlace::Residue(name) => Ligand::of_residue(protein, name)?,
+                    LigandPlace::File(path) => ligand::read(path)?,
+                    LigandPlace::Residue(name) => ligand::of_residue(protein, name)?,
                 };
                 (structure, ligand, None)
             }
@@ -179,40 +181,24 @@ impl Reader {
 
 /// The structure without the atoms that lie where the ligand's do: a PDB entry holds its ligand
 /// as well, and every atom must count once.
-fn without(mut structure: Structure, ligand: &Ligand) -> (Structure, usize) {
+fn without(mut structure: Structure, ligand: &System) -> (Structure, usize) {
     let near = |c: &[f32; 3]| {
         let squared = |l: &[f32; 3]| (0..3).map(|k| (l[k] - c[k]).powi(2)).sum::<f32>();
         ligand
-            .coordinates
+            .positions
             .iter()
             .any(|l| squared(l) < SAME_ATOM * SAME_ATOM)
     };
-    let keep: Vec<bool> = structure.coordinates.iter().map(|c| !near(c)).collect();
+    let positions = &structure.system.positions;
+    let keep: Vec<bool> = positions.iter().map(|c| !near(c)).collect();
     let dropped = keep.iter().filter(|k| !**k).count();
     if dropped == 0 {
         return (structure, 0);
     }
-    let mut new = Vec::with_capacity(keep.len());
-    let mut kept = 0;
-    for &keep in &keep {
-        new.push(kept);
-        kept += u32::from(keep);
-    }
+    let new = structure.system.retain(&keep);
     structure.centres.retain(|&c| keep[c as usize]);
-    structure
-        .centres
-        .iter_mut()
-        .for_each(|c| *c = new[*c as usize]);
-    retain(&mut structure.coordinates, &keep);
-    retain(&mut structure.elements, &keep);
-    retain(&mut structure.residue_of, &keep);
+    for centre in &mut structure.centres {
+        *centre = new[*centre as usize];
+    }
     (structure, dropped)
-}
-
-fn retain<T>(values: &mut Vec<T>, keep: &[bool]) {
-    let mut i = 0;
-    values.retain(|_| {
-        i += 1;
-        keep[i - 1]
-    });
 }

@@ -15,7 +15,7 @@
 //! The text dataset `settings` (TOML) tells how the structures were read.
 
 use super::{Dataset, Provenance, label};
-use crate::data::structure::Residue;
+use crate::data::system::Residue;
 use crate::store::{self, Digest, Kind, Node, Storage::Compressed};
 use crate::{Error, Result};
 use std::path::Path;
@@ -147,7 +147,7 @@ impl Dataset {
         }
         let out_of_range = |(&s, &a): (&u32, &u32)| {
             s as usize >= self.structures.len()
-                || a as usize >= self.atoms(s as usize).elements.len()
+                || a as usize >= self.atoms(s as usize).numbers.len()
         };
         if self
             .centre_structure

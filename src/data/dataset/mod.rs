@@ -7,7 +7,8 @@
 mod file;
 
 use super::Split;
-use super::structure::{Label, ReadOptions, Residue, Structure};
+use super::structure::{ReadOptions, Structure};
+use super::system::{Atoms, Label, Residue};
 use crate::{Error, Result};
 use std::collections::HashSet;
 
@@ -67,14 +68,6 @@ pub struct Dataset {
     fingerprint: String,
 }
 
-/// One structure's atoms inside a dataset.
-#[derive(Debug, Clone, Copy)]
-pub struct Atoms<'a> {
-    pub coordinates: &'a [[f32; 3]],
-    pub elements: &'a [u8],
-    pub residue_of: &'a [u32],
-}
-
 impl Dataset {
     /// Packs structures in the given order. `settings` tells how they were read.
     ///
@@ -116,7 +109,7 @@ impl Dataset {
         };
         let number = self.structures.len() as u32;
         for &atom in &s.centres {
-            if wanted(&s.residues[s.residue_of[atom as usize] as usize]) {
+            if wanted(s.system.residue(atom)) {
                 self.centre_structure.push(number);
                 self.centre_atom.push(atom);
             }
@@ -129,10 +122,10 @@ impl Dataset {
             model: s.model,
             split: chosen.split,
         });
-        self.coordinates.extend(&s.coordinates);
-        self.elements.extend(&s.elements);
-        self.residue_of.extend(&s.residue_of);
-        self.residues.extend(&s.residues);
+        self.coordinates.extend(&s.system.positions);
+        self.elements.extend(&s.system.numbers);
+        self.residue_of.extend(&s.system.residue_of);
+        self.residues.extend(&s.system.residues);
         self.atom_offsets.push(self.coordinates.len() as u64);
         self.residue_offsets.push(self.residues.len() as u64);
     }
@@ -200,8 +193,8 @@ impl Dataset {
         let range =
             self.atom_offsets[structure] as usize..self.atom_offsets[structure + 1] as usize;
         Atoms {
-            coordinates: &self.coordinates[range.clone()],
-            elements: &self.elements[range.clone()],
+            numbers: &self.elements[range.clone()],
+            positions: &self.coordinates[range.clone()],
             residue_of: &self.residue_of[range],
         }
     }
@@ -235,5 +228,5 @@ impl Dataset {
 
 /// A label from a string that a file held.
 fn label(text: &str) -> Option<Label> {
-    Label::new(text.as_bytes())
+    Label::short(text.as_bytes())
 }

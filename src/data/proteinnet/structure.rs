@@ -3,7 +3,8 @@
 use super::{Backbone, Fields, read};
 use crate::data::Split;
 use crate::data::dataset::Chosen;
-use crate::data::structure::{CANONICAL, Label, Residue, Structure};
+use crate::data::structure::{CANONICAL, Structure};
+use crate::data::system::{Label, Residue, System};
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -46,49 +47,46 @@ pub fn structures<P: AsRef<Path>>(files: &[(P, Split)]) -> Result<Vec<Chosen>> {
 fn structure(backbone: &Backbone, file: &str) -> std::result::Result<Structure, String> {
     let id = &backbone.id;
     let chain = id.chain.as_deref().unwrap_or("A");
-    let chain = Label::new(chain.as_bytes()).ok_or_else(|| {
+    let chain = Label::short(chain.as_bytes()).ok_or_else(|| {
         format!(
             "record {}: chain {chain:?} is longer than eight ASCII characters",
             id.text
         )
     })?;
-    let mut s = Structure {
-        id: id.text.clone(),
-        file: file.to_string(),
-        format: "proteinnet".into(),
-        digest: 0,
-        model: 1,
-        coordinates: Vec::new(),
-        elements: Vec::new(),
-        residue_of: Vec::new(),
-        residues: Vec::new(),
-        centres: Vec::new(),
-    };
+    let mut system = System::default();
+    let mut centres = Vec::new();
     for (letter, number, [n, ca, c]) in &backbone.residues {
         let place = LETTERS.find(*letter);
         let name = place.map_or("UNK", |i| CANONICAL[i]);
         if place.is_some() {
-            s.centres.push(s.coordinates.len() as u32 + 1);
+            centres.push(system.len() as u32 + 1);
         }
-        s.residue_of.extend([s.residues.len() as u32; 3]);
-        s.residues.push(Residue {
+        system.residue_of.extend([system.residues.len() as u32; 3]);
+        system.residues.push(Residue {
             chain,
             number: i32::try_from(*number).map_err(|_| format!("record {}: too long", id.text))?,
             icode: b' ',
-            name: Label::new(name.as_bytes()).unwrap_or_default(),
+            name: name.into(),
         });
-        s.coordinates.extend([*n, *ca, *c]);
-        s.elements.extend([7, 6, 6]);
+        system.positions.extend([*n, *ca, *c]);
+        system.numbers.extend([7, 6, 6]);
     }
     // A file holds tens of thousands of records: the digest is of this record's coordinates.
-    let bytes: Vec<u8> = s
-        .coordinates
+    let bytes: Vec<u8> = system
+        .positions
         .as_flattened()
         .iter()
         .flat_map(|x| x.to_le_bytes())
         .collect();
-    s.digest = xxhash_rust::xxh3::xxh3_128(&bytes);
-    Ok(s)
+    Ok(Structure {
+        id: id.text.clone(),
+        file: file.to_string(),
+        format: "proteinnet".into(),
+        digest: xxhash_rust::xxh3::xxh3_128(&bytes),
+        model: 1,
+        system,
+        centres,
+    })
 }
 
 #[cfg(test)]
@@ -104,14 +102,15 @@ mod tests {
             residues: vec![('G', 3, at(0.0)), ('X', 4, at(3.0)), ('W', 7, at(6.0))],
         };
         let s = structure(&backbone, "training_30").unwrap();
-        assert_eq!(s.elements, [7, 6, 6, 7, 6, 6, 7, 6, 6]);
+        assert_eq!(s.system.numbers, [7, 6, 6, 7, 6, 6, 7, 6, 6]);
         assert_eq!(s.centres, [1, 7]);
         let names: Vec<_> = s
+            .system
             .residues
             .iter()
             .map(|r| (r.name.as_str(), r.number, r.chain.as_str()))
             .collect();
         assert_eq!(names, [("GLY", 3, "B"), ("UNK", 4, "B"), ("TRP", 7, "B")]);
-        assert_eq!(s.coordinates[7], [6.0, 1.0, 0.0]);
+        assert_eq!(s.system.positions[7], [6.0, 1.0, 0.0]);
     }
 }

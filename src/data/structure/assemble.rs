@@ -1,6 +1,7 @@
 //! From atom records, in file order, to the atoms and residues of a model.
 
-use super::{CANONICAL, Label, ReadOptions, Residue, WATERS};
+use super::{CANONICAL, ReadOptions, WATERS};
+use crate::data::system::{Label, Residue, System};
 use std::collections::HashMap;
 
 /// An atom record, whatever the format.
@@ -24,10 +25,7 @@ pub(super) struct Record<'a> {
 #[derive(Default)]
 pub(super) struct Model {
     pub number: i32,
-    pub coordinates: Vec<[f32; 3]>,
-    pub elements: Vec<u8>,
-    pub residue_of: Vec<u32>,
-    pub residues: Vec<Residue>,
+    pub system: System,
     pub centres: Vec<u32>,
 }
 
@@ -87,7 +85,7 @@ impl<'o> Assembler<'o> {
             return Ok(());
         }
         let label = |what: &str, text: &[u8]| {
-            Label::new(text).ok_or_else(|| {
+            Label::short(text).ok_or_else(|| {
                 let shown = String::from_utf8_lossy(text).into_owned();
                 format!("{what} {shown:?}: at most 8 ASCII characters are supported")
             })
@@ -180,18 +178,19 @@ impl<'o> Assembler<'o> {
             number,
             ..Model::default()
         };
+        let system = &mut model.system;
         let mut new = vec![u32::MAX; keep.len()];
         for (i, s) in self.sites.iter().enumerate().filter(|(i, _)| keep[*i]) {
-            new[i] = model.residues.len() as u32;
-            model.residues.push(s.residue);
+            new[i] = system.residues.len() as u32;
+            system.residues.push(s.residue);
         }
         for atom in self.atoms.iter().filter(|a| keep[a.residue as usize]) {
             if atom.is_ca {
-                model.centres.push(model.coordinates.len() as u32);
+                model.centres.push(system.len() as u32);
             }
-            model.coordinates.push(atom.position);
-            model.elements.push(atom.element);
-            model.residue_of.push(new[atom.residue as usize]);
+            system.positions.push(atom.position);
+            system.numbers.push(atom.element);
+            system.residue_of.push(new[atom.residue as usize]);
         }
         model
     }

@@ -42,10 +42,7 @@ impl Table {
             format: "atom3d".into(),
             digest: 0,
             model: 1,
-            coordinates: model.coordinates,
-            elements: model.elements,
-            residue_of: model.residue_of,
-            residues: model.residues,
+            system: model.system,
             centres: model.centres,
         })
     }

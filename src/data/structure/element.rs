@@ -1,14 +1,14 @@
 //! Atomic numbers from symbols, and from PDB atom names where the symbol is missing.
 
 use super::Elements;
-use pdbtbx::Element;
+use crate::elements;
 
 /// The atomic number of a symbol in any case (deuterium and tritium are hydrogen).
 pub fn number(symbol: &[u8]) -> Option<u8> {
     if symbol.eq_ignore_ascii_case(b"D") || symbol.eq_ignore_ascii_case(b"T") {
         return Some(1);
     }
-    Element::from_symbol(std::str::from_utf8(symbol).ok()?).map(|e| e.atomic_number() as u8)
+    elements::number(symbol)
 }
 
 /// The element of an atom whose file names none. An ion carries its residue's name (`ZN` in
@@ -37,7 +37,7 @@ fn letters(text: &[u8]) -> &[u8] {
 impl Elements {
     /// The atomic number under this rule.
     pub(super) fn apply(self, z: u8) -> u8 {
-        let symbol = Element::new(usize::from(z)).map_or("", |e| e.symbol());
+        let symbol = elements::symbol(z).unwrap_or_default();
         match (self, symbol.as_bytes().first()) {
             (Elements::True, _) => z,
             (Elements::FirstLetter, Some(b'C')) => 6,

@@ -1,10 +1,8 @@
 //! Protein structures: PDB and mmCIF files, gzipped or not, as heavy atoms and residues.
 //!
-//! The readers are our own. pdbtbx 0.12 reads the same files as fast, but it groups a
-//! residue's atoms by alternate location (the order of the file is lost), invents chain
-//! letters where a file has none, refuses hybrid-36 numbers (files of more than 99,999 atoms)
-//! and panics on a coordinate that is not a number; none of that can be mended from outside. Its
-//! table of elements serves us.
+//! The readers are our own: they keep the order of the file, leave chains without a letter
+//! without one, know hybrid-36 numbers (files of more than 99,999 atoms) and name the line of
+//! whatever they cannot read.
 //!
 //! What is read, in the terms of the published H-AE (Biopython) pipeline:
 //! - heavy atoms, unless hydrogens are asked for; waters never;
@@ -29,45 +27,10 @@ mod tests;
 pub use bytes::{gunzip, is_structure_name};
 pub use element::number as atomic_number;
 
+use super::system::System;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-
-/// Up to eight ASCII characters, padded with zeros.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
-pub struct Label(pub [u8; 8]);
-
-impl Label {
-    /// `None` if `text` is longer than eight bytes, not ASCII, or holds a zero byte.
-    pub fn new(text: &[u8]) -> Option<Self> {
-        let mut bytes = [0; 8];
-        bytes.get_mut(..text.len())?.copy_from_slice(text);
-        (text.is_ascii() && !text.contains(&0)).then_some(Self(bytes))
-    }
-
-    pub fn as_str(&self) -> &str {
-        let end = self.0.iter().position(|&b| b == 0).unwrap_or(8);
-        std::str::from_utf8(&self.0[..end]).unwrap_or_default()
-    }
-}
-
-impl std::fmt::Display for Label {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// A residue, in the author's numbering.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Residue {
-    pub chain: Label,
-    pub number: i32,
-    /// Insertion code; a space where there is none.
-    pub icode: u8,
-    pub name: Label,
-}
 
 /// One model of a structure file. Atoms are in file order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,13 +45,8 @@ pub struct Structure {
     pub digest: u128,
     /// Number of the model in the file.
     pub model: i32,
-    /// Å.
-    pub coordinates: Vec<[f32; 3]>,
-    /// Atomic numbers; 0 where the file's element is unknown.
-    pub elements: Vec<u8>,
-    /// Index into `residues`, for each atom.
-    pub residue_of: Vec<u32>,
-    pub residues: Vec<Residue>,
+    /// The atoms, with residues; a reader of structures leaves out names and bonds.
+    pub system: System,
     /// Atoms that are centres of neighborhoods.
     pub centres: Vec<u32>,
 }
@@ -194,10 +152,7 @@ pub fn read_any(path: &Path, options: &ReadOptions) -> Result<Vec<Structure>> {
             format: format.to_string(),
             digest: loaded.digest,
             model: m.number,
-            coordinates: m.coordinates,
-            elements: m.elements,
-            residue_of: m.residue_of,
-            residues: m.residues,
+            system: m.system,
             centres: m.centres,
         })
         .collect())

@@ -41,7 +41,7 @@ fn told(name: &str, bytes: &[u8]) -> String {
 }
 
 fn xs(s: &Structure) -> Vec<f32> {
-    s.coordinates.iter().map(|p| p[0]).collect()
+    s.system.positions.iter().map(|p| p[0]).collect()
 }
 
 const CA: &str = " CA ";
@@ -64,7 +64,7 @@ fn the_highest_occupancy_wins_and_the_first_of_equals() {
     // Each atom is where it was first named.
     assert_eq!(xs(&s), [0.0, 2.0, 3.0, 7.0]);
     assert_eq!(s.centres, [1]);
-    assert_eq!(s.residues.len(), 1);
+    assert_eq!(s.system.residues.len(), 1);
 }
 
 #[test]
@@ -79,13 +79,13 @@ fn of_two_names_in_one_place_the_more_occupied_stays() {
     ]
     .concat());
     assert_eq!(xs(&s), [1.0, 2.0, 4.0]);
-    assert_eq!(s.residue_of, [0, 1, 2]);
+    assert_eq!(s.system.residue_of, [0, 1, 2]);
     let s = one(&[
         named("PRO", 'A', 2.0, "  0.40"),
         named("SER", 'B', 3.0, "  0.60"),
     ]
     .concat());
-    assert_eq!(s.residues[0].name.as_str(), "SER");
+    assert_eq!(s.system.residues[0].name.as_str(), "SER");
 }
 
 #[test]
@@ -107,10 +107,11 @@ fn what_is_an_atom_and_what_a_centre() {
     .concat();
     let s = one(&text);
     assert_eq!(xs(&s), [0.0, 1.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
-    assert_eq!(s.elements, [7, 6, 6, 6, 6, 34, 20]);
+    assert_eq!(s.system.numbers, [7, 6, 6, 6, 6, 34, 20]);
     // Neither selenomethionine nor calcium.
     assert_eq!(s.centres, [1, 2, 3]);
     let names: Vec<_> = s
+        .system
         .residues
         .iter()
         .map(|r| (r.number, r.icode, r.name.as_str()))
@@ -138,12 +139,12 @@ fn what_is_an_atom_and_what_a_centre() {
         hydrogens: true,
         ..Default::default()
     });
-    assert_eq!(hydrogens.elements, [7, 6, 1, 1, 6, 6, 6, 34, 20]);
+    assert_eq!(hydrogens.system.numbers, [7, 6, 1, 1, 6, 6, 6, 34, 20]);
     let published = with(ReadOptions {
         elements: Elements::FirstLetter,
         ..Default::default()
     });
-    assert_eq!(published.elements, [7, 6, 6, 6, 6, 16, 6]);
+    assert_eq!(published.system.numbers, [7, 6, 6, 6, 6, 16, 6]);
     assert_eq!(published.centres, [1, 2, 3]);
 }
 
@@ -152,7 +153,7 @@ fn the_element_columns_come_before_the_name() {
     let rest = format!("{:22}{:>2}", "  1.00  0.00", "ZN");
     let text =
         plain(CA, "GLY", "A   1 ", 0.0) + &atom("HETATM", " X1 ", ' ', "LIG", "A   2 ", 1.0, &rest);
-    assert_eq!(one(&text).elements, [6, 30]);
+    assert_eq!(one(&text).system.numbers, [6, 30]);
 }
 
 #[test]
@@ -166,18 +167,18 @@ fn chains_without_a_name_end_at_ter() {
         "nothing\n"
     ));
     assert_eq!(xs(&s), [1.0, 2.0, 3.0]);
-    assert_eq!(s.residues.len(), 3);
+    assert_eq!(s.system.residues.len(), 3);
     // A segment name stands in for the chain.
     let rest = format!("{:18}PROT", "  1.00  0.00");
     let s = one(&atom("ATOM", CA, ' ', "GLY", "    1 ", 1.0, &rest));
-    assert_eq!(s.residues[0].chain.as_str(), "PROT");
+    assert_eq!(s.system.residues[0].chain.as_str(), "PROT");
     // With a name, ligands after TER belong to the chain.
     let s = one(&format!(
         "{}TER\n{}",
         plain(CA, "GLY", "A   1 ", 1.0),
         plain(" N  ", "GLY", "A   1 ", 2.0)
     ));
-    assert_eq!(s.residues.len(), 1);
+    assert_eq!(s.system.residues.len(), 1);
 }
 
 #[test]
@@ -201,7 +202,7 @@ fn models_the_first_or_all() {
     let all = read_as("pdb1abc.ent", text.as_bytes(), &all).unwrap();
     let ids: Vec<_> = all
         .iter()
-        .map(|s| (s.id.as_str(), s.model, s.coordinates[0][0]))
+        .map(|s| (s.id.as_str(), s.model, s.system.positions[0][0]))
         .collect();
     assert_eq!(ids, [("1abc:3", 3, 1.0), ("1abc:7", 7, 2.0)]);
     assert_eq!(entry_of("1abc:7"), "1abc");
@@ -250,10 +251,10 @@ fn mmcif_by_its_grammar() {
     assert!(all.is_empty());
     assert_eq!(s.format, "mmcif");
     assert_eq!(xs(&s), [1.5, -2.5, 4.5]);
-    assert_eq!(s.elements, [6, 8, 6]);
+    assert_eq!(s.system.numbers, [6, 8, 6]);
     assert_eq!(s.centres, [0]);
-    assert_eq!(s.residues[1].icode, b'B');
-    assert!(s.residues.iter().all(|r| r.chain.as_str() == "AA"));
+    assert_eq!(s.system.residues[1].icode, b'B');
+    assert!(s.system.residues.iter().all(|r| r.chain.as_str() == "AA"));
     let options = ReadOptions {
         models: Models::All,
         ..Default::default()

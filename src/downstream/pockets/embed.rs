@@ -1,11 +1,10 @@
 //! Complexes to pockets.
 
 use super::{Outcome, Pool, Settings};
-use crate::data::Split;
 use crate::data::complexes::{Complex, Entry, Reader};
-use crate::data::dataset::{Chosen, Dataset};
-use crate::data::neighborhoods::{Clouds, Finder};
-use crate::data::structure::{Label, Residue};
+use crate::data::neighborhoods::SystemFinder;
+use crate::data::system::Residue;
+use crate::data::zernikegrams;
 use crate::downstream::embedding::{BLOCK, Embedder};
 use crate::ops::zernike::{DROP, Transform};
 use crate::so3::irreps::Irreps;
@@ -158,15 +157,16 @@ impl Pocketer {
         let facts = Facts {
             ligand_heavy_atoms: complex.ligand.len() as i32,
             ligand_formula: complex.ligand.formula(),
-            ligand_without_channel: unseen(&complex.ligand.elements),
+            ligand_without_channel: unseen(&complex.ligand.numbers),
             shared_atoms: complex.shared_atoms as i32,
             ..Facts::default()
         };
         let affinity = entry.affinity.or(complex.affinity);
-        let dataset = with_ligand(complex).map_err(|e| e.to_string())?;
-        let finder = Finder::new(&dataset, description.neighborhood());
+        let mut system = complex.structure.system;
+        system.append(complex.ligand);
+        let finder = SystemFinder::new(system.atoms(), description.neighborhood());
         let clouds = finder.clouds(&near.centres);
-        let residues = near.centres.iter().map(|&c| *dataset.residue(c).residue);
+        let residues = near.centres.iter().map(|&atom| *system.residue(atom));
         let pocket = Pocket {
             residues: residues.collect(),
             distances: near.distances,
@@ -178,24 +178,12 @@ impl Pocketer {
             },
             ..Pocket::default()
         };
-        let zernikegrams = self.zernikegrams(&clouds).map_err(|e| e.to_string())?;
+        let zernikegrams = zernikegrams::of_clouds(&self.transform, &clouds);
+        let zernikegrams = zernikegrams.map_err(|e| e.to_string())?;
         Ok(Found {
             pocket,
             zernikegrams,
         })
-    }
-
-    fn zernikegrams(&self, clouds: &Clouds) -> Result<Vec<f32>> {
-        let settings = self.transform.settings();
-        let channels: Vec<u8> = clouds
-            .elements
-            .iter()
-            .map(|&z| settings.channel_of(z))
-            .collect();
-        let mut out = vec![0.0; (clouds.offsets.len() - 1) * self.transform.irreps().dim()];
-        self.transform
-            .apply(&clouds.coordinates, &channels, &clouds.offsets, &mut out)?;
-        Ok(out)
     }
 }
 
@@ -210,7 +198,7 @@ fn embed(embedder: &Embedder, zernikegrams: &[f32]) -> Result<Vec<f32>> {
 
 /// Residues near a ligand.
 struct Near {
-    /// Numbers of the centres, ascending.
+    /// Their CA atoms, ascending.
     centres: Vec<u32>,
     /// Å, of each centre.
     distances: Vec<f32>,
@@ -224,45 +212,22 @@ fn pocket_of(complex: &Complex, cutoff: f64) -> Near {
         distances: Vec::new(),
         nearest: f64::INFINITY,
     };
-    for (number, &atom) in complex.structure.centres.iter().enumerate() {
-        let ca = complex.structure.coordinates[atom as usize];
+    for &atom in &complex.structure.centres {
+        let ca = complex.structure.system.positions[atom as usize];
         let squared = |l: &[f32; 3]| -> f64 {
             (0..3)
                 .map(|k| (f64::from(l[k]) - f64::from(ca[k])).powi(2))
                 .sum()
         };
-        let all = complex.ligand.coordinates.iter().map(squared);
+        let all = complex.ligand.positions.iter().map(squared);
         let distance = all.fold(f64::INFINITY, f64::min).sqrt();
         near.nearest = near.nearest.min(distance);
         if distance <= cutoff {
-            near.centres.push(number as u32);
+            near.centres.push(atom);
             near.distances.push(distance as f32);
         }
     }
     near
-}
-
-/// The complex as a dataset of one structure, the ligand as its last residue.
-fn with_ligand(complex: Complex) -> Result<Dataset> {
-    let mut structure = complex.structure;
-    let residue = structure.residues.len() as u32;
-    structure.residues.push(Residue {
-        chain: Label::default(),
-        number: 0,
-        icode: b' ',
-        name: Label::new(b"LIGAND").unwrap_or_default(),
-    });
-    structure.coordinates.extend(&complex.ligand.coordinates);
-    structure.elements.extend(&complex.ligand.elements);
-    structure
-        .residue_of
-        .extend(std::iter::repeat_n(residue, complex.ligand.len()));
-    let chosen = Chosen {
-        structure,
-        split: Split::Test,
-        chains: None,
-    };
-    Dataset::pack(&[chosen], "")
 }
 
 /// Rows `[n, width]` pooled, in f64.

@@ -161,7 +161,7 @@ impl Table {
         }
         group.write("offsets", &[offsets.len()], &offsets, Storage::Plain)?;
         let all = || self.pockets.iter().flat_map(|p| &p.residues);
-        let texts = |of: fn(&crate::data::structure::Residue) -> String| -> Vec<String> {
+        let texts = |of: fn(&crate::data::system::Residue) -> String| -> Vec<String> {
             all().map(of).collect()
         };
         group.write_strings("chain", &texts(|r| r.chain.to_string()))?;

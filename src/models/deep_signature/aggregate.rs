@@ -12,9 +12,10 @@
 //! where the bracketed adjacency is present when the letter is `rel`.
 
 use super::clip::Clip;
-use super::config::Variant;
-use super::layer::{Linear, glorot};
-use crate::models::{Parameters, ParametersBuilder};
+use super::config::{DeepSignatureConfig, Variant};
+use crate::models::layers::Linear;
+use crate::models::{Init, Parameters, Scope};
+use crate::ops::assign::assign;
 use crate::ops::hidden;
 use crate::ops::mincut::{self, Adjacency, Pooled};
 use candle_core::{Result, Tensor};
@@ -27,10 +28,11 @@ struct GraphConv {
 }
 
 impl GraphConv {
-    fn new(b: &mut ParametersBuilder, name: &str, from: usize, to: usize) -> Self {
+    fn new(b: &mut Scope, from: usize, to: usize) -> Self {
+        let root = Init::fan_in(from);
         Self {
-            rel: Linear::new(b, &format!("{name}.lin_rel"), from, to),
-            root: Linear::without_bias(b, &format!("{name}.lin_root"), from, to),
+            rel: Linear::pytorch(&mut b.scope("lin_rel"), from, to),
+            root: Linear::without_bias(&mut b.scope("lin_root"), from, to, root),
         }
     }
 
@@ -151,38 +153,34 @@ pub(super) struct Aggregator {
 }
 
 impl Aggregator {
-    pub fn new(
-        b: &mut ParametersBuilder,
-        variant: Variant,
-        (features, hidden, clusters): (usize, usize, usize),
-    ) -> Self {
-        let name = "local_aggregator";
-        let propagate = Linear::named(
-            b,
-            (
-                format!("{name}.conv1.lin.weight"),
-                format!("{name}.conv1.bias"),
-            ),
-            (features, hidden),
-            glorot(features, hidden),
-        );
-        let mut pair = |level: usize, factor: usize| {
-            let pool = format!("{name}.pool{level}");
-            let conv = format!("{name}.conv{}", level + 1);
-            (
-                Linear::new(b, &pool, hidden, factor * clusters),
-                GraphConv::new(b, &conv, hidden, hidden),
+    /// The aggregator for nodes of `features` features.
+    pub fn new(b: &mut Scope, config: &DeepSignatureConfig, features: usize) -> Self {
+        let (hidden, clusters) = (config.hidden, config.clusters);
+        let local = &mut b.scope("local_aggregator");
+        let propagate = {
+            let b = &mut local.scope("conv1");
+            let init = Init::glorot(features, hidden);
+            let weight = b.parameter("lin.weight", (hidden, features), init);
+            Linear::of(
+                weight,
+                Some(b.parameter("bias", hidden, Init::Constant(0.0))),
             )
         };
-        let (pool1, conv2) = pair(1, 8);
-        let (pool2, conv3) = pair(2, 4);
-        let (pool3, conv4) = pair(3, 1);
+        let mut level = |pool, factor: usize, conv| {
+            (
+                Linear::pytorch(&mut local.scope(pool), hidden, factor * clusters),
+                GraphConv::new(&mut local.scope(conv), hidden, hidden),
+            )
+        };
+        let (pool1, conv2) = level("pool1", 8, "conv2");
+        let (pool2, conv3) = level("pool2", 4, "conv3");
+        let (pool3, conv4) = level("pool3", 1, "conv4");
         Self {
-            variant,
+            variant: config.variant,
             propagate,
             assign: [pool1, pool2, pool3],
             convolve: [conv2, conv3, conv4],
-            regress: Linear::new(b, "energy_regressor", hidden, features),
+            regress: Linear::pytorch(&mut b.scope("energy_regressor"), hidden, features),
         }
     }
 
@@ -192,7 +190,9 @@ impl Aggregator {
         let features = clip.features.reshape((nodes, frames * d))?;
         let mixed = clip.graph.propagation.apply(&features)?;
         let mixed = mixed.reshape((nodes, frames, d))?;
-        let layer = self.propagate.stacked(p)?;
+        // Weight and bias as one matrix `[d + 1, H]`, the bias last.
+        let bias = self.propagate.bias(p)?.unsqueeze(0)?;
+        let layer = Tensor::cat(&[self.propagate.matrix(p)?, bias], 0)?;
         let weights = clip.times.weights(frames);
         let average = hidden::average(&mixed, &layer, weights)?;
 
@@ -226,7 +226,8 @@ impl Aggregator {
 
     /// One level on averages `x` `[n, H]`.
     fn level(&self, i: usize, x: &Tensor, nodes: Adjacency, p: &Parameters) -> Result<Level> {
-        let s = self.assign[i].assign(x, p)?;
+        let layer = &self.assign[i];
+        let s = assign(x, &layer.weight(p)?, &layer.bias(p)?)?;
         let Pooled {
             adjacency,
             mincut,

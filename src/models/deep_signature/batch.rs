@@ -51,7 +51,7 @@ pub(super) fn coarse_grain(
     (beads, learn): (usize, bool),
     (parameters, groups): (&Parameters, usize),
 ) -> Result<Vec<Beads>> {
-    let variables: Vec<Tensor> = (0..groups).map(|g| parameters.var(g).clone()).collect();
+    let variables: Vec<Tensor> = parameters.variables().take(groups).cloned().collect();
     let shapes = clips.iter().map(|clip| {
         let (_, frames, d) = clip.features.dims3()?;
         Ok((frames, beads, d))
@@ -143,9 +143,9 @@ impl CoarseGrain {
     fn unrun(&self, graph: ClipGraph, grad: &Tensor) -> Result<Tensor> {
         let ClipGraph { result, parameters } = graph;
         let store = (result * grad)?.sum_all()?.backward()?;
-        let gradients = self.lens.iter().enumerate().map(|(g, &len)| {
-            let gradient = store.get(parameters.var(g)).map(Tensor::flatten_all);
-            gradient.unwrap_or_else(|| Tensor::zeros(len, grad.dtype(), grad.device()))
+        let gradients = parameters.variables().map(|variable| {
+            let gradient = store.get(variable).map(Tensor::flatten_all);
+            gradient.unwrap_or_else(|| variable.zeros_like())
         });
         Tensor::cat(&gradients.collect::<Result<Vec<_>>>()?, 0)
     }

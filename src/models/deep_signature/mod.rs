@@ -20,7 +20,6 @@ pub mod config;
 mod decision;
 mod description;
 mod dropout;
-mod layer;
 mod temporal;
 
 pub use aggregate::{Coarse, Level};
@@ -30,6 +29,7 @@ pub use decision::Decision;
 pub use description::Description;
 pub use temporal::{Segments, Summary};
 
+use crate::models::layers::Linear;
 use crate::models::{Losses, Model, Parameters, ParametersBuilder, StepKey};
 use crate::{Error, Result, words};
 use aggregate::Aggregator;
@@ -37,7 +37,6 @@ use batch::{Beads, coarse_grain};
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ops::{log_softmax, sigmoid, softmax};
 use dropout::Dropout;
-use layer::Linear;
 use temporal::Temporal;
 
 /// The model.
@@ -76,17 +75,17 @@ impl DeepSignature {
     ) -> Result<Self> {
         config.validate(features, objective)?;
         affordable(config, features)?;
-        let mut b = ParametersBuilder::default();
-        let sizes = (features, config.hidden, config.clusters);
-        let aggregator = Aggregator::new(&mut b, config.variant, sizes);
+        let mut builder = ParametersBuilder::default();
+        let b = &mut builder.root();
+        let aggregator = Aggregator::new(b, config, features);
         let aggregator_groups = b.groups();
-        let temporal = Temporal::new(&mut b, config, features);
-        let outputs = objective.outputs();
-        let classifier = Linear::new(&mut b, "classifier.linear", config.hidden, outputs);
+        let temporal = Temporal::new(&mut b.scope("temporal_aggregator"), config, features);
+        let classifier = &mut b.scope("classifier.linear");
+        let classifier = Linear::pytorch(classifier, config.hidden, objective.outputs());
         Ok(Self {
             config: config.clone(),
             objective,
-            parameters: b.build(seed, dtype, device, 0.0)?,
+            parameters: builder.build(seed, dtype, device, 0.0)?,
             aggregator,
             aggregator_groups,
             temporal,
@@ -115,7 +114,7 @@ impl DeepSignature {
             .map(|clip| self.aggregator.forward(clip, p))
             .collect::<candle_core::Result<Vec<_>>>()?;
         let paths: Vec<&Tensor> = coarse.iter().map(|c| &c.path).collect();
-        let (summary, logits) = self.conclude(&paths, batch, key)?;
+        let (summary, logits) = self.conclude(&paths, batch, key, p)?;
         Ok(Outputs {
             coarse,
             summary,
@@ -136,10 +135,14 @@ impl DeepSignature {
     }
 
     /// Coarse paths and losses of a batch; without `learn` nothing is kept for a way back.
-    fn beads(&self, batch: &[Clip], learn: bool) -> candle_core::Result<Vec<Beads>> {
-        let p = &self.parameters;
+    fn beads(
+        &self,
+        batch: &[Clip],
+        learn: bool,
+        p: &Parameters,
+    ) -> candle_core::Result<Vec<Beads>> {
         let constant = batch.iter().all(|clip| !clip.features.track_op());
-        if constant && p.var(0).device().is_cpu() {
+        if constant && p.device().is_cpu() {
             let clusters = self.config.clusters;
             let parameters = (p, self.aggregator_groups);
             return coarse_grain(&self.aggregator, batch, (clusters, learn), parameters);
@@ -156,14 +159,13 @@ impl DeepSignature {
         paths: &[&Tensor],
         batch: &[Clip],
         key: Option<StepKey>,
+        p: &Parameters,
     ) -> candle_core::Result<(Summary, Tensor)> {
         let times = batch.iter().map(|clip| &clip.times);
         let paths: Vec<_> = paths.iter().copied().zip(times).collect();
         let dropout = Dropout::new(key, batch.iter().map(|c| c.id));
-        let summary = self.temporal.forward(&paths, &dropout, &self.parameters)?;
-        let logits = self
-            .classifier
-            .forward(&summary.features, &self.parameters)?;
+        let summary = self.temporal.forward(&paths, &dropout, p)?;
+        let logits = self.classifier.forward(&summary.features, p)?;
         Ok((summary, logits))
     }
 
@@ -201,9 +203,10 @@ impl DeepSignature {
         weights: &[f64],
         key: Option<StepKey>,
     ) -> Result<Losses> {
-        let beads = self.beads(batch, true)?;
+        let p = &self.parameters;
+        let beads = self.beads(batch, true, p)?;
         let paths: Vec<&Tensor> = beads.iter().map(|b| &b.path).collect();
-        let (_, logits) = self.conclude(&paths, batch, key)?;
+        let (_, logits) = self.conclude(&paths, batch, key, p)?;
         let mean = |loss: usize| {
             let all: Vec<&Tensor> = beads.iter().map(|b| &b.losses[loss]).collect();
             Tensor::stack(&all, 0)?.mean_all()
@@ -274,9 +277,10 @@ impl Model for DeepSignature {
 
     /// The objective's terms, and `accuracy` (classes) or `absolute_error` (numbers).
     fn metrics(&self, batch: &Vec<Clip>) -> Result<Vec<(&'static str, Vec<f64>)>> {
-        let beads = self.beads(batch, false)?;
+        let p = &self.parameters;
+        let beads = self.beads(batch, false, p)?;
         let paths: Vec<&Tensor> = beads.iter().map(|b| &b.path).collect();
-        let (_, logits) = self.conclude(&paths, batch, None)?;
+        let (_, logits) = self.conclude(&paths, batch, None, p)?;
         let each = |loss: usize| -> Result<Vec<f64>> {
             let values = beads.iter().map(|b| {
                 let value = b.losses[loss].to_dtype(DType::F64)?;

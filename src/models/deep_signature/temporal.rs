@@ -5,8 +5,8 @@
 use super::clip::Times;
 use super::config::{DeepSignatureConfig, HEADS, Method};
 use super::dropout::Dropout;
-use super::layer::{LayerNorm, Linear, Lstm, glorot};
-use crate::models::{Parameters, ParametersBuilder};
+use crate::models::layers::{Direction, LayerNorm, Linear, Lstm};
+use crate::models::{Init, Parameters, Scope};
 use crate::ops::signature::{Basis, log_signature};
 use crate::words;
 use candle_core::{D, Result, Tensor};
@@ -36,10 +36,9 @@ pub(super) enum Temporal {
     Transformer(Transformer),
 }
 
-const NAME: &str = "temporal_aggregator";
-
 impl Temporal {
-    pub fn new(b: &mut ParametersBuilder, config: &DeepSignatureConfig, features: usize) -> Self {
+    /// The temporal part for nodes of `features` features.
+    pub fn new(b: &mut Scope, config: &DeepSignatureConfig, features: usize) -> Self {
         match config.method {
             Method::DeepSignature => Temporal::Signature(Signature::new(b, config, features)),
             Method::GraphTransformer => Temporal::Transformer(Transformer::new(
@@ -92,19 +91,24 @@ pub(super) struct Signature {
 }
 
 impl Signature {
-    fn new(b: &mut ParametersBuilder, config: &DeepSignatureConfig, features: usize) -> Self {
+    fn new(b: &mut Scope, config: &DeepSignatureConfig, features: usize) -> Self {
         let all = config.clusters * features;
         let channels = config.projection.unwrap_or(all);
         // The model has checked the number of terms.
         let terms = words::lyndon_terms(channels, config.depth).unwrap_or(0);
         Self {
             depth: config.depth,
-            project: config
-                .projection
-                .map(|to| Linear::without_bias(b, &format!("{NAME}.projection"), all, to)),
-            lstm: Lstm::new(b, &format!("{NAME}.lstm_layer"), "", (terms, config.lstm)),
-            norm: LayerNorm::new(b, &format!("{NAME}.norm"), config.lstm),
-            linear: Linear::new(b, &format!("{NAME}.linear.0"), config.lstm, config.hidden),
+            project: config.projection.map(|to| {
+                Linear::without_bias(&mut b.scope("projection"), all, to, Init::fan_in(all))
+            }),
+            lstm: Lstm::new(
+                &mut b.scope("lstm_layer"),
+                terms,
+                config.lstm,
+                Direction::Forward,
+            ),
+            norm: LayerNorm::new(&mut b.scope("norm"), config.lstm),
+            linear: Linear::pytorch(&mut b.scope("linear.0"), config.lstm, config.hidden),
             dropout: config.dropout,
         }
     }
@@ -134,7 +138,7 @@ impl Signature {
         let segments = Tensor::cat(&pieces, 0)?;
         let log = log_signature(&segments, self.depth, Basis::Words)?;
         let log = log.reshape((paths.len(), (), log.dim(1)?))?;
-        let lstm = self.lstm.forward(&log, false, p)?;
+        let lstm = self.lstm.forward(&log, p)?;
         let normalised = self.norm.forward(&lstm, p)?;
         let last = normalised
             .narrow(1, normalised.dim(1)? - 1, 1)?
@@ -183,12 +187,15 @@ pub(super) struct FrameLstm {
 }
 
 impl FrameLstm {
-    fn new(b: &mut ParametersBuilder, features: usize, hidden: usize) -> Self {
-        let name = format!("{NAME}.bi_lstm_layer");
+    fn new(b: &mut Scope, features: usize, hidden: usize) -> Self {
+        let mut lstm = |direction| {
+            let b = &mut b.scope("bi_lstm_layer");
+            Lstm::new(b, features, hidden, direction)
+        };
         Self {
-            ahead: Lstm::new(b, &name, "", (features, hidden)),
-            back: Lstm::new(b, &name, "_reverse", (features, hidden)),
-            linear: Linear::new(b, &format!("{NAME}.linear"), 2 * hidden, hidden),
+            ahead: lstm(Direction::Forward),
+            back: lstm(Direction::Reverse),
+            linear: Linear::pytorch(&mut b.scope("linear"), 2 * hidden, hidden),
         }
     }
 
@@ -196,8 +203,8 @@ impl FrameLstm {
     fn forward(&self, path: &Tensor, p: &Parameters) -> Result<Tensor> {
         let x = path.transpose(0, 1)?.contiguous()?;
         let end = |out: Tensor, t: usize| out.narrow(1, t, 1)?.squeeze(1);
-        let last = end(self.ahead.forward(&x, false, p)?, x.dim(1)? - 1)?;
-        let first = end(self.back.forward(&x, true, p)?, 0)?;
+        let last = end(self.ahead.forward(&x, p)?, x.dim(1)? - 1)?;
+        let first = end(self.back.forward(&x, p)?, 0)?;
         let out = self.linear.forward(&Tensor::cat(&[last, first], 1)?, p)?;
         out.mean_keepdim(0)
     }
@@ -212,11 +219,12 @@ pub(super) struct Transformer {
 impl Transformer {
     const LAYERS: usize = 2;
 
-    fn new(b: &mut ParametersBuilder, width: usize, hidden: usize) -> Self {
-        let layer = |i| EncoderLayer::new(b, &format!("{NAME}.transformer.layers.{i}"), width);
+    fn new(b: &mut Scope, width: usize, hidden: usize) -> Self {
+        let layers = &mut b.scope("transformer.layers");
+        let layer = |i| EncoderLayer::new(&mut layers.scope(i), width);
         Self {
             layers: (0..Self::LAYERS).map(layer).collect(),
-            linear: Linear::new(b, &format!("{NAME}.linear"), width, hidden),
+            linear: Linear::pytorch(&mut b.scope("linear"), width, hidden),
         }
     }
 
@@ -243,22 +251,18 @@ impl EncoderLayer {
     const INNER: usize = 1024;
     const DROPOUT: f64 = 0.1;
 
-    fn new(b: &mut ParametersBuilder, name: &str, width: usize) -> Self {
-        let attention = format!("{name}.self_attn");
+    fn new(b: &mut Scope, width: usize) -> Self {
+        let attention = &mut b.scope("self_attn");
+        let all = 3 * width;
+        let init = Init::glorot(width, all);
+        let weight = attention.parameter("in_proj_weight", (all, width), init);
+        let bias = attention.parameter("in_proj_bias", all, Init::Constant(0.0));
         Self {
-            project: Linear::named(
-                b,
-                (
-                    format!("{attention}.in_proj_weight"),
-                    format!("{attention}.in_proj_bias"),
-                ),
-                (width, 3 * width),
-                glorot(width, 3 * width),
-            ),
-            out: Linear::new(b, &format!("{attention}.out_proj"), width, width),
-            wide: Linear::new(b, &format!("{name}.linear1"), width, Self::INNER),
-            narrow: Linear::new(b, &format!("{name}.linear2"), Self::INNER, width),
-            norms: ["norm1", "norm2"].map(|n| LayerNorm::new(b, &format!("{name}.{n}"), width)),
+            project: Linear::of(weight, Some(bias)),
+            out: Linear::pytorch(&mut attention.scope("out_proj"), width, width),
+            wide: Linear::pytorch(&mut b.scope("linear1"), width, Self::INNER),
+            narrow: Linear::pytorch(&mut b.scope("linear2"), Self::INNER, width),
+            norms: ["norm1", "norm2"].map(|name| LayerNorm::new(&mut b.scope(name), width)),
         }
     }
 

@@ -6,7 +6,7 @@ use super::layer::{
     Layer, Pass, Product, add_batch_norm, add_layer_norm, add_linear, fuse, steerable,
 };
 use super::norm::{LayerNonlin, Signal};
-use crate::models::ParametersBuilder;
+use crate::models::Scope;
 use crate::ops::skip::skip;
 use crate::so3::irreps::Irreps;
 use candle_core::{Result, Tensor};
@@ -21,27 +21,19 @@ pub struct Block {
 }
 
 /// Collects layers and numbers them as the published module list does.
-struct Stack<'a> {
-    builder: &'a mut ParametersBuilder,
+struct Stack<'a, 'b> {
+    scope: &'a mut Scope<'b>,
     config: &'a HvaeConfig,
-    name: &'a str,
     layers: Vec<Layer>,
 }
 
 impl Block {
-    /// A block called `name` (e.g. `encoder_cg_blocks.0`) on `input`.
-    pub fn new(
-        b: &mut ParametersBuilder,
-        config: &HvaeConfig,
-        name: &str,
-        input: &Irreps,
-        plan: &BlockPlan,
-    ) -> Self {
+    /// A block on `input`.
+    pub fn new(b: &mut Scope, config: &HvaeConfig, input: &Irreps, plan: &BlockPlan) -> Self {
         let hidden = Irreps::uniform(plan.out.0, plan.out.1);
         let mut stack = Stack {
-            builder: b,
+            scope: b,
             config,
-            name,
             layers: Vec::new(),
         };
         let output = if config.linear_first {
@@ -87,14 +79,16 @@ impl Block {
     }
 }
 
-impl Stack<'_> {
-    fn next_name(&self) -> String {
-        format!("{}.layers.{}", self.name, self.layers.len())
+impl Stack<'_, '_> {
+    /// The place of the next layer.
+    fn next(&mut self) -> Scope<'_> {
+        let number = self.layers.len();
+        self.scope.scope(format_args!("layers.{number}"))
     }
 
     fn batch_norm(&mut self, irreps: &Irreps) {
-        let name = self.next_name();
-        let layer = add_batch_norm(self.builder, &name, irreps, self.config.normalization);
+        let normalization = self.config.normalization;
+        let layer = add_batch_norm(&mut self.next(), irreps, normalization);
         self.layers.push(layer);
     }
 
@@ -112,8 +106,7 @@ impl Stack<'_> {
     }
 
     fn linear(&mut self, from: &Irreps, to: &Irreps) {
-        let name = self.next_name();
-        let layer = add_linear(self.builder, &name, steerable(from), steerable(to));
+        let layer = add_linear(&mut self.next(), steerable(from), steerable(to));
         self.layers.push(layer);
     }
 
@@ -124,23 +117,16 @@ impl Stack<'_> {
     }
 
     fn norm(&mut self, irreps: &Irreps) {
-        let (name, normalization) = (self.next_name(), self.config.normalization);
-        let layer = match self.config.norm {
+        let (norm, normalization) = (self.config.norm, self.config.normalization);
+        let b = &mut self.next();
+        let layer = match norm {
             Norm::None => return,
-            Norm::Signal { affine, balance } => Layer::Signal(Signal::new(
-                self.builder,
-                &name,
-                irreps,
-                affine,
-                balance,
-                normalization,
-            )),
-            Norm::Layer { affine } => {
-                add_layer_norm(self.builder, &name, irreps, affine, normalization)
+            Norm::Signal { affine, balance } => {
+                Layer::Signal(Signal::new(b, irreps, affine, balance, normalization))
             }
+            Norm::Layer { affine } => add_layer_norm(b, irreps, affine, normalization),
             Norm::LayerNonlin { affine, activation } => Layer::LayerNonlin(LayerNonlin::new(
-                self.builder,
-                &name,
+                b,
                 irreps,
                 affine,
                 activation,

@@ -1,5 +1,6 @@
 //! Settings of an H-(V)AE and the plan of degrees and channels that follows from them.
 
+use crate::models::layers::Activation;
 use crate::so3::irreps::Irreps;
 use crate::so3::paths::Rule;
 use crate::{Error, Result};
@@ -30,17 +31,6 @@ pub enum SignalAffine {
     PerL,
     /// One weight per feature, one bias per scalar.
     PerFeature,
-}
-
-/// Nonlinearity on the norms of features.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Activation {
-    #[default]
-    Identity,
-    Relu,
-    Swish,
-    Sigmoid,
 }
 
 /// The normalisation inside a block, beside batch norm.

@@ -2,9 +2,9 @@
 //! knows its own parameters; names and numbering are those of the published state dict.
 
 use super::config::{ChannelRule, Normalization};
-use super::norm::{LayerNonlin, Signal, layer_norm};
+use super::norm::{Affine, LayerNonlin, Signal, layer_norm};
 use super::steerable::{degrees, join};
-use crate::models::{Init, Parameters, ParametersBuilder};
+use crate::models::{Buffer, Entry, Init, Parameter, Parameters, Scope};
 use crate::ops::batch_norm::{BatchNorm, Mode, Statistics, batch_norm, features, statistics};
 use crate::ops::cg::{Plan, cg};
 use crate::ops::linear::{Order, Side, linear, weight_shapes};
@@ -27,30 +27,29 @@ pub struct Pass<'a> {
 /// A layer.
 pub enum Layer {
     BatchNorm {
-        weight: usize,
-        bias: usize,
-        buffer: usize,
+        affine: Affine,
+        running: Running,
         irreps: Irreps,
         normalization: Normalization,
     },
     Signal(Signal),
     SampleNorm {
-        affine: Option<(usize, usize)>,
+        affine: Option<Affine>,
         irreps: Irreps,
         normalization: Normalization,
     },
     LayerNonlin(LayerNonlin),
     Product(Product),
     Linear {
-        weights: usize,
+        weights: Parameter,
         from: Side,
         to: Side,
     },
-    /// A whole block as one op: batch norm (if it has a buffer), product, signal norm, linear
+    /// A whole block as one op: batch norm (if it has statistics), product, signal norm, linear
     /// map and skip connection.
     Cg {
-        parameters: usize,
-        buffer: Option<usize>,
+        parameters: Parameter,
+        running: Option<Running>,
         plan: Arc<Plan>,
     },
 }
@@ -59,15 +58,14 @@ impl Layer {
     pub fn forward(&self, h: &Tensor, pass: &mut Pass) -> Result<Tensor> {
         match self {
             Layer::BatchNorm {
-                weight,
-                bias,
-                buffer,
+                affine,
+                running,
                 irreps,
                 normalization,
             } => {
-                let norm = pass.batch_norm(h, irreps, *buffer, *normalization)?;
-                let (w, b) = (pass.parameters.var(*weight), pass.parameters.var(*bias));
-                batch_norm(h, w, b, norm)
+                let norm = pass.batch_norm(h, irreps, running, *normalization)?;
+                let p = pass.parameters;
+                batch_norm(h, &p.get(&affine.weight)?, &p.get(&affine.bias)?, norm)
             }
             Layer::Signal(layer) => layer.forward(h, pass.parameters),
             Layer::SampleNorm {
@@ -83,30 +81,30 @@ impl Layer {
                     ];
                     pass.statistics.extend(constant);
                 }
-                layer_norm(
-                    h,
-                    irreps,
-                    *normalization,
-                    affine.map(|(w, b)| (pass.parameters.var(w), pass.parameters.var(b))),
-                )
+                let p = pass.parameters;
+                let affine = match affine {
+                    Some(affine) => Some((p.get(&affine.weight)?, p.get(&affine.bias)?)),
+                    None => None,
+                };
+                layer_norm(h, irreps, *normalization, affine.as_ref())
             }
             Layer::LayerNonlin(layer) => layer.forward(h, pass.parameters),
             Layer::Product(product) => product.forward(h),
             Layer::Linear { weights, from, to } => {
-                linear(h, pass.parameters.var(*weights), from, to)
+                linear(h, &pass.parameters.get(weights)?, from, to)
             }
             Layer::Cg {
                 parameters,
-                buffer,
+                running,
                 plan,
             } => {
-                let norm = match (buffer, plan.batch_norm) {
-                    (Some(buffer), Some(normalization)) => {
-                        Some(pass.batch_norm(h, &plan.input, *buffer, normalization)?)
+                let norm = match (running, plan.batch_norm) {
+                    (Some(running), Some(normalization)) => {
+                        Some(pass.batch_norm(h, &plan.input, running, normalization)?)
                     }
                     _ => None,
                 };
-                cg(h, pass.parameters.var(*parameters), plan, norm)
+                cg(h, &pass.parameters.get(parameters)?, plan, norm)
             }
         }
     }
@@ -118,14 +116,13 @@ impl Pass<'_> {
         &mut self,
         h: &Tensor,
         irreps: &Irreps,
-        buffer: usize,
+        running: &Running,
         normalization: Normalization,
     ) -> Result<BatchNorm> {
-        let scalars = irreps.channels(0);
         let statistics = match (self.mode, &self.buffers) {
             (Mode::Eval, Some(stored)) => Statistics {
-                mean: stored.narrow(0, buffer, scalars)?,
-                variance: stored.narrow(0, buffer + scalars, features(irreps))?,
+                mean: running.mean.of(stored)?,
+                variance: running.variance.of(stored)?,
             },
             _ => {
                 let s = statistics(h, irreps, normalization)?;
@@ -144,45 +141,41 @@ impl Pass<'_> {
     }
 }
 
-/// Adds a batch norm called `name`.
-pub fn add_batch_norm(
-    b: &mut ParametersBuilder,
-    name: &str,
-    irreps: &Irreps,
-    normalization: Normalization,
-) -> Layer {
-    let (n, scalars) = (features(irreps), irreps.channels(0));
-    let weight = b.group([(format!("{name}.weight"), vec![n], Init::Constant(1.0))]);
-    let bias = b.group([(format!("{name}.bias"), vec![scalars], Init::Constant(0.0))]);
-    let buffer = b.buffer(format!("{name}.running_mean"), scalars, 0.0);
-    b.buffer(format!("{name}.running_var"), n, 1.0);
+/// Running statistics of a norm: mean of scalars, variance of features.
+#[derive(Clone, Copy)]
+pub struct Running {
+    mean: Buffer,
+    variance: Buffer,
+}
+
+impl Running {
+    fn new(b: &mut Scope, irreps: &Irreps) -> Self {
+        Self {
+            mean: b.buffer("running_mean", irreps.channels(0), 0.0),
+            variance: b.buffer("running_var", features(irreps), 1.0),
+        }
+    }
+}
+
+/// Adds a batch norm.
+pub fn add_batch_norm(b: &mut Scope, irreps: &Irreps, normalization: Normalization) -> Layer {
     Layer::BatchNorm {
-        weight,
-        bias,
-        buffer,
+        affine: Affine::new(b, features(irreps), irreps.channels(0)),
+        running: Running::new(b, irreps),
         irreps: irreps.clone(),
         normalization,
     }
 }
 
-/// Adds a linear map called `name` between two layouts (Glorot uniform start).
-pub fn add_linear(b: &mut ParametersBuilder, name: &str, from: Side, to: Side) -> Layer {
-    let shapes = weight_shapes(&from.irreps, &to.irreps);
-    let entries = shapes
-        .into_iter()
-        .enumerate()
-        .map(|(l, (i, o))| glorot(format!("{name}.weights.{l}"), i, o));
+/// Adds a linear map between two layouts.
+pub fn add_linear(b: &mut Scope, from: Side, to: Side) -> Layer {
+    let shapes = weight_shapes(&from.irreps, &to.irreps).into_iter();
+    let entries = shapes.enumerate().map(|(l, (i, o))| {
+        let name = format_args!("weights.{l}");
+        Entry::new(name, vec![i, o], Init::glorot(i, o))
+    });
     let weights = b.group(entries);
     Layer::Linear { weights, from, to }
-}
-
-/// An entry `[i, o]` with the Glorot (Xavier) uniform start, gain 1.
-pub fn glorot(name: String, i: usize, o: usize) -> (String, Vec<usize>, Init) {
-    (
-        name,
-        vec![i, o],
-        Init::Uniform((6.0 / (i + o) as f64).sqrt()),
-    )
 }
 
 /// A steerable side of a linear map.
@@ -193,22 +186,15 @@ pub fn steerable(irreps: &Irreps) -> Side {
     }
 }
 
-/// Adds a layer norm called `name`.
+/// Adds a layer norm.
 pub fn add_layer_norm(
-    b: &mut ParametersBuilder,
-    name: &str,
+    b: &mut Scope,
     irreps: &Irreps,
     affine: bool,
     normalization: Normalization,
 ) -> Layer {
-    let (n, scalars) = (features(irreps), irreps.channels(0));
-    let affine = affine.then(|| {
-        let weight = b.group([(format!("{name}.weight"), vec![n], Init::Constant(1.0))]);
-        let bias = b.group([(format!("{name}.bias"), vec![scalars], Init::Constant(0.0))]);
-        (weight, bias)
-    });
-    b.buffer(format!("{name}.running_mean"), scalars, 0.0);
-    b.buffer(format!("{name}.running_var"), n, 1.0);
+    let affine = affine.then(|| Affine::new(b, features(irreps), irreps.channels(0)));
+    Running::new(b, irreps);
     Layer::SampleNorm {
         affine,
         irreps: irreps.clone(),
@@ -291,7 +277,7 @@ impl Product {
 /// The layers of a block as one [`Layer::Cg`] if they are batch norm (or none), product, signal
 /// norm and linear map of the forms that it computes; else as they are.
 pub fn fuse(
-    b: &mut ParametersBuilder,
+    b: &mut Scope,
     layers: Vec<Layer>,
     rule: Rule,
     symmetric: bool,
@@ -300,13 +286,13 @@ pub fn fuse(
     let (norm, rest) = match &layers[..] {
         [
             Layer::BatchNorm {
-                weight,
-                buffer,
+                affine,
+                running,
                 normalization,
                 ..
             },
             rest @ ..,
-        ] => (Some((*weight, *buffer, *normalization)), rest),
+        ] => (Some((&affine.weight, *running, *normalization)), rest),
         all => (None, all),
     };
     let [
@@ -337,8 +323,8 @@ pub fn fuse(
     }
     let first = norm.map_or(signal, |(weight, ..)| weight);
     vec![Layer::Cg {
-        parameters: b.merge(first),
-        buffer: norm.map(|(_, buffer, _)| buffer),
+        parameters: b.merge(first.clone()),
+        running: norm.map(|(_, running, _)| running),
         plan: Arc::new(plan),
     }]
 }

@@ -8,7 +8,6 @@
 
 mod block;
 pub mod config;
-mod dense;
 mod description;
 mod frame;
 mod layer;
@@ -23,15 +22,17 @@ pub use frame::gram_schmidt;
 pub use loss::LossWeights;
 
 use crate::Result;
-use crate::models::{Losses, Model, Parameters, ParametersBuilder, StepKey};
+use crate::models::layers::{Activation, Linear, Mlp};
+use crate::models::{
+    Init, Losses, Model, Parameter, Parameters, ParametersBuilder, Scope, StepKey,
+};
 use crate::ops::batch_norm::Mode;
 use crate::ops::linear::{Order, Side};
 use crate::so3::irreps::Irreps;
 use block::Block;
 use candle_core::{DType, Device, Tensor};
 use config::{Normalization, SignalAffine};
-use dense::{Dense, decoder_chain, dense_chain};
-use layer::{Layer, Pass, add_linear, glorot};
+use layer::{Layer, Pass, add_linear};
 use norm::Signal;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -65,12 +66,12 @@ pub struct Hvae {
     parameters: Parameters,
     initial: Option<Layer>,
     encoder: Vec<Block>,
-    encoder_hidden: Vec<Dense>,
-    mean: Dense,
-    log_variance: Option<Dense>,
-    frame_learner: Option<usize>,
-    decoder_dense: Vec<Dense>,
-    first_decoder: usize,
+    encoder_hidden: Mlp,
+    mean: Linear,
+    log_variance: Option<Linear>,
+    frame_learner: Option<Parameter>,
+    decoder_hidden: Mlp,
+    first_decoder: Parameter,
     decoder: Vec<Block>,
     last: Option<Layer>,
     final_norm: Option<Signal>,
@@ -87,8 +88,8 @@ impl Hvae {
         device: &Device,
     ) -> Result<Self> {
         config.validate(irreps)?;
-        let mut b = ParametersBuilder::default();
-        let b = &mut b;
+        let mut builder = ParametersBuilder::default();
+        let b = &mut builder.root();
         let data = || Side {
             irreps: irreps.clone(),
             order: Order::Published,
@@ -96,60 +97,41 @@ impl Hvae {
         let first = config.first_irreps(irreps);
         let project = config.projection.is_some();
         let initial = project.then(|| {
-            add_linear(
-                b,
-                "initial_linear_projection",
-                data(),
-                layer::steerable(&first),
-            )
+            let b = &mut b.scope("initial_linear_projection");
+            add_linear(b, data(), layer::steerable(&first))
         });
-        let encoder = blocks(
-            b,
-            config,
-            "encoder_cg_blocks",
-            &first,
-            &config.encoder_plan(irreps),
-        );
+        let plans = config.encoder_plan(irreps);
+        let encoder = blocks(&mut b.scope("encoder_cg_blocks"), config, &first, &plans);
         let latent = &encoder[encoder.len() - 1].output;
         let (scalars, vectors) = (latent.channels(0), latent.channels(1));
 
-        let (encoder_hidden, width) =
-            dense_chain(b, "encoder_bottleneck", scalars, &config.hidden, |i| 2 * i);
-        let mean = Dense::new(b, "encoder_mean", width, config.latent_dim);
-        let log_variance = config
-            .variational
-            .then(|| Dense::new(b, "encoder_log_var", width, config.latent_dim));
+        let hidden: Vec<_> = config
+            .hidden
+            .iter()
+            .map(|&w| (w, Activation::Relu))
+            .collect();
+        let encoder_hidden = Mlp::new(&mut b.scope("encoder_bottleneck"), scalars, &hidden);
+        let width = config.hidden.last().copied().unwrap_or(scalars);
+        let mut latent = |name| Linear::pytorch(&mut b.scope(name), width, config.latent_dim);
+        let mean = latent("encoder_mean");
+        let log_variance = config.variational.then(|| latent("encoder_log_var"));
         let frame_learner = config
             .learn_frame
-            .then(|| b.group([glorot("frame_learner.weights.1".into(), vectors, 2)]));
-        let decoder_dense = decoder_chain(b, config, scalars);
-        let first_decoder = b.group([glorot(
-            "first_decoder_projection.weights.1".into(),
-            3,
-            vectors,
-        )]);
+            .then(|| mixing(&mut b.scope("frame_learner"), vectors, 2));
+        let decoder_hidden = decoder_hidden(&mut b.scope("decoder_bottleneck"), config, scalars);
+        let first_decoder = mixing(&mut b.scope("first_decoder_projection"), 3, vectors);
 
         let entry = Irreps::new(vec![scalars, vectors]);
-        let decoder = blocks(
-            b,
-            config,
-            "decoder_cg_blocks",
-            &entry,
-            &config.decoder_plan(irreps),
-        );
+        let plans = config.decoder_plan(irreps);
+        let decoder = blocks(&mut b.scope("decoder_cg_blocks"), config, &entry, &plans);
         let rebuilt = decoder[decoder.len() - 1].output.clone();
         let last = project.then(|| {
-            add_linear(
-                b,
-                "final_linear_projection",
-                layer::steerable(&rebuilt),
-                data(),
-            )
+            let b = &mut b.scope("final_linear_projection");
+            add_linear(b, layer::steerable(&rebuilt), data())
         });
         let final_norm = config.final_signal_norm.then(|| {
             Signal::new(
-                b,
-                "final_signal_norm.0",
+                &mut b.scope("final_signal_norm.0"),
                 irreps,
                 SignalAffine::None,
                 None,
@@ -159,14 +141,14 @@ impl Hvae {
         Ok(Self {
             config: config.clone(),
             irreps: irreps.clone(),
-            parameters: std::mem::take(b).build(seed, dtype, device, MOMENTUM)?,
+            parameters: builder.build(seed, dtype, device, MOMENTUM)?,
             initial,
             encoder,
             encoder_hidden,
             mean,
             log_variance,
             frame_learner,
-            decoder_dense,
+            decoder_hidden,
             first_decoder,
             decoder,
             last,
@@ -233,14 +215,12 @@ impl Hvae {
         }
         let latent = &self.encoder[self.encoder.len() - 1].output;
         let p = pass.parameters;
-        let mut scalars = h.narrow(1, 0, latent.channels(0))?.contiguous()?;
-        for dense in &self.encoder_hidden {
-            scalars = dense.forward(&scalars, p)?.relu()?;
-        }
-        let frame = match self.frame_learner {
-            Some(group) => {
-                let weight = p.var(group).reshape((latent.channels(1), 2))?;
-                let vectors = steerable::degree(&h, latent, 1)?.broadcast_matmul(&weight)?;
+        let scalars = h.narrow(1, 0, latent.channels(0))?.contiguous()?;
+        let scalars = self.encoder_hidden.forward(&scalars, p)?;
+        let frame = match &self.frame_learner {
+            Some(weight) => {
+                let vectors = steerable::degree(&h, latent, 1)?;
+                let vectors = vectors.broadcast_matmul(&p.get(weight)?)?;
                 gram_schmidt(&vectors.transpose(1, 2)?.contiguous()?)?
             }
             None => Tensor::eye(3, x.dtype(), x.device())?
@@ -265,21 +245,12 @@ impl Hvae {
         pass: &mut Pass,
     ) -> candle_core::Result<Tensor> {
         let p = pass.parameters;
-        let mut scalars = z.clone();
-        for (i, dense) in self.decoder_dense.iter().enumerate() {
-            scalars = dense.forward(&scalars, p)?;
-            // The first layer is linear, to mirror the encoder.
-            if i > 0 {
-                scalars = scalars.relu()?;
-            }
-        }
-        let vectors = self.decoder[0].input.channels(1);
-        let weight = p.var(self.first_decoder).reshape((3, vectors))?;
+        let scalars = self.decoder_hidden.forward(z, p)?;
         // Rows of the frame are three vectors, i.e. channels; orders of degree 1 are (x, y, z).
         let l1 = frame
             .transpose(1, 2)?
             .contiguous()?
-            .broadcast_matmul(&weight)?;
+            .broadcast_matmul(&p.get(&self.first_decoder)?)?;
         let mut h = Tensor::cat(&[scalars, l1.flatten_from(1)?], 1)?;
         for block in &self.decoder {
             h = block.forward(&h, pass)?;
@@ -364,17 +335,33 @@ impl Hvae {
 /// Purpose tag of the latent's noise among counter-based random numbers.
 const NOISE: u64 = 0x6e6f697365;
 
+/// A linear map of the channels of degree 1, `[from, to]`.
+fn mixing(b: &mut Scope, from: usize, to: usize) -> Parameter {
+    b.parameter("weights.1", (from, to), Init::glorot(from, to))
+}
+
+/// `z` to the decoder's scalars: one layer, or the encoder's hidden widths mirrored.
+fn decoder_hidden(b: &mut Scope, config: &HvaeConfig, scalars: usize) -> Mlp {
+    let Some((&last, others)) = config.hidden.split_last() else {
+        return Linear::pytorch(b, config.latent_dim, scalars).into();
+    };
+    // The first layer is linear, to mirror the encoder.
+    let mut layers = vec![(last, Activation::Identity)];
+    let wider = others.iter().rev().copied().chain([scalars]);
+    layers.extend(wider.map(|width| (width, Activation::Relu)));
+    Mlp::new(b, config.latent_dim, &layers)
+}
+
 fn blocks(
-    b: &mut ParametersBuilder,
+    b: &mut Scope,
     config: &HvaeConfig,
-    name: &str,
     input: &Irreps,
     plans: &[config::BlockPlan],
 ) -> Vec<Block> {
     let mut input = input.clone();
     let mut out = Vec::with_capacity(plans.len());
     for (i, plan) in plans.iter().enumerate() {
-        let block = Block::new(b, config, &format!("{name}.{i}"), &input, plan);
+        let block = Block::new(&mut b.scope(i), config, &input, plan);
         input = block.output.clone();
         out.push(block);
     }

@@ -1,9 +1,10 @@
 //! The norms beside batch norm: signal norm, layer norm, layer norm with a nonlinearity. The
 //! signal norm of the paper's models is part of [`crate::ops::cg`]; these are the general forms.
 
-use super::config::{Activation, Normalization, SignalAffine};
+use super::config::{Normalization, SignalAffine};
 use super::steerable::{degrees, join};
-use crate::models::{Init, Parameters, ParametersBuilder};
+use crate::models::layers::Activation;
+use crate::models::{Entry, Init, Parameter, Parameters, Scope};
 use crate::ops::batch_norm::features;
 use crate::ops::cg::NORM_EPS;
 use crate::so3::irreps::Irreps;
@@ -15,7 +16,7 @@ pub fn layer_norm(
     h: &Tensor,
     irreps: &Irreps,
     normalization: Normalization,
-    affine: Option<(&Tensor, &Tensor)>,
+    affine: Option<&(Tensor, Tensor)>,
 ) -> Result<Tensor> {
     let mut feature = 0;
     let mut out = Vec::new();
@@ -41,11 +42,27 @@ pub fn layer_norm(
     join(&out)
 }
 
+/// A weight per feature and a bias per scalar.
+#[derive(Clone)]
+pub struct Affine {
+    pub weight: Parameter,
+    pub bias: Parameter,
+}
+
+impl Affine {
+    pub fn new(b: &mut Scope, weights: usize, biases: usize) -> Self {
+        Self {
+            weight: b.parameter("weight", weights, Init::Constant(1.0)),
+            bias: b.parameter("bias", biases, Init::Constant(0.0)),
+        }
+    }
+}
+
 /// Signal norm: a sample divided by the root of its total squared size.
 pub struct Signal {
     affine: SignalAffine,
     /// Weights per degree (or the unused one), then bias; absent without affine.
-    group: Option<usize>,
+    group: Option<Parameter>,
     irreps: Irreps,
     normalization: Normalization,
     /// Factor of the balanced form.
@@ -54,8 +71,7 @@ pub struct Signal {
 
 impl Signal {
     pub fn new(
-        b: &mut ParametersBuilder,
-        name: &str,
+        b: &mut Scope,
         irreps: &Irreps,
         affine: SignalAffine,
         balance: Option<f64>,
@@ -64,13 +80,13 @@ impl Signal {
         let one = Init::Constant(1.0);
         let degree_weights = |size: fn(&Irreps, usize) -> usize| -> Vec<_> {
             (0..=irreps.lmax())
-                .map(|l| (format!("{name}.weights.{l}"), vec![size(irreps, l)], one))
+                .map(|l| Entry::new(format_args!("weights.{l}"), vec![size(irreps, l)], one))
                 .collect()
         };
-        let bias = |shape| (format!("{name}.bias"), shape, Init::Constant(0.0));
+        let bias = |shape| Entry::new("bias", shape, Init::Constant(0.0));
         let entries = match affine {
             SignalAffine::None => vec![],
-            SignalAffine::Unique => vec![(format!("{name}.weight"), vec![1], one)],
+            SignalAffine::Unique => vec![Entry::new("weight", vec![1], one)],
             SignalAffine::PerL => [degree_weights(|_, _| 1), vec![bias(vec![1])]].concat(),
             SignalAffine::PerFeature => [
                 degree_weights(Irreps::channels),
@@ -79,6 +95,10 @@ impl Signal {
             .concat(),
         };
         let group = (!entries.is_empty()).then(|| b.group(entries));
+        if let (Some(group), SignalAffine::Unique) = (&group, affine) {
+            // The published layer has this weight and never multiplies by it.
+            b.unused(group);
+        }
         Self {
             affine,
             group,
@@ -89,11 +109,11 @@ impl Signal {
     }
 
     /// The group of `[w_0, .., w_L, b]` when this is the plain form that [`Layer::Cg`] includes.
-    pub fn fusable(&self) -> Option<usize> {
+    pub fn fusable(&self) -> Option<&Parameter> {
         let plain = self.affine == SignalAffine::PerL
             && self.factor == 1.0
             && self.normalization == Normalization::Component;
-        if plain { self.group } else { None }
+        self.group.as_ref().filter(|_| plain)
     }
 
     pub fn forward(&self, h: &Tensor, parameters: &Parameters) -> Result<Tensor> {
@@ -110,12 +130,12 @@ impl Signal {
             return Ok(h.clone());
         };
         let inverse = ((total + NORM_EPS)?.sqrt()?.recip()? * self.factor)?.reshape(((), 1, 1))?;
+        let var = self.group.as_ref().map(|g| parameters.get(g)).transpose()?;
         let mut at = 0;
         let mut out = Vec::new();
         for (l, x) in parts.into_iter().enumerate() {
             let mut x = x.broadcast_mul(&inverse)?;
-            if let (Some(group), Some(len)) = (self.group, self.weight_len(l)) {
-                let var = parameters.var(group);
+            if let (Some(var), Some(len)) = (&var, self.weight_len(l)) {
                 x = x.broadcast_mul(&var.narrow(0, at, len)?)?;
                 at += len;
                 if l == 0 {
@@ -153,8 +173,8 @@ fn factor(irreps: &Irreps, normalization: Normalization, balance: Option<f64>) -
 
 /// Layer norm (over channels) and a nonlinearity on the norms of features; directions stay.
 pub struct LayerNonlin {
-    /// Weight and bias groups per degree.
-    affine: Option<Vec<(usize, usize)>>,
+    /// Per degree.
+    affine: Option<Vec<Affine>>,
     activation: Activation,
     irreps: Irreps,
     normalization: Normalization,
@@ -162,8 +182,7 @@ pub struct LayerNonlin {
 
 impl LayerNonlin {
     pub fn new(
-        b: &mut ParametersBuilder,
-        name: &str,
+        b: &mut Scope,
         irreps: &Irreps,
         affine: bool,
         activation: Activation,
@@ -172,17 +191,8 @@ impl LayerNonlin {
         let affine = affine.then(|| {
             (0..=irreps.lmax())
                 .map(|l| {
-                    let entry = |what: &str, start| {
-                        (
-                            format!("{name}.layer_norms.{l}.{what}"),
-                            vec![irreps.channels(l)],
-                            Init::Constant(start),
-                        )
-                    };
-                    (
-                        b.group([entry("weight", 1.0)]),
-                        b.group([entry("bias", 0.0)]),
-                    )
+                    let c = irreps.channels(l);
+                    Affine::new(&mut b.scope(format_args!("layer_norms.{l}")), c, c)
                 })
                 .collect()
         });
@@ -202,18 +212,12 @@ impl LayerNonlin {
             let centred = norm.broadcast_sub(&norm.mean_keepdim(2)?)?;
             let spread = (centred.sqr()?.mean_keepdim(2)? + 1e-5)?.sqrt()?;
             let mut new = centred.broadcast_div(&spread)?;
-            if let Some(groups) = &self.affine {
-                let (w, b) = groups[l];
+            if let Some(affine) = &self.affine {
                 new = new
-                    .broadcast_mul(parameters.var(w))?
-                    .broadcast_add(parameters.var(b))?;
+                    .broadcast_mul(&parameters.get(&affine[l].weight)?)?
+                    .broadcast_add(&parameters.get(&affine[l].bias)?)?;
             }
-            let new = match self.activation {
-                Activation::Identity => new,
-                Activation::Relu => new.relu()?,
-                Activation::Swish => new.silu()?,
-                Activation::Sigmoid => candle_nn::ops::sigmoid(&new)?,
-            };
+            let new = self.activation.forward(&new)?;
             out.push(x.broadcast_mul(&(new / norm)?)?);
         }
         join(&out)

@@ -4,8 +4,9 @@
 //! published model is either understood or refused by name.
 
 use super::Description;
-use super::config::{Activation, ChannelRule, HvaeConfig, Norm, SignalAffine};
+use super::config::{ChannelRule, HvaeConfig, Norm, SignalAffine};
 use crate::data::structure::ReadOptions;
+use crate::models::layers::Activation;
 use crate::ops::zernike::{Binomial, Channel, Settings, Weighting};
 use crate::so3::paths::Rule;
 use crate::{Error, Result};

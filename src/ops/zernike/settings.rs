@@ -1,9 +1,9 @@
 //! What a Zernike transform computes.
 
+use crate::elements;
 use crate::so3::irreps::Irreps;
 pub use crate::so3::radial::Binomial;
 use crate::{Error, Result};
-use pdbtbx::Element;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -32,8 +32,8 @@ impl FromStr for Channel {
         if name.eq_ignore_ascii_case("other") {
             return Ok(Channel::Other);
         }
-        Element::from_symbol(name)
-            .map(|e| Channel::Element(e.atomic_number() as u8))
+        elements::number(name.as_bytes())
+            .map(Channel::Element)
             .ok_or_else(|| {
                 Error::input(format!(
                     "channel {name:?}: no such element; use an element's symbol or \"other\""
@@ -59,8 +59,9 @@ impl From<Channel> for String {
 impl fmt::Display for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Channel::Element(number) => match Element::new(*number as usize) {
-                Some(element) => f.write_str(element.symbol()),
+            // In upper case, as in all files written so far.
+            Channel::Element(number) => match elements::symbol(*number) {
+                Some(symbol) => f.write_str(&symbol.to_ascii_uppercase()),
                 None => write!(f, "element {number}"),
             },
             Channel::Other => f.write_str("other"),

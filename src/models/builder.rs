@@ -1,0 +1,232 @@
+//! How a model names its parameters and buffers, and how they start.
+//!
+//! A layer asks its [`Scope`] for parameters by names of its own ("weight"); the scope puts the
+//! path of the layer before them, so that the published (PyTorch) name comes out
+//! ("encoder.lin.weight"). What it gets is a typed handle, [`Parameter`] or [`Buffer`], which the
+//! forward pass exchanges for the values ([`super::Parameters::get`], [`Buffer::of`]).
+
+use super::parameters::{Entry, Parameters};
+use crate::Result;
+use candle_core::{DType, Device, Shape, Tensor};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+use std::fmt::Display;
+use std::sync::RwLock;
+
+/// How an entry starts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Init {
+    Constant(f32),
+    /// Uniform on [-a, a].
+    Uniform(f64),
+    /// Normal with mean 0 and this standard deviation.
+    Normal(f64),
+}
+
+impl Init {
+    /// PyTorch's default for a layer with `from` inputs: uniform on +-1/sqrt(from).
+    pub fn fan_in(from: usize) -> Self {
+        Init::Uniform(1.0 / (from as f64).sqrt())
+    }
+
+    /// Glorot's (Xavier's) uniform initialisation with gain 1.
+    pub fn glorot(from: usize, to: usize) -> Self {
+        Init::Uniform((6.0 / (from + to) as f64).sqrt())
+    }
+
+    /// Draws values from stream `stream` of a counter-based generator keyed by `seed`.
+    fn draw(self, seed: u64, stream: u64, out: &mut [f32]) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(stream);
+        let one = || match self {
+            Init::Constant(c) => c,
+            Init::Uniform(a) => ((2.0 * rng.random::<f64>() - 1.0) * a) as f32,
+            Init::Normal(deviation) => {
+                let z: f64 = StandardNormal.sample(&mut rng);
+                (z * deviation) as f32
+            }
+        };
+        out.fill_with(one);
+    }
+}
+
+/// A group of parameters, one flat variable, and the shape that its layer uses it in.
+/// [`Parameters::get`] gives its values.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    pub(super) group: usize,
+    pub(super) shape: Shape,
+}
+
+impl Parameter {
+    pub fn dims(&self) -> &[usize] {
+        self.shape.dims()
+    }
+}
+
+/// A range of the flat vector of buffers.
+#[derive(Debug, Clone, Copy)]
+pub struct Buffer {
+    offset: usize,
+    len: usize,
+}
+
+impl Buffer {
+    /// This buffer's part of all buffers, a vector.
+    pub fn of(&self, buffers: &Tensor) -> candle_core::Result<Tensor> {
+        buffers.narrow(0, self.offset, self.len)
+    }
+}
+
+/// The extent of a group in the flat vector of parameters.
+pub(super) struct Extent {
+    pub offset: usize,
+    pub len: usize,
+    /// Whether the model says that no loss depends on it.
+    pub unused: bool,
+}
+
+/// Collects entries, then makes the variables.
+#[derive(Default)]
+pub struct ParametersBuilder {
+    entries: Vec<Entry>,
+    groups: Vec<Extent>,
+    len: usize,
+    buffers: Vec<Entry>,
+    buffer_len: usize,
+}
+
+/// A place in a model, by name, for the layers that are built there.
+pub struct Scope<'a> {
+    builder: &'a mut ParametersBuilder,
+    /// Name of the place with a dot at its end, or nothing.
+    prefix: String,
+}
+
+impl ParametersBuilder {
+    /// The place of the whole model, without a name.
+    pub fn root(&mut self) -> Scope<'_> {
+        Scope {
+            builder: self,
+            prefix: String::new(),
+        }
+    }
+
+    /// Makes the variables. Each entry is drawn from its own stream of a counter-based
+    /// generator keyed by `seed`, so an entry's start does not depend on the others. `momentum`
+    /// is the weight of new statistics in [`Parameters::update_buffers`].
+    pub fn build(
+        self,
+        seed: u64,
+        dtype: DType,
+        device: &Device,
+        momentum: f64,
+    ) -> Result<Parameters> {
+        let mut flat = vec![0f32; self.len];
+        for (i, e) in self.entries.iter().enumerate() {
+            let range = e.offset..e.offset + e.len();
+            e.init.draw(seed, i as u64, &mut flat[range]);
+        }
+        let mut buffers = vec![0f32; self.buffer_len];
+        for (i, e) in self.buffers.iter().enumerate() {
+            let range = e.offset..e.offset + e.len();
+            e.init.draw(seed, i as u64, &mut buffers[range]);
+        }
+        let values = Tensor::from_vec(flat, self.len, device)?.to_dtype(dtype)?;
+        let mut parameters = Parameters::on(&values, &self.groups)?;
+        parameters.entries = self.entries;
+        parameters.buffer_entries = self.buffers;
+        parameters.buffers = RwLock::new(buffers);
+        parameters.momentum = momentum;
+        Ok(parameters)
+    }
+}
+
+impl Scope<'_> {
+    /// A place inside this one.
+    pub fn scope(&mut self, name: impl Display) -> Scope<'_> {
+        Scope {
+            prefix: format!("{}{name}.", self.prefix),
+            builder: self.builder,
+        }
+    }
+
+    /// The name of an entry at this place.
+    fn name(&self, name: impl Display) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Adds one parameter.
+    pub fn parameter(
+        &mut self,
+        name: impl Display,
+        shape: impl Into<Shape>,
+        init: Init,
+    ) -> Parameter {
+        let shape = shape.into();
+        let entry = Entry::new(name, shape.dims().to_vec(), init);
+        Parameter {
+            shape,
+            ..self.group([entry])
+        }
+    }
+
+    /// Adds entries that share one variable, a vector.
+    pub fn group(&mut self, entries: impl IntoIterator<Item = Entry>) -> Parameter {
+        let offset = self.builder.len;
+        for entry in entries {
+            let entry = Entry {
+                name: self.name(&entry.name),
+                offset: self.builder.len,
+                ..entry
+            };
+            self.builder.len += entry.len();
+            self.builder.entries.push(entry);
+        }
+        self.extent(offset, false)
+    }
+
+    /// Makes one group, a vector, of `first` and all groups after it; their handles end.
+    pub fn merge(&mut self, first: Parameter) -> Parameter {
+        let merged = self.builder.groups.split_off(first.group);
+        self.extent(merged[0].offset, merged.iter().all(|g| g.unused))
+    }
+
+    /// Everything from `offset` on as one group.
+    fn extent(&mut self, offset: usize, unused: bool) -> Parameter {
+        let len = self.builder.len - offset;
+        self.builder.groups.push(Extent {
+            offset,
+            len,
+            unused,
+        });
+        Parameter {
+            group: self.builder.groups.len() - 1,
+            shape: len.into(),
+        }
+    }
+
+    /// Says that no loss depends on a parameter, so that it needs no gradient: it is there because
+    /// published files hold it.
+    pub fn unused(&mut self, parameter: &Parameter) {
+        self.builder.groups[parameter.group].unused = true;
+    }
+
+    /// Number of groups so far.
+    pub fn groups(&self) -> usize {
+        self.builder.groups.len()
+    }
+
+    /// Adds a buffer, a vector that starts constant.
+    pub fn buffer(&mut self, name: impl Display, len: usize, start: f32) -> Buffer {
+        let offset = self.builder.buffer_len;
+        let entry = Entry {
+            offset,
+            ..Entry::new(self.name(name), vec![len], Init::Constant(start))
+        };
+        self.builder.buffers.push(entry);
+        self.builder.buffer_len += len;
+        Buffer { offset, len }
+    }
+}
