@@ -11,6 +11,7 @@
 # if anything was lost.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
+. "$(dirname "$0")/lib.sh"
 
 minutes=0 faults=0 seed=1
 while [ $# -gt 0 ]; do
@@ -29,17 +30,17 @@ if [ "$minutes" = 0 ] && [ "$faults" = 0 ]; then minutes=1; fi
 
 # A small disk of its own, to be filled, where this user may mount one.
 if [ -z "${CAMPAIGN_DISK:-}" ]; then
-    CAMPAIGN_DISK=$(mktemp -d /tmp/campaign.XXXXXX)
-    export CAMPAIGN_DISK
+    scratch campaign
+    export CAMPAIGN_DISK=$here
+    arguments=(--minutes "$minutes" --faults "$faults" --seed "$seed")
     status=0
     if unshare -m true 2>/dev/null; then
         unshare -m bash -c 'mount -t tmpfs -o size=256m tmpfs "$CAMPAIGN_DISK" &&
             mkdir "$CAMPAIGN_DISK/more" && mount -t tmpfs tmpfs "$CAMPAIGN_DISK/more" && exec "$@"' \
-            bash "$0" --minutes "$minutes" --faults "$faults" --seed "$seed" || status=$?
+            bash "$0" "${arguments[@]}" || status=$?
     else
-        "$0" --minutes "$minutes" --faults "$faults" --seed "$seed" || status=$?
+        "$0" "${arguments[@]}" || status=$?
     fi
-    rm -rf "$CAMPAIGN_DISK"
     exit $status
 fi
 
@@ -278,8 +279,8 @@ campaign=$(($(now) - begun))
 
 # The end: a little further, undisturbed, and the same from the start in another folder.
 final=$(($(last_step) + 10))
-mpirun -np 2 "${train[@]}" --set train.steps=$final >"$more/log" 2>&1 || { cat "$more/log"; losses=$((losses + 1)); }
-mpirun -np 2 "$holosig" train "$here/job.toml" --out "$more/run" --set train.steps=$final \
+bounded 3600 mpirun -np 2 "${train[@]}" --set train.steps=$final >"$more/log" 2>&1 || { cat "$more/log"; losses=$((losses + 1)); }
+bounded 3600 mpirun -np 2 "$holosig" train "$here/job.toml" --out "$more/run" --set train.steps=$final \
     --set train.checkpoint_every=1 --set train.keep=1000000 >"$more/log" 2>&1 || {
     echo "campaign: the undisturbed run failed:" && cat "$more/log"
     exit 1

@@ -9,17 +9,14 @@
 # with the square. VALUES of 4 bytes per parameter are what all ranks together may have.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
+. "$(dirname "$0")/lib.sh"
 
-not_tested() {
-    printf '\n*** MEMORY NOT TESTED: %s ***\n\n' "$*" >&2
-    exit 0
-}
 channels=${1:-1024}
 # On four ranks a parameter takes 20 values when the state is replicated, 14 when it is sharded; on
 # rank 0 up to 3 more for a checkpoint (256 MiB when sharded).
 values=${2:-17}
 holosig=$(realpath "${CARGO_TARGET_DIR:-target}/release/holosig")
-here=$(mktemp -d /tmp/memory.XXXXXX)
+scratch memory
 root=/sys/fs/cgroup
 group=holosig-$$
 if [ -d $root/memory ]; then
@@ -28,17 +25,12 @@ else
     folder=$root/$group limit=memory.max
 fi
 finish() {
-    status=$?
-    trap - EXIT
+    kill_left_behind
     # The kernel takes a moment to forget killed ranks.
-    for _ in 1 2 3 4 5; do rmdir "$folder" 2>/dev/null && break || sleep 1; done
-    [ $status -eq 0 ] || tail -n 20 "$here"/*.log >&2
-    rm -rf "$here"
-    exit $status
+    [ ! -d "$folder" ] || within 5 rmdir "$folder" 2>/dev/null
 }
-trap finish EXIT
-mkdir "$folder" 2>/dev/null || not_tested "no right to make control groups"
-[ -w "$folder/$limit" ] || not_tested "no memory controller"
+mkdir "$folder" 2>/dev/null || not_tested memory "no right to make control groups"
+[ -w "$folder/$limit" ] || not_tested memory "no memory controller"
 
 cat >"$here/job.toml" <<END
 [data]
@@ -63,7 +55,7 @@ checkpoint_every = 3
 END
 export RAYON_NUM_THREADS=1
 train() { # optimizer state, options
-    mpirun -np 4 --oversubscribe bash -c "echo \$\$ >$folder/cgroup.procs; exec \"\$0\" \"\$@\"" \
+    bounded 3600 mpirun -np 4 --oversubscribe bash -c "echo \$\$ >$folder/cgroup.procs; exec \"\$0\" \"\$@\"" \
         "$holosig" train "$here/job.toml" --out "$here/$1" --set train.optimizer_state="\"$1\"" "${@:2}"
 }
 # The leading term of their number, and what activations and the allocator take.

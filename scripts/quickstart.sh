@@ -9,6 +9,7 @@
 #       for all baselines; quickstart-deep-signature/methods/report.html
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
+. "$(dirname "$0")/lib.sh"
 
 part=${1:-structures}
 case $part in
@@ -43,9 +44,11 @@ launch_and_kill() { # checkpoint, seconds, command...
     shift 2
     mpirun -np "$ranks" "$@" &
     local launcher=$!
-    until [ -e "$checkpoint" ] || ! kill -0 $launcher 2>/dev/null; do sleep 0.1; done
+    under_way() { [ -e "$checkpoint" ] || none_running "$launcher"; }
+    within 1800 under_way
     sleep "$seconds"
     kill -KILL $(cat "/proc/$launcher/task/$launcher/children") || true
+    within 120 none_running "$launcher"
     if wait $launcher 2>/dev/null; then
         echo "quickstart: the run ended before it could be killed" >&2
         exit 1

@@ -4,32 +4,23 @@
 # mid-run, and the watchdogs must end the job. Needs root and Open MPI.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
+. "$(dirname "$0")/lib.sh"
 
-not_tested() {
-    printf '\n*** TWO HOSTS NOT TESTED: %s ***\n\n' "$*" >&2
-    exit 0
-}
 rate=${1:-1gbit}
-[ "$(id -u)" = 0 ] || not_tested "network namespaces need root"
-for program in ip tc unshare; do command -v $program >/dev/null || not_tested "no $program"; done
-mpirun --version | grep -q "Open MPI" || not_tested "the options are those of Open MPI"
+[ "$(id -u)" = 0 ] || not_tested "two hosts" "network namespaces need root"
+for program in ip tc unshare; do command -v $program >/dev/null || not_tested "two hosts" "no $program"; done
+mpirun --version | grep -q "Open MPI" || not_tested "two hosts" "the options are those of Open MPI"
 
 holosig=$(realpath "${CARGO_TARGET_DIR:-target}/release/holosig")
-here=$(mktemp -d /tmp/hosts.XXXXXX)
+scratch hosts
 a=hs-a-$$ b=hs-b-$$
 finish() {
-    status=$?
-    trap - EXIT
     for ns in $a $b; do
-        for pid in $(ip netns pids $ns 2>/dev/null); do kill -KILL "$pid" 2>/dev/null || true; done
-        ip netns del $ns 2>/dev/null || true
+        for pid in $(ip netns pids $ns 2>/dev/null); do kill -KILL "$pid" 2>/dev/null; done
+        ip netns del $ns 2>/dev/null
     done
-    [ $status -eq 0 ] || tail -n 20 "$here"/*.log >&2
-    rm -rf "$here"
-    exit $status
 }
-trap finish EXIT
-ip netns add $a 2>/dev/null || not_tested "no right to make network namespaces"
+ip netns add $a 2>/dev/null || not_tested "two hosts" "no right to make network namespaces"
 link() {
     ip netns add $b && ip link add va$$ netns $a type veth peer name vb$$ netns $b &&
         ip -n $a addr add 10.77.0.1/24 dev va$$ && ip -n $b addr add 10.77.0.2/24 dev vb$$ &&
@@ -38,7 +29,7 @@ link() {
         ip netns exec $a tc qdisc add dev va$$ root tbf rate "$rate" burst 256kb latency 50ms &&
         ip netns exec $b tc qdisc add dev vb$$ root tbf rate "$rate" burst 256kb latency 50ms
 }
-link || not_tested "this kernel makes no rate-limited link between namespaces"
+link || not_tested "two hosts" "this kernel makes no rate-limited link between namespaces"
 
 # Runs a command as on the host of an address: its network, name and shared memory.
 cat >"$here/host.sh" <<END
@@ -51,7 +42,7 @@ END
 chmod +x "$here/host.sh"
 export RAYON_NUM_THREADS=1
 on_both() {
-    "$here/host.sh" 10.77.0.1 "mpirun --mca plm_rsh_agent $here/host.sh --host 10.77.0.1:1,10.77.0.2:1 \
+    bounded 600 "$here/host.sh" 10.77.0.1 "mpirun --mca plm_rsh_agent $here/host.sh --host 10.77.0.1:1,10.77.0.2:1 \
         -np 2 --mca btl tcp,vader,self --mca btl_tcp_if_include 10.77.0.0/24 \
         --mca oob_tcp_if_include 10.77.0.0/24 -x RAYON_NUM_THREADS $*"
 }
@@ -82,8 +73,8 @@ speed() { # samples per second of the logged steps but the first
     grep '"event":"train"' "$1/metrics.jsonl" | grep -o '"samples_per_second":[0-9.]*' |
         cut -d: -f2 | tail -n +2 | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
 }
-"$holosig" train "$here/job.toml" --out "$here/one" >"$here/one.log" 2>&1
-mpirun -np 2 "$holosig" train "$here/job.toml" --out "$here/local" >"$here/local.log" 2>&1
+bounded 600 "$holosig" train "$here/job.toml" --out "$here/one" >"$here/one.log" 2>&1
+bounded 600 mpirun -np 2 "$holosig" train "$here/job.toml" --out "$here/local" >"$here/local.log" 2>&1
 on_both "$holosig" train "$here/job.toml" --out "$here/two" >"$here/two.log" 2>&1
 grep -q "2 on host-a, host-b" "$here/two.log"
 one=$("$holosig" hash "$here/one/checkpoints/last.h5")
@@ -100,19 +91,12 @@ on_both "$holosig" scale "$here/job.toml" --machine "$here/two-hosts.toml" --che
 
 on_both "$holosig" train "$here/job.toml" --set train.steps=100000 --out "$here/cut" >"$here/cut.log" 2>&1 &
 launcher=$!
-until [ -e "$here/cut/checkpoints/last.h5" ]; do
-    kill -0 $launcher
-    sleep 0.1
-done
+writes() { [ -e "$here/cut/checkpoints/last.h5" ] || none_running $launcher; }
+within 300 writes
+running $launcher
 ip -n $a link set va$$ down
 cut=$(date +%s%N)
-while kill -0 $launcher 2>/dev/null; do
-    if [ $((($(date +%s%N) - cut) / 1000000000)) -gt 90 ]; then
-        echo "two hosts: still running 90 s after the link was cut" >&2
-        exit 1
-    fi
-    sleep 0.1
-done
+within 90 none_running $launcher
 status=0
 wait $launcher || status=$?
 [ $status -ne 0 ]
