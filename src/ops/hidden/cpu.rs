@@ -27,7 +27,7 @@ impl Sizes {
     /// From the gradient `gh` of one node's `h` to those of the layer (added) and of `u`.
     fn unlayer<T: Real>(
         &self,
-        (u, layer, h): (&[T], &[T], &[T]),
+        [u, layer, h]: [&[T]; 3],
         gh: &mut [T],
         glayer: &mut [T],
         gu: Option<&mut [T]>,
@@ -88,7 +88,7 @@ fn backward<T: Real>(
                     node(n, h, gh, gright);
                     let at = (n - part.start) * s.input();
                     let gu = gu.as_deref_mut().map(|g| &mut g[at..at + s.input()]);
-                    s.unlayer((u, layer, h), gh, glayer, gu);
+                    s.unlayer([u, layer, h], gh, glayer, gu);
                 }
             });
             sums

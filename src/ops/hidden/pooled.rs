@@ -187,7 +187,7 @@ impl Pooled {
                     );
                     let at = (from - part.start) * input;
                     let gu = out.u.as_mut().map(|g| &mut g[at..at + u.len()]);
-                    self.unmake(u, weights, &mut memory, (&mut out.weights, gu));
+                    self.unmake(u, weights, &mut memory, &mut out.weights, gu);
                 }
             });
             out
@@ -211,7 +211,8 @@ impl Pooled {
         u: &[T],
         weights: &[T],
         memory: &mut Memory<T>,
-        (gweights, mut gu): (&mut [T], Option<&mut [T]>),
+        gweights: &mut [T],
+        mut gu: Option<&mut [T]>,
     ) {
         let (frames, width, d) = (self.sizes.frames, self.sizes.width, self.sizes.features);
         let (input, columns) = (self.sizes.input(), self.columns);

@@ -16,7 +16,7 @@ pub(super) struct Pool {
 }
 
 /// `a^T b` of matrices `[n, k]`. Of a symmetric product the lower part is copied from the upper.
-fn inner<T: Real>(a: &[T], b: &[T], (n, k): (usize, usize), symmetric: bool) -> Vec<T> {
+fn inner<T: Real>(a: &[T], b: &[T], [n, k]: [usize; 2], symmetric: bool) -> Vec<T> {
     let mut out = vec![T::zero(); k * k];
     if !symmetric {
         MatrixMut::rows(&mut out, k).set([k, k, n], Matrix::turned(a, k), Matrix::rows(b, k));
@@ -61,7 +61,7 @@ struct Scalars {
 }
 
 impl Scalars {
-    fn new<T: Real>(s: &[T], degrees: &[T], (raw, overlap): (&[T], &[T]), k: usize) -> Self {
+    fn new<T: Real>(s: &[T], degrees: &[T], raw: &[T], overlap: &[T], k: usize) -> Self {
         let weighted = squares(s, k).zip(degrees).map(|(q, &d)| q * d);
         Self {
             trace: sum((0..k).map(|i| raw[i * k + i])),
@@ -127,9 +127,9 @@ impl Pool {
         let (n, k) = (self.n, self.k);
         let adjacent = self.adjacent(s, a, false);
         let symmetric = self.edges.as_ref().is_some_and(|e| e.symmetric);
-        let raw = inner(s, &adjacent.by_rows, (n, k), symmetric);
-        let overlap = inner(s, s, (n, k), true);
-        let scalars = Scalars::new(s, &adjacent.degrees, (&raw, &overlap), k);
+        let raw = inner(s, &adjacent.by_rows, [n, k], symmetric);
+        let overlap = inner(s, s, [n, k], true);
+        let scalars = Scalars::new(s, &adjacent.degrees, &raw, &overlap, k);
         let root: Vec<T> = roots(&raw, k)
             .into_iter()
             .map(|r| r + T::from_f64(EPS))
@@ -164,7 +164,7 @@ impl Pool {
             T::cpu_storage_as_slice(overlap)?,
         );
         let adjacent = self.adjacent(s, a, true);
-        let scalars = Scalars::new(s, &adjacent.degrees, (raw, overlap), k);
+        let scalars = Scalars::new(s, &adjacent.degrees, raw, overlap, k);
         let (gcut, gapart) = (grad[k * k].to_f64(), grad[k * k + 1].to_f64());
 
         let graw = unnormalise(raw, &out[..k * k], &grad[..k * k], -gcut / scalars.all);

@@ -176,7 +176,7 @@ struct Gradient<'a, T> {
 }
 
 for_isa!(fn unfactor(path: &Path<'_, T>, a: usize, k: &[T], memory: &mut [T],
-                     g: Gradient<'_, T>) = unfactor_any);
+                     g: &mut Gradient<'_, T>) = unfactor_any);
 
 /// Derivative of [`factors`], given the gradient `k` `[T, c - a]` of `F_t[ab]`.
 #[inline(always)]
@@ -185,7 +185,7 @@ fn unfactor_any<T: Real, const F: bool>(
     a: usize,
     k: &[T],
     memory: &mut [T],
-    g: Gradient<'_, T>,
+    g: &mut Gradient<'_, T>,
 ) {
     let c = path.c;
     let (half, twelfth) = (T::from_f64(0.5), T::from_f64(1.0 / 12.0));
@@ -266,6 +266,12 @@ pub(super) fn backward<T: Real>(
         triangle(c, grad2, garea);
         gdx.fill(T::zero());
         gh.fill(T::zero());
+        let mut g = Gradient {
+            dx: gdx,
+            h: gh,
+            total: gtotal,
+            area: garea,
+        };
         if depth == 3 {
             let mut grad3 = grad3;
             for a in 0..c - 1 {
@@ -279,18 +285,12 @@ pub(super) fn backward<T: Real>(
                 MatrixMut::rows(&mut *k, second).set(dims, dx_from(&path, a + 1), transposed);
                 let f = Matrix::rows(f, second);
                 let grad = Matrix::rows(grad, third);
-                MatrixMut::rows(&mut gdx[a + 1..], c).add([n, third, second], f, grad);
-                let g = Gradient {
-                    dx: &mut *gdx,
-                    h: &mut *gh,
-                    total: &mut *gtotal,
-                    area: &mut *garea,
-                };
-                unfactor(&path, a, k, memory, g);
+                MatrixMut::rows(&mut g.dx[a + 1..], c).add([n, third, second], f, grad);
+                unfactor(&path, a, k, memory, &mut g);
             }
         }
-        unarea(&path, garea, (f, k), (gdx, gh, gtotal));
-        collect(c, (gdx, gh, gtotal), gpath);
+        unarea(&path, f, k, &mut g);
+        collect(c, &g, gpath);
     });
 }
 
@@ -303,21 +303,15 @@ fn triangle<T: Real>(c: usize, level2: &[T], square: &mut [T]) {
 }
 
 /// Derivative of [`areas`]; `u` and `gu` are working memory.
-fn unarea<T: Real>(
-    path: &Path<'_, T>,
-    garea: &[T],
-    (u, gu): (&mut [T], &mut [T]),
-    (gdx, gh, gtotal): (&mut [T], &mut [T], &mut [T]),
-) {
+fn unarea<T: Real>(path: &Path<'_, T>, u: &mut [T], gu: &mut [T], g: &mut Gradient<T>) {
     let (c, n) = (path.c, path.steps);
     centre(path, u);
-    let square = |row, column| Matrix::strided(garea, row, column);
-    MatrixMut::rows(&mut *gu, c).set([n, c, c], dx_from(path, 0), square(1, c));
-    let u = Matrix::rows(u, c);
-    MatrixMut::rows(gdx, c).add([n, c, c], u, square(c, 1));
+    let (area, turned) = (Matrix::rows(g.area, c), Matrix::turned(g.area, c));
+    MatrixMut::rows(&mut *gu, c).set([n, c, c], dx_from(path, 0), turned);
+    MatrixMut::rows(&mut *g.dx, c).add([n, c, c], Matrix::rows(u, c), area);
     let half = T::from_f64(0.5);
-    for (gu, gh) in gu.chunks_exact(c).zip(gh.chunks_exact_mut(c)) {
-        for ((&gu, gh), gt) in gu.iter().zip(gh).zip(gtotal.iter_mut()) {
+    for (gu, gh) in gu.chunks_exact(c).zip(g.h.chunks_exact_mut(c)) {
+        for ((&gu, gh), gt) in gu.iter().zip(gh).zip(g.total.iter_mut()) {
             *gh += gu;
             *gt -= half * gu;
         }
@@ -325,9 +319,9 @@ fn unarea<T: Real>(
 }
 
 /// Gradients of increments, midpoints and total increment to those of the points.
-fn collect<T: Real>(c: usize, (gdx, gh, gtotal): (&[T], &[T], &[T]), gpath: &mut [T]) {
+fn collect<T: Real>(c: usize, g: &Gradient<T>, gpath: &mut [T]) {
     let half = T::from_f64(0.5);
-    for (t, (gdx, gh)) in gdx.chunks_exact(c).zip(gh.chunks_exact(c)).enumerate() {
+    for (t, (gdx, gh)) in g.dx.chunks_exact(c).zip(g.h.chunks_exact(c)).enumerate() {
         spread(gdx, c, t, gpath);
         for (i, &g) in gh.iter().enumerate() {
             gpath[t * c + i] += half * g;
@@ -336,7 +330,7 @@ fn collect<T: Real>(c: usize, (gdx, gh, gtotal): (&[T], &[T], &[T]), gpath: &mut
         }
     }
     let last = gpath.len() - c;
-    for (i, &g) in gtotal.iter().enumerate() {
+    for (i, &g) in g.total.iter().enumerate() {
         gpath[last + i] += g;
         gpath[i] -= g;
     }
