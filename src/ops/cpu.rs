@@ -321,89 +321,100 @@ impl<T> Drop for Buffer<T> {
     }
 }
 
-/// A matrix operand: elements, first index, row and column strides.
+/// A matrix operand: elements, and strides of its rows and columns.
 #[derive(Clone, Copy)]
 pub struct Matrix<'a, T> {
-    pub data: &'a [T],
-    pub row: usize,
-    pub column: usize,
+    data: &'a [T],
+    row: usize,
+    column: usize,
 }
 
 impl<'a, T> Matrix<'a, T> {
-    /// A matrix of rows of `width` elements.
+    pub fn strided(data: &'a [T], row: usize, column: usize) -> Self {
+        Self { data, row, column }
+    }
+
+    /// A matrix of rows that start `width` elements apart.
     pub fn rows(data: &'a [T], width: usize) -> Self {
-        Self {
-            data,
-            row: width,
-            column: 1,
-        }
+        Self::strided(data, width, 1)
     }
 
     /// The transpose of [`Matrix::rows`].
     pub fn turned(data: &'a [T], width: usize) -> Self {
-        Self {
-            data,
-            row: 1,
-            column: width,
-        }
+        Self::strided(data, 1, width)
     }
 }
 
-/// `out[m, n] (+)= a[m, k] b[k, n]` on one thread. Strides are in elements; `out` is given as
-/// (elements, row stride, column stride); `accumulate` keeps what is there.
-pub fn matmul<T: Real>(
-    (m, n, k): (usize, usize, usize),
-    out: (&mut [T], usize, usize),
-    a: Matrix<T>,
-    b: Matrix<T>,
-    accumulate: bool,
-) {
-    if m == 0 || n == 0 {
-        return;
+/// A matrix that a product is written to.
+pub struct MatrixMut<'a, T> {
+    data: &'a mut [T],
+    row: usize,
+    column: usize,
+}
+
+impl<'a, T: Real> MatrixMut<'a, T> {
+    pub fn strided(data: &'a mut [T], row: usize, column: usize) -> Self {
+        Self { data, row, column }
     }
-    let last = |rows: usize, columns: usize, r: usize, c: usize| {
-        if rows == 0 || columns == 0 {
-            0
-        } else {
-            (rows - 1) * r + (columns - 1) * c + 1
+
+    /// A matrix of rows that start `width` elements apart.
+    pub fn rows(data: &'a mut [T], width: usize) -> Self {
+        Self::strided(data, width, 1)
+    }
+
+    /// `self[m, n] = a[m, k] b[k, n]` on one thread.
+    pub fn set(self, dims: [usize; 3], a: Matrix<T>, b: Matrix<T>) {
+        self.write(dims, a, b, false);
+    }
+
+    /// `self[m, n] += a[m, k] b[k, n]` on one thread.
+    pub fn add(self, dims: [usize; 3], a: Matrix<T>, b: Matrix<T>) {
+        self.write(dims, a, b, true);
+    }
+
+    /// [`MatrixMut::add`] where `add` says so, else [`MatrixMut::set`].
+    ///
+    /// # Panics
+    /// An operand too short for its sizes.
+    pub fn write(self, [m, n, k]: [usize; 3], a: Matrix<T>, b: Matrix<T>, add: bool) {
+        if m == 0 || n == 0 {
+            return;
         }
-    };
-    assert!(
-        last(m, n, out.1, out.2) <= out.0.len(),
-        "matmul: output too short"
-    );
-    assert!(
-        last(m, k, a.row, a.column) <= a.data.len(),
-        "matmul: left operand too short"
-    );
-    assert!(
-        last(k, n, b.row, b.column) <= b.data.len(),
-        "matmul: right operand too short"
-    );
-    // SAFETY: the largest index of each operand was checked above; `out` is borrowed mutably,
-    // so it overlaps neither operand.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.0.as_mut_ptr(),
-            out.2 as isize,
-            out.1 as isize,
-            accumulate,
-            a.data.as_ptr(),
-            a.column as isize,
-            a.row as isize,
-            b.data.as_ptr(),
-            b.column as isize,
-            b.row as isize,
-            if accumulate { T::one() } else { T::zero() },
-            T::one(),
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
+        let last = |rows: usize, columns: usize, row: usize, column: usize| match rows * columns {
+            0 => 0,
+            _ => (rows - 1) * row + (columns - 1) * column + 1,
+        };
+        let out_end = last(m, n, self.row, self.column);
+        assert!(out_end <= self.data.len(), "product: output too short");
+        let a_end = last(m, k, a.row, a.column);
+        assert!(a_end <= a.data.len(), "product: left operand too short");
+        let b_end = last(k, n, b.row, b.column);
+        assert!(b_end <= b.data.len(), "product: right operand too short");
+        // SAFETY: the largest index of each operand was checked above; the output is borrowed
+        // mutably, so it overlaps neither operand.
+        unsafe {
+            gemm::gemm(
+                m,
+                n,
+                k,
+                self.data.as_mut_ptr(),
+                self.column as isize,
+                self.row as isize,
+                add,
+                a.data.as_ptr(),
+                a.column as isize,
+                a.row as isize,
+                b.data.as_ptr(),
+                b.column as isize,
+                b.row as isize,
+                if add { T::one() } else { T::zero() },
+                T::one(),
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use super::device::{Arg, Buffer, Kind, Launch, Sequence};
 use super::op::{Call, Once, Op, Operand};
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaFunction, CudaSlice, CudaStream, DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg,
+    CudaFunction, CudaStream, DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg,
     sys::CUfunction_attribute,
 };
 use candle_core::cuda_backend::{CudaDType, CudaDevice, CudaStorage, WrapErr};
@@ -109,28 +109,19 @@ pub fn run_tensors(sequence: &Sequence, tensors: &[&Tensor]) -> Result<Vec<Tenso
     };
     let outputs = run(first.device().as_cuda_device()?, sequence, &inputs)?;
     let tensor = |storage: CudaStorage| {
-        let len = elements(&storage);
-        Tensor::from_storage(Storage::Cuda(storage), len, BackpropOp::none(), false)
+        let len = match dtype(&storage) {
+            Some(DType::F64) => storage.as_cuda_slice::<f64>()?.len(),
+            _ => storage.as_cuda_slice::<f32>()?.len(),
+        };
+        let storage = Storage::Cuda(storage);
+        Ok(Tensor::from_storage(
+            storage,
+            len,
+            BackpropOp::none(),
+            false,
+        ))
     };
-    Ok(outputs.into_iter().map(tensor).collect())
-}
-
-/// The one output of a sequence.
-///
-/// # Errors
-/// As [`run`].
-pub fn run_one(device: &CudaDevice, sequence: &Sequence, inputs: &[Input]) -> Result<CudaStorage> {
-    match run(device, sequence, inputs)?.pop() {
-        Some(out) => Ok(out),
-        None => bail!("a sequence without a result"),
-    }
-}
-
-pub(super) fn elements(storage: &CudaStorage) -> usize {
-    match dtype(storage) {
-        Some(DType::F64) => storage.as_cuda_slice::<f64>().map_or(0, CudaSlice::len),
-        _ => storage.as_cuda_slice::<f32>().map_or(0, CudaSlice::len),
-    }
+    outputs.into_iter().map(tensor).collect()
 }
 
 /// The kind of a storage's or tensor's type.
@@ -154,16 +145,15 @@ pub fn forward<O: Op<N>, const N: usize>(
     let shapes = inputs.map(|(_, layout)| layout.shape());
     let shape = op.shape(shapes)?;
     let call = op.launches(kind(inputs[0].0.dtype())?, shapes)?;
-    let device = &inputs[0].0.device;
-    let constants = constants(&call, &Device::Cuda(device.clone()))?;
-    let mut constants = constants.iter();
-    let operand = |operand: &Operand| match operand {
+    let device = inputs[0].0.device.clone();
+    let outputs = run_call(&device, &call, |operand| match operand {
         Operand::Input(i) => input(inputs[*i].0, inputs[*i].1),
-        Operand::Constant(_) => of_next(&mut constants),
-        Operand::Output | Operand::Grad => bail!("{}: a forward pass of its result", O::NAME),
-    };
-    let operands: Vec<Input> = call.operands.iter().map(operand).collect::<Result<_>>()?;
-    Ok((run_one(device, &call.sequence, &operands)?, shape))
+        _ => bail!("{}: a forward pass has its arguments alone", O::NAME),
+    })?;
+    match <[CudaStorage; 1]>::try_from(outputs) {
+        Ok([out]) => Ok((out, shape)),
+        Err(_) => bail!("{}: a forward pass has one result", O::NAME),
+    }
 }
 
 /// The backward pass of an op.
@@ -178,16 +168,15 @@ pub fn backward<O: Once<N>, const N: usize>(
     wanted: [bool; N],
 ) -> Result<[Option<Tensor>; N]> {
     let call = op.vjp_launches(kind(grad.dtype())?, inputs.map(Tensor::shape), wanted)?;
-    let constants = constants(&call, grad.device())?;
-    let mut constants = constants.iter();
-    let operand = |operand: &Operand| match operand {
-        Operand::Input(i) => of_tensor(inputs[*i]),
-        Operand::Output => of_tensor(output),
-        Operand::Grad => of_tensor(grad),
-        Operand::Constant(_) => of_next(&mut constants),
-    };
-    let operands: Vec<Input> = call.operands.iter().map(operand).collect::<Result<_>>()?;
-    let outputs = run(grad.device().as_cuda_device()?, &call.sequence, &operands)?;
+    let outputs = run_call(
+        grad.device().as_cuda_device()?,
+        &call,
+        |operand| match operand {
+            Operand::Input(i) => of_tensor(inputs[*i]),
+            Operand::Output => of_tensor(output),
+            _ => of_tensor(grad),
+        },
+    )?;
     let mut gradients = [const { None }; N];
     for (storage, &i) in outputs.into_iter().zip(&call.gradients) {
         let storage = Storage::Cuda(storage);
@@ -197,20 +186,24 @@ pub fn backward<O: Once<N>, const N: usize>(
     Ok(gradients)
 }
 
-/// The constants of a call, on the device.
-fn constants(call: &Call, device: &Device) -> Result<Vec<Tensor>> {
-    let constants = call.operands.iter().filter_map(|operand| match operand {
-        Operand::Constant(t) => Some(t.to_device(device)),
-        _ => None,
+/// Runs the sequence of a call. Its constants are brought to the device; `find` knows the others.
+fn run_call(
+    device: &CudaDevice,
+    call: &Call,
+    find: impl Fn(&Operand) -> Result<Input>,
+) -> Result<Vec<CudaStorage>> {
+    let mut constants = Vec::new();
+    let operands = call.operands.iter().map(|operand| match operand {
+        Operand::Constant(t) => {
+            let t = t.to_device(&Device::Cuda(device.clone()))?;
+            let operand = of_tensor(&t)?;
+            constants.push(t);
+            Ok(operand)
+        }
+        other => find(other),
     });
-    constants.collect()
-}
-
-fn of_next<'a>(tensors: &mut impl Iterator<Item = &'a Tensor>) -> Result<Input> {
-    match tensors.next() {
-        Some(t) => of_tensor(t),
-        None => bail!("a constant is missing"),
-    }
+    let operands = operands.collect::<Result<Vec<Input>>>()?;
+    run(device, &call.sequence, &operands)
 }
 
 /// The memory of a sequence while it is submitted. Scratch is given back when this is dropped,

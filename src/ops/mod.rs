@@ -1,4 +1,24 @@
-//! Differentiable operations as candle custom ops, and the CPU kernels behind them.
+//! Differentiable operations, and the CPU kernels and GPU launches behind them.
+//!
+//! One folder per op: `mod.rs` says what it means (formula, shapes, where its derivatives come
+//! from), `cpu.rs` computes it on the processor, `launches.rs` asks a GPU for it. [`op`] has the
+//! traits that an op implements, [`adapter`] makes candle's ops of them.
+//!
+//! | op | what it does | derivatives |
+//! |---|---|---|
+//! | [`linear`] | linear map over the channels of each degree | of any order |
+//! | [`skip`] | sum of steerable tensors of different sizes | of any order |
+//! | [`sparse`] | product with a constant sparse matrix | of any order |
+//! | [`signature::at_lyndon_words`] | choice of words | of any order |
+//! | [`batch_norm`] | batch norm of steerable tensors | first |
+//! | [`cg`] | Clebsch-Gordan product, signal norm and linear map | first |
+//! | [`hidden`] | a hidden layer that is not kept | first |
+//! | [`assign`], [`mincut`] | soft assignment to clusters, min-cut pooling | first |
+//! | [`signature`] | signatures and log-signatures of paths | first |
+//! | [`zernike`] | point clouds to zernikegrams: no op, data has no gradient | none |
+//!
+//! What happens when a gradient is differentiated again, and how to train on forces, is said in
+//! [`derivatives`]: read it before a gradient becomes part of a loss.
 //!
 //! A *steerable tensor* is `[batch, dim]`: per degree `l` ascending, then order `m` ascending,
 //! then channel (channels innermost). With equal channels in every degree it is the contiguous

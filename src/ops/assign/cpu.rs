@@ -1,7 +1,7 @@
 //! The soft assignment on the processor.
 
 use crate::for_isa;
-use crate::ops::cpu::{Matrix, Real, fma, matmul, parts, scratch, tree_sum};
+use crate::ops::cpu::{Matrix, MatrixMut, Real, fma, parts, scratch, tree_sum};
 use rayon::prelude::*;
 
 /// Rows whose scores are made at a time.
@@ -91,9 +91,9 @@ pub(super) fn forward<T: Real>(sizes: Sizes, [x, weight, bias]: [&[T]; 3]) -> Ve
     let mut out = vec![T::zero(); sizes.nodes * k];
     let blocks = out.par_chunks_mut(BLOCK * k).zip(x.par_chunks(BLOCK * h));
     blocks.for_each(|(out, x)| {
-        let dims = (x.len() / h, k, h);
+        let dims = [x.len() / h, k, h];
         let (x, weight) = (Matrix::rows(x, h), Matrix::turned(weight, h));
-        matmul(dims, (&mut *out, k, 1), x, weight, false);
+        MatrixMut::rows(&mut *out, k).set(dims, x, weight);
         squash(out, bias);
         normalise(out, k);
     });
@@ -123,12 +123,10 @@ pub(super) fn backward<T: Real>(
                     let scores = &mut memory[..len * k];
                     let x = &x[from * h..][..len * h];
                     let rows_of = |all: &mut [T]| {
-                        matmul(
-                            (len, k, h),
-                            (all, k, 1),
+                        MatrixMut::rows(all, k).set(
+                            [len, k, h],
                             Matrix::rows(x, h),
                             Matrix::turned(weight, h),
-                            false,
                         );
                     };
                     rows_of(scores);
@@ -136,22 +134,14 @@ pub(super) fn backward<T: Real>(
                     let (s, g) = (&s[from * k..][..len * k], &g[from * k..][..len * k]);
                     back(s, g, scores, k);
                     let at = (from - part.start) * h;
-                    let gx = (&mut gx[at..at + len * h], h, 1);
-                    matmul(
-                        (len, h, k),
-                        gx,
+                    let gx = MatrixMut::rows(&mut gx[at..at + len * h], h);
+                    gx.set(
+                        [len, h, k],
                         Matrix::rows(scores, k),
                         Matrix::rows(weight, h),
-                        false,
                     );
-                    let gw = (&mut *gweight, h, 1);
-                    matmul(
-                        (k, h, len),
-                        gw,
-                        Matrix::turned(scores, k),
-                        Matrix::rows(x, h),
-                        true,
-                    );
+                    let gw = MatrixMut::rows(&mut *gweight, h);
+                    gw.add([k, h, len], Matrix::turned(scores, k), Matrix::rows(x, h));
                     for row in scores.chunks_exact(k) {
                         for (o, &g) in gbias.iter_mut().zip(row) {
                             *o += g;

@@ -71,7 +71,7 @@ pub fn statistics(t: &Tables, normalization: Normalization, batch: usize) -> Seq
     let partial = s.scratch(Kind::F64, grid[1] * 2 * t.count());
     let mut args = vec![x, partial, table];
     args.extend(ints([t.count(), batch, t.dim()]));
-    s.launch(("batch_norm", "bn_moments"), grid, [32, 8, 1], 0, args);
+    s.launch("batch_norm", "bn_moments", grid, [32, 8, 1], 0, args);
     let mut args = vec![partial, mean, variance, table];
     args.extend(ints([
         t.scalars,
@@ -81,7 +81,7 @@ pub fn statistics(t: &Tables, normalization: Normalization, batch: usize) -> Seq
         by_sum(normalization),
     ]));
     let grid = [t.count().div_ceil(128), 1, 1];
-    s.launch(("batch_norm", "bn_statistics"), grid, [128, 1, 1], 0, args);
+    s.launch("batch_norm", "bn_statistics", grid, [128, 1, 1], 0, args);
     s
 }
 
@@ -98,7 +98,7 @@ pub fn forward(t: &Tables, batch: usize) -> Sequence {
     let mut args = vec![x, weight, bias, mean, variance, out, table];
     args.extend(ints([t.scalars, batch, t.dim()]));
     let grid = t.numbers(batch);
-    s.launch(("batch_norm", "bn_apply"), grid, [256, 1, 1], 0, args);
+    s.launch("batch_norm", "bn_apply", grid, [256, 1, 1], 0, args);
     s
 }
 
@@ -121,7 +121,7 @@ pub fn backward(t: &Tables, normalization: Normalization, mode: Mode, batch: usi
 
     let mut args = vec![x, g, mean, variance, partial, table];
     args.extend(ints([t.scalars, t.count(), batch, t.dim()]));
-    s.launch(("batch_norm", "bn_dots"), grid, [32, 8, 1], 0, args);
+    s.launch("batch_norm", "bn_dots", grid, [32, 8, 1], 0, args);
 
     let mut args = vec![partial, gweight, gbias, pull, table];
     let train = usize::from(mode == Mode::Train);
@@ -134,11 +134,11 @@ pub fn backward(t: &Tables, normalization: Normalization, mode: Mode, batch: usi
         train,
     ]));
     let grid = [t.count().div_ceil(128), 1, 1];
-    s.launch(("batch_norm", "bn_gradients"), grid, [128, 1, 1], 0, args);
+    s.launch("batch_norm", "bn_gradients", grid, [128, 1, 1], 0, args);
 
     let mut args = vec![x, g, weight, mean, variance, pull, gx, feature_of];
     args.extend(ints([t.scalars, t.count(), batch, t.dim()]));
     let grid = t.numbers(batch);
-    s.launch(("batch_norm", "bn_unapply"), grid, [256, 1, 1], 0, args);
+    s.launch("batch_norm", "bn_unapply", grid, [256, 1, 1], 0, args);
     s
 }

@@ -1,10 +1,10 @@
 //! The Clebsch-Gordan step on the CPU: backward pass. Layouts are those of the forward pass.
 
-use super::forward::{column_sums, gather, rows};
+use super::forward::{column_sums, gather};
 use super::plan::{BLOCK, Degree, LANES, Path, Plan};
 use super::product::{TOGETHER, contract, expand, through_norm};
 use crate::ops::batch_norm::{BatchNorm, Map, Sums};
-use crate::ops::cpu::{Buffer, Matrix, Real, dot, matmul, parts, scratch, tree_sum_into};
+use crate::ops::cpu::{Buffer, Matrix, MatrixMut, Real, dot, parts, scratch, tree_sum_into};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -294,28 +294,8 @@ fn unmap<T: Real>(
     let (len, samples) = (weights.len() / co, gout.len() / co);
     let first = d.weights + (weights.start - d.weights) / co;
     let all = d.pairs * plan.channels;
-    matmul(
-        (len, co, samples),
-        (u, co, 1),
-        columns(t, stride),
-        rows(gout, co),
-        add,
-    );
-    let w = rows(&transposed[first..], all);
-    matmul(
-        (samples, len, co),
-        (gt, stride, 1),
-        rows(gout, co),
-        w,
-        false,
-    );
-}
-
-/// The transpose of such a matrix.
-fn columns<T>(data: &[T], stride: usize) -> Matrix<'_, T> {
-    Matrix {
-        data,
-        row: 1,
-        column: stride,
-    }
+    let (t, gout) = (Matrix::turned(t, stride), Matrix::rows(gout, co));
+    MatrixMut::rows(u, co).write([len, co, samples], t, gout, add);
+    let w = Matrix::rows(&transposed[first..], all);
+    MatrixMut::rows(gt, stride).set([samples, len, co], gout, w);
 }

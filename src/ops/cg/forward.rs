@@ -9,7 +9,7 @@ use super::plan::{BLOCK, Degree, LANES, NORM_EPS, Plan};
 use super::product::{TOGETHER, expand};
 use crate::for_isa;
 use crate::ops::batch_norm::Map;
-use crate::ops::cpu::{Matrix, Real, matmul, scratch};
+use crate::ops::cpu::{Matrix, MatrixMut, Real, scratch};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -160,29 +160,14 @@ fn linear_of_product<T: Real>(
                 *square += weight * lanes.iter().map(|s| s.to_f64()).sum::<f64>();
             }
         }
-        matmul(
-            (
-                o.len() / plan.out_channels,
-                plan.out_channels,
-                run.len() * plan.channels,
-            ),
-            (o, plan.out_channels, 1),
-            rows(t, plan.stride(run)),
-            rows(&weights[plan.run_weights(d, run)], plan.out_channels),
-            i > 0,
-        );
+        let co = plan.out_channels;
+        let dims = [o.len() / co, co, run.len() * plan.channels];
+        let t = Matrix::rows(t, plan.stride(run));
+        let weights = Matrix::rows(&weights[plan.run_weights(d, run)], co);
+        MatrixMut::rows(o, co).write(dims, t, weights, i > 0);
     }
     if d.runs.is_empty() {
         o.fill(T::zero());
-    }
-}
-
-/// A matrix in rows that start `stride` apart.
-pub(super) fn rows<T>(data: &[T], stride: usize) -> Matrix<'_, T> {
-    Matrix {
-        data,
-        row: stride,
-        column: 1,
     }
 }
 

@@ -147,7 +147,7 @@ fn column_sums(s: &mut Sequence, t: &Tables, weights: Arg) -> Arg {
     let mut args = vec![weights, sums];
     args.extend(ints([t.scalar_pairs * t.channels, t.columns]));
     let grid = [t.columns.div_ceil(64), 1, 1];
-    s.launch(("cg", "cg_column_sums"), grid, [64, 4, 1], 0, args);
+    s.launch("cg", "cg_column_sums", grid, [64, 4, 1], 0, args);
     sums
 }
 
@@ -170,12 +170,12 @@ pub fn forward(t: &Tables, batch: usize) -> Sequence {
         t.columns.div_ceil(TILE_COLUMNS),
         1,
     ];
-    s.launch(("cg", "cg_forward"), grid, [128, 1, 1], 0, args);
+    s.launch("cg", "cg_forward", grid, [128, 1, 1], 0, args);
 
     let mut args = vec![out, squares, norm, sums];
     args.extend(ints([t.lmax, t.columns]));
     args.push(Arg::F32(NORM_EPS as f32));
-    s.launch(("cg", "cg_finish"), [batch, 1, 1], [128, 1, 1], 0, args);
+    s.launch("cg", "cg_finish", [batch, 1, 1], [128, 1, 1], 0, args);
     s
 }
 
@@ -205,7 +205,7 @@ pub fn backward(t: &Tables, batch: usize) -> Result<Sequence> {
     args.extend(ints([t.lmax, t.channels, t.columns, dim, out_dim]));
     args.push(Arg::F32(NORM_EPS as f32));
     let one = [batch, 1, 1];
-    s.launch(("cg_backward", "cg_norms"), one, [256, 1, 1], 0, args);
+    s.launch("cg_backward", "cg_norms", one, [256, 1, 1], 0, args);
 
     let (samples, shared) = t.input_block()?;
     let (tiles, width) = (batch.div_ceil(samples), t.channels.div_ceil(CHANNELS));
@@ -221,7 +221,7 @@ pub fn backward(t: &Tables, batch: usize) -> Result<Sequence> {
         t.lmax_in, t.lmax, t.channels, t.columns, batch, dim, out_dim,
     ]));
     let (grid, block) = ([tiles, splits, width], [32, samples, 1]);
-    s.launch(("cg_backward", "cg_input"), grid, block, shared, args);
+    s.launch("cg_backward", "cg_input", grid, block, shared, args);
     if splits > 1 {
         sum_parts(&mut s, parts, gh, splits, batch * dim);
     }
@@ -252,13 +252,13 @@ fn weight_gradients(
     ]));
     let tiles = t.channels.div_ceil(TILE_ROWS) * t.columns.div_ceil(TILE_COLUMNS);
     let grid = [t.paths.len() / 4, tiles, count];
-    s.launch(("cg_backward", "cg_weights"), grid, [128, 1, 1], 0, args);
+    s.launch("cg_backward", "cg_weights", grid, [128, 1, 1], 0, args);
 
     let column = s.scratch(Kind::F32, t.columns);
     let mut args = vec![g, column];
     args.extend(ints([t.columns, batch, out_dim]));
     let grid = [t.columns.div_ceil(32), 1, 1];
-    s.launch(("cg_backward", "cg_scalars"), grid, [32, 8, 1], 0, args);
+    s.launch("cg_backward", "cg_scalars", grid, [32, 8, 1], 0, args);
 
     let blocks = (t.most_pairs * t.channels * t.columns).div_ceil(1024);
     let dots = s.scratch(Kind::F64, (t.lmax + 1) * blocks);
@@ -269,7 +269,8 @@ fn weight_gradients(
     args.extend(ints([t.lmax, t.channels, t.columns, count, t.weights]));
     let grid = [blocks, t.lmax + 1, 1];
     s.launch(
-        ("cg_backward", "cg_finish_weights"),
+        "cg_backward",
+        "cg_finish_weights",
         grid,
         [256, 1, 1],
         0,
@@ -279,5 +280,5 @@ fn weight_gradients(
     let mut args = vec![dots, sums, column, gnorm];
     args.extend(ints([t.lmax, t.columns, blocks]));
     let grid = [t.lmax + 2, 1, 1];
-    s.launch(("cg_backward", "cg_finish_norm"), grid, [32, 1, 1], 0, args);
+    s.launch("cg_backward", "cg_finish_norm", grid, [32, 1, 1], 0, args);
 }

@@ -40,7 +40,8 @@ pub fn step(step: &Step, len: usize) -> Sequence {
     args.extend(numbers.map(Arg::F32));
     let blocks = len.div_ceil(4 * THREADS).min(BLOCKS);
     s.launch(
-        ("adam", "adam_step"),
+        "adam",
+        "adam_step",
         [blocks, 1, 1],
         [THREADS, 1, 1],
         0,

@@ -159,7 +159,8 @@ impl Sequence {
     /// Adds a launch, none where the grid is empty.
     pub fn launch(
         &mut self,
-        (module, kernel): (&'static str, &'static str),
+        module: &'static str,
+        kernel: &'static str,
         grid: [usize; 3],
         block: [usize; 3],
         shared: usize,
@@ -199,5 +200,5 @@ pub fn row_tiles(lmax: usize, batch: usize) -> usize {
 pub fn sum_parts(s: &mut Sequence, parts: Arg, out: Arg, count: usize, len: usize) {
     let args = vec![parts, out, Arg::I32(count as i32), Arg::I32(len as i32)];
     let grid = [len.div_ceil(256), 1, 1];
-    s.launch(("sum", "sum_parts"), grid, [256, 1, 1], 0, args);
+    s.launch("sum", "sum_parts", grid, [256, 1, 1], 0, args);
 }

@@ -1,7 +1,7 @@
 //! The hidden layer on the processor, node by node.
 
 use super::sizes::Sizes;
-use crate::ops::cpu::{Matrix, Real, matmul, parts, scratch, tree_sum};
+use crate::ops::cpu::{Matrix, MatrixMut, Real, parts, scratch, tree_sum};
 use rayon::prelude::*;
 
 impl Sizes {
@@ -11,13 +11,11 @@ impl Sizes {
         for row in h.chunks_exact_mut(self.width) {
             row.copy_from_slice(bias);
         }
-        let dims = (self.frames, self.width, self.features);
-        matmul(
+        let dims = [self.frames, self.width, self.features];
+        MatrixMut::rows(&mut *h, self.width).add(
             dims,
-            (&mut *h, self.width, 1),
             Matrix::rows(u, self.features),
             Matrix::rows(layer, self.width),
-            true,
         );
         for x in h {
             if *x < T::zero() {
@@ -29,7 +27,7 @@ impl Sizes {
     /// From the gradient `gh` of one node's `h` to those of the layer (added) and of `u`.
     fn unlayer<T: Real>(
         &self,
-        (u, layer, h): (&[T], &[T], &[T]),
+        [u, layer, h]: [&[T]; 3],
         gh: &mut [T],
         glayer: &mut [T],
         gu: Option<&mut [T]>,
@@ -41,26 +39,14 @@ impl Sizes {
         }
         let (d, w, t) = (self.features, self.width, self.frames);
         let (gweight, gbias) = glayer.split_at_mut(d * w);
-        matmul(
-            (d, w, t),
-            (gweight, w, 1),
-            Matrix::turned(u, d),
-            Matrix::rows(gh, w),
-            true,
-        );
+        MatrixMut::rows(gweight, w).add([d, w, t], Matrix::turned(u, d), Matrix::rows(gh, w));
         for row in gh.chunks_exact(w) {
             for (o, &g) in gbias.iter_mut().zip(row) {
                 *o += g;
             }
         }
         if let Some(gu) = gu {
-            matmul(
-                (t, d, w),
-                (gu, d, 1),
-                Matrix::rows(gh, w),
-                Matrix::turned(layer, w),
-                false,
-            );
+            MatrixMut::rows(gu, d).set([t, d, w], Matrix::rows(gh, w), Matrix::turned(layer, w));
         }
     }
 }
@@ -102,7 +88,7 @@ fn backward<T: Real>(
                     node(n, h, gh, gright);
                     let at = (n - part.start) * s.input();
                     let gu = gu.as_deref_mut().map(|g| &mut g[at..at + s.input()]);
-                    s.unlayer((u, layer, h), gh, glayer, gu);
+                    s.unlayer([u, layer, h], gh, glayer, gu);
                 }
             });
             sums
@@ -192,8 +178,8 @@ impl Projection {
                 let (h, y) = memory.split_at_mut(s.hidden());
                 s.layer(u, layer, h);
                 let (h, right) = (Matrix::rows(h, s.width), Matrix::rows(right, columns));
-                let dims = (s.frames, columns, s.width);
-                matmul(dims, (&mut *y, columns, 1), h, right, false);
+                let dims = [s.frames, columns, s.width];
+                MatrixMut::rows(&mut *y, columns).set(dims, h, right);
                 self.regroup(s.frames, y, out, false);
             })
         });
@@ -211,12 +197,12 @@ impl Projection {
             let mut gy = vec![T::zero(); of_node];
             self.regroup(s.frames, &g[n * of_node..][..of_node], &mut gy, true);
             let gy = Matrix::rows(&gy, columns);
-            let dims = (s.width, columns, s.frames);
+            let dims = [s.width, columns, s.frames];
             let h = Matrix::turned(h, s.width);
-            matmul(dims, (gright, columns, 1), h, gy, true);
-            let dims = (s.frames, s.width, columns);
+            MatrixMut::rows(gright, columns).add(dims, h, gy);
+            let dims = [s.frames, s.width, columns];
             let right = Matrix::turned(right, columns);
-            matmul(dims, (gh, s.width, 1), gy, right, false);
+            MatrixMut::rows(gh, s.width).set(dims, gy, right);
         };
         backward(s, [u, layer], right.len(), needs_u, node)
     }

@@ -27,7 +27,7 @@ impl Sizes {
 }
 
 fn launch(s: &mut Sequence, kernel: &'static str, grid: [usize; 3], args: Vec<Arg>) {
-    s.launch(("hidden", kernel), grid, [128, 1, 1], 0, args);
+    s.launch("hidden", kernel, grid, [128, 1, 1], 0, args);
 }
 
 fn tiles(rows: usize, columns: usize, parts: usize) -> [usize; 3] {
@@ -64,7 +64,7 @@ pub fn average_backward(z: &Sizes, needs_u: bool) -> Sequence {
     args.extend(z.args());
     let grid = [(z.rows() * z.width).div_ceil(128), 1, 1];
     launch(&mut s, "hidden_unaverage", grid, args);
-    finish(&mut s, z, (u, layer, gh), glayer, needs_u);
+    finish(&mut s, z, [u, layer, gh], glayer, needs_u);
     s
 }
 
@@ -108,18 +108,12 @@ pub fn project_backward(z: &Sizes, words: usize, columns: usize, needs_u: bool) 
     args.extend(ints([words, columns, ROWS]));
     launch(&mut s, "hidden_right", tiles(z.width, columns, count), args);
     sum_parts(&mut s, parts, gright, count, z.width * columns);
-    finish(&mut s, z, (u, layer, gh), glayer, needs_u);
+    finish(&mut s, z, [u, layer, gh], glayer, needs_u);
     s
 }
 
 /// From the gradient of `u W + b` to those of the layer and of u.
-fn finish(
-    s: &mut Sequence,
-    z: &Sizes,
-    (u, layer, gh): (Arg, Arg, Arg),
-    glayer: Arg,
-    needs_u: bool,
-) {
+fn finish(s: &mut Sequence, z: &Sizes, [u, layer, gh]: [Arg; 3], glayer: Arg, needs_u: bool) {
     let count = z.rows().div_ceil(ROWS);
     let parts = s.scratch(Kind::F32, count * z.layer_len());
     let mut args = vec![u, gh, parts];

@@ -6,7 +6,7 @@
 
 use super::sizes::Sizes;
 use crate::for_isa;
-use crate::ops::cpu::{Matrix, Real, fma, matmul, parts, scratch, tree_sum};
+use crate::ops::cpu::{Matrix, MatrixMut, Real, fma, parts, scratch, tree_sum};
 use crate::ops::op::{Array, Backward, Once, Op};
 use candle_core::{Result, Shape, bail};
 use rayon::prelude::*;
@@ -132,8 +132,8 @@ impl Pooled {
             turn(u, turned, d);
             activate(turned, layer, h, frames);
             let right = Matrix::turned(right, self.columns);
-            let dims = (self.columns, frames, width);
-            matmul(dims, (y, frames, 1), right, Matrix::rows(h, frames), false);
+            let dims = [self.columns, frames, width];
+            MatrixMut::rows(y, frames).set(dims, right, Matrix::rows(h, frames));
         }
     }
 
@@ -149,7 +149,7 @@ impl Pooled {
                     let left = &left[from * self.words * k..][..words * k];
                     let y = Matrix::rows(&memory.y[..words * row], row);
                     let left = Matrix::turned(left, k);
-                    matmul((k, row, words), (&mut out, row, 1), left, y, true);
+                    MatrixMut::rows(&mut out, row).add([k, row, words], left, y);
                 }
             });
             out
@@ -172,24 +172,22 @@ impl Pooled {
                     let u = &u[from * input..][..nodes * input];
                     self.make(u, weights, &mut memory);
                     let words = self.words * nodes;
-                    let grad = Matrix::rows(grad, row);
                     let at = (from - part.start) * self.words * k;
                     // Of the left matrix: y grad^T.
-                    let gleft = (&mut out.left[at..at + words * k], k, 1);
+                    let gleft = MatrixMut::rows(&mut out.left[at..at + words * k], k);
                     let y = Matrix::rows(&memory.y[..words * row], row);
-                    let turned = Matrix {
-                        row: grad.column,
-                        column: grad.row,
-                        ..grad
-                    };
-                    matmul((words, k, row), gleft, y, turned, false);
+                    gleft.set([words, k, row], y, Matrix::turned(grad, row));
                     // Of the projections.
                     let left = &left[from * self.words * k..][..words * k];
-                    let gy = (&mut memory.gy[..words * row], row, 1);
-                    matmul((words, row, k), gy, Matrix::rows(left, k), grad, false);
+                    let gy = MatrixMut::rows(&mut memory.gy[..words * row], row);
+                    gy.set(
+                        [words, row, k],
+                        Matrix::rows(left, k),
+                        Matrix::rows(grad, row),
+                    );
                     let at = (from - part.start) * input;
                     let gu = out.u.as_mut().map(|g| &mut g[at..at + u.len()]);
-                    self.unmake(u, weights, &mut memory, (&mut out.weights, gu));
+                    self.unmake(u, weights, &mut memory, &mut out.weights, gu);
                 }
             });
             out
@@ -213,7 +211,8 @@ impl Pooled {
         u: &[T],
         weights: &[T],
         memory: &mut Memory<T>,
-        (gweights, mut gu): (&mut [T], Option<&mut [T]>),
+        gweights: &mut [T],
+        mut gu: Option<&mut [T]>,
     ) {
         let (frames, width, d) = (self.sizes.frames, self.sizes.width, self.sizes.features);
         let (input, columns) = (self.sizes.input(), self.columns);
@@ -225,35 +224,24 @@ impl Pooled {
         for (i, ((u, h), gy)) in u.chunks_exact(input).zip(h).zip(gy).enumerate() {
             let gh = &mut *memory.gh;
             let gy_rows = Matrix::rows(gy, frames);
-            let dims = (width, columns, frames);
-            let gr = (&mut *gright, columns, 1);
-            matmul(
-                dims,
-                gr,
-                Matrix::rows(h, frames),
-                Matrix::turned(gy, frames),
-                true,
-            );
-            let dims = (width, frames, columns);
+            let dims = [width, columns, frames];
+            let gr = MatrixMut::rows(&mut *gright, columns);
+            gr.add(dims, Matrix::rows(h, frames), Matrix::turned(gy, frames));
+            let dims = [width, frames, columns];
             let by = Matrix::rows(right, columns);
-            matmul(dims, (&mut *gh, frames, 1), by, gy_rows, false);
+            MatrixMut::rows(&mut *gh, frames).set(dims, by, gy_rows);
             deactivate(h, gh);
             // Of the layer: u^T gh^T, `u` `[T, d]`.
-            let (by, to) = (Matrix::turned(u, d), (&mut *gweight, width, 1));
-            matmul((d, width, frames), to, by, Matrix::turned(gh, frames), true);
+            let to = MatrixMut::rows(&mut *gweight, width);
+            let (by, gh_rows) = (Matrix::turned(u, d), Matrix::turned(gh, frames));
+            to.add([d, width, frames], by, gh_rows);
             for (o, row) in gbias.iter_mut().zip(gh.chunks_exact(frames)) {
                 *o += row.iter().copied().sum::<T>();
             }
             if let Some(gu) = gu.as_deref_mut() {
-                let to = (&mut gu[i * input..][..input], d, 1);
+                let to = MatrixMut::rows(&mut gu[i * input..][..input], d);
                 let by = Matrix::turned(layer, width);
-                matmul(
-                    (frames, d, width),
-                    to,
-                    Matrix::turned(gh, frames),
-                    by,
-                    false,
-                );
+                to.set([frames, d, width], Matrix::turned(gh, frames), by);
             }
         }
     }

@@ -2,7 +2,7 @@
 //! of a block of samples.
 
 use super::sides::{Side, weight_shapes};
-use crate::ops::cpu::{Matrix, Real, matmul, parts, tree_sum};
+use crate::ops::cpu::{Matrix, MatrixMut, Real, parts, tree_sum};
 use rayon::prelude::*;
 
 /// Samples that one matrix product takes together.
@@ -52,13 +52,9 @@ pub fn map<T: Real>(from: &Side, to: &Side, x: &[T], weights: &[T], transposed: 
                     false => Matrix::rows(weights, co),
                     true => Matrix::turned(weights, ci),
                 };
-                let x_rows = Matrix {
-                    data: &x[p.start[0]..],
-                    row: di,
-                    column: p.stride[0],
-                };
-                let out_rows = (&mut out[p.start[1]..], dout, p.stride[1]);
-                matmul((x.len() / di, co, ci), out_rows, x_rows, weights, false);
+                let x_rows = Matrix::strided(&x[p.start[0]..], di, p.stride[0]);
+                let out_rows = MatrixMut::strided(&mut out[p.start[1]..], dout, p.stride[1]);
+                out_rows.set([x.len() / di, co, ci], x_rows, weights);
             });
         });
     out
@@ -74,18 +70,10 @@ pub fn outer<T: Real>(from: &Side, to: &Side, x: &[T], g: &[T]) -> Vec<T> {
         let (x, g) = (&x[part.start * di..], &g[part.start * dout..]);
         products(from, to, |p| {
             let [ci, co] = p.channels;
-            let x_columns = Matrix {
-                data: &x[p.start[0]..],
-                row: p.stride[0],
-                column: di,
-            };
-            let g_rows = Matrix {
-                data: &g[p.start[1]..],
-                row: dout,
-                column: p.stride[1],
-            };
-            let gw = (&mut gw[p.weights..], co, 1);
-            matmul((ci, co, part.len()), gw, x_columns, g_rows, true);
+            let x_columns = Matrix::strided(&x[p.start[0]..], p.stride[0], di);
+            let g_rows = Matrix::strided(&g[p.start[1]..], dout, p.stride[1]);
+            let gw = MatrixMut::rows(&mut gw[p.weights..], co);
+            gw.add([ci, co, part.len()], x_columns, g_rows);
         });
         gw
     });

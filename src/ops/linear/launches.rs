@@ -66,7 +66,7 @@ pub fn forward(t: &Tables, batch: usize) -> Sequence {
     let out = result(&mut s, t.gaps.1, batch * t.to);
     let table = s.ints(&t.forward);
     let args = vec![x, w, out, table];
-    map(&mut s, t, batch, args, (t.from, t.to, t.widest.1));
+    map(&mut s, t, batch, args, t.from, t.to, t.widest.1);
     s
 }
 
@@ -78,7 +78,7 @@ pub fn backward_input(t: &Tables, batch: usize) -> Sequence {
     let gx = result(&mut s, t.gaps.0, batch * t.from);
     let table = s.ints(&t.backward);
     let args = vec![g, w, gx, table];
-    map(&mut s, t, batch, args, (t.to, t.from, t.widest.0));
+    map(&mut s, t, batch, args, t.to, t.from, t.widest.0);
     s
 }
 
@@ -94,11 +94,13 @@ fn map(
     t: &Tables,
     batch: usize,
     mut args: Vec<Arg>,
-    (from, to, widest): (usize, usize, usize),
+    from: usize,
+    to: usize,
+    widest: usize,
 ) {
     args.extend([t.lmax, batch, from, to].map(|v| Arg::I32(v as i32)));
     let grid = [row_tiles(t.lmax, batch), widest.div_ceil(TILE_COLUMNS), 1];
-    s.launch(("linear", "linear_forward"), grid, [128, 1, 1], 0, args);
+    s.launch("linear", "linear_forward", grid, [128, 1, 1], 0, args);
 }
 
 /// Inputs x, gradient of the result; output gradient of the weights.
@@ -117,7 +119,7 @@ pub fn backward_weights(t: &Tables, batch: usize) -> Sequence {
         t.widest.1.div_ceil(TILE_COLUMNS),
         (t.lmax + 1) * count,
     ];
-    s.launch(("linear", "linear_weights"), grid, [128, 1, 1], 0, args);
+    s.launch("linear", "linear_weights", grid, [128, 1, 1], 0, args);
     sum_parts(&mut s, parts, gw, count, t.weights);
     s
 }

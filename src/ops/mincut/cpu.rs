@@ -1,7 +1,7 @@
 //! Min-cut pooling on the processor, as one operation.
 
 use super::edges::{EPS, Edges};
-use crate::ops::cpu::{Matrix, Real, matmul};
+use crate::ops::cpu::{Matrix, MatrixMut, Real};
 use candle_core::{CpuStorage, Result, bail};
 use std::sync::OnceLock;
 
@@ -16,28 +16,20 @@ pub(super) struct Pool {
 }
 
 /// `a^T b` of matrices `[n, k]`. Of a symmetric product the lower part is copied from the upper.
-fn inner<T: Real>(a: &[T], b: &[T], (n, k): (usize, usize), symmetric: bool) -> Vec<T> {
+fn inner<T: Real>(a: &[T], b: &[T], [n, k]: [usize; 2], symmetric: bool) -> Vec<T> {
     let mut out = vec![T::zero(); k * k];
     if !symmetric {
-        matmul(
-            (k, k, n),
-            (&mut out, k, 1),
-            Matrix::turned(a, k),
-            Matrix::rows(b, k),
-            false,
-        );
+        MatrixMut::rows(&mut out, k).set([k, k, n], Matrix::turned(a, k), Matrix::rows(b, k));
         return out;
     }
     let step = k.div_ceil(4).max(1);
     for from in (0..k).step_by(step) {
-        let dims = (step.min(k - from), k - from, n);
-        let to = (&mut out[from * k + from..], k, 1);
-        matmul(
+        let dims = [step.min(k - from), k - from, n];
+        let to = MatrixMut::rows(&mut out[from * k + from..], k);
+        to.set(
             dims,
-            to,
             Matrix::turned(&a[from..], k),
             Matrix::rows(&b[from..], k),
-            false,
         );
     }
     for i in 0..k {
@@ -69,7 +61,7 @@ struct Scalars {
 }
 
 impl Scalars {
-    fn new<T: Real>(s: &[T], degrees: &[T], (raw, overlap): (&[T], &[T]), k: usize) -> Self {
+    fn new<T: Real>(s: &[T], degrees: &[T], raw: &[T], overlap: &[T], k: usize) -> Self {
         let weighted = squares(s, k).zip(degrees).map(|(q, &d)| q * d);
         Self {
             trace: sum((0..k).map(|i| raw[i * k + i])),
@@ -107,7 +99,7 @@ impl Pool {
         let (n, k) = (self.n, self.k);
         let product = |a: Matrix<T>| {
             let mut out = vec![T::zero(); n * k];
-            matmul((n, k, n), (&mut out, k, 1), a, Matrix::rows(s, k), false);
+            MatrixMut::rows(&mut out, k).set([n, k, n], a, Matrix::rows(s, k));
             out
         };
         match (&self.edges, a) {
@@ -135,9 +127,9 @@ impl Pool {
         let (n, k) = (self.n, self.k);
         let adjacent = self.adjacent(s, a, false);
         let symmetric = self.edges.as_ref().is_some_and(|e| e.symmetric);
-        let raw = inner(s, &adjacent.by_rows, (n, k), symmetric);
-        let overlap = inner(s, s, (n, k), true);
-        let scalars = Scalars::new(s, &adjacent.degrees, (&raw, &overlap), k);
+        let raw = inner(s, &adjacent.by_rows, [n, k], symmetric);
+        let overlap = inner(s, s, [n, k], true);
+        let scalars = Scalars::new(s, &adjacent.degrees, &raw, &overlap, k);
         let root: Vec<T> = roots(&raw, k)
             .into_iter()
             .map(|r| r + T::from_f64(EPS))
@@ -172,7 +164,7 @@ impl Pool {
             T::cpu_storage_as_slice(overlap)?,
         );
         let adjacent = self.adjacent(s, a, true);
-        let scalars = Scalars::new(s, &adjacent.degrees, (raw, overlap), k);
+        let scalars = Scalars::new(s, &adjacent.degrees, raw, overlap, k);
         let (gcut, gapart) = (grad[k * k].to_f64(), grad[k * k + 1].to_f64());
 
         let graw = unnormalise(raw, &out[..k * k], &grad[..k * k], -gcut / scalars.all);
@@ -180,42 +172,18 @@ impl Pool {
         let goverlap = unapart(overlap, &scalars, gapart, k);
 
         let mut gs = vec![T::zero(); n * k];
-        matmul(
-            (n, k, k),
-            (&mut gs, k, 1),
-            Matrix::rows(s, k),
-            Matrix::rows(&goverlap, k),
-            false,
-        );
+        MatrixMut::rows(&mut gs, k).set([n, k, k], Matrix::rows(s, k), Matrix::rows(&goverlap, k));
         match &adjacent.by_columns {
             None => {
                 let both = with_transpose(&graw, k);
                 let left = Matrix::rows(&adjacent.by_rows, k);
-                matmul(
-                    (n, k, k),
-                    (&mut gs, k, 1),
-                    left,
-                    Matrix::rows(&both, k),
-                    true,
-                );
+                MatrixMut::rows(&mut gs, k).add([n, k, k], left, Matrix::rows(&both, k));
             }
             Some(by_columns) => {
                 let left = Matrix::rows(&adjacent.by_rows, k);
-                matmul(
-                    (n, k, k),
-                    (&mut gs, k, 1),
-                    left,
-                    Matrix::turned(&graw, k),
-                    true,
-                );
+                MatrixMut::rows(&mut gs, k).add([n, k, k], left, Matrix::turned(&graw, k));
                 let left = Matrix::rows(by_columns, k);
-                matmul(
-                    (n, k, k),
-                    (&mut gs, k, 1),
-                    left,
-                    Matrix::rows(&graw, k),
-                    true,
-                );
+                MatrixMut::rows(&mut gs, k).add([n, k, k], left, Matrix::rows(&graw, k));
             }
         }
         let two = T::one() + T::one();
@@ -228,21 +196,11 @@ impl Pool {
         }
         let ga = a.map(|_| {
             let mut half = vec![T::zero(); n * k];
-            matmul(
-                (n, k, k),
-                (&mut half, k, 1),
-                Matrix::rows(s, k),
-                Matrix::rows(&graw, k),
-                false,
-            );
+            let graw = Matrix::rows(&graw, k);
+            MatrixMut::rows(&mut half, k).set([n, k, k], Matrix::rows(s, k), graw);
             let mut ga = vec![T::zero(); n * n];
-            matmul(
-                (n, n, k),
-                (&mut ga, n, 1),
-                Matrix::rows(&half, k),
-                Matrix::turned(s, k),
-                false,
-            );
+            let half = Matrix::rows(&half, k);
+            MatrixMut::rows(&mut ga, n).set([n, n, k], half, Matrix::turned(s, k));
             for (row, square) in ga.chunks_exact_mut(n).zip(squares(s, k)) {
                 for g in row {
                     *g += gall * square;

@@ -13,7 +13,7 @@
 //! `S_t = S_{t+1} (x) exp(-dx_t)`: memory is that of the signature, whatever the length.
 
 use crate::for_isa;
-use crate::ops::cpu::{Matrix, Real, fma, matmul, scratch};
+use crate::ops::cpu::{Matrix, MatrixMut, Real, fma, scratch};
 use crate::words::offsets;
 
 /// Sizes of a signature.
@@ -203,33 +203,14 @@ pub(super) fn forward<T: Real>(shape: &Shape, path: &[T], out: &mut [T]) {
             let n = block.min(steps - from);
             let (dx, h) = (&mut dx[..n * c], &mut h[..n * prefixes]);
             blocks(shape, path, from, lower, dx, h, memory);
-            matmul(
-                (prefixes, c, n),
-                (&mut *top, c, 1),
-                transposed(h, prefixes),
-                rows(dx, c),
+            MatrixMut::rows(&mut *top, c).write(
+                [prefixes, c, n],
+                Matrix::turned(h, prefixes),
+                Matrix::rows(dx, c),
                 from > 0,
             );
         }
     });
-}
-
-/// A row-major matrix with rows of `width`.
-fn rows<T>(data: &[T], width: usize) -> Matrix<'_, T> {
-    Matrix {
-        data,
-        row: width,
-        column: 1,
-    }
-}
-
-/// The transpose of a row-major matrix with rows of `width`.
-fn transposed<T>(data: &[T], width: usize) -> Matrix<'_, T> {
-    Matrix {
-        data,
-        row: 1,
-        column: width,
-    }
 }
 
 /// Working memory of a block's way back.
@@ -384,12 +365,10 @@ pub(super) fn backward<T: Real>(shape: &Shape, path: &[T], out: &[T], grad: &[T]
             for (t, dx) in dx.chunks_exact_mut(c).enumerate() {
                 increment(path, c, from + t, dx);
             }
-            matmul(
-                (n, prefixes, c),
-                (&mut *gh, prefixes, 1),
-                rows(dx, c),
-                transposed(top, c),
-                false,
+            MatrixMut::rows(&mut *gh, prefixes).set(
+                [n, prefixes, c],
+                Matrix::rows(dx, c),
+                Matrix::turned(top, c),
             );
             gdx.fill(T::zero());
             let back = Back {
@@ -402,12 +381,10 @@ pub(super) fn backward<T: Real>(shape: &Shape, path: &[T], out: &[T], grad: &[T]
                 memory: &mut *memory,
             };
             back_block(shape, back);
-            matmul(
-                (n, c, prefixes),
-                (&mut *gdx, c, 1),
-                rows(h, prefixes),
-                rows(top, c),
-                true,
+            MatrixMut::rows(&mut *gdx, c).add(
+                [n, c, prefixes],
+                Matrix::rows(h, prefixes),
+                Matrix::rows(top, c),
             );
             for (t, gdx) in gdx.chunks_exact(c).enumerate() {
                 spread(gdx, c, from + t, gpath);

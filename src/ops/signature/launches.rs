@@ -84,7 +84,7 @@ pub fn forward(
     args.extend(ints([channels, points, depth, chunk]));
     let kernel = named(kind, "signature_forward", "signature_forward_f64");
     let grid = [channels, batch, 1];
-    s.launch(("signature", kernel), grid, [128, 1, 1], shared, args);
+    s.launch("signature", kernel, grid, [128, 1, 1], shared, args);
     Ok(s)
 }
 
@@ -115,13 +115,13 @@ pub fn backward(
         args.extend(ints([channels, points, depth, chunk]));
         let kernel = named(kind, "signature_backward", "signature_backward_f64");
         let grid = [groups, batch, 1];
-        s.launch(("signature", kernel), grid, [128, 1, 1], shared, args);
+        s.launch("signature", kernel, grid, [128, 1, 1], shared, args);
     }
     let mut args = vec![parts, gpath];
     args.extend(ints([channels, points, groups]));
     let kernel = named(kind, "signature_collect", "signature_collect_f64");
     let grid = [(points * channels).div_ceil(128), batch, 1];
-    s.launch(("signature", kernel), grid, [128, 1, 1], 0, args);
+    s.launch("signature", kernel, grid, [128, 1, 1], 0, args);
     Ok(s)
 }
 
@@ -145,7 +145,7 @@ pub fn logarithm(kind: Kind, batch: usize, channels: usize, depth: usize) -> Res
     args.extend(ints([channels, depth]));
     let kernel = named(kind, "logarithm_forward", "logarithm_forward_f64");
     let grid = [batch, 1, 1];
-    s.launch(("logarithm", kernel), grid, [256, 1, 1], 0, args);
+    s.launch("logarithm", kernel, grid, [256, 1, 1], 0, args);
     Ok(s)
 }
 
@@ -169,7 +169,7 @@ pub fn logarithm_backward(
     args.extend(ints([channels, depth]));
     let kernel = named(kind, "logarithm_backward", "logarithm_backward_f64");
     let grid = [batch, 1, 1];
-    s.launch(("logarithm", kernel), grid, [256, 1, 1], 0, args);
+    s.launch("logarithm", kernel, grid, [256, 1, 1], 0, args);
     Ok(s)
 }
 
@@ -209,7 +209,7 @@ pub fn choose(kind: Kind, choice: &Choice, back: bool, batch: usize) -> Sequence
     args.extend(ints([dim, from]));
     let kernel = named(kind, "choose_words", "choose_words_f64");
     let grid = [dim.div_ceil(256), batch, 1];
-    s.launch(("logarithm", kernel), grid, [256, 1, 1], 0, args);
+    s.launch("logarithm", kernel, grid, [256, 1, 1], 0, args);
     s
 }
 
@@ -237,13 +237,7 @@ pub fn lyndon(batch: usize, points: usize, channels: usize, depth: usize) -> Res
     let mut args = vec![path, out];
     args.extend(ints([channels, points - 1, depth, chunk, terms]));
     let grid = [channels, batch, 1];
-    s.launch(
-        ("lyndon", "lyndon_forward"),
-        grid,
-        [128, 1, 1],
-        shared,
-        args,
-    );
+    s.launch("lyndon", "lyndon_forward", grid, [128, 1, 1], shared, args);
     Ok(s)
 }
 
@@ -277,17 +271,11 @@ pub fn lyndon_backward(
     let mut args = vec![path, out, grad, parts];
     args.extend(ints([channels, steps, depth, chunk, terms]));
     let grid = [groups, batch, 1];
-    s.launch(
-        ("lyndon", "lyndon_backward"),
-        grid,
-        [128, 1, 1],
-        shared,
-        args,
-    );
+    s.launch("lyndon", "lyndon_backward", grid, [128, 1, 1], shared, args);
 
     let mut args = vec![parts, grad, gpath];
     args.extend(ints([channels, steps, groups, terms]));
     let grid = [(points * channels).div_ceil(128), batch, 1];
-    s.launch(("lyndon", "lyndon_collect"), grid, [128, 1, 1], 0, args);
+    s.launch("lyndon", "lyndon_collect", grid, [128, 1, 1], 0, args);
     Ok(s)
 }

@@ -16,7 +16,7 @@
 use super::horner::spread;
 use super::logarithm::dot;
 use crate::for_isa;
-use crate::ops::cpu::{Matrix, Real, fma, matmul, scratch};
+use crate::ops::cpu::{Matrix, MatrixMut, Real, fma, scratch};
 
 /// First letters of level 2 that share a matrix product.
 const ROWS: usize = 32;
@@ -122,29 +122,15 @@ pub(super) fn forward<T: Real>(c: usize, depth: usize, path: &[T], out: &mut [T]
             level3 = next;
             let f = &mut f[..n * second];
             factors(&path, a, &level2[row(c, a)..], memory, f);
-            let f = Matrix {
-                data: f,
-                row: 1,
-                column: second,
-            };
-            matmul(
-                (second, third, n),
-                (out, third, 1),
-                f,
-                dx_from(&path, a + 1),
-                false,
-            );
+            let f = Matrix::turned(f, second);
+            MatrixMut::rows(out, third).set([second, third, n], f, dx_from(&path, a + 1));
         }
     });
 }
 
 /// Increments of the channels from `from` on, `[T, c - from]`.
 fn dx_from<'a, T>(path: &Path<'a, T>, from: usize) -> Matrix<'a, T> {
-    Matrix {
-        data: &path.dx[from.min(path.dx.len())..],
-        row: path.c,
-        column: 1,
-    }
+    Matrix::rows(&path.dx[from.min(path.dx.len())..], path.c)
 }
 
 /// `h - S/2` into `u` `[T, c]`.
@@ -164,17 +150,11 @@ fn areas<T: Real>(path: &Path<'_, T>, u: &mut [T], memory: &mut [T], level2: &mu
     for from in (0..c - 1).step_by(ROWS) {
         let count = ROWS.min(c - 1 - from);
         let width = c - 1 - from;
-        let u = Matrix {
-            data: &u[from.min(u.len())..],
-            row: 1,
-            column: c,
-        };
-        matmul(
-            (count, width, path.steps),
-            (&mut *memory, width, 1),
+        let u = Matrix::turned(&u[from.min(u.len())..], c);
+        MatrixMut::rows(&mut *memory, width).set(
+            [count, width, path.steps],
             u,
             dx_from(path, from + 1),
-            false,
         );
         for i in 0..count {
             let a = from + i;
@@ -196,7 +176,7 @@ struct Gradient<'a, T> {
 }
 
 for_isa!(fn unfactor(path: &Path<'_, T>, a: usize, k: &[T], memory: &mut [T],
-                     g: Gradient<'_, T>) = unfactor_any);
+                     g: &mut Gradient<'_, T>) = unfactor_any);
 
 /// Derivative of [`factors`], given the gradient `k` `[T, c - a]` of `F_t[ab]`.
 #[inline(always)]
@@ -205,7 +185,7 @@ fn unfactor_any<T: Real, const F: bool>(
     a: usize,
     k: &[T],
     memory: &mut [T],
-    g: Gradient<'_, T>,
+    g: &mut Gradient<'_, T>,
 ) {
     let c = path.c;
     let (half, twelfth) = (T::from_f64(0.5), T::from_f64(1.0 / 12.0));
@@ -286,6 +266,12 @@ pub(super) fn backward<T: Real>(
         triangle(c, grad2, garea);
         gdx.fill(T::zero());
         gh.fill(T::zero());
+        let mut g = Gradient {
+            dx: gdx,
+            h: gh,
+            total: gtotal,
+            area: garea,
+        };
         if depth == 3 {
             let mut grad3 = grad3;
             for a in 0..c - 1 {
@@ -294,41 +280,17 @@ pub(super) fn backward<T: Real>(
                 grad3 = next;
                 let (f, k) = (&mut f[..n * second], &mut k[..n * second]);
                 factors(&path, a, &out[c + row(c, a)..], memory, f);
-                let transposed = Matrix {
-                    data: grad,
-                    row: 1,
-                    column: third,
-                };
-                let dims = (n, second, third);
-                matmul(
-                    dims,
-                    (&mut *k, second, 1),
-                    dx_from(&path, a + 1),
-                    transposed,
-                    false,
-                );
-                let f = Matrix {
-                    data: f,
-                    row: second,
-                    column: 1,
-                };
-                let grad = Matrix {
-                    data: grad,
-                    row: third,
-                    column: 1,
-                };
-                matmul((n, third, second), (&mut gdx[a + 1..], c, 1), f, grad, true);
-                let g = Gradient {
-                    dx: &mut *gdx,
-                    h: &mut *gh,
-                    total: &mut *gtotal,
-                    area: &mut *garea,
-                };
-                unfactor(&path, a, k, memory, g);
+                let transposed = Matrix::turned(grad, third);
+                let dims = [n, second, third];
+                MatrixMut::rows(&mut *k, second).set(dims, dx_from(&path, a + 1), transposed);
+                let f = Matrix::rows(f, second);
+                let grad = Matrix::rows(grad, third);
+                MatrixMut::rows(&mut g.dx[a + 1..], c).add([n, third, second], f, grad);
+                unfactor(&path, a, k, memory, &mut g);
             }
         }
-        unarea(&path, garea, (f, k), (gdx, gh, gtotal));
-        collect(c, (gdx, gh, gtotal), gpath);
+        unarea(&path, f, k, &mut g);
+        collect(c, &g, gpath);
     });
 }
 
@@ -341,35 +303,15 @@ fn triangle<T: Real>(c: usize, level2: &[T], square: &mut [T]) {
 }
 
 /// Derivative of [`areas`]; `u` and `gu` are working memory.
-fn unarea<T: Real>(
-    path: &Path<'_, T>,
-    garea: &[T],
-    (u, gu): (&mut [T], &mut [T]),
-    (gdx, gh, gtotal): (&mut [T], &mut [T], &mut [T]),
-) {
+fn unarea<T: Real>(path: &Path<'_, T>, u: &mut [T], gu: &mut [T], g: &mut Gradient<T>) {
     let (c, n) = (path.c, path.steps);
     centre(path, u);
-    let square = |row, column| Matrix {
-        data: garea,
-        row,
-        column,
-    };
-    matmul(
-        (n, c, c),
-        (&mut *gu, c, 1),
-        dx_from(path, 0),
-        square(1, c),
-        false,
-    );
-    let u = Matrix {
-        data: u,
-        row: c,
-        column: 1,
-    };
-    matmul((n, c, c), (gdx, c, 1), u, square(c, 1), true);
+    let (area, turned) = (Matrix::rows(g.area, c), Matrix::turned(g.area, c));
+    MatrixMut::rows(&mut *gu, c).set([n, c, c], dx_from(path, 0), turned);
+    MatrixMut::rows(&mut *g.dx, c).add([n, c, c], Matrix::rows(u, c), area);
     let half = T::from_f64(0.5);
-    for (gu, gh) in gu.chunks_exact(c).zip(gh.chunks_exact_mut(c)) {
-        for ((&gu, gh), gt) in gu.iter().zip(gh).zip(gtotal.iter_mut()) {
+    for (gu, gh) in gu.chunks_exact(c).zip(g.h.chunks_exact_mut(c)) {
+        for ((&gu, gh), gt) in gu.iter().zip(gh).zip(g.total.iter_mut()) {
             *gh += gu;
             *gt -= half * gu;
         }
@@ -377,9 +319,9 @@ fn unarea<T: Real>(
 }
 
 /// Gradients of increments, midpoints and total increment to those of the points.
-fn collect<T: Real>(c: usize, (gdx, gh, gtotal): (&[T], &[T], &[T]), gpath: &mut [T]) {
+fn collect<T: Real>(c: usize, g: &Gradient<T>, gpath: &mut [T]) {
     let half = T::from_f64(0.5);
-    for (t, (gdx, gh)) in gdx.chunks_exact(c).zip(gh.chunks_exact(c)).enumerate() {
+    for (t, (gdx, gh)) in g.dx.chunks_exact(c).zip(g.h.chunks_exact(c)).enumerate() {
         spread(gdx, c, t, gpath);
         for (i, &g) in gh.iter().enumerate() {
             gpath[t * c + i] += half * g;
@@ -388,7 +330,7 @@ fn collect<T: Real>(c: usize, (gdx, gh, gtotal): (&[T], &[T], &[T]), gpath: &mut
         }
     }
     let last = gpath.len() - c;
-    for (i, &g) in gtotal.iter().enumerate() {
+    for (i, &g) in g.total.iter().enumerate() {
         gpath[last + i] += g;
         gpath[i] -= g;
     }

@@ -70,16 +70,22 @@ pub fn log_signature(path: &Tensor, depth: usize, basis: Basis) -> Result<Tensor
     let logarithm = apply_once(Logarithm { channels, depth }, [&signature])?;
     let logarithm = match basis {
         Basis::Expand => logarithm,
-        Basis::Words => {
-            let choice = Choose {
-                positions: words::lyndon_positions(channels, depth).into(),
-                terms: logarithm.dim(1)?,
-                back: false,
-            };
-            apply(choice, [&logarithm])?
-        }
+        Basis::Words => at_lyndon_words(&logarithm, channels, depth)?,
     };
     logarithm.to_dtype(path.dtype())
+}
+
+/// The coefficients of the Lyndon words among those of all words, `[batch, c + .. + c^depth]`.
+///
+/// # Errors
+/// Another shape or type.
+pub fn at_lyndon_words(words: &Tensor, channels: usize, depth: usize) -> Result<Tensor> {
+    let choice = Choose {
+        positions: words::lyndon_positions(channels, depth).into(),
+        terms: terms(channels, depth)?,
+        back: false,
+    };
+    apply(choice, [words])
 }
 
 fn check(path: &Tensor) -> Result<()> {
@@ -119,7 +125,7 @@ struct Signature {
 }
 
 impl Op<1> for Signature {
-    const NAME: &'static str = "the signature";
+    const NAME: &'static str = "the signature of paths";
 
     fn shape(&self, [path]: [&Shape; 1]) -> Result<Shape> {
         let (batch, _, channels) = path.dims3()?;
@@ -210,7 +216,7 @@ struct Lyndon {
 }
 
 impl Op<1> for Lyndon {
-    const NAME: &'static str = "the log-signature at Lyndon words";
+    const NAME: &'static str = "the log-signature of paths";
 
     fn shape(&self, [path]: [&Shape; 1]) -> Result<Shape> {
         let ((batch, _, channels), depth) = (path.dims3()?, self.depth);

@@ -45,7 +45,7 @@ pub fn forward(t: &Tables, batch: usize) -> Sequence {
     let sum = s.output(Kind::F32, batch * dim);
     let table = s.ints(&t.forward);
     let args = vec![out, x, sum, table];
-    launch(&mut s, "skip_forward", batch, (dim, other), args);
+    launch(&mut s, "skip_forward", batch, [dim, other], args);
     s
 }
 
@@ -57,7 +57,7 @@ pub fn backward(t: &Tables, batch: usize) -> Sequence {
     let gx = s.output(Kind::F32, batch * dim);
     let table = s.ints(&t.backward);
     let args = vec![g, gx, table];
-    launch(&mut s, "skip_backward", batch, (dim, other), args);
+    launch(&mut s, "skip_backward", batch, [dim, other], args);
     s
 }
 
@@ -65,10 +65,10 @@ fn launch(
     s: &mut Sequence,
     kernel: &'static str,
     batch: usize,
-    (dim, other): (usize, usize),
+    [dim, other]: [usize; 2],
     mut args: Vec<Arg>,
 ) {
     args.extend([dim, other].map(|v| Arg::I32(v as i32)));
     let grid = [dim.div_ceil(256), batch, 1];
-    s.launch(("skip", kernel), grid, [256, 1, 1], 0, args);
+    s.launch("skip", kernel, grid, [256, 1, 1], 0, args);
 }

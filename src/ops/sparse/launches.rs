@@ -57,6 +57,6 @@ pub fn apply(t: &Tables, transposed: bool, width: usize) -> Sequence {
     args.extend(tables);
     args.extend([rows, width].map(|v| Arg::I32(v as i32)));
     let grid = [width.div_ceil(128), rows.min(GRID), rows.div_ceil(GRID)];
-    s.launch(("sparse", "sparse_product"), grid, [128, 1, 1], 0, args);
+    s.launch("sparse", "sparse_product", grid, [128, 1, 1], 0, args);
     s
 }

@@ -3,10 +3,9 @@
 use super::Transform;
 use super::launches;
 use crate::ops::cache::cached;
-use crate::ops::cuda::{of_tensor, run_one};
+use crate::ops::cuda::run_tensors;
 use crate::{Error, Result};
-use candle_core::op::BackpropOp;
-use candle_core::{DType, Device, Storage, Tensor};
+use candle_core::{Device, Tensor};
 
 impl Transform {
     /// [`Transform::apply`] times `scale`, as a tensor `[clouds, dim]` on a GPU.
@@ -40,16 +39,10 @@ impl Transform {
         let key = format!("zernike {:?}", self.settings);
         let tables = cached(key, || launches::Tables::new(&self.settings));
         let sequence = launches::transform(&tables, clouds, atoms + pad, scale);
-        let inputs = arguments.iter().map(of_tensor);
-        let inputs = inputs.collect::<candle_core::Result<Vec<_>>>()?;
-        let out = run_one(device.as_cuda_device()?, &sequence, &inputs)?;
-        let out = Storage::Cuda(out);
-        debug_assert_eq!(out.dtype(), DType::F32);
-        Ok(Tensor::from_storage(
-            out,
-            (clouds, dim),
-            BackpropOp::none(),
-            false,
-        ))
+        let arguments = arguments.each_ref();
+        match run_tensors(&sequence, &arguments)?.pop() {
+            Some(out) => Ok(out.reshape((clouds, dim))?),
+            None => Err(Error::internal("a transform without a result")),
+        }
     }
 }

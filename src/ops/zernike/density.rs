@@ -1,6 +1,6 @@
 //! From a zernikegram back to densities in space.
 
-use super::cpu::SLACK;
+use super::tables::SLACK;
 use super::{Binomial, Transform};
 use crate::so3::harmonics::harmonics;
 use crate::so3::radial::{Radial, damping};

@@ -2,8 +2,8 @@
 //! and chosen at run time. No sum runs across lanes, so the width of the registers does not
 //! change a bit of the result.
 
-use super::cpu::{Panel, Scratch, TILE, Tables};
 use super::lanes::{LANES, Lanes, transpose};
+use super::tables::{Panel, Scratch, TILE, Tables};
 use crate::so3::irreps::rows;
 use pulp::{Simd, WithSimd};
 use std::ops::Range;

@@ -90,7 +90,13 @@ pub fn transform(t: &Tables, clouds: usize, atoms: usize, scale: f32) -> Sequenc
     args.extend(numbers.map(|v| Arg::I32(v as i32)));
     args.extend([Arg::F64(t.cutoff), Arg::F32(scale)]);
     let shared = 4 * PITCH * (t.radial_rows + rows(t.lmax));
-    let kernel = ("zernike", "zernike_transform");
-    s.launch(kernel, [clouds, 1, 1], [256, 1, 1], shared, args);
+    s.launch(
+        "zernike",
+        "zernike_transform",
+        [clouds, 1, 1],
+        [256, 1, 1],
+        shared,
+        args,
+    );
     s
 }

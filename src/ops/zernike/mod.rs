@@ -22,6 +22,7 @@ mod kernel;
 mod lanes;
 pub mod launches;
 mod settings;
+mod tables;
 
 pub use settings::{Binomial, Channel, DROP, LMAX, NMAX, Settings, Weighting};
 
@@ -33,7 +34,7 @@ use rayon::prelude::*;
 pub struct Transform {
     settings: Settings,
     irreps: Irreps,
-    tables: cpu::Tables,
+    tables: tables::Tables,
 }
 
 impl Transform {
@@ -44,7 +45,7 @@ impl Transform {
         Ok(Self {
             settings: settings.clone(),
             irreps: settings.irreps(),
-            tables: cpu::Tables::new(settings),
+            tables: tables::Tables::new(settings),
         })
     }
 
@@ -86,7 +87,7 @@ impl Transform {
         out.par_chunks_exact_mut(dim)
             .zip(offsets.par_windows(2))
             .for_each_init(
-                || cpu::Scratch::new(&self.tables),
+                || tables::Scratch::new(&self.tables),
                 |scratch, (out, cloud)| {
                     let atoms = cloud[0]..cloud[1];
                     let (coordinates, channels) = (&coordinates[atoms.clone()], &channels[atoms]);
