@@ -214,7 +214,7 @@ fn bad_input_is_named() {
     table("structure,chain,number,site\nnone,A,1,x\n");
     with("labels.csv:site", &[]).failure(2, "no row names a residue of the dataset");
     table("structure,chain,number,site\nnone,A,one,x\n");
-    with("labels.csv:site", &[]).failure(2, "line 2: number \"one\" is no whole number");
+    with("labels.csv:site", &[]).failure(2, "line 2: number \"one\" is not a whole number");
     with("residue", &["--balanced", "--residues", "100000"])
         .failure(2, "in equal shares need 5000 of");
     with("residue", &["--residues", "20"]).failure(2, "5 folds need 5 or more");

@@ -30,8 +30,8 @@ fn the_embedded_dataset_is_that_of_the_embedded_structures() {
     assert_eq!(embedded.len(), fresh.len());
     for s in 0..embedded.structures().len() {
         let (a, b) = (embedded.atoms(s), fresh.atoms(s));
-        assert_eq!(a.coordinates, b.coordinates);
-        assert_eq!((a.elements, a.residue_of), (b.elements, b.residue_of));
+        assert_eq!(a.positions, b.positions);
+        assert_eq!((a.numbers, a.residue_of), (b.numbers, b.residue_of));
     }
     for centre in 0..embedded.len() as u32 {
         assert_eq!(embedded.residue(centre), fresh.residue(centre));

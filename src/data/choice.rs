@@ -3,6 +3,7 @@
 
 use crate::data::Split;
 use crate::data::proteinnet::{self, Fields, is_pdb_id};
+use crate::data::table::Table;
 use crate::{Error, Result};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -53,27 +54,24 @@ impl Choice {
     /// The file is not CSV; an unknown, missing or doubled column; an unknown split; an empty
     /// id; lines that put one id into two splits; no line at all.
     pub fn from_csv(path: &Path) -> Result<Self> {
-        let file = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
-        let mut table = csv::ReaderBuilder::new()
-            .trim(csv::Trim::All)
-            .from_reader(file);
-        let headers = table.headers().map_err(|e| csv_error(path, e))?;
-        let [id, split, chain] = columns(path, headers)?;
+        let table = Table::read(path)?;
+        check_columns(&table)?;
+        let (id, split, chain) = (
+            table.column("id")?,
+            table.column("split")?,
+            table.find("chain")?,
+        );
         let mut choice = Self::default();
-        for row in table.records() {
-            let row = row.map_err(|e| csv_error(path, e))?;
-            let line = row.position().map_or(0, csv::Position::line);
-            let name = row.get(id).unwrap_or_default();
-            let source = format!("{}: line {line}: id {name:?}", path.display());
+        for row in table.rows() {
+            let name = row.text(id);
             if name.is_empty() {
-                return Err(Error::input(format!("{source}: an id must not be empty")));
+                return Err(row.error("id \"\": an id must not be empty"));
             }
-            let split = row.get(split).unwrap_or_default();
-            let split: Split = split
-                .parse()
-                .map_err(|e| Error::input(format!("{source}: {e}")))?;
-            let chain = row.get(chain).filter(|c| !c.is_empty());
-            choice.add(name, split, chain.map(str::to_owned), source)?;
+            let wanted = row.text(split).parse::<Split>();
+            let wanted = wanted.map_err(|e| row.error(format!("id {name:?}: {e}")))?;
+            let source = format!("{}: line {}: id {name:?}", path.display(), row.line());
+            let chain = row.optional(chain).map(str::to_owned);
+            choice.add(name, wanted, chain, source)?;
         }
         if choice.entries.is_empty() {
             return Err(Error::file(path, "no structure is named in this file"));
@@ -200,43 +198,17 @@ fn pdb_ids(name: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Places of the columns `id`, `split` and `chain`; the last may be past the end.
-fn columns(path: &Path, headers: &csv::StringRecord) -> Result<[usize; 3]> {
+/// Refuses columns other than `id`, `split` and `chain`: a name with a slip in it must not pass
+/// for one that is left out.
+fn check_columns(table: &Table) -> Result<()> {
     let names = ["id", "split", "chain"];
-    let wanted = "the columns are id,split or id,split,chain, named in the first line";
-    let mut places = [usize::MAX; 3];
-    for (place, header) in headers.iter().enumerate() {
-        let Some(column) = names.iter().position(|n| n.eq_ignore_ascii_case(header)) else {
-            let what = format!("line 1: unknown column {header:?}: {wanted}");
-            return Err(Error::file(path, what));
-        };
-        if places[column] != usize::MAX {
-            let what = format!("line 1: two columns {header:?}: {wanted}");
-            return Err(Error::file(path, what));
-        }
-        places[column] = place;
-    }
-    match places[..2].iter().position(|p| *p == usize::MAX) {
-        Some(column) => Err(Error::file(
-            path,
-            format!("line 1: no column {:?}: {wanted}", names[column]),
-        )),
-        None => Ok(places),
-    }
-}
-
-fn csv_error(path: &Path, e: csv::Error) -> Error {
-    let line = e.position().map_or(0, csv::Position::line);
-    match e.into_kind() {
-        csv::ErrorKind::Io(e) => Error::io(path, e),
-        csv::ErrorKind::UnequalLengths {
-            expected_len, len, ..
-        } => Error::file(
-            path,
-            format!("line {line}: {len} columns where the first line has {expected_len}"),
-        ),
-        csv::ErrorKind::Utf8 { .. } => Error::file(path, format!("line {line}: not UTF-8 text")),
-        kind => Error::file(path, format!("line {line}: not CSV ({kind:?})")),
+    let strange = |c: &&String| !names.iter().any(|n| n.eq_ignore_ascii_case(c));
+    match table.columns().iter().find(strange) {
+        Some(column) => Err(table.in_header(format!(
+            "unknown column {column:?}: the columns are id,split or id,split,chain, named in the \
+             first line"
+        ))),
+        None => Ok(()),
     }
 }
 

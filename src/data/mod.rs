@@ -16,6 +16,7 @@ pub mod selection;
 pub mod splits;
 pub mod structure;
 pub mod system;
+pub mod table;
 pub mod trajectory;
 pub mod zernikegrams;
 

@@ -4,7 +4,8 @@
 mod plots;
 
 use crate::comm::{World, slice_range};
-use crate::data::trajectory::{Atoms, Dataset, Graph};
+use crate::data::system::System;
+use crate::data::trajectory::{Dataset, Graph};
 use crate::models::Model;
 use crate::models::deep_signature::{DeepSignature, Description};
 use crate::store::{self, Kind, Node, Scratch, Storage};
@@ -322,19 +323,21 @@ fn write_structures(
 
 /// ATOM records with the bead in the B-factor column; serial and residue numbers wrap where the
 /// format's columns end.
-fn structure(atoms: &Atoms, points: &[f32], bead: &[usize]) -> String {
+fn structure(atoms: &System, points: &[f32], bead: &[usize]) -> String {
     let mut text = String::new();
     for (i, (p, bead)) in points.chunks_exact(3).zip(bead).enumerate() {
-        let name = match atoms.name[i].len() {
-            0..=3 => format!(" {:<3}", atoms.name[i]),
-            _ => atoms.name[i].chars().take(4).collect(),
+        let name = atoms.names[i].as_str();
+        let name = match name.len() {
+            0..=3 => format!(" {name:<3}"),
+            _ => name.chars().take(4).collect(),
         };
-        let residue: String = atoms.residue_name[i].chars().take(3).collect();
+        let residue = atoms.residue(i as u32);
+        let residue_name: String = residue.name.as_str().chars().take(3).collect();
         text += &format!(
-            "ATOM  {:>5} {name} {residue:>3} {}{:>4}    {:>8.3}{:>8.3}{:>8.3}{:>6.2}{:>6.2}\n",
+            "ATOM  {:>5} {name} {residue_name:>3} {}{:>4}    {:>8.3}{:>8.3}{:>8.3}{:>6.2}{:>6.2}\n",
             (i + 1) % 100_000,
-            atoms.chain[i].chars().next().unwrap_or(' '),
-            atoms.residue_number[i].rem_euclid(10_000),
+            residue.chain.as_str().chars().next().unwrap_or(' '),
+            residue.number.rem_euclid(10_000),
             p[0],
             p[1],
             p[2],
@@ -348,16 +351,22 @@ fn structure(atoms: &Atoms, points: &[f32], bead: &[usize]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::system::Residue;
 
     #[test]
     fn beads_are_b_factors() {
-        let atoms = Atoms {
-            name: vec!["CA".into(), "HH11".into()],
-            element: vec![6, 1],
-            residue: vec![0, 0],
-            residue_name: vec!["ARG".into(), "ARG".into()],
-            residue_number: vec![7, 12_007],
-            chain: vec!["A".into(), String::new()],
+        let residue = |chain: &str, number| Residue {
+            chain: chain.into(),
+            number,
+            name: "ARG".into(),
+            ..Residue::default()
+        };
+        let atoms = System {
+            names: vec!["CA".into(), "HH11".into()],
+            numbers: vec![6, 1],
+            residue_of: vec![0, 1],
+            residues: vec![residue("A", 7), residue("", 12_007)],
+            ..System::default()
         };
         let text = structure(&atoms, &[1.0, -2.5, 3.25, 10.0, 0.0, 0.0], &[3, 12]);
         let lines: Vec<&str> = text.lines().collect();

@@ -99,7 +99,7 @@ fn proteinnet_records_choose_entries_chains_and_splits() {
         .iter()
         .position(|s| s.id == "2XHE")
         .unwrap();
-    assert_eq!(dataset.atoms(place).elements.len(), both[0].elements.len());
+    assert_eq!(dataset.atoms(place).numbers.len(), both[0].system.len());
 
     // The name `casp` tells no split.
     let out = folder.path().join("out.h5");
@@ -157,8 +157,8 @@ fn backbones_come_from_proteinnet_itself() {
     let atoms = dataset.atoms(0);
     let place = |x: f32| [x; 3];
     let expected = [0.01, 0.02, 0.03, 2.01, 2.02, 2.03, 3.01, 3.02, 3.03].map(place);
-    assert_eq!(atoms.coordinates, expected);
-    assert_eq!(atoms.elements, [7, 6, 6, 7, 6, 6, 7, 6, 6]);
+    assert_eq!(atoms.positions, expected);
+    assert_eq!(atoms.numbers, [7, 6, 6, 7, 6, 6, 7, 6, 6]);
     assert_eq!(dataset.len(), 6);
     let last = dataset.residue(5);
     let residue = last.residue;

@@ -149,11 +149,14 @@ fn nodes_and_edges_follow_the_selection() {
     let all = graph(&["--select", "all"]);
     assert_eq!((all.nodes, all.edges.len()), (5 * n, 4 * n + n - 1));
     let atoms = all.atoms.unwrap();
-    assert_eq!(atoms.name[..5], ["N", "CA", "C", "O", "CB"]);
-    assert_eq!(atoms.element[..5], [7, 6, 6, 8, 6]);
-    assert_eq!((atoms.residue[5], atoms.residue_number[5]), (1, 2));
+    assert_eq!(atoms.names[..5], ["N", "CA", "C", "O", "CB"]);
+    assert_eq!(atoms.numbers[..5], [7, 6, 6, 8, 6]);
+    assert_eq!((atoms.residue_of[5], atoms.residue(5).number), (1, 2));
     assert_eq!(
-        (atoms.residue_name[5].as_str(), atoms.chain[5].as_str()),
+        (
+            atoms.residue(5).name.as_str(),
+            atoms.residue(5).chain.as_str()
+        ),
         ("ALA", "A")
     );
 
@@ -172,7 +175,7 @@ fn nodes_and_edges_follow_the_selection() {
     );
     let residues = graph(&["--select", "residue"]);
     assert_eq!(residues.edges, near.edges);
-    assert_eq!(residues.atoms.unwrap().name[0], "ALA");
+    assert_eq!(residues.atoms.unwrap().names[0], "ALA");
     // Hydrogens on request, and only bonds among the chosen.
     let some = graph(&["--select", "name N H and resid < 4"]);
     assert_eq!(some.edges, [[0, 1], [2, 3], [4, 5]]);
@@ -201,8 +204,8 @@ fn every_topology_gives_the_same_graph() {
         let graph = open(&folder).graphs()[0].clone();
         let atoms = graph.atoms.unwrap();
         assert_eq!(graph.nodes, 5 * RESIDUES, "{topology}");
-        assert_eq!(atoms.element[..5], [7, 6, 6, 8, 6], "{topology}");
-        assert_eq!(atoms.residue_name[5], "ALA", "{topology}");
+        assert_eq!(atoms.numbers[..5], [7, 6, 6, 8, 6], "{topology}");
+        assert_eq!(atoms.residue(5).name, "ALA", "{topology}");
         edges.push((topology, graph.edges));
     }
     for (topology, found) in &edges[1..] {

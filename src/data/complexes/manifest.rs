@@ -1,8 +1,9 @@
 //! A CSV file of complexes.
 
 use super::{Entry, LigandPlace, Listing, Place};
+use crate::Result;
 use crate::data::Split;
-use crate::{Error, Result};
+use crate::data::table::{Row, Table};
 use std::path::Path;
 
 /// What a column says.
@@ -41,20 +42,18 @@ impl Role {
     /// The column of this role: the one that the user names, else the first known name.
     ///
     /// # Errors
-    /// The name of a column that is not there.
-    pub fn find(
-        self,
-        header: &csv::StringRecord,
-        chosen: &[(Role, String)],
-    ) -> std::result::Result<Option<usize>, String> {
-        let place = |name: &str| header.iter().position(|h| h == name);
-        match chosen.iter().find(|(role, _)| *role == self) {
-            Some((_, name)) => place(name).map(Some).ok_or_else(|| {
-                let all = header.iter().collect::<Vec<_>>().join(", ");
-                format!("no column {name:?}; the columns are {all}")
-            }),
-            None => Ok(self.names().iter().find_map(|name| place(name))),
+    /// The name of a column that is not there, or there twice.
+    pub fn find(self, table: &Table, chosen: &[(Role, String)]) -> Result<Option<usize>> {
+        if let Some((_, name)) = chosen.iter().find(|(role, _)| *role == self) {
+            return table.column(name).map(Some);
         }
+        for name in self.names() {
+            let place = table.find(name)?;
+            if place.is_some() {
+                return Ok(place);
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -81,94 +80,70 @@ pub fn affinity(text: &str) -> std::result::Result<Option<f64>, String> {
 /// A missing column; a row without protein or ligand, with an unknown split or an affinity that
 /// is no finite number: each with its line.
 pub fn read(path: &Path, chosen: &[(Role, String)]) -> Result<Listing> {
-    let bytes = std::fs::read(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => Error::file(path, "no such file or folder"),
-        _ => Error::io(path, e),
-    })?;
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_reader(&bytes[..]);
-    let malformed = |e: csv::Error| Error::file(path, e);
-    let header = reader.headers().map_err(malformed)?.clone();
-    for (i, name) in header.iter().enumerate() {
-        if header.iter().take(i).any(|before| before == name) {
-            return Err(Error::file(
-                path,
-                format!("two columns are called {name:?}"),
-            ));
-        }
-    }
+    let table = Table::read(path)?;
+    table.check_names()?;
     let mut places = [None; Role::ALL.len()];
     for role in Role::ALL {
-        places[role as usize] = role
-            .find(&header, chosen)
-            .map_err(|e| Error::file(path, e))?;
+        places[role as usize] = role.find(&table, chosen)?;
     }
-    for role in [Role::Protein, Role::Ligand] {
-        if places[role as usize].is_none() {
-            let what = format!(
-                "no column {} (also known as {}); --column {}=NAME names another",
+    let needed = |role: Role| {
+        places[role as usize].ok_or_else(|| {
+            table.in_header(format!(
+                "no column {} (also known as {}); --column {}=NAME names another; {}",
                 role.names()[0],
                 role.names()[1..].join(", "),
-                role.names()[1]
-            );
-            return Err(Error::file(path, what));
-        }
-    }
-    let others: Vec<usize> = (0..header.len())
-        .filter(|i| !places.contains(&Some(*i)))
-        .collect();
+                role.names()[1],
+                table.listed()
+            ))
+        })
+    };
+    let columns = Columns {
+        protein: needed(Role::Protein)?,
+        ligand: needed(Role::Ligand)?,
+        places,
+        others: (0..table.columns().len())
+            .filter(|i| !places.contains(&Some(*i)))
+            .collect(),
+    };
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut entries = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(malformed)?;
-        let line = record.position().map_or(0, |p| p.line());
-        let entry = row(&record, &places, &others, folder);
-        entries.push(entry.map_err(|what| Error::file(path, format!("line {line}: {what}")))?);
-    }
-    let columns = others.iter().map(|&i| header[i].to_string()).collect();
-    Ok(Listing { entries, columns })
+    let entries = table.rows().map(|row| columns.entry(row, folder));
+    let name = |&i: &usize| table.columns()[i].clone();
+    Ok(Listing {
+        entries: entries.collect::<Result<_>>()?,
+        columns: columns.others.iter().map(name).collect(),
+    })
 }
 
-fn row(
-    record: &csv::StringRecord,
-    places: &[Option<usize>],
-    others: &[usize],
-    folder: &Path,
-) -> std::result::Result<Entry, String> {
-    let field = |role: Role| {
-        places[role as usize]
-            .and_then(|i| record.get(i))
-            .unwrap_or("")
-    };
-    let needed = |role: Role| match field(role) {
-        "" => Err(format!("{} is empty", role.names()[1])),
-        text => Ok(text),
-    };
-    let (protein, ligand) = (needed(Role::Protein)?, needed(Role::Ligand)?);
-    let is_file = ligand.contains(['.', '/']);
-    let id = match field(Role::Id) {
-        "" => ligand,
-        id => id,
-    };
-    let split = match field(Role::Split) {
-        "" => None,
-        text => Some(text.parse::<Split>().map_err(|e| e.to_string())?),
-    };
-    Ok(Entry {
-        id: id.to_string(),
-        place: Place::Files {
-            protein: folder.join(protein),
-            ligand: match is_file {
-                true => LigandPlace::File(folder.join(ligand)),
-                false => LigandPlace::Residue(ligand.to_string()),
+/// Places of the columns.
+struct Columns {
+    protein: usize,
+    ligand: usize,
+    /// By role.
+    places: [Option<usize>; Role::ALL.len()],
+    /// Those without a role.
+    others: Vec<usize>,
+}
+
+impl Columns {
+    fn entry(&self, row: Row, folder: &Path) -> Result<Entry> {
+        let field = |role: Role| row.optional(self.places[role as usize]);
+        let (protein, ligand) = (row.filled(self.protein)?, row.filled(self.ligand)?);
+        let is_file = ligand.contains(['.', '/']);
+        let split = field(Role::Split).map(|text| text.parse::<Split>().map_err(|e| row.error(e)));
+        let affinity = affinity(field(Role::Affinity).unwrap_or_default());
+        Ok(Entry {
+            id: field(Role::Id).unwrap_or(ligand).to_string(),
+            place: Place::Files {
+                protein: folder.join(protein),
+                ligand: match is_file {
+                    true => LigandPlace::File(folder.join(ligand)),
+                    false => LigandPlace::Residue(ligand.to_string()),
+                },
             },
-        },
-        affinity: affinity(field(Role::Affinity))?,
-        split,
-        group: Some(field(Role::Group))
-            .filter(|g| !g.is_empty())
-            .map(str::to_string),
-        columns: others.iter().map(|&i| record[i].to_string()).collect(),
-    })
+            affinity: affinity.map_err(|what| row.error(what))?,
+            split: split.transpose()?,
+            group: field(Role::Group).map(str::to_string),
+            columns: self.others.iter().map(|&i| row.text(i).into()).collect(),
+        })
+    }
 }

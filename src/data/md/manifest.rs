@@ -1,6 +1,7 @@
 //! The table of trajectories that a user wants packed.
 
 use crate::data::Split;
+use crate::data::table::{self, Table};
 use crate::data::trajectory::Item;
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -25,30 +26,16 @@ const COLUMNS: [&str; 4] = ["trajectory", "topology", "group", "split"];
 /// No rows, missing or unknown columns, a label outside `classes`, an unknown split, the same
 /// trajectory twice: each with its line.
 pub fn read(path: &Path, label: &str, classes: &[String]) -> Result<Vec<Row>> {
-    let bytes = std::fs::read(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => Error::file(path, "no such file"),
-        _ => Error::io(path, e),
-    })?;
-    parse(&bytes, label, classes, path)
-}
-
-fn parse(bytes: &[u8], label: &str, classes: &[String], path: &Path) -> Result<Vec<Row>> {
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_reader(bytes);
-    let malformed = |e: csv::Error| Error::file(path, e);
-    let columns = Columns::find(reader.headers().map_err(malformed)?, label, path)?;
+    let table = Table::read(path)?;
+    let columns = Columns::find(&table, label)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut rows = Vec::new();
     let mut lines: HashMap<PathBuf, u64> = HashMap::new();
-    for record in reader.records() {
-        let record = record.map_err(malformed)?;
-        let line = record.position().map_or(0, |p| p.line());
-        let bad = |what: String| Error::file(path, format!("line {line}: {what}"));
-        let row = columns.row(&record, folder, classes).map_err(bad)?;
-        if let Some(first) = lines.insert(row.trajectory.clone(), line) {
-            let what = format!("trajectory {} is also on line {first}", row.item.name);
-            return Err(Error::file(path, format!("line {line}: {what}")));
+    for line in table.rows() {
+        let row = columns.row(line, folder, classes)?;
+        if let Some(first) = lines.insert(row.trajectory.clone(), line.line()) {
+            let name = &row.item.name;
+            return Err(line.error(format!("trajectory {name} is also on line {first}")));
         }
         rows.push(row);
     }
@@ -71,74 +58,55 @@ struct Columns {
 }
 
 impl Columns {
-    fn find(header: &csv::StringRecord, label: &str, path: &Path) -> Result<Self> {
-        let known = |name: &str| COLUMNS.contains(&name) || name == label;
-        if let Some(unknown) = header.iter().find(|h| !known(h)) {
-            let near = COLUMNS
-                .into_iter()
-                .chain([label])
-                .max_by(|a, b| {
-                    let near = |c: &str| strsim::jaro_winkler(unknown, c);
-                    near(a).total_cmp(&near(b))
-                })
-                .filter(|c| strsim::jaro_winkler(unknown, c) > 0.8)
+    fn find(table: &Table, label: &str) -> Result<Self> {
+        let known = || COLUMNS.into_iter().chain([label]);
+        let strange = |h: &&String| !known().any(|c| c.eq_ignore_ascii_case(h));
+        if let Some(unknown) = table.columns().iter().find(strange) {
+            let near = |c: &str| strsim::jaro_winkler(unknown, c);
+            let near = known()
+                .max_by(|a, b| near(a).total_cmp(&near(b)))
+                .filter(|c| near(c) > 0.8)
                 .map_or(String::new(), |c| format!("did you mean {c:?}? "));
-            return Err(Error::file(
-                path,
-                format!(
-                    "unknown column {unknown:?}; {near}The columns are trajectory, topology, \
-                     {label}, group and split; --label names another label column"
-                ),
-            ));
+            return Err(table.in_header(format!(
+                "unknown column {unknown:?}; {near}The columns are trajectory, topology, {label}, \
+                 group and split; --label names another label column"
+            )));
         }
-        let find = |name: &str| header.iter().position(|h| h == name);
-        let needed =
-            |name: &str| find(name).ok_or_else(|| Error::file(path, format!("no column {name:?}")));
-        if label != "label" {
-            needed(label)?;
-        }
+        let label = match label {
+            "label" => table.find(label)?,
+            chosen => Some(table.column(chosen)?),
+        };
         Ok(Self {
-            trajectory: needed("trajectory")?,
-            topology: needed("topology")?,
-            label: find(label),
-            group: find("group"),
-            split: find("split"),
+            trajectory: table.column("trajectory")?,
+            topology: table.column("topology")?,
+            label,
+            group: table.find("group")?,
+            split: table.find("split")?,
         })
     }
 
-    fn row(
-        &self,
-        record: &csv::StringRecord,
-        folder: &Path,
-        classes: &[String],
-    ) -> std::result::Result<Row, String> {
-        let field = |at: usize, name: &str| {
-            let text = record.get(at).filter(|t| !t.is_empty());
-            text.ok_or_else(|| format!("{name} is empty"))
-        };
-        let optional =
-            |at: Option<usize>| at.and_then(|at| record.get(at)).filter(|t| !t.is_empty());
-        let name = field(self.trajectory, "trajectory")?;
-        let topology = field(self.topology, "topology")?;
-        let label = self.label.map(|at| field(at, "label")).transpose()?;
+    fn row(&self, row: table::Row, folder: &Path, classes: &[String]) -> Result<Row> {
+        let name = row.filled(self.trajectory)?;
+        let topology = row.filled(self.topology)?;
+        let label = self.label.map(|at| row.filled(at)).transpose()?;
         if let Some(label) = label
             && !classes.is_empty()
             && !classes.iter().any(|c| c == label)
         {
             let classes = classes.join(", ");
-            return Err(format!("label {label:?} is none of --classes {classes}"));
+            let what = format!("label {label:?} is none of --classes {classes}");
+            return Err(row.error(what));
         }
-        let split = optional(self.split)
-            .map(|s| s.parse::<Split>().map_err(|e| e.to_string()))
-            .transpose()?;
+        let split = row.optional(self.split);
+        let split = split.map(|s| s.parse::<Split>().map_err(|e| row.error(e)));
         Ok(Row {
             trajectory: folder.join(name),
             topology: folder.join(topology),
             item: Item {
                 name: name.into(),
                 label: label.map(str::to_string),
-                group: optional(self.group).unwrap_or(name).into(),
-                split,
+                group: row.optional(self.group).unwrap_or(name).into(),
+                split: split.transpose()?,
             },
         })
     }
@@ -148,8 +116,25 @@ impl Columns {
 mod tests {
     use super::*;
 
+    /// Reads a table that lies at `runs/m.csv` in a folder, whose name is left out of the rows.
+    fn read_as(text: &str, label: &str, classes: &[String]) -> Result<Vec<Row>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("runs/m.csv");
+        std::fs::create_dir(folder.path().join("runs")).unwrap();
+        std::fs::write(&path, text).unwrap();
+        let mut rows = super::read(&path, label, classes)?;
+        for row in &mut rows {
+            for path in [&mut row.trajectory, &mut row.topology] {
+                if let Ok(inner) = path.strip_prefix(folder.path()) {
+                    *path = inner.to_path_buf();
+                }
+            }
+        }
+        Ok(rows)
+    }
+
     fn read(text: &str) -> Result<Vec<Row>> {
-        parse(text.as_bytes(), "label", &[], Path::new("runs/m.csv"))
+        read_as(text, "label", &[])
     }
 
     #[test]
@@ -173,9 +158,9 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         let refused = |text: &str, what: &str| {
-            let message = super::tests::read(text).unwrap_err().to_string();
+            let message = read(text).unwrap_err().to_string();
             assert!(
-                message.starts_with("runs/m.csv: ") && message.contains(what),
+                message.contains("runs/m.csv: ") && message.contains(what),
                 "{message}"
             );
         };
@@ -191,16 +176,22 @@ mod tests {
             "trajectory,topology,split\na,b,tset\n",
             "line 2: split \"tset\"",
         );
-        refused("trajectory,topology\na,b\n\na,b\n", "is also on line 2");
-        refused("trajectory,topology\na,b,c\n", "2 fields");
+        refused(
+            "trajectory,topology\na,b\n\na,b\n",
+            "line 4: trajectory a is also on line 2",
+        );
+        refused(
+            "trajectory,topology\na,b,c\n",
+            "line 2: 3 columns where the first line has 2",
+        );
         let classes = ["x".to_string()];
-        let text = b"trajectory,topology,label\na,b,y\n";
-        let error = parse(text, "label", &classes, Path::new("m.csv")).unwrap_err();
+        let text = "trajectory,topology,label\na,b,y\n";
+        let error = read_as(text, "label", &classes).unwrap_err();
         assert!(
             error.to_string().contains("\"y\" is none of --classes x"),
             "{error}"
         );
-        let error = parse(text, "temperature", &[], Path::new("m.csv")).unwrap_err();
+        let error = read_as(text, "temperature", &[]).unwrap_err();
         assert!(
             error.to_string().contains("unknown column \"label\""),
             "{error}"

@@ -5,6 +5,7 @@ mod cell;
 mod label;
 
 pub use cell::Cell;
+pub(crate) use cell::{Point, add, dot, sub};
 pub use label::Label;
 
 use crate::elements;

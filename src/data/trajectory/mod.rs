@@ -30,6 +30,7 @@ pub use cut::{Cut, Segment};
 pub use dataset::{Coordinates, Dataset, Partition, Protocol, Trajectory};
 pub use write::{About, Source, Summary, prepare};
 
+use crate::data::system::System;
 use serde::{Deserialize, Serialize};
 
 /// What is known of a trajectory before its frames are read.
@@ -50,8 +51,8 @@ pub struct Graph {
     pub nodes: usize,
     /// Each undirected edge once, i < j, in ascending order.
     pub edges: Vec<[u32; 2]>,
-    /// `None` when the nodes are not atoms.
-    pub atoms: Option<Atoms>,
+    /// The nodes as atoms or residues, without positions; `None` when they are neither.
+    pub atoms: Option<System>,
 }
 
 impl Graph {
@@ -63,20 +64,6 @@ impl Graph {
         }
         alone.into_iter().filter(|a| *a).count()
     }
-}
-
-/// One entry per node.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Atoms {
-    pub name: Vec<String>,
-    /// Atomic number, 0 when unknown.
-    pub element: Vec<u8>,
-    /// Number of the node's residue, counted from 0 within the graph.
-    pub residue: Vec<u32>,
-    pub residue_name: Vec<String>,
-    /// The residue's number in its own file.
-    pub residue_number: Vec<i32>,
-    pub chain: Vec<String>,
 }
 
 /// What a source tells about a trajectory once its frames are read.

@@ -1,9 +1,11 @@
 //! The tables of a trajectories file, read whole.
 
 use super::dataset::Trajectory;
-use super::{Atoms, Graph, Segment};
+use super::{Graph, Segment};
+use crate::data::system::{Label, Residue, System};
 use crate::store::Node;
 use crate::{Error, Result};
+use std::cmp::Ordering;
 
 fn same_length(group: &Node, lengths: &[usize]) -> Result<()> {
     if lengths.windows(2).all(|w| w[0] == w[1]) {
@@ -110,7 +112,10 @@ pub(super) fn read_graphs(root: &Node) -> Result<Vec<Graph>> {
             Ok(Graph {
                 nodes,
                 edges,
-                atoms: atoms.as_mut().map(|a| a.next(nodes)),
+                atoms: match &mut atoms {
+                    Some(all) => Some(all.next(nodes, root)?),
+                    None => None,
+                },
             })
         })
         .collect()
@@ -149,14 +154,42 @@ impl AllAtoms {
         Ok(all)
     }
 
-    fn next(&mut self, nodes: usize) -> Atoms {
-        Atoms {
-            name: self.name.by_ref().take(nodes).collect(),
-            element: self.element.by_ref().take(nodes).collect(),
-            residue: self.residue.by_ref().take(nodes).collect(),
-            residue_name: self.residue_name.by_ref().take(nodes).collect(),
-            residue_number: self.residue_number.by_ref().take(nodes).collect(),
-            chain: self.chain.by_ref().take(nodes).collect(),
+    /// The next graph's nodes.
+    ///
+    /// # Errors
+    /// Residues that are not numbered in the order in which the nodes name them.
+    fn next(&mut self, nodes: usize, root: &Node) -> Result<System> {
+        let mut system = System {
+            numbers: self.element.by_ref().take(nodes).collect(),
+            names: texts(&mut self.name, nodes).collect(),
+            residue_of: self.residue.by_ref().take(nodes).collect(),
+            ..System::default()
+        };
+        let names = texts(&mut self.residue_name, nodes);
+        let chains = texts(&mut self.chain, nodes);
+        let numbers = self.residue_number.by_ref().take(nodes);
+        for (((&place, name), chain), number) in
+            system.residue_of.iter().zip(names).zip(chains).zip(numbers)
+        {
+            match (place as usize).cmp(&system.residues.len()) {
+                Ordering::Less => {}
+                Ordering::Equal => system.residues.push(Residue {
+                    chain,
+                    number,
+                    name,
+                    ..Residue::default()
+                }),
+                Ordering::Greater => {
+                    let what = "nodes/residue: not numbered from 0 on, in the order of the nodes";
+                    return Err(Error::file(root.path(), what));
+                }
+            }
         }
+        Ok(system)
     }
+}
+
+/// The next names of a column.
+fn texts(column: &mut impl Iterator<Item = String>, nodes: usize) -> impl Iterator<Item = Label> {
+    column.by_ref().take(nodes).map(|text| text.as_str().into())
 }

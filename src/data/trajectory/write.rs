@@ -6,6 +6,7 @@
 use super::dataset::sort_labels;
 use super::{Cut, Graph, Header, Item, Segment, folds, part};
 use crate::comm::World;
+use crate::data::system::{Label, Residue};
 use crate::store::{self, Digest, Kind, Node, Scratch, Storage};
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -289,22 +290,26 @@ impl Tables {
             return Ok(());
         };
         let nodes = root.create_group("nodes")?;
-        let texts = |of: fn(&super::Atoms) -> &[String]| {
-            atoms.iter().flat_map(|a| of(a)).collect::<Vec<_>>()
+        let residues = || {
+            atoms
+                .iter()
+                .flat_map(|a| a.residue_of.iter().map(|&r| &a.residues[r as usize]))
         };
-        nodes.write_strings("name", &texts(|a| &a.name))?;
-        nodes.write_strings("residue_name", &texts(|a| &a.residue_name))?;
-        nodes.write_strings("chain", &texts(|a| &a.chain))?;
-        let elements: Vec<u8> = atoms.iter().flat_map(|a| &a.element).copied().collect();
+        let names: Vec<&str> = atoms
+            .iter()
+            .flat_map(|a| &a.names)
+            .map(Label::as_str)
+            .collect();
+        let of_residues = |text: fn(&Residue) -> &str| residues().map(text).collect::<Vec<_>>();
+        nodes.write_strings("name", &names)?;
+        nodes.write_strings("residue_name", &of_residues(|r| r.name.as_str()))?;
+        nodes.write_strings("chain", &of_residues(|r| r.chain.as_str()))?;
+        let elements: Vec<u8> = atoms.iter().flat_map(|a| &a.numbers).copied().collect();
         column(&nodes, "element", &elements)?;
-        let residues: Vec<u32> = atoms.iter().flat_map(|a| &a.residue).copied().collect();
-        column(&nodes, "residue", &residues)?;
-        let numbers = atoms.iter().flat_map(|a| &a.residue_number);
-        column(
-            &nodes,
-            "residue_number",
-            &numbers.copied().collect::<Vec<_>>(),
-        )
+        let places: Vec<u32> = atoms.iter().flat_map(|a| &a.residue_of).copied().collect();
+        column(&nodes, "residue", &places)?;
+        let numbers: Vec<i32> = residues().map(|r| r.number).collect();
+        column(&nodes, "residue_number", &numbers)
     }
 
     fn summary(self, items: &[Item], digest: Digest) -> Summary {

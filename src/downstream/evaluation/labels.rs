@@ -2,6 +2,7 @@
 
 use crate::data::dataset::Dataset;
 use crate::data::secondary;
+use crate::data::table::Table;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -117,40 +118,24 @@ fn from_table(path: &Path, column: &str, dataset: &Dataset) -> Result<Vec<Option
         );
         places.insert(key, centre);
     }
-    let bad = |line: u64, what: String| Error::file(path, format!("line {line}: {what}"));
-    let broken = |e: csv::Error| Error::file(path, format!("not a CSV table: {e}"));
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_path(path)
-        .map_err(broken)?;
-    let header = reader.headers().map_err(broken)?.clone();
-    let find = |name: &str| header.iter().position(|h| h == name);
-    let needed = |name: &str| {
-        find(name).ok_or_else(|| bad(1, format!("no column {name:?}; there are {header:?}")))
-    };
-    let (structure, chain) = (needed("structure")?, needed("chain")?);
-    let (number, icode, value) = (needed("number")?, find("icode"), needed(column)?);
+    let table = Table::read(path)?;
+    let (structure, chain) = (table.column("structure")?, table.column("chain")?);
+    let (number, icode) = (table.column("number")?, table.find("icode")?);
+    let value = table.column(column)?;
     let mut labels = vec![None; dataset.len()];
     let mut found = 0usize;
-    for record in reader.records() {
-        let record = record.map_err(broken)?;
-        let line = record.position().map_or(0, |p| p.line());
-        let field = |i: usize| record[i].to_string();
-        let n: i32 = record[number].parse().map_err(|_| {
-            bad(
-                line,
-                format!("number {:?} is no whole number", &record[number]),
-            )
-        })?;
-        let icode = icode.map_or(String::new(), field);
-        let Some(&centre) = places.get(&(field(structure), field(chain), n, icode)) else {
+    for row in table.rows() {
+        let text = |column: usize| row.text(column).to_string();
+        let n: i32 = row.parse(number, "a whole number")?;
+        let icode = row.optional(icode).unwrap_or_default().to_string();
+        let Some(&centre) = places.get(&(text(structure), text(chain), n, icode)) else {
             continue;
         };
-        if record[value].is_empty() {
+        let Some(label) = row.optional(Some(value)) else {
             continue;
-        }
-        if labels[centre as usize].replace(field(value)).is_some() {
-            return Err(bad(line, "this residue has a label already".into()));
+        };
+        if labels[centre as usize].replace(label.to_string()).is_some() {
+            return Err(row.error("this residue has a label already"));
         }
         found += 1;
     }

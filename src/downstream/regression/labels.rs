@@ -1,6 +1,7 @@
 //! What is to be predicted.
 
 use crate::data::complexes::manifest::{Role, affinity};
+use crate::data::table::Table;
 use crate::downstream::pockets::Pockets;
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -64,30 +65,24 @@ pub(super) fn rows(
         "split" => Role::Split,
         _ => Role::Affinity,
     };
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_path(path)
-        .map_err(|e| Error::file(path, e))?;
-    let malformed = |e: csv::Error| Error::file(path, e);
-    let header = reader.headers().map_err(malformed)?.clone();
+    let table = Table::read(path)?;
     let place = |role: Role| {
-        let found = role.find(&header, &[]).map_err(|e| Error::file(path, e))?;
-        found.ok_or_else(|| {
+        role.find(&table, &[])?.ok_or_else(|| {
             let names = role.names().join(", ");
-            Error::file(path, format!("no column of any of these names: {names}"))
+            let listed = table.listed();
+            table.in_header(format!(
+                "no column of any of these names: {names}; {listed}"
+            ))
         })
     };
     let (id, value) = (place(Role::Id)?, place(role)?);
-    let mut seen: HashMap<String, u64> = HashMap::new();
-    for record in reader.records() {
-        let record = record.map_err(malformed)?;
-        let line = record.position().map_or(0, |p| p.line());
-        let name = &record[id];
-        if let Some(first) = seen.insert(name.to_string(), line) {
-            let what = format!("line {line}: id {name:?} is also on line {first}");
-            return Err(Error::file(path, what));
+    let mut seen: HashMap<&str, u64> = HashMap::new();
+    for row in table.rows() {
+        let name = row.text(id);
+        if let Some(first) = seen.insert(name, row.line()) {
+            return Err(row.error(format!("id {name:?} is also on line {first}")));
         }
-        take(name, &record[value], line)?;
+        take(name, row.text(value), row.line())?;
     }
     Ok(())
 }

@@ -3,9 +3,10 @@
 use super::html::{self, Tile};
 use super::latent::{self, Embedding};
 use super::{HALF, Part, folder_name};
+use crate::data::table::{Row, Table};
 use crate::downstream::charts::{self, Axes, PALETTE, Series};
 use crate::downstream::evaluation::{Evaluation, Record};
-use crate::{Error, Result};
+use crate::Result;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -370,39 +371,33 @@ fn setting(e: &Evaluation, key: &str) -> String {
 
 impl Beside {
     fn read(path: &Path, record: &Record) -> Result<Self> {
-        let broken = |e: csv::Error| Error::file(path, format!("not a CSV table: {e}"));
-        let mut reader = csv::ReaderBuilder::new()
-            .trim(csv::Trim::All)
-            .comment(Some(b'#'))
-            .from_path(path)
-            .map_err(broken)?;
-        let head = reader.headers().map_err(broken)?.clone();
+        let table = Table::read_with_remarks(path)?;
         let known: Vec<String> = match record.evaluations.first() {
             Some(e) => figures(e).into_iter().map(|f| f.0).collect(),
             None => Vec::new(),
         };
         let is_key = |name: &str| record.evaluations.iter().any(|e| e.job.contains_key(name));
-        for name in &head {
-            if !known.iter().any(|k| k == name) && !is_key(name) {
-                let what = format!(
-                    "line 1: column {name:?} is neither a key of the models' jobs nor a figure \
-                     ({})",
-                    known.join(", ")
-                );
-                return Err(Error::file(path, what));
-            }
+        let is_figure = |name: &str| known.iter().any(|k| k == name);
+        let strange = |name: &&String| !is_figure(name) && !is_key(name);
+        if let Some(name) = table.columns().iter().find(strange) {
+            return Err(table.in_header(format!(
+                "column {name:?} is neither a key of the models' jobs nor a figure ({})",
+                known.join(", ")
+            )));
         }
-        let pick = |record: &csv::StringRecord, figures: bool| {
-            let cells = head.iter().zip(record.iter());
-            let wanted = cells.filter(|(h, _)| known.iter().any(|k| k == h) == figures);
-            wanted.map(|(_, cell)| cell.to_string()).collect::<Vec<_>>()
+        let (figures, keys): (Vec<usize>, Vec<usize>) =
+            (0..table.columns().len()).partition(|&i| is_figure(&table.columns()[i]));
+        let names = |places: &[usize]| places.iter().map(|&i| table.columns()[i].clone()).collect();
+        let texts = |row: Row, places: &[usize]| -> Vec<String> {
+            places.iter().map(|&i| row.text(i).into()).collect()
         };
-        let rows = reader.records().map(|r| r.map_err(broken));
-        let rows = rows.map(|r| r.map(|r| (pick(&r, false), pick(&r, true))));
+        let rows = table.rows();
         Ok(Self {
-            keys: pick(&head, false),
-            figures: pick(&head, true),
-            rows: rows.collect::<Result<_>>()?,
+            keys: names(&keys),
+            figures: names(&figures),
+            rows: rows
+                .map(|row| (texts(row, &keys), texts(row, &figures)))
+                .collect(),
         })
     }
 

@@ -111,7 +111,7 @@ pub struct DeepSignatureTask<'a> {
 pub fn graphs(dataset: &Dataset, variant: Variant) -> Result<Vec<Arc<Graph>>> {
     let build = |(number, graph): (usize, &trajectory::Graph)| {
         let edges: Vec<(u32, u32)> = match (&graph.atoms, variant) {
-            (Some(atoms), Variant::Published) => same_residue(&atoms.residue),
+            (Some(atoms), Variant::Published) => same_residue(&atoms.residue_of),
             _ => graph.edges.iter().map(|e| (e[0], e[1])).collect(),
         };
         let named = |e: Error| Error::file(dataset.path(), format!("graph {number}: {e}"));

@@ -1,11 +1,12 @@
 //! AMBER PRMTOP (parm7) topologies.
 
-use super::system::{RawAtom, System};
+use super::topology::{RawAtom, assemble};
+use crate::data::system::System;
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::path::Path;
 
-pub(super) fn read(path: &Path) -> Result<System> {
+pub(super) fn read(path: &Path) -> Result<System<f64>> {
     let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::InvalidData => {
             Error::file(path, "not an AMBER topology: it is no text")
@@ -53,7 +54,7 @@ fn field_width(format: &str) -> Option<usize> {
     digits.parse().ok().filter(|&w| w > 0)
 }
 
-fn parse(text: &str) -> std::result::Result<System, String> {
+fn parse(text: &str) -> std::result::Result<System<f64>, String> {
     let sections = sections(text)?;
     let section = |name: &str| {
         let fields = sections.get(name).map(Vec::as_slice);
@@ -82,7 +83,7 @@ fn parse(text: &str) -> std::result::Result<System, String> {
     let masses = sections.get("MASS").map(Vec::as_slice).unwrap_or_default();
 
     let mut residue = 0;
-    let atoms = (0..count)
+    let atoms: Vec<RawAtom> = (0..count)
         .map(|i| {
             while starts.get(residue + 1).is_some_and(|&s| s <= i as i64 + 1) {
                 residue += 1;
@@ -115,11 +116,12 @@ fn parse(text: &str) -> std::result::Result<System, String> {
             bonds.push(ends.map(|e| e as u32));
         }
     }
-    Ok(System::new(atoms, bonds, None, None))
+    Ok(assemble(&atoms, bonds, Vec::new(), None))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::solvent::Residues;
     use super::*;
 
     const TEXT: &str = "%VERSION  VERSION_STAMP = V0001.000
@@ -149,11 +151,10 @@ ALA WAT
     #[test]
     fn atoms_residues_and_bonds_are_read() {
         let system = parse(TEXT).unwrap();
-        let elements: Vec<u8> = system.atoms.iter().map(|a| a.element).collect();
-        assert_eq!(elements, [7, 6, 6, 8, 1]);
+        assert_eq!(system.numbers, [7, 6, 6, 8, 1]);
         assert_eq!(system.bonds, [[0, 1], [1, 2], [3, 4]]);
-        assert_eq!(system.residues[1].atoms, 3..5);
-        assert_eq!(system.solute(), [0, 1, 2]);
+        assert_eq!(system.members().of(1), [3, 4]);
+        assert_eq!(Residues::new(&system).solute(), [0, 1, 2]);
     }
 
     #[test]

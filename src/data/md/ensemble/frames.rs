@@ -1,7 +1,7 @@
 //! Reading the frames of one trajectory in order.
 
-use super::periodic::Cell;
 use super::{chem, complete};
+use crate::data::system::Cell;
 use crate::{Error, Result};
 use chemfiles::{Frame, Property, Trajectory};
 use std::path::{Path, PathBuf};

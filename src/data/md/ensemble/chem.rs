@@ -1,7 +1,8 @@
 //! The formats that the chemfiles library reads. It gives lengths in Å whatever the format.
 
-use super::periodic::Cell;
-use super::system::{RawAtom, System};
+use super::periodic::simulation_box;
+use super::topology::{RawAtom, assemble};
+use crate::data::system::{Cell, System};
 use crate::{Error, Result};
 use chemfiles::{CellShape, Frame, Property, Topology, Trajectory};
 use std::path::Path;
@@ -58,11 +59,11 @@ pub(super) fn cell(frame: &Frame) -> Option<Cell> {
     }
     // The library's columns are our rows: the vectors.
     let m = cell.matrix();
-    Cell::new(std::array::from_fn(|i| std::array::from_fn(|k| m[k][i])))
+    simulation_box(std::array::from_fn(|i| std::array::from_fn(|k| m[k][i])))
 }
 
 /// The first frame of a file as a topology.
-pub(super) fn read_system(path: &Path) -> Result<System> {
+pub(super) fn read_system(path: &Path) -> Result<System<f64>> {
     let mut file = open(path)?;
     let mut frame = Frame::new();
     file.read(&mut frame).map_err(|e| failed(path, e))?;
@@ -73,13 +74,16 @@ pub(super) fn read_system(path: &Path) -> Result<System> {
     let topology = frame.topology();
     let atoms = raw_atoms(&topology, bare);
     let bonds = topology.bonds();
-    let positions = (!bare).then(|| frame.positions().to_vec());
+    let positions = match bare {
+        true => Vec::new(),
+        false => frame.positions().to_vec(),
+    };
     let bonds: Vec<[u32; 2]> = bonds
         .into_iter()
         .map(|b| b.map(|a| a as u32))
-        .filter(|&b| positions.as_ref().is_none_or(|p| plausible(p, b)))
+        .filter(|&b| bare || plausible(&positions, b))
         .collect();
-    Ok(System::new(atoms, bonds, positions, cell(&frame)))
+    Ok(assemble(&atoms, bonds, positions, cell(&frame)))
 }
 
 /// Distances in Å that no bond has: longer than any, shorter than the edge of a box that could

@@ -3,14 +3,15 @@
 //! The general reader merges residues of equal number, which every chain after the first and
 //! every water after the 99,999th has; so topologies are read here.
 
-use super::periodic::Cell;
-use super::system::{RawAtom, System};
+use super::periodic::simulation_box;
+use super::topology::{RawAtom, assemble};
+use crate::data::system::{Cell, System};
 use crate::{Error, Result};
 use std::path::Path;
 
 const ANGSTROM: f64 = 10.0;
 
-pub(super) fn read(path: &Path) -> Result<System> {
+pub(super) fn read(path: &Path) -> Result<System<f64>> {
     let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::InvalidData => Error::file(path, "not a GRO file: it is no text"),
         _ => Error::io(path, e),
@@ -18,7 +19,7 @@ pub(super) fn read(path: &Path) -> Result<System> {
     parse(&text).map_err(|(line, what)| Error::file(path, format!("line {line}: {what}")))
 }
 
-fn parse(text: &str) -> std::result::Result<System, (usize, String)> {
+fn parse(text: &str) -> std::result::Result<System<f64>, (usize, String)> {
     let mut lines = text.lines();
     lines.next();
     let count: usize = lines
@@ -60,7 +61,7 @@ fn parse(text: &str) -> std::result::Result<System, (usize, String)> {
         positions.push(coordinates);
     }
     let cell = lines.next().and_then(cell);
-    Ok(System::new(atoms, [], Some(positions), cell))
+    Ok(assemble(&atoms, [], positions, cell))
 }
 
 /// Three numbers from column 20 on; their width shows in the distance between decimal points.
@@ -86,9 +87,9 @@ fn cell(line: &str) -> Option<Cell> {
         .map(|n| n.parse::<f64>().ok().map(|x| ANGSTROM * x))
         .collect();
     match v?[..] {
-        [x, y, z] => Cell::new([[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, z]]),
+        [x, y, z] => simulation_box([[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, z]]),
         [xx, yy, zz, xy, xz, yx, yz, zx, zy] => {
-            Cell::new([[xx, xy, xz], [yx, yy, yz], [zx, zy, zz]])
+            simulation_box([[xx, xy, xz], [yx, yy, yz], [zx, zy, zz]])
         }
         _ => None,
     }
@@ -105,7 +106,7 @@ mod tests {
         let system = parse(TEXT).unwrap();
         let names: Vec<&str> = system.residues.iter().map(|r| r.name.as_str()).collect();
         assert_eq!(names, ["ALA", "SOL", "ALA"]);
-        assert_eq!(system.positions.unwrap()[1], [2.0, -2.0, 13.0]);
+        assert_eq!(system.positions[1], [2.0, -2.0, 13.0]);
         let skewed = [[30.0, 0.0, 0.0], [0.0, 30.0, 0.0], [15.0, 15.0, 21.2132]];
         assert_eq!(system.cell, Cell::new(skewed));
     }

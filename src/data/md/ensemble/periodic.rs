@@ -4,87 +4,14 @@
 //! and a molecule that crosses it jumps. Within a molecule, atoms are put where their bonds say;
 //! the following molecules and frames, where they move least.
 
+use crate::data::system::{Cell, Point, add, sub};
 use std::collections::VecDeque;
 
-/// The vectors of a periodic box, in Å.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Cell {
-    vectors: [[f64; 3]; 3],
-    /// Rows that give the fractional coordinates of a point.
-    inverse: [[f64; 3]; 3],
-}
-
-type Point = [f64; 3];
-
-fn sub(a: Point, b: Point) -> Point {
-    [a[0] - b[0], a[1] - b[1], a[2] - b[2]]
-}
-
-fn add(a: Point, b: Point) -> Point {
-    [a[0] + b[0], a[1] + b[1], a[2] + b[2]]
-}
-
-fn dot(a: Point, b: Point) -> f64 {
-    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-}
-
-fn cross(a: Point, b: Point) -> Point {
-    [
-        a[1] * b[2] - a[2] * b[1],
-        a[2] * b[0] - a[0] * b[2],
-        a[0] * b[1] - a[1] * b[0],
-    ]
-}
-
-impl Cell {
-    /// A box spanned by three vectors; `None` if they span no volume, which is how files say
-    /// that there is no box.
-    pub fn new(vectors: [[f64; 3]; 3]) -> Option<Self> {
-        let [a, b, c] = vectors;
-        let normals = [cross(b, c), cross(c, a), cross(a, b)];
-        let volume = dot(a, normals[0]);
-        // A box of a few Å holds no molecule: some programs write ones instead of no box.
-        if !volume.is_finite() || volume.abs() < 8.0 {
-            return None;
-        }
-        Some(Self {
-            vectors,
-            inverse: normals.map(|n| n.map(|x| x / volume)),
-        })
-    }
-
-    fn lattice(&self, steps: [f64; 3]) -> Point {
-        std::array::from_fn(|k| (0..3).map(|i| steps[i] * self.vectors[i][k]).sum())
-    }
-
-    /// The lattice vector whose removal brings `d` to fractional coordinates of at most one
-    /// half: the nearest image if `d` is a bond, which is short against the box.
-    fn image(&self, d: Point) -> Point {
-        self.lattice(self.inverse.map(|row| dot(row, d).round()))
-    }
-
-    /// The lattice vector whose removal makes `d` shortest, for any `d`.
-    fn nearest_image(&self, d: Point) -> Point {
-        let close = self.image(d);
-        let mut best = (f64::INFINITY, close);
-        for code in 0..27 {
-            let steps = [code % 3, code / 3 % 3, code / 9].map(|s| f64::from(s) - 1.0);
-            let vector = add(close, self.lattice(steps));
-            let rest = sub(d, vector);
-            let length = dot(rest, rest);
-            // Strictly shorter by more than rounding, so that ties are decided once and for all.
-            if length < best.0 * (1.0 - 1e-12) {
-                best = (length, vector);
-            }
-        }
-        best.1
-    }
-
-    /// The shortest vector from `from` to an image of `to`.
-    pub fn separation(&self, from: Point, to: Point) -> Point {
-        let d = sub(to, from);
-        sub(d, self.nearest_image(d))
-    }
+/// A simulation's box of three vectors; `None` if they are too short for one. Programs write
+/// zeros, or ones, where there is no box, and a box of a few Å holds no molecule.
+pub(super) fn simulation_box(vectors: [Point; 3]) -> Option<Cell> {
+    const SMALLEST: f64 = 8.0;
+    Cell::new(vectors).filter(|cell| cell.volume() >= SMALLEST)
 }
 
 /// The molecules among some atoms of a system.
@@ -186,6 +113,7 @@ fn centre(positions: &[Point], atoms: &[u32]) -> Point {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::system::dot;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -244,7 +172,7 @@ mod tests {
                 let mut seen: Vec<Point> = real
                     .iter()
                     .map(|&p| {
-                        let floor = cell.inverse.map(|row| dot(row, p).floor());
+                        let floor = cell.fractional(p).map(f64::floor);
                         sub(p, cell.lattice(floor))
                     })
                     .collect();
@@ -267,28 +195,11 @@ mod tests {
     }
 
     #[test]
-    fn separations_are_the_shortest() {
-        for cell in boxes() {
-            let mut rng = ChaCha8Rng::seed_from_u64(9);
-            for _ in 0..200 {
-                let [a, b]: [Point; 2] =
-                    std::array::from_fn(|_| std::array::from_fn(|_| rng.random_range(-30.0..30.0)));
-                let found = cell.separation(a, b);
-                let mut shortest = f64::INFINITY;
-                for code in 0..15 * 15 * 15 {
-                    let steps = [code % 15, code / 15 % 15, code / 225].map(|s| f64::from(s) - 7.0);
-                    let d = add(sub(b, a), cell.lattice(steps));
-                    shortest = shortest.min(dot(d, d));
-                }
-                assert!((dot(found, found) - shortest).abs() < 1e-9);
-            }
-        }
-    }
-
-    #[test]
     fn no_box_is_no_box() {
-        assert!(Cell::new([[0.0; 3]; 3]).is_none());
-        assert!(Cell::new([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]).is_none());
-        assert!(Cell::new([[f64::NAN, 0.0, 0.0], [0.0, 9.0, 0.0], [0.0, 0.0, 9.0]]).is_none());
+        let cube = |side: f64| [[side, 0.0, 0.0], [0.0, side, 0.0], [0.0, 0.0, side]];
+        for none in [[[0.0; 3]; 3], cube(1.0), cube(f64::NAN)] {
+            assert!(simulation_box(none).is_none(), "{none:?}");
+        }
+        assert_eq!(simulation_box(cube(9.0)), Cell::new(cube(9.0)));
     }
 }

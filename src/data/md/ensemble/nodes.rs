@@ -1,0 +1,94 @@
+//! The nodes that a selection makes of a system.
+
+use super::solvent::Residues;
+use crate::data::md::Selection;
+use crate::data::system::System;
+use crate::{Error, Result, elements};
+use chemfiles::{Atom, Frame, Residue};
+
+impl Selection {
+    /// The atoms of each node, in file order.
+    ///
+    /// # Errors
+    /// A wrong expression, or one that matches nothing.
+    pub(super) fn nodes(&self, system: &System<f64>) -> Result<Vec<Vec<u32>>> {
+        let residues = &Residues::new(system);
+        let solute = residues.solute();
+        let heavy = |a: &u32| system.numbers[*a as usize] != 1;
+        let of_amino_acid = |names: &'static [&str]| {
+            move |a: &u32| {
+                let a = *a as usize;
+                names.contains(&system.names[a].as_str())
+                    && residues.is_amino_acid(system.residue_of[a] as usize)
+            }
+        };
+        let single = |atoms: Vec<u32>| atoms.into_iter().map(|a| vec![a]).collect();
+        let nodes: Vec<Vec<u32>> = match self {
+            Selection::All => single(solute.into_iter().filter(heavy).collect()),
+            Selection::Backbone => {
+                let backbone = of_amino_acid(&["N", "CA", "C", "O"]);
+                single(solute.into_iter().filter(backbone).collect())
+            }
+            Selection::Ca => single(solute.into_iter().filter(of_amino_acid(&["CA"])).collect()),
+            Selection::Residue => residues
+                .of_solute()
+                .map(|r| residues.atoms(r).iter().copied().filter(heavy))
+                .map(Iterator::collect::<Vec<u32>>)
+                .filter(|atoms| !atoms.is_empty())
+                .collect(),
+            Selection::Expression(text) => single(matching(text, system, &solute)?),
+        };
+        match nodes.is_empty() {
+            false => Ok(nodes),
+            true => Err(Error::input(format!(
+                "--select {self} matches none of its {} atoms (water and ions are left out)",
+                system.len()
+            ))),
+        }
+    }
+}
+
+fn matching(text: &str, system: &System<f64>, among: &[u32]) -> Result<Vec<u32>> {
+    let wrong = |e: &str| Error::input(format!("--select {text:?}: {e}"));
+    let mut selection = chemfiles::Selection::new(text)
+        .map_err(|e| wrong(e.message.lines().next().unwrap_or("")))?;
+    if selection.size() != 1 {
+        return Err(wrong(
+            "it selects groups of atoms, where single atoms are needed",
+        ));
+    }
+    let frame = as_frame(system).map_err(|e| Error::internal(e.message))?;
+    let mut found: Vec<u32> = selection
+        .list(&frame)
+        .into_iter()
+        .map(|a| a as u32)
+        .collect();
+    found.sort_unstable();
+    found.retain(|a| among.binary_search(a).is_ok());
+    Ok(found)
+}
+
+/// The system as the selection language sees it.
+fn as_frame(system: &System<f64>) -> std::result::Result<Frame, chemfiles::Error> {
+    let mut frame = Frame::new();
+    for (i, name) in system.names.iter().enumerate() {
+        let place = system.positions.get(i).copied().unwrap_or_default();
+        let mut added = Atom::new(name.as_str());
+        if let Some(symbol) = elements::symbol(system.numbers[i]) {
+            added.set_atomic_type(symbol);
+        }
+        frame.add_atom(&added, place, None);
+    }
+    for (residue, atoms) in system.residues.iter().zip(system.members().iter()) {
+        let number = i64::from(residue.number);
+        let mut added = Residue::with_id(residue.name.as_str(), number);
+        added.set("chainid", residue.chain.as_str());
+        added.set("chainname", residue.chain.as_str());
+        atoms.iter().for_each(|&a| added.add_atom(a as usize));
+        frame.add_residue(&added)?;
+    }
+    for &[i, j] in &system.bonds {
+        frame.add_bond(i as usize, j as usize);
+    }
+    Ok(frame)
+}
