@@ -61,10 +61,12 @@ stop() {
     wait "$@" 2>/dev/null || true
 }
 
-# What this script has started and what still runs, its own subshells included.
+# What this script has started and what still runs, its own subshells included. Slurm's step daemons
+# do not inherit the word, but the name of the scratch folder (in SLURM_CONF).
 left_behind() {
-    local pid
-    for pid in $({ jobs -p; grep -lsF -- "$started_here" /proc/[0-9]*/environ | cut -d/ -f3; } | sort -u); do
+    local pid marks=(-e "$started_here")
+    [ -z "${scratch_folder:-}" ] || marks+=(-e "$scratch_folder/")
+    for pid in $({ jobs -p; grep -lsF "${marks[@]}" /proc/[0-9]*/environ | cut -d/ -f3; } | sort -u); do
         ! running "$pid" || echo "$pid"
     done
 }
