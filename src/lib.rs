@@ -15,20 +15,26 @@
 //! | 1 | [`so3`], [`words`], [`store`], `gpu` | rotation-group numbers in f64; words of signatures; HDF5 files; the rank's GPU (with the feature `cuda`) |
 //! | 0 | [`error`] | the one error type |
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 pub mod bench;
 pub mod cli;
 pub mod comm;
 pub mod data;
 pub mod downstream;
+#[warn(missing_docs)]
 pub mod error;
 #[cfg(feature = "cuda")]
 pub mod gpu;
 pub mod models;
 pub mod ops;
 pub mod scale;
+#[warn(missing_docs)]
 pub mod so3;
+#[warn(missing_docs)]
 pub mod store;
 pub mod train;
+#[warn(missing_docs)]
 pub mod words;
 
 pub use error::{Error, Result};
