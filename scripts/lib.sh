@@ -4,6 +4,7 @@
 #   scratch NAME            makes a temporary folder, $here, which is removed at the end; when the
 #                           script fails, the last lines of its *.log files are shown first
 #   bounded SECONDS CMD…    runs a command in the foreground; TERM after so many seconds, then KILL
+#   logged FILE SECONDS CMD…  the same, with all output into a file that is shown as it grows
 #   within SECONDS CMD…     tries a command again and again until it succeeds, at most so long
 #   stop SECONDS PID…       TERM, waits at most so long, then KILL
 #   not_tested WHAT WHY     ends the script with exit code 77: nothing was tested, and why
@@ -43,6 +44,17 @@ bounded() {
     timeout --foreground --kill-after=20 "$@" || status=$?
     # 124: it went at TERM; 137: it had to be killed.
     case $status in 124 | 137) echo "$(basename "$0"): ended after $1 s: ${*:2}" >&2 ;; esac
+    return $status
+}
+
+# Not by a pipe: a process that the command leaves behind would keep it open, and its reader waiting.
+logged() {
+    local file=$1 pid status=0
+    shift
+    bounded "$@" >"$file" 2>&1 &
+    pid=$!
+    tail -n +1 -f --pid=$pid "$file"
+    wait $pid || status=$?
     return $status
 }
 
