@@ -13,10 +13,11 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
+. scripts/env.sh
+. scripts/lib.sh
 target=${CARGO_TARGET_DIR:-$root/target}/cuda
 
 build() {
-    . scripts/env.sh
     # A target folder of its own: with the feature, cargo would replace the CPU program.
     export CARGO_TARGET_DIR=$target
     cargo build --release --locked --features cuda,nccl --bin holosig-cuda
@@ -41,7 +42,6 @@ case ${1:-} in
     ;;
 --carried)
     program=$root/holosig-cuda tests=$root/gpu-tests
-    . scripts/env.sh
     ;;
 "") build ;;
 *)
@@ -65,23 +65,24 @@ nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader | 
 
 echo "gpu_suite: tests"
 failed=0
-HOLOSIG=$program HOLOSIG_GPU_REQUIRED=1 "$tests" --test-threads=1 --nocapture 2>&1 |
-    tee "$out/tests" || failed=1
+export HOLOSIG=$program HOLOSIG_GPU_REQUIRED=1
+logged "$out/tests" 3600 "$tests" --test-threads=1 --nocapture || failed=1
+kill_left_behind
 
 echo "gpu_suite: benchmarks"
-"$program" bench --device cuda --json zernike hae signature deep-signature | tee "$out/bench"
+logged "$out/bench" 3600 "$program" bench --device cuda --json zernike hae signature deep-signature
 
 echo "gpu_suite: PyTorch"
 python=${HOLOSIG_PEERS_VENV:+$HOLOSIG_PEERS_VENV/bin/}python3
 if "$python" -c 'import torch, e3nn' 2>/dev/null; then
-    "$python" scripts/peers/gpu.py | tee "$out/peers"
+    logged "$out/peers" 3600 "$python" scripts/peers/gpu.py
 else
     echo "$python has no torch and e3nn: no comparison" | tee "$out/peers-missing"
 fi
 
 echo "gpu_suite: 1,000 steps of the paper's z 128, lmax 6 model"
-"$program" prepare structures tests/structures --validation 0.1 --out "$out/dataset.h5"
-"$program" train jobs/hae-z128-l6.toml --device cuda --out "$out/run" \
+bounded 600 "$program" prepare structures tests/structures --validation 0.1 --out "$out/dataset.h5"
+bounded 3600 "$program" train jobs/hae-z128-l6.toml --device cuda --out "$out/run" \
     --set data.dataset="$out/dataset.h5" --set data.slices=1 --set train.steps=1000 \
     --set train.checkpoint_every=1000 --set train.evaluations_per_epoch=1 --set train.log_every=100
 

@@ -4,6 +4,7 @@
 #   scratch NAME            makes a temporary folder, $here, which is removed at the end; when the
 #                           script fails, the last lines of its *.log files are shown first
 #   bounded SECONDS CMD…    runs a command in the foreground; TERM after so many seconds, then KILL
+#   logged FILE SECONDS CMD…  the same, with all output into a file that is shown as it grows
 #   within SECONDS CMD…     tries a command again and again until it succeeds, at most so long
 #   stop SECONDS PID…       TERM, waits at most so long, then KILL
 #   not_tested WHAT WHY     ends the script with exit code 77: nothing was tested, and why
@@ -46,6 +47,17 @@ bounded() {
     return $status
 }
 
+# Not by a pipe: a process that the command leaves behind would keep it open, and its reader waiting.
+logged() {
+    local file=$1 pid status=0
+    shift
+    bounded "$@" >"$file" 2>&1 &
+    pid=$!
+    tail -n +1 -f --pid=$pid "$file"
+    wait $pid || status=$?
+    return $status
+}
+
 stop() {
     local seconds=$1
     shift
@@ -61,10 +73,12 @@ stop() {
     wait "$@" 2>/dev/null || true
 }
 
-# What this script has started and what still runs, its own subshells included.
+# What this script has started and what still runs, its own subshells included. Slurm's step daemons
+# do not inherit the word, but the name of the scratch folder (in SLURM_CONF).
 left_behind() {
-    local pid
-    for pid in $({ jobs -p; grep -lsF -- "$started_here" /proc/[0-9]*/environ | cut -d/ -f3; } | sort -u); do
+    local pid marks=(-e "$started_here")
+    [ -z "${scratch_folder:-}" ] || marks+=(-e "$scratch_folder/")
+    for pid in $({ jobs -p; grep -lsF "${marks[@]}" /proc/[0-9]*/environ | cut -d/ -f3; } | sort -u); do
         ! running "$pid" || echo "$pid"
     done
 }

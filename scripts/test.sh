@@ -35,14 +35,10 @@ part() {
     esac
 }
 
-# The tests of cargo, counted one by one. Their output goes through a file: a process that a test
-# left behind would keep a pipe open, and its reader waiting.
+# The tests of cargo, counted one by one.
 cargo_tests() {
-    local log=$here/cargo.txt status=0 counts cargo
-    bounded 14400 cargo test --release --locked --no-fail-fast "$@" >"$log" 2>&1 &
-    cargo=$!
-    tail -n +1 -f --pid=$cargo "$log"
-    wait $cargo || status=$?
+    local log=$here/cargo.txt status=0 counts
+    logged "$log" 14400 cargo test --release --locked --no-fail-fast "$@" || status=$?
     kill_left_behind
     counts=$(awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
         END { print passed + 0, failed + 0, ignored + 0 }' "$log")

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+/// The result of everything that can fail here.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Exit code when the user's input is at fault (also clap's code for a bad command line).
@@ -23,7 +24,9 @@ pub enum Error {
     /// The operating system refused: no such file, no permission, disk full.
     #[error("{}: {source}", path.display())]
     Io {
+        /// The file or folder.
         path: PathBuf,
+        /// What the operating system says.
         source: std::io::Error,
     },
     /// A library or an invariant of ours failed.
@@ -32,13 +35,21 @@ pub enum Error {
     /// A rank failed and the reason has been reported.
     #[error("rank {rank} failed: {message}")]
     Elsewhere {
+        /// The rank that failed.
         rank: usize,
+        /// What it said.
         message: String,
+        /// The exit code that its error asks for.
         code: i32,
     },
     /// The work is done but for some inputs that could not be used; each was named.
     #[error("{skipped} of {of} inputs were skipped; the rest is done (--strict stops instead)")]
-    Partial { skipped: u64, of: u64 },
+    Partial {
+        /// Inputs that could not be used.
+        skipped: u64,
+        /// All inputs.
+        of: u64,
+    },
     /// A signal asked the work to stop; it can go on from where it stands.
     #[error("stopped by a signal after {done}")]
     Preempted {
@@ -69,14 +80,17 @@ impl Error {
         ))
     }
 
+    /// An input error: `what` is the whole message.
     pub fn input(what: impl std::fmt::Display) -> Self {
         Error::Input(what.to_string())
     }
 
+    /// A failure that is not the user's.
     pub fn internal(what: impl std::fmt::Display) -> Self {
         Error::Internal(what.to_string())
     }
 
+    /// A refusal of the operating system that is about `path`.
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
         Error::Io {
             path: path.as_ref().to_path_buf(),

@@ -1,16 +1,21 @@
 //! holosig: distributed representation learning on 3D molecular data.
 //!
-//! The modules stand on floors; a module uses only lower floors.
+//! The modules stand on floors; a module uses lower floors only (`tests/floors` checks the imports
+//! against this table).
 //!
-//! | floor | module | what lives there |
+//! | floor | modules | what lives there |
 //! |---|---|---|
-//! | 5 | [`cli`] | one file per command |
-//! | 4 | [`train`], [`downstream`], [`bench`], [`scale`] | the training loop and checkpoints; what a trained model is used for; what is measured; what other machines would take |
-//! | 3 | [`models`] | networks: a batch in, losses out, named parameters |
-//! | 2 | [`ops`], [`data`] | differentiable operations; sources, datasets, samplers, loaders |
-//! | 1 | [`so3`], [`words`], [`comm`], [`store`] | rotation-group numbers in f64; words of signatures; the MPI world and its watchdog; HDF5 files |
-//! | 1 | `gpu` (feature `cuda`) | the rank's GPU |
+//! | 8 | [`cli`] | one file per command |
+//! | 7 | [`scale`] | what a step would take on other machines |
+//! | 6 | [`mod@bench`], [`downstream`] | what is measured; what a trained model is used for |
+//! | 5 | [`train`] | the training loop, optimizer, checkpoints |
+//! | 4 | [`models`] | networks: a batch in, losses out, named parameters |
+//! | 3 | [`data`] | sources, datasets, samplers, loaders |
+//! | 2 | [`ops`], [`comm`] | differentiable operations; the MPI world and its watchdog |
+//! | 1 | [`so3`], [`words`], [`store`], `gpu` | rotation-group numbers in f64; words of signatures; HDF5 files; the rank's GPU (with the feature `cuda`) |
 //! | 0 | [`error`], [`elements`] | the one error type; symbols and radii of the chemical elements |
+
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod bench;
 pub mod cli;
@@ -18,15 +23,19 @@ pub mod comm;
 pub mod data;
 pub mod downstream;
 pub mod elements;
+#[warn(missing_docs)]
 pub mod error;
 #[cfg(feature = "cuda")]
 pub mod gpu;
 pub mod models;
 pub mod ops;
 pub mod scale;
+#[warn(missing_docs)]
 pub mod so3;
+#[warn(missing_docs)]
 pub mod store;
 pub mod train;
+#[warn(missing_docs)]
 pub mod words;
 
 pub use error::{Error, Result};

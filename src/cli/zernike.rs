@@ -7,9 +7,9 @@ use crate::ops::zernike::{Binomial, Channel, Settings, Weighting};
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// The input is an HDF5 file with `coordinates` f32 [atoms, 3] (Å, each cloud about its own
-/// centre), `elements` u8 [atoms] (atomic numbers) and `offsets` u64 [clouds + 1]; the output
-/// holds `zernikegram` f32 [clouds, dim] and the settings as attributes. The defaults are those
+/// The input is an HDF5 file with `coordinates` f32 `[atoms, 3]` (Å, each cloud about its own
+/// centre), `elements` u8 `[atoms]` (atomic numbers) and `offsets` u64 `[clouds + 1]`; the output
+/// holds `zernikegram` f32 `[clouds, dim]` and the settings as attributes. The defaults are those
 /// of the published protein models at lmax 6.
 #[derive(clap::Args)]
 pub struct Args {

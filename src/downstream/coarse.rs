@@ -54,7 +54,7 @@ impl CoarseGrainer {
 
     /// Runs the model on every segment of `dataset` and writes `out`; with `pdb` also one PDB
     /// file per graph of atoms into that folder, with `plots` pictures of the clearest segments
-    /// ([`plots`]). Collective.
+    /// (`coarse/plots.rs`). Collective.
     ///
     /// # Errors
     /// A dataset of other features, coordinates that cannot be read or used, an unwritable file.

@@ -471,6 +471,7 @@ macro_rules! for_isa {
                 // SAFETY: `isa` found these instructions on this machine.
                 #[cfg(target_arch = "x86_64")]
                 $crate::ops::cpu::Isa::Avx512 => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
                 $crate::ops::cpu::Isa::Avx2 => unsafe { avx2($($arg),*) },
                 _ => $body::<T, false>($($arg),*),

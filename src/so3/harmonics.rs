@@ -28,6 +28,7 @@ pub struct Recurrence {
 }
 
 impl Recurrence {
+    /// Harmonics of all degrees up to `lmax`.
     pub fn new(lmax: usize) -> Self {
         let mut norm = 1.0;
         let diagonal = (0..=lmax)
@@ -49,6 +50,7 @@ impl Recurrence {
         }
     }
 
+    /// The highest degree.
     pub fn lmax(&self) -> usize {
         self.lmax
     }

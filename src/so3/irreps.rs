@@ -9,6 +9,7 @@ pub struct Irreps {
 }
 
 impl Irreps {
+    /// `channels[l]` channels of degree `l`.
     pub fn new(channels: Vec<usize>) -> Self {
         assert!(!channels.is_empty(), "irreps need at least degree 0");
         Self { channels }
@@ -29,10 +30,12 @@ impl Irreps {
         )
     }
 
+    /// The highest degree.
     pub fn lmax(&self) -> usize {
         self.channels.len() - 1
     }
 
+    /// Number of channels of degree `l`.
     pub fn channels(&self, l: usize) -> usize {
         self.channels[l]
     }

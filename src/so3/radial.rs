@@ -86,6 +86,7 @@ impl Radial {
         Self { degrees }
     }
 
+    /// The highest degree.
     pub fn lmax(&self) -> usize {
         self.degrees.len() - 1
     }

@@ -48,6 +48,7 @@ impl Node {
             .collect()
     }
 
+    /// Whether there is an attribute of this name.
     pub fn has_attr(&self, name: &str) -> bool {
         self.h5().attr(name).is_ok()
     }
@@ -75,6 +76,7 @@ impl Node {
             .ok_or_else(|| self.bad_attribute(name, "empty"))
     }
 
+    /// Writes an attribute of one value.
     pub fn set_attr<T: Element>(&self, name: &str, value: T) -> Result<()> {
         self.h5()
             .new_attr::<T>()
@@ -83,6 +85,7 @@ impl Node {
             .map_err(|e| self.failed(name, "cannot write attribute", e))
     }
 
+    /// Writes an attribute of several values.
     pub fn set_attr_list<T: Element>(&self, name: &str, values: &[T]) -> Result<()> {
         self.h5()
             .new_attr::<T>()

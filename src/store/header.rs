@@ -25,10 +25,13 @@ impl std::fmt::Display for Digest {
 /// The first line of a file: `holosig KIND version=N bytes=N xxh3-128=HEX`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
+    /// What the file holds.
     pub kind: Kind,
+    /// Version of the schema.
     pub version: u32,
     /// Length of the file after the user block.
     pub bytes: u64,
+    /// Checksum of these bytes.
     pub digest: Digest,
 }
 

@@ -28,18 +28,28 @@ use std::path::{Path, PathBuf};
 /// What a holosig file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// Structures and the residues to look at.
     Dataset,
+    /// Trajectories and their segments.
     Trajectories,
+    /// A model, and perhaps where its training stands.
     Checkpoint,
+    /// What a model makes of residues or trajectories.
     Embeddings,
+    /// Zernikegrams of point clouds.
     Zernikegrams,
+    /// Signatures or log-signatures of paths.
     Signatures,
+    /// Binding pockets as vectors.
     Pockets,
+    /// Fitted regressors.
     Regressor,
+    /// Predictions of regressors.
     Predictions,
 }
 
 impl Kind {
+    /// Every kind.
     pub const ALL: [Kind; 9] = [
         Kind::Dataset,
         Kind::Trajectories,
@@ -52,6 +62,7 @@ impl Kind {
         Kind::Predictions,
     ];
 
+    /// The word in the header of a file.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Dataset => "dataset",

@@ -96,6 +96,7 @@ impl Node {
             .map_err(|e| failure(&self.path, "cannot list", &e))
     }
 
+    /// Whether there is a group or dataset of this name.
     pub fn has(&self, name: &str) -> bool {
         self.group.link_exists(name)
     }
@@ -109,6 +110,7 @@ impl Node {
         Ok(Node::new(self.path.clone(), group))
     }
 
+    /// Makes a group in this one.
     pub fn create_group(&self, name: &str) -> Result<Node> {
         let group = self
             .group

@@ -7,10 +7,10 @@
 //! | attributes `origin`, `unit`, `time_unit`, `dimensions` | | where the frames come from, unit of `coordinates`, of `time_step`; values per node |
 //! | attributes `segment_folds`, `trajectory_folds`, `classes` | | see [`Cut`] and [`Protocol`]; the sorted labels |
 //! | `settings` | text | the resolved options of the command that made the file (JSON) |
-//! | `trajectories/{name,label,group,split}` | [trajectories] | strings; `split` is empty where folds decide |
-//! | `trajectories/{frames,graph,fold,time_step}` | [trajectories] | frames stored, row of `graphs`, fold, time between frames |
-//! | `segments/{trajectory,start,frames,group,fold}` | [segments] | the samples: `frames` frames from `start` on |
-//! | `graphs/{nodes,edges}` | [graphs] | counts, in the order of `nodes/*` and `edges` |
+//! | `trajectories/{name,label,group,split}` | `[trajectories]` | strings; `split` is empty where folds decide |
+//! | `trajectories/{frames,graph,fold,time_step}` | `[trajectories]` | frames stored, row of `graphs`, fold, time between frames |
+//! | `segments/{trajectory,start,frames,group,fold}` | `[segments]` | the samples: `frames` frames from `start` on |
+//! | `graphs/{nodes,edges}` | `[graphs]` | counts, in the order of `nodes/*` and `edges` |
 //! | `edges` | [sum of edges, 2] | each undirected edge once, i < j, numbered within its graph |
 //! | `nodes/{name,element,residue,residue_name,residue_number,chain}` | [sum of nodes] | atoms only |
 //! | `coordinates/NNNNNN` | [frames, nodes, dimensions] f32 | one dataset per trajectory, chunked by segment |

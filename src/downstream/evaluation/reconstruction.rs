@@ -54,7 +54,7 @@ pub fn cosine_losses(irreps: &Irreps, rows: &[f64]) -> Vec<f32> {
 }
 
 impl Reconstruction {
-    /// Means over rows of [`errors`].
+    /// Means over rows of errors.
     pub fn of(irreps: &Irreps, rows: &[f64]) -> Self {
         let n = (rows.len() / width(irreps)).max(1) as f64;
         let mut sums = vec![0.0; width(irreps)];

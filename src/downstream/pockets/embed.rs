@@ -24,7 +24,7 @@ pub struct Pocket {
     pub pocket: Vec<f32>,
     /// `[z]`; empty without an untrained encoder.
     pub untrained: Vec<f32>,
-    /// Of the zernikegrams ([`invariants_of`]), pooled.
+    /// Of the zernikegrams (norms per channel, radial order and degree), pooled.
     pub zernike: Vec<f32>,
     pub affinity: Option<f64>,
     pub facts: Facts,

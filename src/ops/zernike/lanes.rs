@@ -11,6 +11,7 @@ pub struct Lanes(pub [f32; LANES]);
 
 // SAFETY: an array of f32 as large as its alignment, so without padding.
 unsafe impl Zeroable for Lanes {}
+// SAFETY: as above.
 unsafe impl Pod for Lanes {}
 
 impl Lanes {
