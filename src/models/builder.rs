@@ -1,91 +1,17 @@
-//! How a model names its parameters and buffers, and how they start.
+//! How a model names its parameters and buffers.
 //!
 //! A layer asks its [`Scope`] for parameters by names of its own ("weight"); the scope puts the
 //! path of the layer before them, so that the published (PyTorch) name comes out
 //! ("encoder.lin.weight"). What it gets is a typed handle, [`Parameter`] or [`Buffer`], which the
 //! forward pass exchanges for the values ([`super::Parameters::get`], [`Buffer::of`]).
 
+use super::handle::{Buffer, Extent, Parameter};
+use super::init::Init;
 use super::parameters::{Entry, Parameters};
 use crate::Result;
 use candle_core::{DType, Device, Shape, Tensor};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
 use std::fmt::Display;
 use std::sync::RwLock;
-
-/// How an entry starts.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Init {
-    Constant(f32),
-    /// Uniform on [-a, a].
-    Uniform(f64),
-    /// Normal with mean 0 and this standard deviation.
-    Normal(f64),
-}
-
-impl Init {
-    /// PyTorch's default for a layer with `from` inputs: uniform on +-1/sqrt(from).
-    pub fn fan_in(from: usize) -> Self {
-        Init::Uniform(1.0 / (from as f64).sqrt())
-    }
-
-    /// Glorot's (Xavier's) uniform initialisation with gain 1.
-    pub fn glorot(from: usize, to: usize) -> Self {
-        Init::Uniform((6.0 / (from + to) as f64).sqrt())
-    }
-
-    /// Draws values from stream `stream` of a counter-based generator keyed by `seed`.
-    fn draw(self, seed: u64, stream: u64, out: &mut [f32]) {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(stream);
-        let one = || match self {
-            Init::Constant(c) => c,
-            Init::Uniform(a) => ((2.0 * rng.random::<f64>() - 1.0) * a) as f32,
-            Init::Normal(deviation) => {
-                let z: f64 = StandardNormal.sample(&mut rng);
-                (z * deviation) as f32
-            }
-        };
-        out.fill_with(one);
-    }
-}
-
-/// A group of parameters, one flat variable, and the shape that its layer uses it in.
-/// [`Parameters::get`] gives its values.
-#[derive(Debug, Clone)]
-pub struct Parameter {
-    pub(super) group: usize,
-    pub(super) shape: Shape,
-}
-
-impl Parameter {
-    pub fn dims(&self) -> &[usize] {
-        self.shape.dims()
-    }
-}
-
-/// A range of the flat vector of buffers.
-#[derive(Debug, Clone, Copy)]
-pub struct Buffer {
-    offset: usize,
-    len: usize,
-}
-
-impl Buffer {
-    /// This buffer's part of all buffers, a vector.
-    pub fn of(&self, buffers: &Tensor) -> candle_core::Result<Tensor> {
-        buffers.narrow(0, self.offset, self.len)
-    }
-}
-
-/// The extent of a group in the flat vector of parameters.
-pub(super) struct Extent {
-    pub offset: usize,
-    pub len: usize,
-    /// Whether the model says that no loss depends on it.
-    pub unused: bool,
-}
 
 /// Collects entries, then makes the variables.
 #[derive(Default)]

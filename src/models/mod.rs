@@ -2,11 +2,15 @@
 
 mod builder;
 pub mod deep_signature;
+mod handle;
 pub mod hvae;
+mod init;
 pub mod layers;
 pub mod parameters;
 
-pub use builder::{Buffer, Init, Parameter, ParametersBuilder, Scope};
+pub use builder::{ParametersBuilder, Scope};
+pub use handle::{Buffer, Parameter};
+pub use init::Init;
 pub(crate) use parameters::to_host;
 pub use parameters::{Entry, Parameters};
 

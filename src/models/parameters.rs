@@ -4,7 +4,8 @@
 //! candle variable (a *group*): the weights of all degrees of a linear layer are one flat
 //! tensor. The reducer, the optimizer and the checkpointer see one contiguous buffer.
 
-use super::builder::{Extent, Init, Parameter};
+use super::handle::{Extent, Parameter};
+use super::init::Init;
 use crate::{Error, Result};
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Storage, Tensor, Var, bail};

@@ -2,6 +2,7 @@
 
 use super::dropout::Dropout;
 use super::{Clip, DeepSignature, Objective};
+use crate::models::Parameters;
 use crate::{Error, Result};
 use candle_core::{DType, Tensor, Var};
 
@@ -28,9 +29,10 @@ impl DeepSignature {
                 "class {class} of a model without it"
             )));
         }
-        let coarse = self.aggregator.forward(clip, &self.parameters)?;
+        let p = &self.parameters;
+        let coarse = self.aggregator.forward(clip, p)?;
         let path = Var::from_tensor(&coarse.path.detach())?;
-        let output = self.output_of_path(&path, clip, class)?;
+        let output = self.output_of_path(&path, clip, class, p)?;
         let store = output.backward()?;
         let gradient = store
             .get(&path)
@@ -46,8 +48,13 @@ impl DeepSignature {
     }
 
     /// The logit of `class`, or the predicted number, from a coarse path `[T, K, d]`.
-    fn output_of_path(&self, path: &Tensor, clip: &Clip, class: usize) -> Result<Tensor> {
-        let p = &self.parameters;
+    fn output_of_path(
+        &self,
+        path: &Tensor,
+        clip: &Clip,
+        class: usize,
+        p: &Parameters,
+    ) -> Result<Tensor> {
         let dropout = Dropout::new(None, std::iter::once(clip.id));
         let summary = self.temporal.forward(&[(path, &clip.times)], &dropout, p)?;
         let logits = self.classifier.forward(&summary.features, p)?.squeeze(0)?;
@@ -117,7 +124,9 @@ mod tests {
                     factors[k] = by;
                     let factors = Tensor::new(&factors, &Device::Cpu).unwrap();
                     let path = path.broadcast_mul(&factors.reshape((1, 5, 1)).unwrap());
-                    let output = model.output_of_path(&path.unwrap(), &clip, 0).unwrap();
+                    let path = path.unwrap();
+                    let output = model.output_of_path(&path, &clip, 0, &model.parameters);
+                    let output = output.unwrap();
                     output.to_scalar().unwrap()
                 };
                 let step = 1e-5;

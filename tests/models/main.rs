@@ -1,0 +1,14 @@
+//! Properties that every model has, each written once; `list.rs` names the models.
+
+#[path = "../common/irreps.rs"]
+mod irreps;
+#[path = "../common/molecule.rs"]
+mod molecule;
+#[path = "../common/numbers.rs"]
+mod numbers;
+
+mod autoencoder;
+mod case;
+mod list;
+mod properties;
+mod trajectories;
