@@ -2,7 +2,7 @@
 
 use super::cpu::{slice, view};
 use super::derivatives::keeps_graphs;
-use super::op::{Array, Backward, Closed, Once, Op};
+use super::op::{Array, Backward, Closed, Gradients, Once, Op};
 use crate::with_real;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
@@ -35,7 +35,7 @@ where
 /// An op, and what makes its gradients.
 pub struct Adapter<O, const N: usize> {
     op: O,
-    backward: fn(&O, [&Tensor; N], &Tensor, &Tensor) -> Result<[Option<Tensor>; N]>,
+    backward: fn(&O, [&Tensor; N], &Tensor, &Tensor) -> Result<Gradients<N>>,
 }
 
 /// What candle has a method of its own for, by the number of arguments.
@@ -76,7 +76,7 @@ fn closed<O: Closed<N>, const N: usize>(
     inputs: [&Tensor; N],
     _: &Tensor,
     grad: &Tensor,
-) -> Result<[Option<Tensor>; N]> {
+) -> Result<Gradients<N>> {
     let wanted = inputs.map(Tensor::track_op);
     if keeps_graphs() {
         return op.backward(inputs, grad, wanted);
@@ -91,7 +91,7 @@ fn once<O: Once<N>, const N: usize>(
     inputs: [&Tensor; N],
     output: &Tensor,
     grad: &Tensor,
-) -> Result<[Option<Tensor>; N]> {
+) -> Result<Gradients<N>> {
     if grad.track_op() || keeps_graphs() {
         bail!(
             "{} can be differentiated once, but CANDLE_GRAD_DO_NOT_DETACH asks for gradients that \
@@ -109,7 +109,7 @@ fn once<O: Once<N>, const N: usize>(
     with_real!(grad.dtype(), T => {
         let views = all::<_, N>(|i| view::<T>(inputs[i]))?;
         let call = Backward {
-            inputs: std::array::from_fn(|i| Array { data: &*views[i], shape: inputs[i].shape() }),
+            inputs: std::array::from_fn(|i| Array { data: &views[i], shape: inputs[i].shape() }),
             output: Array { data: &view(output)?, shape: output.shape() },
             grad: Array { data: &view(&grad)?, shape: grad.shape() },
             wanted,
@@ -168,7 +168,8 @@ macro_rules! candle_op {
             ) -> Result<$gradients> {
                 let inputs = [$a $(, $b)*];
                 let [$a $(, $b)*] = (self.backward)(&self.op, inputs, output, grad)?;
-                Ok(($a $(, $b)*))
+                let gradients = ($a $(, $b)*);
+                Ok(gradients)
             }
         }
     };

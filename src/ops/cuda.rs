@@ -2,7 +2,7 @@
 //! when the program was built, all on the device's one stream.
 
 use super::device::{Arg, Buffer, Kind, Launch, Sequence};
-use super::op::{Call, Once, Op, Operand};
+use super::op::{Call, Gradients, Once, Op, Operand};
 use candle_core::cuda_backend::cudarc::driver::{
     CudaFunction, CudaStream, DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg,
     sys::CUfunction_attribute,
@@ -166,7 +166,7 @@ pub fn backward<O: Once<N>, const N: usize>(
     output: &Tensor,
     grad: &Tensor,
     wanted: [bool; N],
-) -> Result<[Option<Tensor>; N]> {
+) -> Result<Gradients<N>> {
     let call = op.vjp_launches(kind(grad.dtype())?, inputs.map(Tensor::shape), wanted)?;
     let outputs = run_call(
         grad.device().as_cuda_device()?,

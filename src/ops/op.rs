@@ -54,6 +54,9 @@ pub trait Op<const N: usize>: Send + Sync + Sized + 'static {
     }
 }
 
+/// Gradients of an op's arguments, where they are wanted.
+pub type Gradients<const N: usize> = [Option<Tensor>; N];
+
 /// An op whose gradients are made by ops.
 pub trait Closed<const N: usize>: Op<N> {
     /// The gradients of the arguments, given that of the result; at least of those that are
@@ -66,7 +69,7 @@ pub trait Closed<const N: usize>: Op<N> {
         inputs: [&Tensor; N],
         grad: &Tensor,
         wanted: [bool; N],
-    ) -> Result<[Option<Tensor>; N]>;
+    ) -> Result<Gradients<N>>;
 }
 
 /// What the backward pass of an op is given.

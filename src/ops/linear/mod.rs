@@ -19,7 +19,7 @@ use super::adapter::apply;
 use super::cache::cached;
 use super::cpu::Real;
 use super::device::Kind;
-use super::op::{Array, Call, Closed, Op};
+use super::op::{Array, Call, Closed, Gradients, Op};
 use candle_core::{Result, Shape, Tensor, bail};
 
 /// Applies the map: `x` `[batch, from.dim()]` to `[batch, to.dim()]`; degrees that `from` lacks
@@ -133,7 +133,7 @@ impl Closed<2> for Linear {
         [a, b]: [&Tensor; 2],
         grad: &Tensor,
         wanted: [bool; 2],
-    ) -> Result<[Option<Tensor>; 2]> {
+    ) -> Result<Gradients<2>> {
         let (of_a, of_b) = match self.makes {
             Part::Output => ((Part::Input, [b, grad]), (Part::Weights, [a, grad])),
             Part::Input => ((Part::Weights, [grad, b]), (Part::Output, [grad, a])),

@@ -15,7 +15,7 @@ use super::adapter::{apply, apply_once};
 use super::cache::cached;
 use super::cpu::Real;
 use super::device::{Kind, Sequence};
-use super::op::{Array, Backward, Call, Closed, Once, Op, Operand};
+use super::op::{Array, Backward, Call, Closed, Gradients, Once, Op, Operand};
 use crate::words;
 use candle_core::{DType, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -313,12 +313,7 @@ impl Op<1> for Choose {
 }
 
 impl Closed<1> for Choose {
-    fn backward(
-        &self,
-        _: [&Tensor; 1],
-        grad: &Tensor,
-        _: [bool; 1],
-    ) -> Result<[Option<Tensor>; 1]> {
+    fn backward(&self, _: [&Tensor; 1], grad: &Tensor, _: [bool; 1]) -> Result<Gradients<1>> {
         let back = !self.back;
         let op = Choose {
             back,

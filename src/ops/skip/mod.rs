@@ -8,7 +8,7 @@ use super::adapter::apply;
 use super::cache::cached;
 use super::cpu::Real;
 use super::device::Kind;
-use super::op::{Array, Call, Closed, Op};
+use super::op::{Array, Call, Closed, Gradients, Op};
 use crate::so3::irreps::Irreps;
 use candle_core::{Result, Shape, Tensor, bail};
 use std::sync::Arc;
@@ -80,12 +80,7 @@ impl Op<2> for Skip {
 }
 
 impl Closed<2> for Skip {
-    fn backward(
-        &self,
-        _: [&Tensor; 2],
-        grad: &Tensor,
-        wanted: [bool; 2],
-    ) -> Result<[Option<Tensor>; 2]> {
+    fn backward(&self, _: [&Tensor; 2], grad: &Tensor, wanted: [bool; 2]) -> Result<Gradients<2>> {
         let of_input = || apply(Shared(self.0.turned()), [grad]);
         Ok([Some(grad.clone()), wanted[1].then(of_input).transpose()?])
     }
@@ -112,12 +107,7 @@ impl Op<1> for Shared {
 }
 
 impl Closed<1> for Shared {
-    fn backward(
-        &self,
-        _: [&Tensor; 1],
-        grad: &Tensor,
-        _: [bool; 1],
-    ) -> Result<[Option<Tensor>; 1]> {
+    fn backward(&self, _: [&Tensor; 1], grad: &Tensor, _: [bool; 1]) -> Result<Gradients<1>> {
         Ok([Some(apply(Shared(self.0.turned()), [grad])?)])
     }
 }

@@ -9,7 +9,7 @@ use super::adapter::apply;
 use super::cache::cached_for;
 use super::cpu::Real;
 use super::device::Kind;
-use super::op::{Array, Call, Closed, Op};
+use super::op::{Array, Call, Closed, Gradients, Op};
 use candle_core::{Result, Shape, Tensor, bail};
 use std::sync::Arc;
 
@@ -64,12 +64,7 @@ impl Op<1> for Product {
 }
 
 impl Closed<1> for Product {
-    fn backward(
-        &self,
-        _: [&Tensor; 1],
-        grad: &Tensor,
-        _: [bool; 1],
-    ) -> Result<[Option<Tensor>; 1]> {
+    fn backward(&self, _: [&Tensor; 1], grad: &Tensor, _: [bool; 1]) -> Result<Gradients<1>> {
         let op = Product {
             matrix: self.matrix.clone(),
             transposed: !self.transposed,
