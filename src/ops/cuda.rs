@@ -3,13 +3,14 @@
 
 use super::device::{Arg, Buffer, Kind, Launch, Sequence};
 use super::op::{Call, Gradients, Once, Op, Operand};
+use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{
     CudaFunction, CudaStream, DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg,
     sys::CUfunction_attribute,
 };
 use candle_core::cuda_backend::{CudaDType, CudaDevice, CudaStorage, WrapErr};
 use candle_core::op::BackpropOp;
-use candle_core::{DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{Device, Layout, Result, Shape, Storage, Tensor, bail};
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -49,21 +50,12 @@ pub fn input(storage: &CudaStorage, layout: &Layout) -> Result<Input> {
     let Some(range) = layout.contiguous_offsets() else {
         bail!("a custom op needs contiguous arguments")
     };
-    match dtype(storage) {
-        Some(DType::F32) => address::<f32>(storage, range, Kind::F32),
-        Some(DType::F64) => address::<f64>(storage, range, Kind::F64),
-        Some(DType::U8) => address::<u8>(storage, range, Kind::U8),
-        Some(DType::I32) => address::<i32>(storage, range, Kind::I32),
-        _ => bail!("GPU kernels take f32, f64, i32 and u8"),
+    match Kind::of(storage.dtype())? {
+        Kind::F32 => address::<f32>(storage, range, Kind::F32),
+        Kind::F64 => address::<f64>(storage, range, Kind::F64),
+        Kind::U8 => address::<u8>(storage, range, Kind::U8),
+        Kind::I32 => address::<i32>(storage, range, Kind::I32),
     }
-}
-
-/// The types that kernels take.
-fn dtype(storage: &CudaStorage) -> Option<DType> {
-    use candle_core::backend::BackendStorage;
-    let dtype = storage.dtype();
-    let known = [DType::F32, DType::F64, DType::U8, DType::I32];
-    known.contains(&dtype).then_some(dtype)
 }
 
 /// Runs a sequence; its outputs, in order.
@@ -108,29 +100,15 @@ pub fn run_tensors(sequence: &Sequence, tensors: &[&Tensor]) -> Result<Vec<Tenso
         bail!("a sequence without arguments")
     };
     let outputs = run(first.device().as_cuda_device()?, sequence, &inputs)?;
-    let tensor = |storage: CudaStorage| {
-        let len = match dtype(&storage) {
-            Some(DType::F64) => storage.as_cuda_slice::<f64>()?.len(),
-            _ => storage.as_cuda_slice::<f32>()?.len(),
-        };
+    let lens = sequence.buffers.iter().filter_map(|buffer| match buffer {
+        Buffer::Output { len, .. } => Some(*len),
+        _ => None,
+    });
+    let tensors = outputs.into_iter().zip(lens).map(|(storage, len)| {
         let storage = Storage::Cuda(storage);
-        Ok(Tensor::from_storage(
-            storage,
-            len,
-            BackpropOp::none(),
-            false,
-        ))
-    };
-    outputs.into_iter().map(tensor).collect()
-}
-
-/// The kind of a storage's or tensor's type.
-fn kind(dtype: DType) -> Result<Kind> {
-    match dtype {
-        DType::F32 => Ok(Kind::F32),
-        DType::F64 => Ok(Kind::F64),
-        other => bail!("this op takes f32 or f64, not {other:?}"),
-    }
+        Tensor::from_storage(storage, len, BackpropOp::none(), false)
+    });
+    Ok(tensors.collect())
 }
 
 /// The forward pass of an op.
@@ -141,10 +119,9 @@ pub fn forward<O: Op<N>, const N: usize>(
     op: &O,
     inputs: [(&CudaStorage, &Layout); N],
 ) -> Result<(CudaStorage, Shape)> {
-    use candle_core::backend::BackendStorage;
     let shapes = inputs.map(|(_, layout)| layout.shape());
     let shape = op.shape(shapes)?;
-    let call = op.launches(kind(inputs[0].0.dtype())?, shapes)?;
+    let call = op.launches(Kind::of(inputs[0].0.dtype())?, shapes)?;
     let device = inputs[0].0.device.clone();
     let outputs = run_call(&device, &call, |operand| match operand {
         Operand::Input(i) => input(inputs[*i].0, inputs[*i].1),
@@ -167,7 +144,7 @@ pub fn backward<O: Once<N>, const N: usize>(
     grad: &Tensor,
     wanted: [bool; N],
 ) -> Result<Gradients<N>> {
-    let call = op.vjp_launches(kind(grad.dtype())?, inputs.map(Tensor::shape), wanted)?;
+    let call = op.vjp_launches(Kind::of(grad.dtype())?, inputs.map(Tensor::shape), wanted)?;
     let outputs = run_call(
         grad.device().as_cuda_device()?,
         &call,

@@ -7,6 +7,7 @@
 
 pub mod adam;
 
+use candle_core::{DType, Result, bail};
 use std::sync::Arc;
 
 /// An argument of a kernel.
@@ -29,6 +30,20 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The kind of a tensor's type.
+    ///
+    /// # Errors
+    /// A type that no kernel takes.
+    pub fn of(dtype: DType) -> Result<Self> {
+        match dtype {
+            DType::F32 => Ok(Kind::F32),
+            DType::F64 => Ok(Kind::F64),
+            DType::I32 => Ok(Kind::I32),
+            DType::U8 => Ok(Kind::U8),
+            other => bail!("GPU kernels take f32, f64, i32 and u8, not {other:?}"),
+        }
+    }
+
     pub fn bytes(self) -> usize {
         match self {
             Kind::F32 | Kind::I32 => 4,
