@@ -1,4 +1,4 @@
-// Batch normalisation of steerable tensors, the twin of src/ops/batch_norm.rs.
+// Batch normalisation of steerable tensors, the twin of src/ops/batch_norm.
 //
 // Statistics, apply and gradients each read the tensor once or twice and write it at most once,
 // for a few FLOP per number: limited by memory bandwidth. At 60 channels and lmax 6 a sample is

@@ -1,4 +1,4 @@
-// The tables of a Clebsch-Gordan step, as src/ops/device/cg.rs makes them from the plan.
+// The tables of a Clebsch-Gordan step, as src/ops/cg/launches.rs makes them from the plan.
 #pragma once
 
 #include "common.cuh"

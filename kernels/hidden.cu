@@ -1,4 +1,4 @@
-// The hidden layer h = relu(u W + b) of src/ops/hidden.rs: its average over time, its projections,
+// The hidden layer h = relu(u W + b) of src/ops/hidden: its average over time, its projections,
 // and the gradients. Shapes as there: u [N, T, d], layer [d + 1, H] (rows of W, then b), right
 // [H, columns]; a row is a (node, frame).
 //

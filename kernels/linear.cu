@@ -1,4 +1,4 @@
-// Linear maps over the channels of each degree, the twin of src/ops/linear.rs.
+// Linear maps over the channels of each degree, the twin of src/ops/linear.
 //
 // The first map of the model at z = 128, lmax = 6 (1,708 numbers to 44 channels) reads 6.8 kB and
 // writes 8.6 kB per sample for 150 kFLOP: about even between bandwidth and f32 arithmetic.

@@ -1,4 +1,4 @@
-// Skip connections between steerable tensors, the twin of src/ops/skip.rs. Bandwidth: every number
+// Skip connections between steerable tensors, the twin of src/ops/skip. Bandwidth: every number
 // is read and written once.
 #include "common.cuh"
 
