@@ -1,4 +1,4 @@
-// Backward pass of the Clebsch-Gordan step, the twin of src/ops/cg/kernel.rs; formulas there. The
+// Backward pass of the Clebsch-Gordan step, the twin of src/ops/cg/backward.rs; formulas there. The
 // product t is computed again, twice: as a tile for the gradient of the weights, and per channel
 // for that of h, where lanes are channels and every sum into a row of h's gradient belongs to one
 // thread, so nothing is atomic.

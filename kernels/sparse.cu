@@ -1,4 +1,4 @@
-// A constant sparse matrix times a dense one, the twin of src/ops/sparse.rs. Bandwidth: per entry a
+// A constant sparse matrix times a dense one, the twin of src/ops/sparse. Bandwidth: per entry a
 // row of the dense matrix is read, mostly from the second-level cache.
 #include "common.cuh"
 

@@ -298,6 +298,12 @@ fn gradients_are_constants() {
     );
     let store = energy.backward().unwrap();
     assert_eq!(values(&force), values(store.get(&x).unwrap()));
+    for gradient in [&x, &w].map(|v| store.get(v).unwrap()) {
+        assert!(
+            !gradient.track_op(),
+            "a gradient that keeps the pass in memory"
+        );
+    }
     let other = variable(&random(3, &[2]));
     let told = gradients(&energy, [&x, &other]).unwrap_err().to_string();
     assert!(told.contains("argument 1"), "{told}");
