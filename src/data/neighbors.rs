@@ -5,7 +5,7 @@
 //! cell is smaller than the cutoff, bins of further images are searched. What counts is the
 //! distance of the positions as they are given, in f64; bins only decide who is compared.
 
-use super::system::{Cell, System};
+use super::system::{Cell, Point, System, add, dot, sub};
 use crate::{Error, Result};
 
 /// A coordinate: distances are computed in f64.
@@ -47,12 +47,13 @@ const SLACK: f64 = 1.0 + 1e-6;
 /// Most bins that [`edges`] searches around an atom: beyond it the cell is no cell of matter.
 const MOST_BINS: i64 = 1_000_000;
 
-fn to_f64<T: Coordinate>(position: [T; 3]) -> [f64; 3] {
+fn to_f64<T: Coordinate>(position: [T; 3]) -> Point {
     position.map(Into::into)
 }
 
-fn squared_distance(a: [f64; 3], b: [f64; 3]) -> f64 {
-    (0..3).map(|k| (a[k] - b[k]).powi(2)).sum()
+fn squared_distance(a: Point, b: Point) -> f64 {
+    let d = sub(a, b);
+    dot(d, d)
 }
 
 impl CellList {
@@ -239,8 +240,7 @@ impl CellList {
         let place = to_f64(positions[neighbor.atom as usize]);
         match self.cell {
             Some(cell) if neighbor.shift != [0; 3] => {
-                let vector = cell.lattice(neighbor.shift.map(f64::from));
-                std::array::from_fn(|k| place[k] + vector[k])
+                add(place, cell.lattice(neighbor.shift.map(f64::from)))
             }
             _ => place,
         }
@@ -322,7 +322,7 @@ impl Edges {
         ends.map(|((&s, &r), offset)| {
             let s = to_f64(system.positions[s as usize]);
             let r = to_f64(system.positions[r as usize]);
-            std::array::from_fn(|k| s[k] + offset[k] - r[k])
+            sub(add(s, offset), r)
         })
         .collect()
     }
