@@ -44,6 +44,9 @@ pub struct CellList {
 /// How much wider than the cutoff bins are, so that rounding of a place hides no neighbor.
 const SLACK: f64 = 1.0 + 1e-6;
 
+/// Largest span, in Å or units of a cell, that is cut into bins; all beyond it is one bin.
+const WIDEST: f64 = 1e9;
+
 /// Most bins that [`edges`] searches around an atom: beyond it the cell is no cell of matter.
 const MOST_BINS: i64 = 1_000_000;
 
@@ -76,7 +79,7 @@ impl CellList {
         let (low, high) = list.bounds(positions);
         for k in (0..3).filter(|&k| !periodic[k]) {
             list.origin[k] = low[k];
-            span[k] = (high[k] - low[k]).max(0.0);
+            span[k] = (high[k] - low[k]).clamp(0.0, WIDEST);
         }
         let mut widest = (cutoff * SLACK).max(1e-3);
         // Far outliers and large boxes must not make more bins than atoms are worth.
@@ -380,5 +383,4 @@ pub fn edges<T: Coordinate>(system: &System<T>, cutoff: f64) -> Result<Edges> {
 }
 
 #[cfg(test)]
-#[path = "neighbors_tests.rs"]
 mod tests;
