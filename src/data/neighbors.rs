@@ -113,15 +113,12 @@ impl CellList {
 
     /// Least and largest coordinates along each direction.
     fn bounds<T: Coordinate>(&self, positions: &[[T; 3]]) -> ([f64; 3], [f64; 3]) {
-        let mut bounds = ([f64::MAX; 3], [f64::MIN; 3]);
-        for &p in positions {
-            let place = self.along(p);
-            for k in 0..3 {
-                bounds.0[k] = bounds.0[k].min(place[k]);
-                bounds.1[k] = bounds.1[k].max(place[k]);
-            }
+        let (mut low, mut high) = ([f64::MAX; 3], [f64::MIN; 3]);
+        for place in positions.iter().map(|&p| self.along(p)) {
+            low = std::array::from_fn(|k| place[k].min(low[k]));
+            high = std::array::from_fn(|k| place[k].max(high[k]));
         }
-        bounds
+        (low, high)
     }
 
     /// A position in units of the cell's vectors.
