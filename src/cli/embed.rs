@@ -2,7 +2,7 @@
 
 use crate::comm::{DeviceKind, World};
 use crate::data::Split;
-use crate::data::dataset::{Chosen, Dataset};
+use crate::data::dataset::Dataset;
 use crate::data::prepare::{collect, list_files};
 use crate::data::structure::{ReadOptions, Structure};
 use crate::data::trajectory;
@@ -120,15 +120,7 @@ fn read(world: &World, args: &Args, options: &ReadOptions) -> Result<(Dataset, S
     let bytes = world.broadcast(usable.unwrap_or_default());
     let structures: Vec<Structure> =
         world.agree(ciborium::from_reader(&bytes[..]).map_err(Error::internal))?;
-    let chosen: Vec<Chosen> = structures
-        .into_iter()
-        .map(|structure| Chosen {
-            structure,
-            split: Split::Test,
-            chains: None,
-        })
-        .collect();
-    let dataset = world.agree(Dataset::pack(&chosen, ""))?;
+    let dataset = world.agree(Dataset::of_structures(structures))?;
     Ok((dataset, (counts[0], files.len() as u64)))
 }
 

@@ -5,7 +5,7 @@
 //! cell is smaller than the cutoff, bins of further images are searched. What counts is the
 //! distance of the positions as they are given, in f64; bins only decide who is compared.
 
-use super::system::{Cell, System};
+use super::system::{Cell, Point, System, add, dot, sub};
 use crate::{Error, Result};
 
 /// A coordinate: distances are computed in f64.
@@ -44,15 +44,19 @@ pub struct CellList {
 /// How much wider than the cutoff bins are, so that rounding of a place hides no neighbor.
 const SLACK: f64 = 1.0 + 1e-6;
 
+/// Largest span, in Å or units of a cell, that is cut into bins; all beyond it is one bin.
+const WIDEST: f64 = 1e9;
+
 /// Most bins that [`edges`] searches around an atom: beyond it the cell is no cell of matter.
 const MOST_BINS: i64 = 1_000_000;
 
-fn to_f64<T: Coordinate>(position: [T; 3]) -> [f64; 3] {
+fn to_f64<T: Coordinate>(position: [T; 3]) -> Point {
     position.map(Into::into)
 }
 
-fn squared_distance(a: [f64; 3], b: [f64; 3]) -> f64 {
-    (0..3).map(|k| (a[k] - b[k]).powi(2)).sum()
+fn squared_distance(a: Point, b: Point) -> f64 {
+    let d = sub(a, b);
+    dot(d, d)
 }
 
 impl CellList {
@@ -75,7 +79,7 @@ impl CellList {
         let (low, high) = list.bounds(positions);
         for k in (0..3).filter(|&k| !periodic[k]) {
             list.origin[k] = low[k];
-            span[k] = (high[k] - low[k]).max(0.0);
+            span[k] = (high[k] - low[k]).clamp(0.0, WIDEST);
         }
         let mut widest = (cutoff * SLACK).max(1e-3);
         // Far outliers and large boxes must not make more bins than atoms are worth.
@@ -109,15 +113,12 @@ impl CellList {
 
     /// Least and largest coordinates along each direction.
     fn bounds<T: Coordinate>(&self, positions: &[[T; 3]]) -> ([f64; 3], [f64; 3]) {
-        let mut bounds = ([f64::MAX; 3], [f64::MIN; 3]);
-        for &p in positions {
-            let place = self.along(p);
-            for k in 0..3 {
-                bounds.0[k] = bounds.0[k].min(place[k]);
-                bounds.1[k] = bounds.1[k].max(place[k]);
-            }
+        let (mut low, mut high) = ([f64::MAX; 3], [f64::MIN; 3]);
+        for place in positions.iter().map(|&p| self.along(p)) {
+            low = std::array::from_fn(|k| place[k].min(low[k]));
+            high = std::array::from_fn(|k| place[k].max(high[k]));
         }
-        bounds
+        (low, high)
     }
 
     /// A position in units of the cell's vectors.
@@ -239,8 +240,7 @@ impl CellList {
         let place = to_f64(positions[neighbor.atom as usize]);
         match self.cell {
             Some(cell) if neighbor.shift != [0; 3] => {
-                let vector = cell.lattice(neighbor.shift.map(f64::from));
-                std::array::from_fn(|k| place[k] + vector[k])
+                add(place, cell.lattice(neighbor.shift.map(f64::from)))
             }
             _ => place,
         }
@@ -322,7 +322,7 @@ impl Edges {
         ends.map(|((&s, &r), offset)| {
             let s = to_f64(system.positions[s as usize]);
             let r = to_f64(system.positions[r as usize]);
-            std::array::from_fn(|k| s[k] + offset[k] - r[k])
+            sub(add(s, offset), r)
         })
         .collect()
     }
@@ -380,5 +380,4 @@ pub fn edges<T: Coordinate>(system: &System<T>, cutoff: f64) -> Result<Edges> {
 }
 
 #[cfg(test)]
-#[path = "neighbors_tests.rs"]
 mod tests;

@@ -297,7 +297,7 @@ mod tests {
             "id,pK\na,7.5\n",
             "ID\tpk\na\t7.5",
             "Id;PK\r\na;7.5\r\n",
-            "\u{feff}\"id\" , \"pK\" \n\n a ,\"7.5\"\n\n",
+            "\u{feff}\"id\" ,\"pK\" \n\n a ,\"7.5\"\n\n",
             "id,pK\n,\n  \na,7.5\n , \n",
         ] {
             let table = table(text).unwrap();

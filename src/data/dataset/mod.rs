@@ -101,6 +101,23 @@ impl Dataset {
         Ok(d)
     }
 
+    /// The structures as a dataset in memory, with the residues of all chains as centres, for
+    /// what looks at every residue and asks for no split. All count as test structures.
+    ///
+    /// # Errors
+    /// As [`Dataset::pack`].
+    pub fn of_structures(structures: Vec<Structure>) -> Result<Self> {
+        let chosen: Vec<Chosen> = structures
+            .into_iter()
+            .map(|structure| Chosen {
+                structure,
+                split: Split::Test,
+                chains: None,
+            })
+            .collect();
+        Self::pack(&chosen, "")
+    }
+
     fn push(&mut self, chosen: &Chosen) {
         let s = &chosen.structure;
         let wanted = |residue: &Residue| match &chosen.chains {
