@@ -2,7 +2,7 @@
 
 use super::table::{Answer, Row};
 use crate::Result;
-use crate::downstream::charts::{Axes, PALETTE, Series, lines_over_doublings};
+use crate::draw::{Axes, PALETTE, Series, lines_over_doublings};
 
 const SIZE: (u32, u32) = (640, 340);
 

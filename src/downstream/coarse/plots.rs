@@ -8,8 +8,8 @@
 
 use super::CoarseGrainer;
 use crate::data::trajectory::Dataset;
-use crate::downstream::charts::{self, Axes, PALETTE, Series};
 use crate::downstream::pca;
+use crate::draw::{self, Axes, PALETTE, Series};
 use crate::models::deep_signature::{Decision, Graph, Objective, clip};
 use crate::store::write_bytes;
 use crate::{Error, Result};
@@ -145,7 +145,7 @@ fn path(decision: &Decision) -> Result<String> {
         points: way(k),
     });
     below.extend(above);
-    charts::lines((760, 460), &axes, &below, false)
+    draw::lines((760, 460), &axes, &below, false)
 }
 
 /// The contributions of all beads as shares of the sum of their sizes, largest first.
@@ -163,7 +163,7 @@ fn beads(decision: &Decision) -> Result<String> {
         .map(|(name, &k)| (name.as_str(), share(k)))
         .collect();
     let height = 70 + 20 * bars.len() as u32;
-    charts::bars(
+    draw::bars(
         (760, height),
         "share of the decision (gradient x input)",
         &bars,

@@ -4,7 +4,7 @@ use super::html::{self, Tile};
 use super::latent::{self, Embedding};
 use super::{HALF, Part, folder_name};
 use crate::data::table::{Row, Table};
-use crate::downstream::charts::{self, Axes, PALETTE, Series};
+use crate::draw::{self, Axes, PALETTE, Series};
 use crate::downstream::evaluation::{Evaluation, Record};
 use crate::Result;
 use std::collections::BTreeMap;
@@ -206,7 +206,7 @@ impl EvaluationReport {
             x: "degree l",
             y: "cosine loss",
         };
-        let svg = charts::lines((1000, HALF.1), &axes, &series, false)?;
+        let svg = draw::lines((1000, HALF.1), &axes, &series, false)?;
         Ok(html::section(
             "Reconstruction by degree",
             "One minus the cosine of the angle between the coefficients of a degree and their \

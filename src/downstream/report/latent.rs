@@ -1,8 +1,8 @@
 //! The latent space of an embedding file in pictures.
 
 use super::html;
-use crate::downstream::charts::{self, Axes, PALETTE, Series};
 use crate::downstream::pca;
+use crate::draw::{self, Axes, PALETTE, Series};
 use crate::{Result, store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -198,7 +198,7 @@ impl Projection {
     }
 
     /// `groups`: one name per residue; those without a name are left out.
-    fn draw(&self, size: charts::Size, groups: &[&str]) -> Result<String> {
+    fn draw(&self, size: draw::Size, groups: &[&str]) -> Result<String> {
         let mut members: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
         for (i, p) in self.points.iter().filter(|p| !groups[p.0].is_empty()) {
             members.entry(groups[*i]).or_default().push((p[0], p[1]));
@@ -222,7 +222,7 @@ impl Projection {
             x: &self.axes[0],
             y: &self.axes[1],
         };
-        let svg = charts::scatter(size, &axes, &series.collect::<Vec<_>>())?;
+        let svg = draw::scatter(size, &axes, &series.collect::<Vec<_>>())?;
         let caption = format!("{}; {shown} of {} residues", self.about, self.of);
         Ok(html::figure(&svg, &caption))
     }

@@ -15,13 +15,13 @@ pub use latent::Embedding;
 pub use run::Run;
 pub use sweep::SweepReport;
 
-use super::charts::{self, Axes, PALETTE, Series};
+use crate::draw::{self, Axes, PALETTE, Series};
 use crate::{Error, Result};
 use html::Tile;
 use std::path::Path;
 
-const WIDE: charts::Size = (1000, 380);
-const HALF: charts::Size = (560, 340);
+const WIDE: draw::Size = (1000, 380);
+const HALF: draw::Size = (560, 340);
 const BINS: usize = 60;
 
 /// What a page says about one folder of results.
@@ -158,7 +158,7 @@ impl RunReport {
                 x: "step",
                 y: "objective",
             };
-            let svg = charts::lines(HALF, &axes, &losses, logarithmic)?;
+            let svg = draw::lines(HALF, &axes, &losses, logarithmic)?;
             figures += &html::figure(&svg, "What training minimises");
         }
         if !cosine.is_empty() {
@@ -166,7 +166,7 @@ impl RunReport {
                 x: "step",
                 y: "cosine loss",
             };
-            let svg = charts::lines(
+            let svg = draw::lines(
                 HALF,
                 &axes,
                 &[named("validation", PALETTE[1], cosine)],
@@ -181,7 +181,7 @@ impl RunReport {
                 y: "accuracy",
             };
             let series = [named("validation", PALETTE[1], accuracy)];
-            let svg = charts::lines(HALF, &axes, &series, false)?;
+            let svg = draw::lines(HALF, &axes, &series, false)?;
             figures += &html::figure(&svg, "Accuracy on data kept out of training");
         }
         if figures.is_empty() {
@@ -232,7 +232,7 @@ impl RunReport {
             y: "share of residues",
         };
         let mut body = html::figure(
-            &charts::histogram(WIDE, &axes, &sets, BINS)?,
+            &draw::histogram(WIDE, &axes, &sets, BINS)?,
             "0: the neighborhood is rebuilt exactly; 1: what is rebuilt has nothing to do with it",
         );
         let rows = self

@@ -2,7 +2,7 @@
 
 use super::Part;
 use super::html::{self, Tile};
-use crate::downstream::charts::{self, Strip};
+use crate::draw::{self, Strip};
 use crate::train::sweep::{Results, Sweep};
 use crate::{Error, Result};
 use std::path::Path;
@@ -173,6 +173,6 @@ fn picture(name: &str, strips: &[Strip]) -> Result<String> {
         return Ok(String::new());
     }
     let height = 90 + 26 * strips.len() as u32;
-    let svg = charts::strips((620, height), name, strips)?;
+    let svg = draw::strips((620, height), name, strips)?;
     Ok(html::figure(&svg, name))
 }

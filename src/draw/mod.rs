@@ -1,11 +1,13 @@
-//! Charts as SVG text, for pages that must stand alone.
+//! Charts as SVG text, for files and for pages that must stand alone.
 
 use crate::{Error, Result};
 use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 
+mod curves;
 mod rows;
 
+pub use curves::curves;
 pub use rows::{Strip, bars, strips};
 
 /// Colours that stay apart for colour-blind readers (Okabe and Ito, 2008).
