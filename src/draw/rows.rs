@@ -1,7 +1,7 @@
 //! Charts with a named row per item.
 
 use super::{Context, FONT, GRID, INK, PALETTE, Size, drawing, number};
-use crate::{Error, Result};
+use crate::{Error, Result, stats};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -23,7 +23,7 @@ pub fn strips(size: Size, x_name: &str, strips: &[Strip]) -> Result<String> {
         let dots = dots.map(|&v| Circle::new((v, y), 4, color.mix(0.45).filled()));
         chart.draw_series(dots).map_err(drawing)?;
         if !values.is_empty() {
-            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            let mean = stats::mean(values);
             let ends = [(mean, y - 0.32), (mean, y + 0.32)];
             let line = PathElement::new(ends, color.stroke_width(3));
             chart.draw_series([line]).map_err(drawing)?;

@@ -4,9 +4,9 @@ use super::html::{self, Tile};
 use super::latent::{self, Embedding};
 use super::{HALF, Part, folder_name};
 use crate::data::table::{Row, Table};
-use crate::draw::{self, Axes, PALETTE, Series};
 use crate::downstream::evaluation::{Evaluation, Record};
-use crate::Result;
+use crate::draw::{self, Axes, PALETTE, Series};
+use crate::{Result, stats};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -287,8 +287,7 @@ impl Group<'_> {
     fn figure(&self, name: &str) -> String {
         let of = |e: &&Evaluation| figures(e).into_iter().find(|f| f.0 == name).map(|f| f.1);
         let values: Vec<f64> = self.members.iter().filter_map(of).collect();
-        let n = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / n;
+        let mean = stats::mean(&values);
         let digits = |v: f64| match name {
             "mse" => format!("{v:.2e}"),
             _ => format!("{v:.3}"),
@@ -297,12 +296,8 @@ impl Group<'_> {
             0 => String::new(),
             1 => digits(mean),
             _ => {
-                let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-                format!(
-                    "{} ± {}",
-                    digits(mean),
-                    digits((squares / (n - 1.0)).sqrt())
-                )
+                let deviation = stats::sample_deviation(&values);
+                format!("{} ± {}", digits(mean), digits(deviation))
             }
         }
     }
