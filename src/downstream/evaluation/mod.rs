@@ -8,6 +8,7 @@ mod classify;
 mod cluster;
 mod equivariance;
 mod labels;
+mod logistic;
 mod reconstruction;
 
 pub use classify::Score;
@@ -354,6 +355,11 @@ fn knowledge(
     let folds = classify::folds(classes, options.folds, options.seed).map_err(named)?;
     let counts = classes.counts();
     let most = counts.iter().copied().max().unwrap_or(0);
+    log::info!(
+        "labels {name}: {} residues of {} classes",
+        classes.of.len(),
+        counts.len()
+    );
     Ok(Knowledge {
         name: name.into(),
         classes: classes.names.clone(),
