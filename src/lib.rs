@@ -12,8 +12,8 @@
 //! | 4 | [`models`] | networks: a batch in, losses out, named parameters |
 //! | 3 | [`data`] | sources, datasets, samplers, loaders |
 //! | 2 | [`ops`], [`comm`] | differentiable operations; the MPI world and its watchdog |
-//! | 1 | [`so3`], [`words`], [`store`], `gpu` | rotation-group numbers in f64; words of signatures; HDF5 files; the rank's GPU (with the feature `cuda`) |
-//! | 0 | [`error`], [`elements`] | the one error type; symbols and radii of the chemical elements |
+//! | 1 | [`so3`], [`words`], [`store`], [`draw`], `gpu` | rotation-group numbers in f64; words of signatures; HDF5 files; charts; the rank's GPU (with the feature `cuda`) |
+//! | 0 | [`error`], [`elements`], [`stats`] | the one error type; symbols and radii of the chemical elements; means, deviations and medians |
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
@@ -22,6 +22,7 @@ pub mod cli;
 pub mod comm;
 pub mod data;
 pub mod downstream;
+pub mod draw;
 pub mod elements;
 #[warn(missing_docs)]
 pub mod error;
@@ -32,6 +33,8 @@ pub mod ops;
 pub mod scale;
 #[warn(missing_docs)]
 pub mod so3;
+#[warn(missing_docs)]
+pub mod stats;
 #[warn(missing_docs)]
 pub mod store;
 pub mod train;

@@ -3,8 +3,11 @@
 mod common;
 
 use common::{again_on, in_mpi};
-use holosig::comm::{Rounding, SliceTree, World, slice_range};
+use holosig::comm::{Rounding, SliceTree, World, packed, slice_range};
 use holosig::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Vector of slice `s`: values of many magnitudes, so that the order of summation shows.
 fn slice_values(s: usize, len: usize) -> Vec<f32> {
@@ -200,4 +203,154 @@ fn a_panic_ends_the_job() {
         unreachable!("the job is over");
     }
     again_on(3, "a_panic_ends_the_job").failure(1, "rank two breaks");
+}
+
+#[test]
+fn a_value_of_rank_0_is_on_every_rank() {
+    if in_mpi() {
+        let checked: Result<()> = World::run(|world| {
+            let names = BTreeMap::from([
+                ("a".to_string(), vec![1.5f64, -2.0]),
+                (String::new(), vec![]),
+            ]);
+            let value = || Ok((names.clone(), Some(7u64)));
+            let made = match world.is_root() {
+                true => world.broadcast_value(value)?,
+                false => world.broadcast_value(|| panic!("only rank 0 makes the value"))?,
+            };
+            assert_eq!(made, value()?);
+            Ok(())
+        });
+        return checked.unwrap();
+    }
+    for ranks in [1, 2, 4] {
+        again_on(ranks, "a_value_of_rank_0_is_on_every_rank").success();
+    }
+}
+
+/// What a block of [`results_arrive_in_order`] becomes: the squares of its items.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Squares {
+    #[serde(with = "packed")]
+    values: Vec<f64>,
+}
+
+fn squares(items: Range<usize>) -> Result<Squares> {
+    let values = items.map(|i| (i * i) as f64).collect();
+    Ok(Squares { values })
+}
+
+#[test]
+fn results_arrive_in_order() {
+    if in_mpi() {
+        let checked: Result<()> = World::run(|world| {
+            for (items, block) in [
+                (0, 3),
+                (1, 3),
+                (3, 3),
+                (10, 3),
+                (24, 1),
+                (25, 7),
+                (40_000, 5000),
+            ] {
+                let (mut own, mut received) = (Vec::new(), Vec::new());
+                world.ordered(
+                    items,
+                    block,
+                    |items| {
+                        own.push(items.clone());
+                        squares(items)
+                    },
+                    |items, result| {
+                        assert!(world.is_root());
+                        assert!(items.len() <= block);
+                        assert_eq!(result, squares(items.clone())?);
+                        received.push(items);
+                        Ok(())
+                    },
+                )?;
+                let blocks: Vec<Range<usize>> = (0..items)
+                    .step_by(block)
+                    .map(|start| start..(start + block).min(items))
+                    .collect();
+                let dealt = blocks.iter().skip(world.rank()).step_by(world.size());
+                assert_eq!(own, dealt.cloned().collect::<Vec<_>>());
+                assert_eq!(received, if world.is_root() { blocks } else { Vec::new() });
+            }
+            Ok(())
+        });
+        return checked.unwrap();
+    }
+    for ranks in [1, 2, 3, 4] {
+        again_on(ranks, "results_arrive_in_order").success();
+    }
+}
+
+/// Squares of 100 items by blocks of 5, until `work` fails at one item or `sink` at another.
+fn fails_at(world: &World, work: usize, sink: usize) -> Result<()> {
+    world.ordered(
+        100,
+        5,
+        |items| match items.contains(&work) {
+            true => Err(Error::input(format!("item {work} cannot be worked on"))),
+            false => squares(items),
+        },
+        |items, _| match items.contains(&sink) {
+            true => Err(Error::input(format!("item {sink} cannot be kept"))),
+            false => Ok(()),
+        },
+    )
+}
+
+/// The end of a job that fails: the message, and no rank left waiting.
+fn end_with(job: impl FnOnce(&World) -> Result<()>) -> ! {
+    env_logger::init();
+    let error = World::run(job).expect_err("the job fails");
+    std::process::exit(error.exit_code());
+}
+
+#[test]
+fn a_failing_block_ends_the_work_on_all_ranks() {
+    if in_mpi() {
+        // An error that was agreed on and is agreed on again is still told by its own rank.
+        end_with(|world| world.agree(fails_at(world, 57, 1000)));
+    }
+    for ranks in [2, 4] {
+        let outcome = again_on(ranks, "a_failing_block_ends_the_work_on_all_ranks");
+        outcome.failure(2, "item 57 cannot be worked on");
+    }
+}
+
+#[test]
+fn a_failing_sink_ends_the_work_on_all_ranks() {
+    if in_mpi() {
+        end_with(|world| fails_at(world, 1000, 57));
+    }
+    for ranks in [2, 4] {
+        let outcome = again_on(ranks, "a_failing_sink_ends_the_work_on_all_ranks");
+        outcome.failure(2, "item 57 cannot be kept");
+    }
+}
+
+/// The sink fails at the last block: there is no work left to agree on.
+#[test]
+fn a_sink_that_fails_at_the_end_ends_all_ranks() {
+    if in_mpi() {
+        end_with(|world| fails_at(world, 1000, 99));
+    }
+    for ranks in [2, 3] {
+        let outcome = again_on(ranks, "a_sink_that_fails_at_the_end_ends_all_ranks");
+        outcome.failure(2, "item 99 cannot be kept");
+    }
+}
+
+#[test]
+fn a_lone_rank_fails_as_many_do() {
+    let world = World::alone();
+    let text = |result: Result<()>| result.unwrap_err().to_string();
+    assert_eq!(
+        text(fails_at(&world, 57, 1000)),
+        "item 57 cannot be worked on"
+    );
+    assert_eq!(text(fails_at(&world, 1000, 57)), "item 57 cannot be kept");
 }

@@ -140,7 +140,7 @@ fn colored_pixels(browser: &str, page: &Path) -> usize {
     let info = reader.next_frame(&mut pixels).unwrap();
     assert!(info.width == 1200 && info.height == 3600, "{info:?}");
     let size = info.color_type.samples();
-    let colors = holosig::downstream::charts::PALETTE.map(|c| [c.0, c.1, c.2]);
+    let colors = holosig::draw::PALETTE.map(|c| [c.0, c.1, c.2]);
     let colors = &colors[1..];
     let is_colored = |p: &[u8]| colors.iter().any(|c| p[..3] == *c);
     pixels[..info.buffer_size()]

@@ -101,8 +101,7 @@ type Skipped = (u64, u64);
 fn read(world: &World, args: &Args, options: &ReadOptions) -> Result<(Dataset, Skipped)> {
     let files = world.agree(list_files(&args.structures))?;
     let collected = collect(world, &files, options, args.strict, |_| ())?;
-    let counts = world.broadcast(vec![collected.skipped.len() as u64]);
-    let usable = world.on_root(|| {
+    let (structures, skipped): (Vec<Structure>, u64) = world.broadcast_value(|| {
         for s in &collected.skipped {
             log::warn!("skipped: {}", s.reason);
         }
@@ -113,15 +112,10 @@ fn read(world: &World, args: &Args, options: &ReadOptions) -> Result<(Dataset, S
                 args.out.display()
             )));
         }
-        let mut bytes = Vec::new();
-        ciborium::into_writer(&collected.structures, &mut bytes).map_err(Error::internal)?;
-        Ok(bytes)
+        Ok((collected.structures, collected.skipped.len() as u64))
     })?;
-    let bytes = world.broadcast(usable.unwrap_or_default());
-    let structures: Vec<Structure> =
-        world.agree(ciborium::from_reader(&bytes[..]).map_err(Error::internal))?;
     let dataset = world.agree(Dataset::of_structures(structures))?;
-    Ok((dataset, (counts[0], files.len() as u64)))
+    Ok((dataset, (skipped, files.len() as u64)))
 }
 
 fn write(world: &World, args: &Args, embedder: &Embedder, source: &dyn Source) -> Result<()> {

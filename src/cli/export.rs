@@ -1,8 +1,8 @@
 //! `holosig export`.
 
 use crate::comm::World;
-use crate::downstream::state_dict;
 use crate::models::hvae::{Description, published};
+use crate::models::state_dict;
 use crate::models::{Model, deep_signature};
 use crate::store::Scratch;
 use crate::train::Checkpoint;

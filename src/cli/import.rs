@@ -1,9 +1,9 @@
 //! `holosig import`.
 
 use crate::comm::World;
-use crate::downstream::state_dict;
 use crate::models::Model;
 use crate::models::hvae::published;
+use crate::models::state_dict;
 use crate::train::Checkpoint;
 use crate::{Error, Result};
 use candle_core::{DType, Device};

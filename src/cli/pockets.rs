@@ -101,17 +101,12 @@ pub fn run(args: Args) -> Result<()> {
 
 /// Lists the complexes on rank 0 and shares the list.
 fn listing(world: &World, args: &Args) -> Result<Listing> {
-    let listed = world.on_root(|| {
+    world.broadcast_value(|| {
         let options = Options {
             columns: args.column.clone(),
             index: args.index.clone(),
             splits: args.split.clone(),
         };
-        let listing = list(&args.complexes, &options)?;
-        let mut bytes = Vec::new();
-        ciborium::into_writer(&listing, &mut bytes).map_err(Error::internal)?;
-        Ok(bytes)
-    })?;
-    let bytes = world.broadcast(listed.unwrap_or_default());
-    world.agree(ciborium::from_reader(&bytes[..]).map_err(Error::internal))
+        list(&args.complexes, &options)
+    })
 }

@@ -5,10 +5,12 @@
 mod beat;
 mod compressed;
 mod device;
+mod exchange;
 mod launcher;
 mod link;
 #[cfg(feature = "nccl")]
 pub mod nccl;
+pub mod packed;
 mod parts;
 pub mod pulse;
 mod slices;
@@ -224,15 +226,22 @@ impl World {
 
     /// Turns a result of each rank into one that all share: an error on any rank is an error on
     /// every rank. The lowest failing rank keeps its own error, the others get
-    /// [`Error::Elsewhere`], so that it is told once.
+    /// [`Error::Elsewhere`], so that it is told once; so does a rank that has got
+    /// [`Error::Elsewhere`] before and agrees again.
     pub fn agree<T>(&self, result: Result<T>) -> Result<T> {
         let Some(comm) = self.collective() else {
             return result;
         };
-        let code = result.as_ref().err().map_or(0, Error::exit_code);
+        // An error that comes from another rank is sent as a negative code.
+        let code = match &result {
+            Ok(_) => 0,
+            Err(e @ Error::Elsewhere { .. }) => -e.exit_code(),
+            Err(e) => e.exit_code(),
+        };
         let mut codes = vec![0i32; self.size];
         comm.all_gather_into(&code, &mut codes[..]);
-        let Some(failed) = codes.iter().position(|&c| c != 0) else {
+        let own = codes.iter().position(|&c| c > 0);
+        let Some(failed) = own.or_else(|| codes.iter().position(|&c| c < 0)) else {
             return result;
         };
         let told = result.as_ref().err().map(|e| e.to_string());
@@ -243,7 +252,7 @@ impl World {
             _ => Err(Error::Elsewhere {
                 rank: failed,
                 message: String::from_utf8_lossy(&message).into_owned(),
-                code: codes[failed],
+                code: codes[failed].abs(),
             }),
         }
     }
@@ -302,28 +311,38 @@ impl World {
 
     /// Every rank's values on rank 0, in rank order; nothing on the other ranks.
     pub fn gather<T: Equivalence + Default + Clone>(&self, values: &[T]) -> Vec<Vec<T>> {
-        let Some(comm) = self.collective() else {
-            return vec![values.to_vec()];
-        };
         if !self.is_root() {
-            let root = comm.process_at_rank(0);
-            root.send(&(values.len() as u64));
-            for part in values.chunks(LONGEST) {
-                root.send(part);
-            }
+            self.send_to_root(values);
             return Vec::new();
         }
-        let mut all = vec![values.to_vec()];
-        for rank in 1..self.size {
-            let peer = comm.process_at_rank(rank as Rank);
-            let (len, _) = peer.receive::<u64>();
-            let mut theirs = vec![T::default(); len as usize];
-            for part in theirs.chunks_mut(LONGEST) {
-                peer.receive_into(part);
-            }
-            all.push(theirs);
+        let others = (1..self.size).map(|rank| self.receive_from(rank));
+        std::iter::once(values.to_vec()).chain(others).collect()
+    }
+
+    /// The other half of [`World::receive_from`].
+    fn send_to_root<T: Equivalence>(&self, values: &[T]) {
+        let Some(comm) = self.collective() else {
+            return;
+        };
+        let root = comm.process_at_rank(0);
+        root.send(&(values.len() as u64));
+        for part in values.chunks(LONGEST) {
+            root.send(part);
         }
-        all
+    }
+
+    /// On rank 0 the values that another rank sends.
+    fn receive_from<T: Equivalence + Default + Clone>(&self, rank: usize) -> Vec<T> {
+        let Some(comm) = self.collective() else {
+            return Vec::new();
+        };
+        let peer = comm.process_at_rank(rank as Rank);
+        let (len, _) = peer.receive::<u64>();
+        let mut theirs = vec![T::default(); len as usize];
+        for part in theirs.chunks_mut(LONGEST) {
+            peer.receive_into(part);
+        }
+        theirs
     }
 
     /// Every rank's values on every rank, in rank order.

@@ -130,7 +130,8 @@ fn from_folder(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 /// Reads `files`, each rank its share. Collective.
 ///
 /// A file that cannot be used is skipped, unless `strict`: then the first such file, in the
-/// order of the list, is the error. `progress` is told on rank 0 how many files are done.
+/// order of the list, is the error. `progress` is called on rank 0 with the number of files that
+/// are done.
 pub fn collect(
     world: &World,
     files: &[StructureFile],
@@ -139,36 +140,28 @@ pub fn collect(
     mut progress: impl FnMut(usize),
 ) -> Result<Collected> {
     let mut all = Collected::default();
-    for (round, part) in files.chunks(ROUND).enumerate() {
-        let mine: Vec<&StructureFile> = part
-            .iter()
-            .skip(world.rank())
-            .step_by(world.size())
-            .collect();
-        let read: Vec<Outcome> = mine.par_iter().map(|file| outcome(file, options)).collect();
-        let gathered = world.gather(&encode(&read)?);
-        let received: Result<Vec<Vec<Outcome>>> =
-            gathered.iter().map(|bytes| decode(bytes)).collect();
-        let first_bad = world.on_root(|| {
-            let mut ranks: Vec<_> = received?.into_iter().map(Vec::into_iter).collect();
-            for i in 0..part.len() {
-                match ranks[i % world.size()].next() {
-                    Some(Ok(structures)) => all.structures.extend(structures),
-                    Some(Err(reason)) if strict => return Err(Error::Input(reason)),
-                    Some(Err(reason)) => all.skipped.push(Skipped {
-                        file: part[i].path.clone(),
+    world.ordered(
+        files.len(),
+        ROUND.div_ceil(world.size()),
+        |block| {
+            let read = files[block].par_iter().map(|file| outcome(file, options));
+            Ok(read.collect::<Vec<Outcome>>())
+        },
+        |block, outcomes| {
+            for (file, outcome) in files[block.clone()].iter().zip(outcomes) {
+                match outcome {
+                    Ok(structures) => all.structures.extend(structures),
+                    Err(reason) if strict => return Err(Error::Input(reason)),
+                    Err(reason) => all.skipped.push(Skipped {
+                        file: file.path.clone(),
                         reason,
                     }),
-                    None => return Err(Error::internal("a rank has sent too few structures")),
                 }
             }
+            progress(block.end);
             Ok(())
-        });
-        first_bad?;
-        if world.is_root() {
-            progress((round * ROUND + part.len()).min(files.len()));
-        }
-    }
+        },
+    )?;
     Ok(all)
 }
 
@@ -183,16 +176,6 @@ fn outcome(file: &StructureFile, options: &ReadOptions) -> Outcome {
         s.id.replace_range(..from_name, &file.id);
     }
     Ok(structures)
-}
-
-fn encode(read: &[Outcome]) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    ciborium::into_writer(read, &mut bytes).map_err(Error::internal)?;
-    Ok(bytes)
-}
-
-fn decode(bytes: &[u8]) -> Result<Vec<Outcome>> {
-    ciborium::from_reader(bytes).map_err(Error::internal)
 }
 
 /// Splits by chance, but always the same way: the fate of a structure hangs on its PDB entry

@@ -3,21 +3,24 @@
 
 mod plots;
 
-use crate::comm::{World, slice_range};
+use crate::comm::{World, packed};
 use crate::data::system::System;
 use crate::data::trajectory::{Dataset, Graph};
 use crate::models::Model;
-use crate::models::deep_signature::{DeepSignature, Description};
-use crate::store::{self, Kind, Node, Scratch, Storage};
+use crate::models::deep_signature::{
+    DeepSignature, Description, Graph as ModelGraph, clip, graphs,
+};
+use crate::store::{Kind, NewFile, Node, Scratch, Storage};
 use crate::train::Checkpoint;
-use crate::train::deep_signature::{clip, graphs};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
-/// Segments that all ranks together compute between two writes.
-const ROUND: usize = 64;
+/// Segments that a rank computes before it hands them to rank 0.
+const BLOCK: usize = 4;
 
 /// A model and what prepares its input.
 pub struct CoarseGrainer {
@@ -26,9 +29,12 @@ pub struct CoarseGrainer {
 }
 
 /// Results of one segment.
+#[derive(Serialize, Deserialize)]
 struct Row {
     /// `[S, terms]`; empty for a method without signatures.
+    #[serde(with = "packed")]
     signature: Vec<f32>,
+    #[serde(with = "packed")]
     prediction: Vec<f32>,
     /// Per level the cluster of each node.
     clusters: [Vec<u32>; 3],
@@ -66,141 +72,90 @@ impl CoarseGrainer {
         pdb: Option<&Path>,
         plots: Option<&Path>,
     ) -> Result<()> {
-        let prepare = || {
-            if dataset.dimensions() != self.description.features {
-                return Err(Error::file(
-                    dataset.path(),
-                    format!(
-                        "{} values per node, the model was trained on {}",
-                        dataset.dimensions(),
-                        self.description.features
-                    ),
-                ));
-            }
-            if pdb.is_some() && dataset.graphs().iter().any(|g| g.atoms.is_none()) {
-                return Err(Error::file(
-                    dataset.path(),
-                    "its nodes are no atoms; there is no structure to write",
-                ));
-            }
-            graphs(dataset, self.description.model.variant)
-        };
-        let graphs = world.agree(prepare())?;
-        let row = |id: u32| -> Result<Row> {
-            let clip = clip(dataset, &graphs, &self.description, id, 0.0)?;
-            let outputs = self.model.forward(&[clip])?;
-            let [a, b, c] = outputs.coarse[0].levels.each_ref().map(|l| &l.assignment);
-            let first = a.clone();
-            let second = a.matmul(b)?;
-            let third = second.matmul(c)?;
-            let flat = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
-            let predicted = self.model.predict(&outputs.logits)?.concat();
-            Ok(Row {
-                signature: match &outputs.summary.segments {
-                    Some(s) => flat(&s.log_signatures)?,
-                    None => Vec::new(),
-                },
-                prediction: predicted.into_iter().map(|v| v as f32).collect(),
-                clusters: [hard(&first)?, hard(&second)?, hard(&third)?],
-            })
-        };
-        let mut votes: Vec<Vec<u32>> = Vec::new();
-        let mut predictions: Vec<Vec<f32>> = Vec::new();
-        let run = |sink: &mut dyn FnMut(usize, Vec<Row>) -> Result<()>| {
-            self.rounds(world, dataset, &row, sink)
-        };
-        if !world.is_root() {
-            return run(&mut |_, _| Ok(()));
-        }
+        let graphs = world.agree(self.graphs(dataset, pdb.is_some()))?;
+        // The file is begun before the work: a folder that cannot be written to is reported at
+        // once.
+        let mut tables = world.on_root(|| Tables::create(out, dataset, &self.description))?;
         let beads = self.description.model.clusters;
-        if pdb.is_some() {
-            let empty = |g: &Graph| vec![0; g.nodes * beads];
-            votes = dataset.graphs().iter().map(empty).collect();
-        }
-        store::write(out, Kind::Embeddings, |root| {
-            let mut file = Tables::new(root, dataset, &self.description)?;
-            run(&mut |from, rows| {
-                for (i, row) in rows.into_iter().enumerate() {
-                    let id = from + i;
-                    file.add(id, &row)?;
-                    predictions.push(row.prediction);
+        let empty = |g: &Graph| vec![0; g.nodes * beads];
+        let mut votes: Vec<Vec<u32>> = match (world.is_root(), pdb) {
+            (true, Some(_)) => dataset.graphs().iter().map(empty).collect(),
+            _ => Vec::new(),
+        };
+        let mut predictions: Vec<Vec<f32>> = Vec::new();
+        world.ordered(
+            dataset.segments().len(),
+            BLOCK,
+            |ids| {
+                ids.map(|id| self.row(dataset, &graphs, id as u32))
+                    .collect()
+            },
+            |ids, rows: Vec<Row>| {
+                for (id, row) in ids.zip(rows) {
+                    if let Some(tables) = &mut tables {
+                        tables.add(id, &row)?;
+                    }
                     let graph = dataset.trajectory_of(id as u32).graph as usize;
                     if let Some(votes) = votes.get_mut(graph) {
                         for (node, &bead) in row.clusters[2].iter().enumerate() {
                             votes[node * beads + bead as usize] += 1;
                         }
                     }
+                    predictions.push(row.prediction);
                 }
                 Ok(())
-            })
-        })?;
-        if let Some(folder) = pdb {
-            write_structures(dataset, &votes, beads, folder)?;
-        }
-        if let Some(folder) = plots {
-            plots::write(self, dataset, &graphs, &predictions, folder)?;
-        }
-        Ok(())
-    }
-
-    /// Computes segments in rounds, ranks sharing each, and gives them to `sink` in order on
-    /// rank 0.
-    fn rounds(
-        &self,
-        world: &World,
-        dataset: &Dataset,
-        row: &dyn Fn(u32) -> Result<Row>,
-        sink: &mut dyn FnMut(usize, Vec<Row>) -> Result<()>,
-    ) -> Result<()> {
-        let total = dataset.segments().len();
-        for from in (0..total).step_by(ROUND) {
-            let count = ROUND.min(total - from);
-            let own = slice_range(count, world.rank(), world.size());
-            let rows: Result<Vec<Row>> = own.map(|i| row((from + i) as u32)).collect();
-            let rows = world.agree(rows)?;
-            let (mut sizes, mut floats, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-            for row in &rows {
-                sizes.push(row.signature.len() as u64);
-                sizes.push(row.prediction.len() as u64);
-                sizes.push(row.clusters[0].len() as u64);
-                floats.extend(row.signature.iter().chain(&row.prediction));
-                labels.extend(row.clusters.iter().flatten());
+            },
+        )?;
+        world.on_root(|| {
+            tables.map(Tables::finish).transpose()?;
+            if let Some(folder) = pdb {
+                write_structures(dataset, &votes, beads, folder)?;
             }
-            let sizes = world.gather(&sizes).concat();
-            let floats = world.gather(&floats).concat();
-            let labels = world.gather(&labels).concat();
-            let done = match world.is_root() {
-                true => sink(from, unpack(&sizes, &floats, &labels)),
-                false => Ok(()),
-            };
-            world.agree(done)?;
-        }
+            if let Some(folder) = plots {
+                plots::write(self, dataset, &graphs, &predictions, folder)?;
+            }
+            Ok(())
+        })?;
         Ok(())
     }
-}
 
-/// Rows from gathered numbers.
-fn unpack(sizes: &[u64], mut floats: &[f32], mut labels: &[u32]) -> Vec<Row> {
-    let mut rows = Vec::with_capacity(sizes.len() / 3);
-    for size in sizes.chunks_exact(3) {
-        let mut floats_of = |n: u64| {
-            let (part, rest) = floats.split_at(n as usize);
-            floats = rest;
-            part.to_vec()
-        };
-        let (signature, prediction) = (floats_of(size[0]), floats_of(size[1]));
-        let clusters = std::array::from_fn(|_| {
-            let (part, rest) = labels.split_at(size[2] as usize);
-            labels = rest;
-            part.to_vec()
-        });
-        rows.push(Row {
-            signature,
-            prediction,
-            clusters,
-        });
+    /// The graphs of a dataset as the model takes them, if it fits the model.
+    fn graphs(&self, dataset: &Dataset, structures: bool) -> Result<Vec<Arc<ModelGraph>>> {
+        let (given, trained) = (dataset.dimensions(), self.description.features);
+        if given != trained {
+            return Err(Error::file(
+                dataset.path(),
+                format!("{given} values per node, the model was trained on {trained}"),
+            ));
+        }
+        if structures && dataset.graphs().iter().any(|g| g.atoms.is_none()) {
+            return Err(Error::file(
+                dataset.path(),
+                "its nodes are no atoms; there is no structure to write",
+            ));
+        }
+        graphs(dataset, self.description.model.variant)
     }
-    rows
+
+    /// The results of one segment.
+    fn row(&self, dataset: &Dataset, graphs: &[Arc<ModelGraph>], id: u32) -> Result<Row> {
+        let clip = clip(dataset, graphs, &self.description, id, 0.0)?;
+        let outputs = self.model.forward(&[clip])?;
+        let [a, b, c] = outputs.coarse[0].levels.each_ref().map(|l| &l.assignment);
+        let first = a.clone();
+        let second = a.matmul(b)?;
+        let third = second.matmul(c)?;
+        let flat = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
+        let predicted = self.model.predict(&outputs.logits)?.concat();
+        Ok(Row {
+            signature: match &outputs.summary.segments {
+                Some(s) => flat(&s.log_signatures)?,
+                None => Vec::new(),
+            },
+            prediction: predicted.into_iter().map(|v| v as f32).collect(),
+            clusters: [hard(&first)?, hard(&second)?, hard(&third)?],
+        })
+    }
 }
 
 /// The most likely cluster of every node.
@@ -216,8 +171,8 @@ fn hard(assignment: &Tensor) -> Result<Vec<u32>> {
 /// | `signature` | [segments, S, terms] f32 | log-signatures (Deep Signature only) |
 /// | `prediction` | [segments, outputs] f32 | probability of class 1, of each class, or a standardised number |
 /// | `clusters/{level1,level2,level3}` | [sum of nodes] u32 | cluster of every node; `clusters/offsets` has the first of each segment |
-struct Tables<'a> {
-    root: &'a Node,
+struct Tables {
+    file: NewFile,
     clusters: Node,
     offsets: Vec<u64>,
     shape: Option<(usize, usize)>,
@@ -227,13 +182,14 @@ struct Tables<'a> {
 
 const LEVELS: [&str; 3] = ["level1", "level2", "level3"];
 
-impl<'a> Tables<'a> {
-    fn new(root: &'a Node, dataset: &Dataset, description: &Description) -> Result<Self> {
+impl Tables {
+    fn create(out: &Path, dataset: &Dataset, description: &Description) -> Result<Self> {
+        let file = NewFile::create(out, Kind::Embeddings)?;
         let segments = dataset.segments();
-        root.write_text("description", &description.to_toml()?)?;
-        root.set_attr_text("dataset", &dataset.fingerprint())?;
-        root.write_strings("classes", &description.classes)?;
-        let group = root.create_group("segment")?;
+        file.write_text("description", &description.to_toml()?)?;
+        file.set_attr_text("dataset", &dataset.fingerprint())?;
+        file.write_strings("classes", &description.classes)?;
+        let group = file.create_group("segment")?;
         let names: Vec<&str> = (0..segments.len() as u32)
             .map(|id| dataset.trajectory_of(id).name.as_str())
             .collect();
@@ -246,14 +202,14 @@ impl<'a> Tables<'a> {
         for id in 0..segments.len() as u32 {
             offsets.push(offsets[id as usize] + dataset.graph_of(id).nodes as u64);
         }
-        let clusters = root.create_group("clusters")?;
+        let clusters = file.create_group("clusters")?;
         clusters.write("offsets", &[offsets.len()], &offsets, Storage::Compressed)?;
         let total = offsets[segments.len()] as usize;
         for level in LEVELS {
             clusters.create::<u32>(level, &[total], Storage::Compressed)?;
         }
         Ok(Self {
-            root,
+            file,
             clusters,
             offsets,
             shape: None,
@@ -269,22 +225,28 @@ impl<'a> Tables<'a> {
             let n = self.segments;
             if signature > 0 {
                 let shape = [n, self.parts, signature / self.parts];
-                self.root
+                self.file
                     .create::<f32>("signature", &shape, Storage::Plain)?;
             }
-            self.root
+            self.file
                 .create::<f32>("prediction", &[n, prediction], Storage::Plain)?;
             self.shape = Some(shape);
         }
         if !row.signature.is_empty() {
-            self.root.write_rows("signature", id, &row.signature)?;
+            self.file.write_rows("signature", id, &row.signature)?;
         }
-        self.root.write_rows("prediction", id, &row.prediction)?;
+        self.file.write_rows("prediction", id, &row.prediction)?;
         for (level, clusters) in LEVELS.iter().zip(&row.clusters) {
             self.clusters
                 .write_rows(level, self.offsets[id] as usize, clusters)?;
         }
         Ok(())
+    }
+
+    /// Puts the file in its place.
+    fn finish(self) -> Result<()> {
+        drop(self.clusters);
+        self.file.finish().map(drop)
     }
 }
 

@@ -1,6 +1,5 @@
 //! What a trained model is used for.
 
-pub mod charts;
 pub mod coarse;
 pub mod embedding;
 pub mod evaluation;
@@ -8,4 +7,3 @@ pub mod pca;
 pub mod pockets;
 pub mod regression;
 pub mod report;
-pub mod state_dict;

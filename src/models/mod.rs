@@ -7,6 +7,7 @@ pub mod hvae;
 mod init;
 pub mod layers;
 pub mod parameters;
+pub mod state_dict;
 
 pub use builder::{ParametersBuilder, Scope};
 pub use handle::{Buffer, Parameter};

@@ -121,39 +121,91 @@ impl Deref for File {
     }
 }
 
-/// Writes a file of `kind` at `path` with the content that `fill` puts into the root group.
+/// A file that is being written; derefs to its root group.
 ///
-/// The file appears under its name only when it is complete and on the disk; on any failure
-/// nothing is left behind.
+/// The file appears under its name only when [`NewFile::finish`] has completed it and it is on
+/// the disk; if it is dropped before, nothing is left behind.
+pub struct NewFile {
+    root: Node,
+    file: hdf5::File,
+    kind: Kind,
+    path: PathBuf,
+    scratch: Scratch,
+}
+
+impl NewFile {
+    /// Begins a file of `kind` that will stand at `path`.
+    ///
+    /// # Errors
+    /// The folder is missing or cannot be written to.
+    pub fn create(path: &Path, kind: Kind) -> Result<Self> {
+        let scratch = Scratch::new(path)?;
+        let failed = |e: hdf5::Error| cannot_write(path, &e);
+        let file = hdf5::File::with_options()
+            .with_fcpl(|p| p.userblock(header::BLOCK as u64).obj_track_times(false))
+            .create(scratch.path())
+            .map_err(failed)?;
+        let root = Node::new(path.to_path_buf(), file.as_group().map_err(failed)?);
+        Ok(Self {
+            root,
+            file,
+            kind,
+            path: path.to_path_buf(),
+            scratch,
+        })
+    }
+
+    /// Completes the file and puts it in its place. Drop the nodes of the file before.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn finish(self) -> Result<Digest> {
+        let Self {
+            root,
+            file,
+            kind,
+            path,
+            scratch,
+        } = self;
+        drop(root);
+        file.flush()
+            .and_then(|()| file.close())
+            .map_err(|e| cannot_write(&path, &e))?;
+        let header = Header::of(scratch.path(), kind)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(scratch.path())
+            .map_err(|e| Error::io(&path, e))?;
+        file.seek(SeekFrom::Start(0))
+            .and_then(|_| file.write_all(&header.to_block()))
+            .map_err(|e| Error::io(&path, e))?;
+        drop(file);
+        scratch.commit()?;
+        Ok(header.digest)
+    }
+}
+
+impl Deref for NewFile {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.root
+    }
+}
+
+fn cannot_write(path: &Path, error: &hdf5::Error) -> Error {
+    node::failure(path, "cannot write", error)
+}
+
+/// Writes a file of `kind` at `path` with the content that `fill` puts into the root group: a
+/// [`NewFile`] from beginning to end.
 ///
 /// # Errors
 /// An unwritable folder, a full disk, and whatever `fill` reports.
 pub fn write(path: &Path, kind: Kind, fill: impl FnOnce(&Node) -> Result<()>) -> Result<Digest> {
-    let scratch = Scratch::new(path)?;
-    write_hdf5(scratch.path(), path, fill)?;
-    let header = Header::of(scratch.path(), kind)?;
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .open(scratch.path())
-        .map_err(|e| Error::io(path, e))?;
-    file.seek(SeekFrom::Start(0))
-        .and_then(|_| file.write_all(&header.to_block()))
-        .map_err(|e| Error::io(path, e))?;
-    drop(file);
-    scratch.commit()?;
-    Ok(header.digest)
-}
-
-fn write_hdf5(scratch: &Path, path: &Path, fill: impl FnOnce(&Node) -> Result<()>) -> Result<()> {
-    let failed = |e: hdf5::Error| node::failure(path, "cannot write", &e);
-    let file = hdf5::File::with_options()
-        .with_fcpl(|p| p.userblock(header::BLOCK as u64).obj_track_times(false))
-        .create(scratch)
-        .map_err(failed)?;
-    let root = file.as_group().map_err(failed)?;
-    fill(&Node::new(path.to_path_buf(), root))?;
-    file.flush().map_err(failed)?;
-    file.close().map_err(failed)
+    let file = NewFile::create(path, kind)?;
+    fill(&file)?;
+    file.finish()
 }
 
 /// Opens a file of ours after verifying every byte of it.

@@ -1,6 +1,7 @@
 //! What a run remembers of numeric faults, so that every world judges a step alike, after any
 //! resume.
 
+use crate::stats::median;
 use serde::{Deserialize, Serialize};
 
 /// Losses that are remembered.
@@ -23,9 +24,9 @@ impl LossTrend {
         if self.recent.len() < SEEN {
             return None;
         }
-        let middle = median(self.recent.iter().map(|&x| f64::from(x)));
+        let middle = median(self.recent.iter().map(|&x| f64::from(x)))?;
         let off = self.recent.iter().map(|&x| (f64::from(x) - middle).abs());
-        Some(middle + factor * median(off).max(FLOOR * middle.abs()))
+        Some(middle + factor * median(off)?.max(FLOOR * middle.abs()))
     }
 
     pub fn add(&mut self, loss: f32) {
@@ -34,12 +35,6 @@ impl LossTrend {
         }
         self.recent.push(loss);
     }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// State of the numeric guard; part of a checkpoint.

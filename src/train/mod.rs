@@ -18,7 +18,6 @@ pub mod loader;
 pub mod metrics;
 pub mod optimizer;
 pub mod outcome;
-pub mod plot;
 pub mod progress;
 pub mod run_folder;
 pub mod schedule;

@@ -97,8 +97,11 @@ pub fn run(args: Args) -> Result<()> {
             return world.on_root(|| args.pack_backbones()).map(drop);
         }
         // Rank 0 reads the lists, which can be huge, and tells the others the files.
-        let plan = world.on_root(|| args.plan())?;
-        let files = share(world, plan.as_ref().map(|p| &p.files[..]))?;
+        let mut plan = None;
+        let files = world.broadcast_value(|| {
+            let plan = plan.insert(args.plan()?);
+            Ok(plan.files.clone())
+        })?;
         let progress = Progress::new(world.is_root(), files.len(), "files");
         let collected = collect(world, &files, &args.read_options(), args.strict, |done| {
             progress.at(done)
@@ -110,21 +113,6 @@ pub fn run(args: Args) -> Result<()> {
         });
         partial.map(drop)
     })
-}
-
-/// Rank 0's files, on every rank.
-fn share(world: &World, files: Option<&[StructureFile]>) -> Result<Vec<StructureFile>> {
-    let mut bytes = Vec::new();
-    let encoded = ciborium::into_writer(&files, &mut bytes).map_err(|e| {
-        Error::input(format!(
-            "a file name that is not UTF-8 text: rename it ({e})"
-        ))
-    });
-    world.agree(encoded)?;
-    let bytes = world.broadcast(bytes);
-    let files: Result<Option<Vec<StructureFile>>> =
-        ciborium::from_reader(&bytes[..]).map_err(Error::internal);
-    Ok(world.agree(files)?.unwrap_or_default())
 }
 
 impl Args {

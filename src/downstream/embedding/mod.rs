@@ -7,15 +7,17 @@ mod source;
 
 pub use source::{Neighborhoods, Residues, Source, ZernikegramFile};
 
-use crate::comm::World;
+use crate::comm::{World, packed};
 use crate::data::zernikegrams::write_settings;
 use crate::models::Model;
 use crate::models::hvae::{Description, Hvae};
 use crate::ops::in_pool;
-use crate::store::{self, Kind, Node, Scratch, Storage};
+use crate::store::{Kind, NewFile, Node, Storage};
 use crate::train::Checkpoint;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::path::Path;
 
 /// Residues per forward pass.
@@ -127,31 +129,49 @@ fn values(t: &Tensor) -> Result<Vec<f32>> {
 }
 
 /// What one block of residues becomes; the last three are empty unless asked for.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Block {
     /// `[n, z]`
+    #[serde(with = "packed")]
     pub invariants: Vec<f32>,
     /// `[n, 3, 3]`, rows x, y, z.
+    #[serde(with = "packed")]
     pub frames: Vec<f32>,
     /// `[n, dim]`, not normalised.
+    #[serde(with = "packed")]
     pub zernikegram: Vec<f32>,
     /// `[n, dim]`, of the normalised zernikegram.
+    #[serde(with = "packed")]
     pub reconstruction: Vec<f32>,
     /// `[n]`
+    #[serde(with = "packed")]
     pub cosine_loss: Vec<f32>,
 }
 
-/// Names, row shapes and values of a block's parts, in a fixed order.
-type Parts<'a> = [(&'static str, Vec<usize>, &'a [f32]); 5];
+/// One kind of numbers of a block.
+struct Column<'a> {
+    /// Its dataset in the file.
+    name: &'static str,
+    /// Shape of a residue's numbers.
+    row: Vec<usize>,
+    values: &'a [f32],
+}
 
 impl Block {
-    fn parts(&self, z: usize, dim: usize) -> Parts<'_> {
+    /// The columns in a fixed order; `z` is the length of the invariants, `dim` that of a
+    /// zernikegram.
+    fn columns(&self, z: usize, dim: usize) -> [Column<'_>; 5] {
+        let column = |name, row: &[usize], values| Column {
+            name,
+            row: row.to_vec(),
+            values,
+        };
         [
-            ("invariants", vec![z], &self.invariants),
-            ("frames", vec![3, 3], &self.frames),
-            ("zernikegram", vec![dim], &self.zernikegram),
-            ("reconstruction", vec![dim], &self.reconstruction),
-            ("cosine_loss", vec![], &self.cosine_loss),
+            column("invariants", &[z], &self.invariants[..]),
+            column("frames", &[3, 3], &self.frames),
+            column("zernikegram", &[dim], &self.zernikegram),
+            column("reconstruction", &[dim], &self.reconstruction),
+            column("cosine_loss", &[], &self.cosine_loss),
         ]
     }
 }
@@ -168,35 +188,40 @@ pub fn write(
     reconstruct: bool,
     out: &Path,
 ) -> Result<Option<f64>> {
-    // Says so before the work, not after it.
-    world.on_root(|| Scratch::new(out))?;
-    let mut job = Job {
-        world,
+    let job = Job {
         embedder,
         source,
         reconstruct,
-        cosine: 0.0,
     };
-    let result = if world.is_root() {
-        let filled = store::write(out, Kind::Embeddings, |root| {
-            job.describe(root).and_then(|()| job.run(Some(root)))
-        });
-        filled.map(drop)
-    } else {
-        job.run(None)
-    };
-    world.agree(result)?;
+    // The file is begun before the work: a folder that cannot be written to is reported at once.
+    let file = world.on_root(|| {
+        let file = NewFile::create(out, Kind::Embeddings)?;
+        job.describe(&file)?;
+        Ok(file)
+    })?;
+    // Sum of the cosine losses in the order of the file, on rank 0.
+    let mut cosine = 0.0;
+    world.ordered(
+        source.len(),
+        BLOCK,
+        |rows| job.block(rows),
+        |rows, block| {
+            cosine += block.cosine_loss.iter().map(|&x| f64::from(x)).sum::<f64>();
+            let written = file
+                .as_ref()
+                .map(|root| job.write_block(root, rows, &block));
+            written.unwrap_or(Ok(()))
+        },
+    )?;
+    world.on_root(|| file.map(NewFile::finish).transpose())?;
     let n = source.len() as f64;
-    Ok((reconstruct && n > 0.0).then_some(job.cosine / n))
+    Ok((reconstruct && n > 0.0).then_some(cosine / n))
 }
 
 struct Job<'a> {
-    world: &'a World,
     embedder: &'a Embedder,
     source: &'a dyn Source,
     reconstruct: bool,
-    /// Sum of cosine losses in file order, rank 0.
-    cosine: f64,
 }
 
 impl Job<'_> {
@@ -213,47 +238,21 @@ impl Job<'_> {
         if let Some(residues) = self.source.residues()? {
             residues.write(&root.create_group("residues")?)?;
         }
-        let n = self.source.len();
-        for (name, row, _) in Block::default().parts(d.model.latent_dim, self.embedder.dim()) {
-            if self.reconstruct || name == "invariants" || name == "frames" {
-                let shape: Vec<usize> = [vec![n], row].concat();
-                root.create::<f32>(name, &shape, Storage::Plain)?;
+        for column in self.columns(&Block::default()) {
+            if self.reconstruct || column.name == "invariants" || column.name == "frames" {
+                let shape: Vec<usize> = [vec![self.source.len()], column.row].concat();
+                root.create::<f32>(column.name, &shape, Storage::Plain)?;
             }
         }
         Ok(())
     }
 
-    /// Rounds of one block per rank; rank 0 writes them in order.
-    fn run(&mut self, root: Option<&Node>) -> Result<()> {
-        let (rank, size) = (self.world.rank(), self.world.size());
-        let blocks = self.source.len().div_ceil(BLOCK);
-        for round in 0..blocks.div_ceil(size) {
-            let mine = round * size + rank;
-            let block = self.world.agree(self.block(mine))?;
-            let mut gathered: Vec<_> = block
-                .parts(1, 1)
-                .iter()
-                .map(|(_, _, values)| self.world.gather(values).into_iter())
-                .collect();
-            let written = root.map_or(Ok(()), |root| {
-                for number in round * size..((round + 1) * size).min(blocks) {
-                    let parts = gathered.iter_mut().map(|g| g.next().unwrap_or_default());
-                    let values: Vec<Vec<f32>> = parts.collect();
-                    self.write_block(root, number, &values)?;
-                }
-                Ok(())
-            });
-            self.world.agree(written)?;
-        }
-        Ok(())
+    fn columns<'b>(&self, block: &'b Block) -> [Column<'b>; 5] {
+        let z = self.embedder.description.model.latent_dim;
+        block.columns(z, self.embedder.dim())
     }
 
-    fn block(&self, number: usize) -> Result<Block> {
-        let start = (number * BLOCK).min(self.source.len());
-        let rows = start..(start + BLOCK).min(self.source.len());
-        if rows.is_empty() {
-            return Ok(Block::default());
-        }
+    fn block(&self, rows: Range<usize>) -> Result<Block> {
         let zernikegrams = self.source.zernikegrams(rows.clone())?;
         if let Some(i) = zernikegrams.iter().position(|z| !z.is_finite()) {
             let row = rows.start + i / self.embedder.dim();
@@ -266,17 +265,10 @@ impl Job<'_> {
         self.embedder.embed(&zernikegrams, self.reconstruct)
     }
 
-    fn write_block(&mut self, root: &Node, number: usize, values: &[Vec<f32>]) -> Result<()> {
-        let names = Block::default().parts(1, 1).map(|p| p.0);
-        for (name, values) in names.iter().zip(values) {
-            if !values.is_empty() {
-                root.write_rows(name, number * BLOCK, values)?;
-            }
-            if *name == "cosine_loss" {
-                self.cosine += values.iter().map(|&x| f64::from(x)).sum::<f64>();
-            }
-        }
-        Ok(())
+    fn write_block(&self, root: &Node, rows: Range<usize>, block: &Block) -> Result<()> {
+        let columns = self.columns(block);
+        let mut filled = columns.iter().filter(|column| !column.values.is_empty());
+        filled.try_for_each(|column| root.write_rows(column.name, rows.start, column.values))
     }
 }
 

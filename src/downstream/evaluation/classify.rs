@@ -1,14 +1,15 @@
 //! Classifiers by cross-validation.
 
 use super::labels::Classes;
-use crate::{Error, Result};
+use super::logistic::{Logistic, Samples};
+use crate::comm::pulse;
+use crate::{Error, Result, stats};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use smartcore::linalg::basic::matrix::DenseMatrix;
-use smartcore::linear::logistic_regression::{LogisticRegression, LogisticRegressionParameters};
 use smartcore::neighbors::knn_classifier::{KNNClassifier, KNNClassifierParameters};
 
 /// Neighbours that vote (scikit-learn's default, as in the paper).
@@ -27,12 +28,9 @@ pub struct Score {
 
 impl Score {
     fn of(folds: Vec<f64>) -> Self {
-        let n = folds.len() as f64;
-        let mean = folds.iter().sum::<f64>() / n;
-        let squares: f64 = folds.iter().map(|f| (f - mean).powi(2)).sum();
         Self {
-            mean,
-            deviation: (squares / (n - 1.0).max(1.0)).sqrt(),
+            mean: stats::mean(&folds),
+            deviation: stats::sample_deviation(&folds),
             folds,
         }
     }
@@ -74,48 +72,50 @@ pub fn folds(classes: &Classes, folds: usize, seed: u64) -> Result<Vec<Vec<usize
     Ok(dealt)
 }
 
-/// Rows of a part of `x`, `[rows, dim]`, features brought to mean 0 and deviation 1 of `train`.
+/// The rows of one fold, for training and for its test.
 struct Fold {
-    train: DenseMatrix<f64>,
+    /// `[rows, dim]`
+    train: Vec<f64>,
     train_classes: Vec<u32>,
-    test: DenseMatrix<f64>,
+    test: Vec<f64>,
     test_classes: Vec<u32>,
 }
 
 impl Fold {
-    fn new(x: &[f64], dim: usize, classes: &Classes, test: &[usize], scale: bool) -> Result<Self> {
+    /// `x` `[n, dim]` with one class per row, of which the rows `test` are left out of training.
+    fn new(x: &[f64], dim: usize, classes: &Classes, test: &[usize]) -> Self {
         let mut in_test = vec![false; classes.of.len()];
         test.iter().for_each(|&r| in_test[r] = true);
         let train: Vec<usize> = (0..classes.of.len()).filter(|&r| !in_test[r]).collect();
-        let value = |r: usize, k: usize| x[r * dim + k];
-        let n = train.len() as f64;
-        let scales: Vec<(f64, f64)> = (0..dim)
-            .map(|k| {
-                let mean = train.iter().map(|&r| value(r, k)).sum::<f64>() / n;
-                let squares: f64 = train.iter().map(|&r| (value(r, k) - mean).powi(2)).sum();
-                let deviation = (squares / n).sqrt();
-                match (scale, deviation > 0.0) {
-                    (false, _) => (0.0, 1.0),
-                    (true, true) => (mean, deviation),
-                    (true, false) => (mean, 1.0),
-                }
-            })
-            .collect();
-        let matrix = |rows: &[usize]| {
-            let scaled = |&r: &usize| {
-                let row = scales.iter().enumerate();
-                row.map(move |(k, (mean, deviation))| (value(r, k) - mean) / deviation)
-            };
-            let values: Vec<f64> = rows.iter().flat_map(scaled).collect();
-            DenseMatrix::new(rows.len(), dim, values, false).map_err(Error::internal)
+        let values = |rows: &[usize]| {
+            let row = |&r: &usize| &x[r * dim..(r + 1) * dim];
+            rows.iter().flat_map(row).copied().collect()
         };
         let of = |rows: &[usize]| rows.iter().map(|&r| classes.of[r]).collect();
-        Ok(Self {
-            train: matrix(&train)?,
+        Self {
+            train: values(&train),
             train_classes: of(&train),
-            test: matrix(test)?,
+            test: values(test),
             test_classes: of(test),
-        })
+        }
+    }
+
+    /// Brings the features to mean 0 and standard deviation 1 in training; those that are
+    /// constant in training to 0.
+    fn standardise(&mut self, dim: usize) {
+        for feature in 0..dim {
+            let column = self.train.iter().skip(feature).step_by(dim);
+            let column: Vec<f64> = column.copied().collect();
+            let mean = stats::mean(&column);
+            let scale = match stats::population_deviation(&column) {
+                deviation if deviation > 0.0 => deviation,
+                _ => 1.0,
+            };
+            for part in [&mut self.train, &mut self.test] {
+                let column = part.iter_mut().skip(feature).step_by(dim);
+                column.for_each(|value| *value = (*value - mean) / scale);
+            }
+        }
     }
 
     fn accuracy(&self, predicted: &[u32]) -> f64 {
@@ -125,40 +125,64 @@ impl Fold {
 }
 
 /// Multinomial logistic regression on standardised features.
+///
+/// # Errors
+/// Features that are not finite.
 pub fn linear(x: &[f64], dim: usize, classes: &Classes, folds: &[Vec<usize>]) -> Result<Score> {
-    cross_validate(x, dim, classes, folds, true, |fold| {
-        let settings = LogisticRegressionParameters::default().with_alpha(PENALTY);
-        let model = LogisticRegression::fit(&fold.train, &fold.train_classes, settings)?;
-        model.predict(&fold.test)
+    cross_validate(x, dim, classes, folds, |mut fold| {
+        fold.standardise(dim);
+        let samples = Samples {
+            rows: &fold.train,
+            width: dim,
+            classes: &fold.train_classes,
+            count: classes.names.len(),
+        };
+        let fitted = Logistic::fit(samples, PENALTY)?;
+        log::info!(
+            "linear classifier: fitted to {} residues in {} steps{}",
+            fold.train_classes.len(),
+            fitted.steps,
+            if fitted.converged() {
+                ""
+            } else {
+                ", the minimum is not reached"
+            }
+        );
+        Ok(fold.accuracy(&fitted.predict(&fold.test)))
     })
 }
 
 /// Majority of the five nearest neighbours.
+///
+/// # Errors
+/// A failure of the library.
 pub fn nearest(x: &[f64], dim: usize, classes: &Classes, folds: &[Vec<usize>]) -> Result<Score> {
-    cross_validate(x, dim, classes, folds, false, |fold| {
+    let matrix = |values: &[f64]| {
+        DenseMatrix::new(values.len() / dim, dim, values.to_vec(), false).map_err(Error::internal)
+    };
+    cross_validate(x, dim, classes, folds, |fold| {
         let settings = KNNClassifierParameters::default().with_k(NEIGHBORS);
-        let model = KNNClassifier::fit(&fold.train, &fold.train_classes, settings)?;
-        model.predict(&fold.test)
+        let (train, test) = (matrix(&fold.train)?, matrix(&fold.test)?);
+        let model =
+            KNNClassifier::fit(&train, &fold.train_classes, settings).map_err(Error::internal)?;
+        let predicted: Vec<u32> = model.predict(&test).map_err(Error::internal)?;
+        Ok(fold.accuracy(&predicted))
     })
 }
 
-/// Accuracy of `predict` (classes of the test rows) on every fold, folds in parallel.
+/// The accuracy that `measure` gives of every fold, folds in parallel.
 fn cross_validate(
     x: &[f64],
     dim: usize,
     classes: &Classes,
     folds: &[Vec<usize>],
-    scale: bool,
-    predict: impl Fn(&Fold) -> std::result::Result<Vec<u32>, smartcore::error::Failed> + Sync,
+    measure: impl Fn(Fold) -> Result<f64> + Sync,
 ) -> Result<Score> {
-    let scores: Result<Vec<f64>> = folds
-        .par_iter()
-        .map(|test| {
-            let fold = Fold::new(x, dim, classes, test, scale)?;
-            Ok(fold.accuracy(&predict(&fold).map_err(Error::internal)?))
-        })
-        .collect();
-    Ok(Score::of(scores?))
+    let measured = folds.par_iter().map(|test| {
+        pulse::tick();
+        measure(Fold::new(x, dim, classes, test))
+    });
+    Ok(Score::of(measured.collect::<Result<Vec<f64>>>()?))
 }
 
 #[cfg(test)]

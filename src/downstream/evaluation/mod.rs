@@ -8,6 +8,7 @@ mod classify;
 mod cluster;
 mod equivariance;
 mod labels;
+mod logistic;
 mod reconstruction;
 
 pub use classify::Score;
@@ -17,7 +18,7 @@ pub use labels::{LabelSource, Labels};
 pub use reconstruction::{Degree, Reconstruction};
 
 use super::embedding::{Block, Embedder, Residues};
-use crate::comm::{World, slice_range};
+use crate::comm::{World, packed};
 use crate::data::dataset::Dataset;
 use crate::data::neighborhoods::Finder;
 use crate::data::sampler::Permutation;
@@ -188,13 +189,17 @@ struct Subject<'a> {
     centres: &'a [u32],
 }
 
-/// One row per residue, in order; rank 0 only.
+/// One row per residue, in order; of all residues on rank 0 only.
+#[derive(Default, Serialize, Deserialize)]
 struct Measured {
     /// `[n, z]`
+    #[serde(with = "packed")]
     invariants: Vec<f32>,
     /// `[n, 3, 3]`
+    #[serde(with = "packed")]
     frames: Vec<f32>,
-    /// `[n, reconstruction::WIDTH]`
+    /// Rows of [`reconstruction::errors`].
+    #[serde(with = "packed")]
     errors: Vec<f64>,
 }
 
@@ -229,27 +234,27 @@ impl<'a> Subject<'a> {
 
     /// Encodes and decodes every residue.
     fn measure(&self, world: &World) -> Result<Measured> {
-        let blocks: Vec<&[u32]> = self.centres.chunks(BLOCK).collect();
-        let own = || -> Result<Measured> {
-            let mut own = Measured {
-                invariants: Vec::new(),
-                frames: Vec::new(),
-                errors: Vec::new(),
-            };
-            for b in slice_range(blocks.len(), world.rank(), world.size()) {
-                let block = self.embedder.embed(&self.zernikegrams(blocks[b])?, true)?;
-                own.errors.extend(self.errors(&block));
-                own.invariants.extend(block.invariants);
-                own.frames.extend(block.frames);
-            }
-            Ok(own)
-        };
-        let own = world.agree(own())?;
-        Ok(Measured {
-            invariants: world.gather(&own.invariants).concat(),
-            frames: world.gather(&own.frames).concat(),
-            errors: world.gather(&own.errors).concat(),
-        })
+        let mut all = Measured::default();
+        world.ordered(
+            self.centres.len(),
+            BLOCK,
+            |rows| {
+                let zernikegrams = self.zernikegrams(&self.centres[rows])?;
+                let block = self.embedder.embed(&zernikegrams, true)?;
+                Ok(Measured {
+                    errors: self.errors(&block),
+                    invariants: block.invariants,
+                    frames: block.frames,
+                })
+            },
+            |_, block| {
+                all.errors.extend(block.errors);
+                all.invariants.extend(block.invariants);
+                all.frames.extend(block.frames);
+                Ok(())
+            },
+        )?;
+        Ok(all)
     }
 
     fn errors(&self, block: &Block) -> Vec<f64> {
@@ -350,6 +355,11 @@ fn knowledge(
     let folds = classify::folds(classes, options.folds, options.seed).map_err(named)?;
     let counts = classes.counts();
     let most = counts.iter().copied().max().unwrap_or(0);
+    log::info!(
+        "labels {name}: {} residues of {} classes",
+        classes.of.len(),
+        counts.len()
+    );
     Ok(Knowledge {
         name: name.into(),
         classes: classes.names.clone(),

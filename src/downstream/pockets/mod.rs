@@ -21,7 +21,7 @@ pub use file::{Features, Pockets, Table};
 
 use crate::comm::World;
 use crate::data::complexes::Listing;
-use crate::store::{self, Kind, Node, Scratch};
+use crate::store::{Kind, NewFile};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -60,7 +60,7 @@ pub struct Settings {
 }
 
 /// How many complexes and residues there are, and which complexes were left out.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Summary {
     pub complexes: usize,
     pub residues: usize,
@@ -68,7 +68,8 @@ pub struct Summary {
 }
 
 /// Embeds every complex of a listing into the file `out`; collective. A complex that cannot be
-/// used is named with its reason and left out. `progress` is told how many are done.
+/// used is named with its reason and left out. `progress` is called on rank 0 with the number of
+/// complexes that are done.
 ///
 /// # Errors
 /// An unwritable `out`; no complex that can be used; with `strict` the first that cannot.
@@ -79,106 +80,57 @@ pub fn write(
     out: &Path,
     mut progress: impl FnMut(usize),
 ) -> Result<Summary> {
-    // Says so before the work, not after it.
-    world.on_root(|| Scratch::new(out))?;
+    // The file is begun before the work: a folder that cannot be written to is reported at once.
+    let file = world.on_root(|| {
+        let file = NewFile::create(out, Kind::Pockets)?;
+        file::describe(&file, pocketer)?;
+        Ok(file)
+    })?;
     let mut table = Table::default();
-    let result = if world.is_root() {
-        let filled = store::write(out, Kind::Pockets, |root| {
-            file::describe(root, pocketer)?;
-            run(
-                world,
-                pocketer,
-                listing,
-                &mut table,
-                Some(root),
-                &mut progress,
-            )?;
-            if table.is_empty() {
-                let what = format!(
-                    "none of the {} complexes could be used: {} is not written",
-                    listing.entries.len(),
-                    out.display()
-                );
-                return Err(Error::input(what));
+    world.ordered(
+        listing.entries.len(),
+        GROUP,
+        |group| pocketer.group(&listing.entries[group]),
+        |group, outcomes: Vec<Outcome>| {
+            let Some(root) = &file else {
+                return Ok(());
+            };
+            for (number, outcome) in group.clone().zip(outcomes) {
+                let id = &listing.entries[number].id;
+                match outcome {
+                    Ok(pocket) => table.push(root, number, pocket)?,
+                    Err(reason) if pocketer.settings().strict => {
+                        return Err(Error::input(format!("complex {id}: {reason}")));
+                    }
+                    Err(reason) => {
+                        log::warn!("skipped complex {id}: {reason}");
+                        table.skip(id, reason);
+                    }
+                }
             }
-            table.write(root, pocketer, listing)
-        });
-        filled.map(drop)
-    } else {
-        run(world, pocketer, listing, &mut table, None, &mut progress)
-    };
-    world.agree(result)?;
-    let counts = [table.len(), table.residues(), table.skipped()];
-    let counts = world.broadcast(counts.map(|n| n as u64).to_vec());
-    Ok(Summary {
-        complexes: counts[0] as usize,
-        residues: counts[1] as usize,
-        skipped: counts[2] as usize,
+            progress(group.end);
+            Ok(())
+        },
+    )?;
+    world.broadcast_value(|| {
+        if table.is_empty() {
+            return Err(Error::input(format!(
+                "none of the {} complexes could be used: {} is not written",
+                listing.entries.len(),
+                out.display()
+            )));
+        }
+        if let Some(file) = file {
+            table.write(&file, pocketer, listing)?;
+            file.finish()?;
+        }
+        Ok(Summary {
+            complexes: table.len(),
+            residues: table.residues(),
+            skipped: table.skipped(),
+        })
     })
 }
 
 /// A pocket, or why there is none.
 pub type Outcome = std::result::Result<Pocket, String>;
-
-/// Rounds of one group per rank; rank 0 writes them in order.
-fn run(
-    world: &World,
-    pocketer: &Pocketer,
-    listing: &Listing,
-    table: &mut Table,
-    root: Option<&Node>,
-    progress: &mut impl FnMut(usize),
-) -> Result<()> {
-    let entries = &listing.entries;
-    let groups = entries.len().div_ceil(GROUP);
-    for round in 0..groups.div_ceil(world.size()) {
-        let from = (round * world.size() + world.rank()) * GROUP;
-        let mine = from.min(entries.len())..(from + GROUP).min(entries.len());
-        let outcomes = world.agree(pocketer.group(&entries[mine]).and_then(|o| encode(&o)))?;
-        let gathered = world.gather(&outcomes);
-        let written = root.map_or(Ok(()), |root| {
-            for (rank, bytes) in gathered.iter().enumerate() {
-                let start = (round * world.size() + rank) * GROUP;
-                for (i, outcome) in decode(bytes)?.into_iter().enumerate() {
-                    take(table, root, pocketer, listing, start + i, outcome)?;
-                }
-            }
-            Ok(())
-        });
-        world.agree(written)?;
-        progress(((round + 1) * world.size() * GROUP).min(entries.len()));
-    }
-    Ok(())
-}
-
-fn take(
-    table: &mut Table,
-    root: &Node,
-    pocketer: &Pocketer,
-    listing: &Listing,
-    number: usize,
-    outcome: Outcome,
-) -> Result<()> {
-    let id = &listing.entries[number].id;
-    match outcome {
-        Ok(pocket) => table.push(root, number, pocket),
-        Err(reason) if pocketer.settings().strict => {
-            Err(Error::input(format!("complex {id}: {reason}")))
-        }
-        Err(reason) => {
-            log::warn!("skipped complex {id}: {reason}");
-            table.skip(id, reason);
-            Ok(())
-        }
-    }
-}
-
-fn encode(outcomes: &[Outcome]) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    ciborium::into_writer(outcomes, &mut bytes).map_err(Error::internal)?;
-    Ok(bytes)
-}
-
-fn decode(bytes: &[u8]) -> Result<Vec<Outcome>> {
-    ciborium::from_reader(bytes).map_err(Error::internal)
-}

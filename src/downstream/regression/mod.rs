@@ -23,7 +23,8 @@ pub use learner::{Fitted, Samples};
 pub use results::{Results, Row, Table};
 pub use saved::predict;
 
-use crate::comm::World;
+use crate::comm::{World, pulse};
+use crate::data::sampler::Permutation;
 use crate::downstream::pockets::{Features, Pockets};
 use crate::{Error, Result};
 use ciborium::Value;
@@ -60,6 +61,9 @@ pub(crate) fn seed(parts: &[u64]) -> u64 {
     let bytes: Vec<u8> = parts.iter().flat_map(|p| p.to_le_bytes()).collect();
     xxhash_rust::xxh3::xxh3_64(&bytes)
 }
+
+/// Parts of each rank's share of the fits after which rank 0 receives results.
+const ROUNDS: usize = 4;
 
 /// Complexes without a label that are named one by one.
 const NAMED: usize = 20;
@@ -271,8 +275,7 @@ fn search(
         let tried = predicted.iter().map(|p| scores::rmsd(p, &measured));
         Ok(tried.collect::<Vec<f64>>())
     })?;
-    let encoded = world.agree(tried.map_or(Ok(Vec::new()), |t| encode(&t)))?;
-    let tried: Vec<Vec<f64>> = world.agree(decode(&world.broadcast(encoded)))?;
+    let tried = world.broadcast_value(|| Ok(tried))?;
     let mut best: Vec<Vec<Option<Best>>> = vec![vec![None; problem.folds.len()]; pairs.len()];
     for ((p, fold, group), tried) in tasks.iter().zip(tried) {
         for (&hyper, rmsd) in group.iter().zip(tried) {
@@ -327,10 +330,10 @@ fn fit(
         };
         let fitted = Fitted::new(best[p][fold].hyper, samples, seed)?;
         let predicted = fitted.predict(&pick(features, &division.test), division.test.len())?;
-        let saved = match features.name == LEARNED {
-            true => encode(&fitted)?,
-            false => Vec::new(),
-        };
+        let mut saved = Vec::new();
+        if features.name == LEARNED {
+            ciborium::into_writer(&fitted, &mut saved).map_err(Error::internal)?;
+        }
         Ok((predicted, Value::Bytes(saved)))
     };
     let all = shared(world, pairs.len() * folds * bags, one)?;
@@ -339,7 +342,7 @@ fn fit(
         encoded: vec![Vec::new(); pairs.len()],
         tested: Vec::new(),
     };
-    for (i, (predicted, saved)) in all.into_iter().flatten().enumerate() {
+    for (i, (predicted, saved)) in all.into_iter().enumerate() {
         let (p, bag) = (i / (folds * bags), i % bags);
         fits.predicted[p][bag].extend(predicted);
         if let Value::Bytes(saved) = saved
@@ -355,36 +358,34 @@ fn fit(
     Ok(fits)
 }
 
-/// Results of `count` tasks in their order, on rank 0; rank r does every size-th task from r on,
-/// its cores one each.
+/// Results of `count` tasks in their order, on rank 0; nothing on the others. A rank's cores do
+/// one task each.
+///
+/// Tasks are dealt out in an order drawn by chance: neighbours are of one regressor, and without
+/// the drawing one rank would get all those that take long.
 fn shared<T: Serialize + DeserializeOwned + Send>(
     world: &World,
     count: usize,
     task: impl Fn(usize) -> Result<T> + Sync + Send,
-) -> Result<Option<Vec<T>>> {
-    let mine: Vec<usize> = (world.rank()..count).step_by(world.size()).collect();
-    let done: Result<Vec<T>> = mine.into_par_iter().map(task).collect();
-    let encoded: Vec<u8> = world.agree(done.and_then(|done| encode(&done)))?;
-    let gathered = world.gather(&encoded);
-    world.on_root(|| {
-        let decoded = gathered.iter().map(|bytes| decode::<Vec<T>>(bytes));
-        let mut ranks: Vec<_> = decoded
-            .map(|d| d.map(Vec::into_iter))
-            .collect::<Result<_>>()?;
-        let ordered = (0..count).map(|i| {
-            let next = ranks[i % world.size()].next();
-            next.ok_or_else(|| Error::internal("a rank has done too few tasks"))
-        });
-        ordered.collect()
-    })
-}
-
-fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    ciborium::into_writer(value, &mut bytes).map_err(Error::internal)?;
-    Ok(bytes)
-}
-
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    ciborium::from_reader(bytes).map_err(Error::internal)
+) -> Result<Vec<T>> {
+    let order = Permutation::new(count as u64, 0);
+    let drawn = |place: usize| order.at(place as u64) as usize;
+    let mut results: Vec<(usize, T)> = Vec::new();
+    world.ordered(
+        count,
+        count.div_ceil(world.size() * ROUNDS).max(1),
+        |block| {
+            let done = block.into_par_iter().map(|place| {
+                pulse::tick();
+                task(drawn(place))
+            });
+            done.collect::<Result<Vec<T>>>()
+        },
+        |block, done| {
+            results.extend(block.map(drawn).zip(done));
+            Ok(())
+        },
+    )?;
+    results.sort_unstable_by_key(|(number, _)| *number);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
 }

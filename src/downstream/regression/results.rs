@@ -1,10 +1,10 @@
 //! The tables of a regression and its predictions, as files.
 
-use super::scores::{Interval, Intervals, Scores, advantage, intervals, mean_and_deviation};
+use super::scores::{Interval, Intervals, Scores, advantage, intervals};
 use super::{Best, Fits, INTERVALS, LEARNED, Learner, MEAN, Pair, Problem, Settings, seed};
 use crate::downstream::pockets::Pockets;
 use crate::store::{self, Kind, Storage};
-use crate::{Error, Result};
+use crate::{Error, Result, stats};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -139,7 +139,7 @@ impl Results {
                     .collect();
                 let spread = |of: fn(&Scores) -> Option<f64>| {
                     let values: Option<Vec<f64>> = singles.iter().map(of).collect();
-                    values.map(|v| mean_and_deviation(&v))
+                    values.map(|v| (stats::mean(&v), stats::sample_deviation(&v)))
                 };
                 Row {
                     features: problem.features[pair.features].name.clone(),
@@ -164,7 +164,7 @@ impl Results {
             Table {
                 name,
                 complexes: places.len(),
-                deviation: mean_and_deviation(&measured).1,
+                deviation: stats::sample_deviation(&measured),
                 rows: (0..pairs.len()).map(row).collect(),
             }
         };

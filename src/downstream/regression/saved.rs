@@ -1,10 +1,9 @@
 //! Fitted regressors as files, and their use.
 
-use super::scores::mean_and_deviation;
 use super::{Best, Fits, Fitted, LEARNED, Learner, Pair, Problem, Results};
 use crate::downstream::pockets::Pockets;
 use crate::store::{self, Kind, Storage};
-use crate::{Error, Result};
+use crate::{Error, Result, stats};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -134,7 +133,10 @@ pub fn predict(folder: &Path, pockets: &Pockets, learner: Option<Learner>) -> Re
         })
         .collect();
     let all = all?;
-    let of = |i: usize| mean_and_deviation(&all.iter().map(|p| p[i]).collect::<Vec<_>>());
+    let of = |i: usize| {
+        let predicted: Vec<f64> = all.iter().map(|p| p[i]).collect();
+        (stats::mean(&predicted), stats::sample_deviation(&predicted))
+    };
     let (mean, deviation) = (0..n).map(of).unzip();
     Ok(Predictions {
         learner,

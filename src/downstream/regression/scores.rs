@@ -190,11 +190,3 @@ fn central(mut values: Vec<f64>) -> Option<Interval> {
         high: at(0.975)?,
     })
 }
-
-/// Mean and sample standard deviation.
-pub fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let squares = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
-    (mean, (squares / (n - 1.0).max(1.0)).sqrt())
-}

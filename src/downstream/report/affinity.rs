@@ -1,10 +1,10 @@
 //! A page about a regression: predicted against measured, and the table of baselines.
 
 use super::html::{self, Tile};
-use super::{HALF, Part, charts};
-use crate::downstream::charts::{Axes, PALETTE, Series};
+use super::{HALF, Part};
 use crate::downstream::regression::scores::Interval;
 use crate::downstream::regression::{LEARNED, Results, Row, Table};
+use crate::draw::{self, Axes, PALETTE, Series};
 use crate::store::{self, Kind};
 use crate::{Error, Result};
 use std::path::Path;
@@ -145,7 +145,7 @@ impl Affinity {
                 x: "measured −log10 K",
                 y: "predicted −log10 K",
             };
-            let svg = charts::agreement(HALF, &axes, &self.series(column))?;
+            let svg = draw::agreement(HALF, &axes, &self.series(column))?;
             let caption = format!("{}, {}", row.title(), row.learner.name());
             figures += &html::figure(&svg, &caption);
         }

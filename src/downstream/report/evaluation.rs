@@ -2,11 +2,11 @@
 
 use super::html::{self, Tile};
 use super::latent::{self, Embedding};
-use super::{HALF, Part, folder_name};
-use crate::Result;
+use super::{HALF, Part, WIDE, folder_name};
 use crate::data::table::{Row, Table};
-use crate::downstream::charts::{self, Axes, PALETTE, Series};
 use crate::downstream::evaluation::{Evaluation, Record};
+use crate::draw::{self, Axes, PALETTE, Series, Size};
+use crate::{Result, stats};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -202,11 +202,15 @@ impl EvaluationReport {
         if series.is_empty() {
             return Ok(String::new());
         }
+        const SIZE: Size = Size {
+            height: HALF.height,
+            ..WIDE
+        };
         let axes = Axes {
             x: "degree l",
             y: "cosine loss",
         };
-        let svg = charts::lines((1000, HALF.1), &axes, &series, false)?;
+        let svg = draw::lines(SIZE, &axes, &series, false)?;
         Ok(html::section(
             "Reconstruction by degree",
             "One minus the cosine of the angle between the coefficients of a degree and their \
@@ -287,8 +291,7 @@ impl Group<'_> {
     fn figure(&self, name: &str) -> String {
         let of = |e: &&Evaluation| figures(e).into_iter().find(|f| f.0 == name).map(|f| f.1);
         let values: Vec<f64> = self.members.iter().filter_map(of).collect();
-        let n = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / n;
+        let mean = stats::mean(&values);
         let digits = |v: f64| match name {
             "mse" => format!("{v:.2e}"),
             _ => format!("{v:.3}"),
@@ -297,12 +300,8 @@ impl Group<'_> {
             0 => String::new(),
             1 => digits(mean),
             _ => {
-                let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-                format!(
-                    "{} ± {}",
-                    digits(mean),
-                    digits((squares / (n - 1.0)).sqrt())
-                )
+                let deviation = stats::sample_deviation(&values);
+                format!("{} ± {}", digits(mean), digits(deviation))
             }
         }
     }

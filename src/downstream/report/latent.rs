@@ -1,8 +1,8 @@
 //! The latent space of an embedding file in pictures.
 
 use super::html;
-use crate::downstream::charts::{self, Axes, PALETTE, Series};
 use crate::downstream::pca;
+use crate::draw::{self, Axes, PALETTE, Series, Size};
 use crate::{Result, store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -29,6 +29,11 @@ const CLASSES: [(&str, &[&str]); 6] = [
     ("positive", &["ARG", "HIS", "LYS"]),
     ("Cys, Gly, Pro", &["CYS", "GLY", "PRO"]),
 ];
+
+const WIDE: Size = Size {
+    width: 1000,
+    height: 560,
+};
 
 /// More dots than this make the page slow and the picture black.
 const MOST_DOTS: usize = 6000;
@@ -90,7 +95,7 @@ pub fn scatter(e: &Embedding) -> Result<String> {
         true => vec!["residues"; e.len()],
         false => e.names.iter().map(|n| side_chain(n)).collect(),
     };
-    Projection::pca(e).draw((1000, 560), &groups)
+    Projection::pca(e).draw(WIDE, &groups)
 }
 
 /// Pictures of the latent space, one per projection and kind of label: the latent space itself
@@ -117,8 +122,11 @@ pub fn pictures(e: &Embedding) -> Result<String> {
         }
     }
     let size = match sets.len() * projections.len() {
-        1 => (1000, 560),
-        _ => (560, 420),
+        1 => WIDE,
+        _ => Size {
+            width: 560,
+            height: 420,
+        },
     };
     let mut out = String::new();
     for groups in &sets {
@@ -198,7 +206,7 @@ impl Projection {
     }
 
     /// `groups`: one name per residue; those without a name are left out.
-    fn draw(&self, size: charts::Size, groups: &[&str]) -> Result<String> {
+    fn draw(&self, size: Size, groups: &[&str]) -> Result<String> {
         let mut members: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
         for (i, p) in self.points.iter().filter(|p| !groups[p.0].is_empty()) {
             members.entry(groups[*i]).or_default().push((p[0], p[1]));
@@ -222,7 +230,7 @@ impl Projection {
             x: &self.axes[0],
             y: &self.axes[1],
         };
-        let svg = charts::scatter(size, &axes, &series.collect::<Vec<_>>())?;
+        let svg = draw::scatter(size, &axes, &series.collect::<Vec<_>>())?;
         let caption = format!("{}; {shown} of {} residues", self.about, self.of);
         Ok(html::figure(&svg, &caption))
     }

@@ -15,13 +15,19 @@ pub use latent::Embedding;
 pub use run::Run;
 pub use sweep::SweepReport;
 
-use super::charts::{self, Axes, PALETTE, Series};
+use crate::draw::{self, Axes, Distribution, PALETTE, Series, Size};
 use crate::{Error, Result};
 use html::Tile;
 use std::path::Path;
 
-const WIDE: charts::Size = (1000, 380);
-const HALF: charts::Size = (560, 340);
+const WIDE: Size = Size {
+    width: 1000,
+    height: 380,
+};
+const HALF: Size = Size {
+    width: 560,
+    height: 340,
+};
 const BINS: usize = 60;
 
 /// What a page says about one folder of results.
@@ -158,7 +164,7 @@ impl RunReport {
                 x: "step",
                 y: "objective",
             };
-            let svg = charts::lines(HALF, &axes, &losses, logarithmic)?;
+            let svg = draw::lines(HALF, &axes, &losses, logarithmic)?;
             figures += &html::figure(&svg, "What training minimises");
         }
         if !cosine.is_empty() {
@@ -166,7 +172,7 @@ impl RunReport {
                 x: "step",
                 y: "cosine loss",
             };
-            let svg = charts::lines(
+            let svg = draw::lines(
                 HALF,
                 &axes,
                 &[named("validation", PALETTE[1], cosine)],
@@ -181,7 +187,7 @@ impl RunReport {
                 y: "accuracy",
             };
             let series = [named("validation", PALETTE[1], accuracy)];
-            let svg = charts::lines(HALF, &axes, &series, false)?;
+            let svg = draw::lines(HALF, &axes, &series, false)?;
             figures += &html::figure(&svg, "Accuracy on data kept out of training");
         }
         if figures.is_empty() {
@@ -219,12 +225,20 @@ impl RunReport {
         let (trained, untrained) = (losses(&self.trained), losses(&self.untrained));
         let mut sets = Vec::new();
         if let Some(values) = &trained {
-            sets.push(("this model", PALETTE[0], values.as_slice()));
+            sets.push(Distribution {
+                name: "this model",
+                color: PALETTE[0],
+                values,
+            });
         }
         if let Some(values) = &untrained {
-            sets.push(("untrained", PALETTE[1], values.as_slice()));
+            sets.push(Distribution {
+                name: "untrained",
+                color: PALETTE[1],
+                values,
+            });
         }
-        if sets.iter().all(|s| s.2.is_empty()) {
+        if sets.iter().all(|s| s.values.is_empty()) {
             return Ok(String::new());
         }
         let axes = Axes {
@@ -232,7 +246,7 @@ impl RunReport {
             y: "share of residues",
         };
         let mut body = html::figure(
-            &charts::histogram(WIDE, &axes, &sets, BINS)?,
+            &draw::histogram(WIDE, &axes, &sets, BINS)?,
             "0: the neighborhood is rebuilt exactly; 1: what is rebuilt has nothing to do with it",
         );
         let rows = self

@@ -1,7 +1,7 @@
 //! The records of a run folder.
 
 use crate::train::{Checkpoint, Outcome, RunFolder, metrics};
-use crate::{Error, Result};
+use crate::{Error, Result, stats};
 use serde_json::Value;
 use std::path::Path;
 
@@ -88,7 +88,8 @@ impl Run {
 
     /// Training samples per second: the median over logged steps.
     pub fn rate(&self) -> Option<f64> {
-        median(self.series("train", "samples_per_second"))
+        let rates = self.series("train", "samples_per_second");
+        stats::median(rates.into_iter().map(|p| p.1))
     }
 
     /// Scores of the test, by name; none before the end of the run.
@@ -121,7 +122,8 @@ impl Run {
                 .unwrap_or(f64::INFINITY);
             let mut rates = self.series("train", "samples_per_second");
             rates.retain(|p| p.0 > from && p.0 <= until);
-            let rate = median(rates).map_or("-".into(), |r| format!("{r:.0}"));
+            let rate = stats::median(rates.into_iter().map(|p| p.1));
+            let rate = rate.map_or("-".into(), |r| format!("{r:.0}"));
             rows.push(vec![format!("{from:.0}"), text(&start["ranks"]), rate]);
         }
         rows
@@ -130,10 +132,4 @@ impl Run {
 
 fn count(checkpoint: &Checkpoint) -> usize {
     checkpoint.parameters.iter().map(|a| a.values.len()).sum()
-}
-
-fn median(points: Vec<(f64, f64)>) -> Option<f64> {
-    let mut values: Vec<f64> = points.into_iter().map(|p| p.1).collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }

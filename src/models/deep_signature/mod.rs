@@ -20,6 +20,7 @@ pub mod config;
 mod decision;
 mod description;
 mod dropout;
+mod input;
 mod temporal;
 
 pub use aggregate::{Coarse, Level};
@@ -27,6 +28,7 @@ pub use clip::{Clip, Graph, RawClip};
 pub use config::{Clock, DeepSignatureConfig, Method, Objective, Variant};
 pub use decision::Decision;
 pub use description::Description;
+pub use input::{clip, graphs};
 pub use temporal::{Segments, Summary};
 
 use crate::models::layers::Linear;

@@ -4,7 +4,7 @@ use super::plan::{FOLD, SEED};
 use super::{Planned, Sweep};
 use crate::store::write_bytes;
 use crate::train::{Outcome, job};
-use crate::{Error, Result};
+use crate::{Error, Result, stats};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -56,13 +56,10 @@ impl Statistic {
     /// # Panics
     /// Without values.
     pub fn of(values: &[f64]) -> Self {
-        let n = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / n;
-        let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
         Self {
             runs: values.len(),
-            mean,
-            deviation: (values.len() > 1).then(|| (squares / (n - 1.0)).sqrt()),
+            mean: stats::mean(values),
+            deviation: (values.len() > 1).then(|| stats::sample_deviation(values)),
         }
     }
 

@@ -4,13 +4,14 @@ use super::Trainer;
 use super::step::SliceTerms;
 use crate::Result;
 use crate::comm::pulse;
+use crate::draw::curves;
 use crate::models::Model;
+use crate::store::write_bytes;
 use crate::train::announce::{human_bytes, peak_memory};
 use crate::train::checkpoint::Best;
 use crate::train::evaluate::evaluate;
-use crate::train::plot::plot;
 use crate::train::schedule::WeightSchedule;
-use crate::train::{Part, Task};
+use crate::train::{Part, Task, metrics};
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -120,7 +121,10 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
     pub(super) fn draw(&self) -> Result<()> {
         let folder = self.plan.folder;
         self.world
-            .on_root(|| plot(&folder.metrics(), &folder.plot()))
+            .on_root(|| match curves(&metrics::read(&folder.metrics())?)? {
+                Some(svg) => write_bytes(&folder.plot(), svg.as_bytes()),
+                None => Ok(()),
+            })
             .map(drop)
     }
 

@@ -1,11 +1,8 @@
-//! Loss curves of a run as SVG.
+//! The curves of a run over its steps: one panel per metric.
 
-use super::metrics;
-use crate::store::write_bytes;
 use crate::{Error, Result};
 use plotters::prelude::*;
 use serde_json::Value;
-use std::path::Path;
 
 const WIDTH: u32 = 720;
 const HEIGHT: u32 = 260;
@@ -33,15 +30,19 @@ struct Panel {
     validation: Curve,
 }
 
-/// Draws every metric of `metrics.jsonl` over the steps into one SVG.
-pub fn plot(metrics_path: &Path, svg_path: &Path) -> Result<()> {
-    let panels = panels(&metrics::read(metrics_path)?);
+/// Draws every metric of a run's records (the lines of `metrics.jsonl`) over the steps, in
+/// training and in validation; `None` when there is no metric.
+///
+/// # Errors
+/// A failure of the drawing library.
+pub fn curves(records: &[Value]) -> Result<Option<String>> {
+    let panels = panels(records);
     if panels.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let mut svg = String::new();
-    draw(&panels, &mut svg).map_err(|e| Error::internal(format!("plot: {e}")))?;
-    write_bytes(svg_path, svg.as_bytes())
+    draw(&panels, &mut svg).map_err(|e| Error::internal(format!("drawing curves: {e}")))?;
+    Ok(Some(svg))
 }
 
 fn panels(records: &[Value]) -> Vec<Panel> {
@@ -160,30 +161,22 @@ fn draw_panel(area: &DrawingArea<SVGBackend, plotters::coord::Shift>, panel: &Pa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::metrics::MetricsLog;
     use serde_json::json;
 
     #[test]
     fn draws_every_metric() -> Result<()> {
-        let dir = tempfile::tempdir().unwrap();
-        let (log_path, svg) = (dir.path().join("m.jsonl"), dir.path().join("loss.svg"));
-        let log = MetricsLog::create(&log_path)?;
-        plot(&log_path, &svg)?;
-        assert!(!svg.exists(), "nothing to draw");
-        for step in 1..5000u64 {
-            let fields = [
-                ("kl".to_string(), json!(0.0)),
-                ("mse".into(), json!(1.0 / step as f64)),
-            ];
-            log.append("train", step, fields)?;
-        }
-        log.append("validation", 4999, [("mse".to_string(), json!(0.01))])?;
-        plot(&log_path, &svg)?;
-        let text = std::fs::read_to_string(&svg).unwrap();
+        assert_eq!(curves(&[json!({"event": "start", "step": 0})])?, None);
+        let train = (1..5000).map(|step| {
+            let mse = 1.0 / f64::from(step);
+            json!({"event": "train", "step": step, "kl": 0.0, "mse": mse})
+        });
+        let mut records: Vec<Value> = train.collect();
+        records.push(json!({"event": "validation", "step": 4999, "mse": 0.01}));
+        let svg = curves(&records)?.unwrap_or_default();
         for word in ["<svg", "mse", "kl", "training", "validation"] {
-            assert!(text.contains(word), "{word}");
+            assert!(svg.contains(word), "{word}");
         }
-        assert!(text.len() < 500_000);
+        assert!(svg.len() < 500_000);
         Ok(())
     }
 }
