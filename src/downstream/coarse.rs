@@ -9,8 +9,9 @@ use crate::data::trajectory::{Dataset, Graph};
 use crate::models::Model;
 use crate::models::deep_signature::{DeepSignature, Description};
 use crate::store::{self, Kind, Node, Scratch, Storage};
+use crate::tasks::TaskKind;
+use crate::tasks::deep_signature::{DeepSignatureKind, clip, graphs};
 use crate::train::Checkpoint;
-use crate::train::deep_signature::{clip, graphs};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use std::io::Write;
@@ -43,8 +44,7 @@ impl CoarseGrainer {
         let read = world.on_root(|| Checkpoint::read(path))?;
         let checkpoint = Checkpoint::broadcast(world, read)?;
         let build = || {
-            let described = Description::from_toml(&checkpoint.description);
-            let description = described.map_err(|e| Error::file(path, e))?;
+            let description = DeepSignatureKind::describe(&checkpoint, path)?;
             let model = description.build(0, DType::F32, &Device::Cpu)?;
             checkpoint.load_into(path, model.parameters())?;
             Ok(Self { model, description })

@@ -12,7 +12,7 @@ use crate::downstream::charts::{self, Axes, PALETTE, Series};
 use crate::downstream::pca;
 use crate::models::deep_signature::{Decision, Graph, Objective};
 use crate::store::write_bytes;
-use crate::train::deep_signature::clip;
+use crate::tasks::deep_signature::clip;
 use crate::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;

@@ -1,0 +1,257 @@
+//! Training Deep Signature on the segments of a trajectories file, and its test.
+
+mod input;
+mod job;
+mod scores;
+
+pub use input::{clip, graphs};
+pub use job::{Data, DeepSignatureSections, Goal};
+pub use scores::{ClassScores, Scores};
+
+use super::{Job, Purpose, TaskKind};
+use crate::comm::{Place, World, pulse, slice_range};
+use crate::data::Split;
+use crate::data::trajectory::{Dataset, Partition};
+use crate::models::Model;
+use crate::models::deep_signature::{Clip, DeepSignature, Description, Graph, Objective, TERMS};
+use crate::train::Task;
+use crate::{Error, Result};
+use candle_core::DType;
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The task `deep-signature`.
+#[derive(Debug)]
+pub struct DeepSignatureKind;
+
+impl TaskKind for DeepSignatureKind {
+    const MODEL: &'static str = "a Deep Signature model";
+    const BATCH: u64 = 16;
+    const SLICES: usize = 4;
+    type Sections = DeepSignatureSections;
+    type Input = Dataset;
+    type Task<'a> = DeepSignatureTask<'a>;
+    type Description = Description;
+
+    fn dataset(sections: &DeepSignatureSections) -> &Path {
+        &sections.data.dataset
+    }
+
+    fn terms(_: &DeepSignatureSections) -> Vec<(&'static str, f64)> {
+        TERMS.to_vec()
+    }
+
+    fn check(sections: &DeepSignatureSections) -> Result<()> {
+        sections.check()
+    }
+
+    fn open(world: &World, job: &Job<Self>) -> Result<Dataset> {
+        let data = &job.sections.data;
+        let mut dataset = Dataset::open(world, &data.dataset)?;
+        if data.shuffle_labels {
+            dataset.shuffle_labels(job.train.seed);
+        }
+        Ok(dataset)
+    }
+
+    fn build<'a>(
+        world: &World,
+        job: &Job<Self>,
+        input: &'a Dataset,
+        place: &Place,
+        _: Purpose,
+    ) -> Result<DeepSignatureTask<'a>> {
+        world.agree(DeepSignatureTask::new(job, input, place))
+    }
+
+    /// Scores of classes or numbers; also printed as a table.
+    fn test(world: &World, _: &Job<Self>, task: &DeepSignatureTask) -> Result<Option<Value>> {
+        let scores = task.test(world)?;
+        if world.speaks() {
+            print!("{}", scores.table());
+        }
+        world
+            .agree(serde_json::to_value(&scores).map_err(Error::internal))
+            .map(Some)
+    }
+
+    fn folds(job: &Job<Self>) -> Result<usize> {
+        let data = &job.sections.data;
+        Dataset::open(&World::alone(), &data.dataset)?.folds(data.protocol)
+    }
+}
+
+/// A trajectories file's segments as clips, and the model for them.
+pub struct DeepSignatureTask<'a> {
+    dataset: &'a Dataset,
+    partition: Partition,
+    graphs: Vec<Arc<Graph>>,
+    model: DeepSignature,
+    description: Description,
+}
+
+impl<'a> DeepSignatureTask<'a> {
+    /// Divides the data and builds the model.
+    ///
+    /// # Errors
+    /// A partition with an empty part, one class only, labels that are no numbers where numbers
+    /// are to be predicted, a graph without edges, settings that make no model.
+    fn new(job: &Job<DeepSignatureKind>, dataset: &'a Dataset, place: &Place) -> Result<Self> {
+        let DeepSignatureSections { data, model } = &job.sections;
+        let partition = dataset.partition(data.protocol, data.fold)?;
+        for (id, segment) in dataset.segments().iter().enumerate() {
+            let usable = model.check_frames(segment.frames as usize);
+            usable.map_err(|e| Error::file(dataset.path(), format!("segment {id}: {e}")))?;
+        }
+        let mut description = Description {
+            model: model.clone(),
+            features: dataset.dimensions(),
+            objective: objective(dataset, data.goal)?,
+            classes: dataset.classes().to_vec(),
+            scale: data.scale.unwrap_or_else(|| default_scale(dataset)),
+            mean: 0.0,
+            deviation: 1.0,
+        };
+        if description.objective == Objective::Regression {
+            (description.mean, description.deviation) = moments(dataset, &partition.train)?;
+        }
+        Ok(Self {
+            graphs: graphs(dataset, model.variant)?,
+            model: description.build(job.train.seed, DType::F32, &place.device)?,
+            partition,
+            dataset,
+            description,
+        })
+    }
+
+    fn ids(&self, split: Split) -> &[u32] {
+        match split {
+            Split::Train => &self.partition.train,
+            Split::Validation => &self.partition.validation,
+            Split::Test => &self.partition.test,
+        }
+    }
+
+    fn target(&self, id: u32) -> Result<f64> {
+        match self.description.objective {
+            Objective::Regression => {
+                let value = self.dataset.value_of(id)?;
+                Ok((value - self.description.mean) / self.description.deviation)
+            }
+            _ => self.dataset.class_of(id).map(f64::from),
+        }
+    }
+
+    fn clips(&self, ids: &[u32]) -> Result<Vec<Clip>> {
+        let device = self.model.parameters().device();
+        let clip = |&id: &u32| {
+            let target = self.target(id)?;
+            let clip = clip(self.dataset, &self.graphs, &self.description, id, target)?;
+            clip.to_device(device)
+        };
+        ids.iter().map(clip).collect()
+    }
+
+    /// Scores on the test segments. Collective.
+    fn test(&self, world: &World) -> Result<Scores> {
+        let ids = &self.partition.test;
+        let own = slice_range(ids.len(), world.rank(), world.size());
+        let width = self.description.objective.outputs();
+        let predicted = || -> Result<Vec<f64>> {
+            let mut out = Vec::with_capacity(own.len() * width);
+            for id in &ids[own.clone()] {
+                pulse::tick();
+                let outputs = self.model.forward(&self.clips(&[*id])?)?;
+                out.extend(self.model.predict(&outputs.logits)?.concat());
+            }
+            Ok(out)
+        };
+        let own = world.agree(predicted())?;
+        let all = world.all_gather(&own).concat();
+        let targets: Result<Vec<f64>> = ids.iter().map(|&id| self.target(id)).collect();
+        let scores = targets.map(|targets| {
+            let rows: Vec<&[f64]> = all.chunks_exact(width).collect();
+            Scores::new(&self.description, &targets, &rows)
+        });
+        world.agree(scores)
+    }
+}
+
+fn objective(dataset: &Dataset, goal: Goal) -> Result<Objective> {
+    match (goal, dataset.classes().len()) {
+        (Goal::Value, _) => Ok(Objective::Regression),
+        (Goal::Class, 2) => Ok(Objective::Binary),
+        (Goal::Class, n @ 3..) => Ok(Objective::Classes(n)),
+        (Goal::Class, 1) => Err(Error::file(
+            dataset.path(),
+            format!(
+                "all trajectories are of class {}; there is nothing to tell apart",
+                dataset.classes()[0]
+            ),
+        )),
+        (Goal::Class, _) => Err(Error::file(
+            dataset.path(),
+            "its trajectories have no labels; prepare it from a manifest with a label column",
+        )),
+    }
+}
+
+/// Nanometres for coordinates; anything else as it is.
+fn default_scale(dataset: &Dataset) -> f64 {
+    match dataset.unit() {
+        "angstrom" => 0.1,
+        _ => 1.0,
+    }
+}
+
+/// Mean and standard deviation of the labels of training segments.
+fn moments(dataset: &Dataset, ids: &[u32]) -> Result<(f64, f64)> {
+    let values: Vec<f64> = ids
+        .iter()
+        .map(|&id| dataset.value_of(id))
+        .collect::<Result<_>>()?;
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+    match variance > 0.0 {
+        true => Ok((mean, variance.sqrt())),
+        false => Err(Error::file(
+            dataset.path(),
+            format!("all training trajectories are labelled {mean}; there is nothing to predict"),
+        )),
+    }
+}
+
+impl Task for DeepSignatureTask<'_> {
+    const NAME: &'static str = "deep-signature";
+
+    type Model = DeepSignature;
+
+    fn model(&self) -> &DeepSignature {
+        &self.model
+    }
+
+    fn samples(&self, split: Split) -> u64 {
+        self.ids(split).len() as u64
+    }
+
+    fn batch(&self, split: Split, samples: &[u64]) -> Result<<DeepSignature as Model>::Batch> {
+        let all = self.ids(split);
+        let ids: Vec<u32> = samples.iter().map(|&s| all[s as usize]).collect();
+        self.clips(&ids)
+    }
+
+    fn sample_name(&self, split: Split, sample: u64) -> String {
+        let id = self.ids(split)[sample as usize];
+        format!("{}, segment {id}", self.dataset.trajectory_of(id).name)
+    }
+
+    fn fingerprint(&self) -> String {
+        self.dataset.fingerprint()
+    }
+
+    fn description(&self) -> Result<String> {
+        self.description.to_toml()
+    }
+}
