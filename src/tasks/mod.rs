@@ -19,11 +19,14 @@ use crate::{Error, Result};
 use std::path::Path;
 use toml::{Table, Value};
 
+/// A job of whichever task.
+pub type BoxedJob = Box<dyn AnyJob>;
+
 /// A line of the registry.
 pub struct Entry {
     /// The word in jobs and checkpoints.
     name: fn() -> &'static str,
-    read: fn(&Path, Table, Vec<String>) -> Result<Box<dyn AnyJob>>,
+    read: fn(&Path, Table, Vec<String>) -> Result<BoxedJob>,
 }
 
 const fn task<K: TaskKind>() -> Entry {
@@ -45,7 +48,7 @@ pub const TASKS: &[Entry] = &[
 /// # Errors
 /// An unreadable file, TOML that does not parse (with its line), an unknown task, an unknown key
 /// (with the nearest known one), a value of the wrong type or out of range (with its key).
-pub fn load(path: &Path, overrides: &[String]) -> Result<Box<dyn AnyJob>> {
+pub fn load(path: &Path, overrides: &[String]) -> Result<BoxedJob> {
     let mut table = files::read(path)?;
     let mut renamed = upgrade::job(&mut table).map_err(|e| e.in_file(path))?;
     job::weights_as_tables(&mut table);
@@ -71,13 +74,13 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Box<dyn AnyJob>> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn parse(path: &Path, text: &str) -> Result<Box<dyn AnyJob>> {
+pub fn parse(path: &Path, text: &str) -> Result<BoxedJob> {
     let mut table = files::parse_table(path, text)?;
     let renamed = upgrade::job(&mut table).map_err(|e| e.in_file(path))?;
     of_table(path, table, renamed)
 }
 
-fn of_table(path: &Path, table: Table, renamed: Vec<String>) -> Result<Box<dyn AnyJob>> {
+fn of_table(path: &Path, table: Table, renamed: Vec<String>) -> Result<BoxedJob> {
     let task = match table.get("task") {
         Some(Value::String(name)) => name.clone(),
         other => other.map(Value::to_string).unwrap_or_default(),
@@ -97,7 +100,7 @@ fn of_table(path: &Path, table: Table, renamed: Vec<String>) -> Result<Box<dyn A
 ///
 /// # Errors
 /// Those of rank 0.
-pub fn share(world: &World, path: &Path, own: Result<Box<dyn AnyJob>>) -> Result<Box<dyn AnyJob>> {
+pub fn share(world: &World, path: &Path, own: Result<BoxedJob>) -> Result<BoxedJob> {
     let (own, failure) = match own {
         Ok(job) => (Some(job), None),
         Err(e) => (None, Some(e)),
@@ -110,10 +113,9 @@ pub fn share(world: &World, path: &Path, own: Result<Box<dyn AnyJob>>) -> Result
         (None, failure) => Err(failure.unwrap_or_else(|| Error::internal("no job"))),
     })?;
     let text = world.broadcast(text.unwrap_or_default().into_bytes());
-    let same = |job: &Box<dyn AnyJob>| job.to_text().is_ok_and(|own| own.as_bytes() == text);
-    let job = match own.filter(same) {
-        Some(job) => Ok(job),
-        None => parse(path, &String::from_utf8_lossy(&text)),
+    let job = match own {
+        Some(job) if job.to_text().is_ok_and(|own| own.as_bytes() == text) => Ok(job),
+        _ => parse(path, &String::from_utf8_lossy(&text)),
     };
     world.agree(job)
 }
