@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/written_by_1")
+        .join("tests/fixtures/models/written-by-7c11798")
         .join(name)
 }
 
@@ -22,7 +22,7 @@ fn checkpoints_are_read() {
     for (file, task, hash) in [
         ("hae.h5", "hvae", "75bc3d058efabd03d7bce6c48c513e9b"),
         (
-            "ds-corrected.h5",
+            "deep_signature.h5",
             "deep-signature",
             "59b0cdb7935bfec36b9310895022647c",
         ),
@@ -74,9 +74,9 @@ fn models_embed_as_they_did() {
     let mut prepare = holosig();
     prepare.args(["prepare", "grd", "--nodes", "30", "--trajectories", "60"]);
     run(prepare.args(["--seed", "5", "--out"]).arg(&grd)).success();
-    let ours = embed("ds-corrected.h5", "--trajectories", &grd, &[]);
+    let ours = embed("deep_signature.h5", "--trajectories", &grd, &[]);
     for name in ["signature", "prediction"] {
-        let d = difference(&ours, &fixture("ds-embedded.h5"), name);
+        let d = difference(&ours, &fixture("deep_signature-embedded.h5"), name);
         assert!(d <= 1e-4, "{name}: {d}");
     }
 }
