@@ -3,8 +3,8 @@
 
 use candle_core::{DType, Device, Tensor};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use holosig::models::Model;
-use holosig::models::hvae::{Hvae, HvaeConfig};
+use holosig::models::hvae::{Hvae, HvaeConfig, TERMS};
+use holosig::models::{Model, Weights};
 use holosig::so3::irreps::Irreps;
 use std::hint::black_box;
 
@@ -45,10 +45,9 @@ fn bench(c: &mut Criterion) {
         });
         group.bench_function(format!("train-{name}"), |b| {
             b.iter(|| {
-                let (losses, ..) = model
-                    .losses_with(&x, &noise, &[1000.0, 0.0])
-                    .expect("losses");
-                let gradients = losses.objective.backward().expect("gradients");
+                let (losses, ..) = model.losses_with(&x, &noise).expect("losses");
+                let objective = losses.objective(&Weights::from(TERMS)).expect("objective");
+                let gradients = objective.backward().expect("gradients");
                 black_box(
                     model
                         .parameters()

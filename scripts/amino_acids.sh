@@ -40,12 +40,12 @@ for seed in $(seq "$repeats"); do
     for kind in $kinds; do
         kl=${kind#hvae-}
         model=(--set model.variational=false)
-        [ "$kind" = hae ] || model=(--set model.variational=true --set train.weights.kl="$kl")
+        [ "$kind" = hae ] || model=(--set model.variational=true --set loss.kl.weight="$kl")
         train "untrained-$kind-$seed" "$seed" "${model[@]}" --set train.steps=1 \
             --set train.learning_rate=0.0
         for size in $sizes; do
             n=${size%:*}
-            train "$kind-$n-$seed" "$seed" "${model[@]}" --set data.batch="${size#*:}" \
+            train "$kind-$n-$seed" "$seed" "${model[@]}" --set train.batch="${size#*:}" \
                 --set data.residues.train="$n" --set data.residues.validation="$n"
         done
     done

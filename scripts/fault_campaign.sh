@@ -58,10 +58,10 @@ kinds=(KILL TERM USR1 STOP KILL TERM USR1 STOP second launcher)
 [ $own_disk = no ] || kinds+=(full)
 
 cat >"$here/job.toml" <<END
+task = "hvae"
+
 [data]
 dataset = "$PWD/jobs/quickstart.h5"
-batch = 256
-slices = 8
 
 [zernike]
 lmax = 2
@@ -74,6 +74,8 @@ projection = 8
 variational = true
 
 [train]
+batch = 256
+slices = 8
 seed = $seed
 steps = 1000000
 checkpoint_every = $every

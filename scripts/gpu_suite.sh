@@ -83,7 +83,7 @@ fi
 echo "gpu_suite: 1,000 steps of the paper's z 128, lmax 6 model"
 bounded 600 "$program" prepare structures tests/structures --validation 0.1 --out "$out/dataset.h5"
 bounded 3600 "$program" train jobs/hae-z128-l6.toml --device cuda --out "$out/run" \
-    --set data.dataset="$out/dataset.h5" --set data.slices=1 --set train.steps=1000 \
+    --set data.dataset="$out/dataset.h5" --set train.slices=1 --set train.steps=1000 \
     --set train.checkpoint_every=1000 --set train.evaluations_per_epoch=1 --set train.log_every=100
 
 python3 - "$out" docs/performance.md <<'P'

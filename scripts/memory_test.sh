@@ -33,10 +33,10 @@ mkdir "$folder" 2>/dev/null || not_tested memory "no right to make control group
 [ -w "$folder/$limit" ] || not_tested memory "no memory controller"
 
 cat >"$here/job.toml" <<END
+task = "hvae"
+
 [data]
 dataset = "$PWD/jobs/quickstart.h5"
-batch = 4
-slices = 4
 residues = { train = 40, validation = 20, test = 20 }
 
 [zernike]
@@ -49,6 +49,8 @@ channels = [$channels, $channels, $channels, $channels]
 projection = $channels
 
 [train]
+batch = 4
+slices = 4
 steps = 3
 log_every = 1
 checkpoint_every = 3

@@ -96,10 +96,10 @@ idle() { [ "$(timeout 20 sinfo -h -t idle -o %D 2>/dev/null)" = 2 ]; }
 within 30 idle || without "its daemons do not come up"
 
 cat >"$here/job.toml" <<END
+task = "hvae"
+
 [data]
 dataset = "$PWD/jobs/quickstart.h5"
-batch = 64
-slices = 4
 
 [zernike]
 lmax = 2
@@ -112,6 +112,8 @@ projection = 8
 variational = true
 
 [train]
+batch = 64
+slices = 4
 steps = 1000
 checkpoint_every = 50
 END

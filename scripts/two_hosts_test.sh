@@ -48,10 +48,10 @@ on_both() {
 }
 
 cat >"$here/job.toml" <<END
+task = "hvae"
+
 [data]
 dataset = "$PWD/jobs/quickstart.h5"
-batch = 128
-slices = 2
 
 [model]
 latent_dim = 64
@@ -64,6 +64,8 @@ lmax = 4
 nmax = 20
 
 [train]
+batch = 128
+slices = 2
 steps = 60
 checkpoint_every = 20
 evaluations_per_epoch = 1

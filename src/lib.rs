@@ -5,9 +5,10 @@
 //!
 //! | floor | modules | what lives there |
 //! |---|---|---|
-//! | 8 | [`cli`] | one file per command |
-//! | 7 | [`scale`] | what a step would take on other machines |
-//! | 6 | [`mod@bench`], [`downstream`] | what is measured; what a trained model is used for |
+//! | 9 | [`cli`] | one file per command |
+//! | 8 | [`scale`] | what a step would take on other machines |
+//! | 7 | [`mod@bench`], [`downstream`] | what is measured; what a trained model is used for |
+//! | 6 | [`tasks`] | a model, its data and its test behind one name; jobs, sweeps |
 //! | 5 | [`train`] | the training loop, optimizer, checkpoints |
 //! | 4 | [`models`] | networks: a batch in, losses out, named parameters |
 //! | 3 | [`data`] | sources, datasets, samplers, loaders |
@@ -37,6 +38,7 @@ pub mod so3;
 pub mod stats;
 #[warn(missing_docs)]
 pub mod store;
+pub mod tasks;
 pub mod train;
 #[warn(missing_docs)]
 pub mod words;

@@ -274,7 +274,7 @@ fn a_machine_is_measured_and_its_steps_are_compared() {
         run(&mut command)
     };
     let path = out.to_str().unwrap();
-    let small = ["--set", "data.batch=32"];
+    let small = ["--set", "train.batch=32"];
     scale(2, &[&["--measure", path], &small[..]].concat()).success();
     let machine = holosig::scale::Machine::load(&out).unwrap();
     assert_eq!((machine.node.ranks, machine.node.threads), (2, 1));

@@ -14,8 +14,6 @@ task = "deep-signature"
 
 [data]
 dataset = "grd.h5"
-batch = 14
-slices = 4
 scale = 0.1
 
 [model]
@@ -25,6 +23,8 @@ lstm = 16
 
 [train]
 seed = 3
+batch = 14
+slices = 4
 steps = 12
 learning_rate = 1e-3
 checkpoint_every = 2
@@ -180,7 +180,7 @@ fn mistakes_are_told_once() {
     };
     told(
         &["task=deep"],
-        "task = \"deep\": only \"deep-signature\" is known",
+        "task = \"deep\": known are \"hvae\", \"deep-signature\"",
     );
     told(
         &["model.clustres=3"],
@@ -197,7 +197,7 @@ fn mistakes_are_told_once() {
     told(&["data.fold=3"], "fold 3: ");
     told(&["data.goal=value"], "is not a number, as regression needs");
     told(&["data.scale=-1.0"], "data.scale = -1");
-    told(&["train.weights.mincut=-1.0"], "train.weights.mincut = -1");
+    told(&["loss.mincut=-1.0"], "loss.mincut = -1");
     told(
         &["model.depth=9", "model.clusters=50"],
         "set projection to fewer channels",
@@ -457,7 +457,7 @@ fn deep_signature_models_are_not_exported() {
     let out = dir.path().join("out.safetensors");
     run(holosig().arg("export").arg(&checkpoint).arg(&out)).failure(
         2,
-        "a Deep Signature model: only H-(V)AE models are exported",
+        "a model of the task \"deep-signature\": only H-(V)AE models are exported",
     );
     let mut embed = holosig();
     embed

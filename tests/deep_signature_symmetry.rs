@@ -5,10 +5,11 @@
 mod molecule;
 
 use candle_core::{DType, Device, Tensor};
-use holosig::models::Model;
 use holosig::models::deep_signature::{
-    Clip, Clock, DeepSignature, DeepSignatureConfig, Graph, Method, Objective, RawClip, Variant,
+    Clip, Clock, DeepSignature, DeepSignatureConfig, Graph, Method, Objective, RawClip, TERMS,
+    Variant,
 };
+use holosig::models::{Model, Weights};
 use holosig::so3::{rigid, rotation};
 use molecule::{Molecule, molecule, order};
 use std::sync::Arc;
@@ -198,9 +199,10 @@ fn graphs_made_again_have_the_same_gradients() {
     let gradient = |clips: usize| {
         let batch = vec![clip.clone(); clips];
         // Without the prediction, whose products are of the whole batch.
-        let weights = [0.0, 1.0, 1.0, 1.0];
-        let losses = model.losses_with(&batch, &weights, None).unwrap();
-        let store = losses.objective.backward().unwrap();
+        let weight = |(name, _)| (name, f64::from(name != "prediction"));
+        let weights = Weights::from(TERMS.map(weight));
+        let losses = model.losses_with(&batch, None).unwrap();
+        let store = losses.objective(&weights).unwrap().backward().unwrap();
         model.parameters().gradients(&store).unwrap()
     };
     assert!(gradient(1) == gradient(4));

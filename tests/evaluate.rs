@@ -71,9 +71,9 @@ fn secondary_structure_agrees_with_dssp() {
 /// A small model of single residues after two steps.
 fn trained(dir: &Path) -> PathBuf {
     let job = r#"
+task = "hvae"
 [data]
 dataset = "data.h5"
-batch = 16
 surroundings = false
 residues = { train = 100, validation = 20, test = 20 }
 [zernike]
@@ -85,6 +85,7 @@ channels = [8, 8]
 degrees = [2, 1]
 projection = 8
 [train]
+batch = 16
 steps = 2
 "#;
     std::fs::copy(file("jobs/quickstart.h5"), dir.join("data.h5")).unwrap();
@@ -163,7 +164,7 @@ fn the_page_puts_published_figures_beside_ours() {
     evaluate(holosig(), dir, "e", &["--residues", "400", "--balanced"]).success();
     std::fs::write(
         dir.join("paper.csv"),
-        "# Table 1\ntrain.steps,data.batch,cosine,residue.linear\n2,16,0.1234,0.5678\n3,16,9,9\n",
+        "# Table 1\ntrain.steps,train.batch,cosine,residue.linear\n2,16,0.1234,0.5678\n3,16,9,9\n",
     )
     .unwrap();
     let report = |beside: &str| {

@@ -11,7 +11,7 @@ use holosig::models::deep_signature::{
     Clip, DeepSignature, DeepSignatureConfig, Graph, Objective, RawClip, Variant,
 };
 use holosig::models::hvae::{Hvae, HvaeBatch, HvaeConfig};
-use holosig::models::{Losses, Model, Parameters};
+use holosig::models::{Losses, Model, Parameters, Weights, deep_signature};
 use holosig::ops::batch_norm::{BatchNorm, Mode, Normalization, batch_norm, features, statistics};
 use holosig::ops::cg::{Plan, cg};
 use holosig::ops::cuda;
@@ -314,8 +314,12 @@ fn adam() {
 }
 
 /// Losses, statistics and gradient of a training step.
-fn step(losses: Losses, parameters: &Parameters) -> Vec<(&'static str, Vec<f64>)> {
-    let store = losses.objective.backward().unwrap();
+fn step(
+    losses: Losses,
+    weights: &Weights,
+    parameters: &Parameters,
+) -> Vec<(&'static str, Vec<f64>)> {
+    let store = losses.objective(weights).unwrap().backward().unwrap();
     let wide = |v: Vec<f32>| v.into_iter().map(f64::from).collect();
     vec![
         ("terms", losses.term_values().unwrap()),
@@ -346,8 +350,9 @@ fn a_step_of_the_autoencoders() {
         same_step("H-(V)AE", |device| {
             let model = Hvae::new(&config, &irreps, 3, DType::F32, device).unwrap();
             let on = |t: &Tensor| t.to_device(device).unwrap();
-            let made = model.losses_with(&on(&x), &on(&noise), &[1000.0, 0.1]);
-            step(made.unwrap().0, model.parameters())
+            let made = model.losses_with(&on(&x), &on(&noise));
+            let weights = Weights::from([("reconstruction", 1000.0), ("kl", 0.1)]);
+            step(made.unwrap().0, &weights, model.parameters())
         });
     }
 }
@@ -400,8 +405,9 @@ fn a_step_of_deep_signature() {
             .collect();
         let model =
             DeepSignature::new(&config, 3, Objective::Binary, 3, DType::F32, device).unwrap();
-        let losses = model.losses_with(&clips, &[1.0; 4], None).unwrap();
-        step(losses, model.parameters())
+        let losses = model.losses_with(&clips, None).unwrap();
+        let weights = deep_signature::TERMS.map(|(term, _)| (term, 1.0));
+        step(losses, &Weights::from(weights), model.parameters())
     });
 }
 

@@ -3,8 +3,8 @@
 
 use candle_core::{DType, Device, Tensor};
 use hdf5::File;
-use holosig::models::hvae::{Hvae, HvaeConfig};
-use holosig::models::{Entry, Model};
+use holosig::models::hvae::{Hvae, HvaeConfig, TERMS};
+use holosig::models::{self, Entry, Model, Weights};
 use holosig::so3::irreps::Irreps;
 use holosig::train::optimizer::{Adam, AdamSettings};
 
@@ -219,10 +219,7 @@ fn training_mode_and_gradients_equal_the_published_code() {
             [(DType::F32, 2e-5, 2e-3), (DType::F64, 2e-6, 2e-6)]
         {
             let g = golden(name, dtype);
-            let (losses, encoding, rebuilt) = g
-                .model
-                .losses_with(&g.x, &g.noise(0), &[1000.0, 0.5])
-                .unwrap();
+            let (losses, encoding, rebuilt) = g.model.losses_with(&g.x, &g.noise(0)).unwrap();
             close(
                 "z_mean",
                 &flat(&encoding.mean),
@@ -256,7 +253,8 @@ fn training_mode_and_gradients_equal_the_published_code() {
                 2e-6,
             );
 
-            let gradients = p.gradients(&losses.objective.backward().unwrap()).unwrap();
+            let objective = losses.objective(&Weights::from(TERMS)).unwrap();
+            let gradients = p.gradients(&objective.backward().unwrap()).unwrap();
             let (mut worst, mut which) = (0.0, "");
             for e in p.entries() {
                 let ours = &gradients[e.offset..e.offset + e.len()];
@@ -304,10 +302,7 @@ fn the_papers_model_equals_the_published_code() {
         5e-6,
     );
 
-    let (losses, encoding, rebuilt) = g
-        .model
-        .losses_with(&g.x, &g.noise(0), &[1000.0, 0.5])
-        .unwrap();
+    let (losses, encoding, rebuilt) = g.model.losses_with(&g.x, &g.noise(0)).unwrap();
     close(
         "z_mean",
         &flat(&encoding.mean),
@@ -368,13 +363,15 @@ fn three_adam_steps_equal_the_published_training() {
             .read_raw::<f64>()
             .unwrap();
         for step in 0..3 {
-            let (losses, ..) = g
-                .model
-                .losses_with(&g.x, &g.noise(step), &[1000.0, 0.5])
-                .unwrap();
-            let objective = losses.value().unwrap();
-            near("objective", objective, reference[3 * step], 2e-5);
-            let gradients = p.gradients(&losses.objective.backward().unwrap()).unwrap();
+            let (losses, ..) = g.model.losses_with(&g.x, &g.noise(step)).unwrap();
+            let objective = losses.objective(&Weights::from(TERMS)).unwrap();
+            near(
+                "objective",
+                models::scalar(&objective).unwrap(),
+                reference[3 * step],
+                2e-5,
+            );
+            let gradients = p.gradients(&objective.backward().unwrap()).unwrap();
             adam.step(&mut parameters, &gradients, attribute("lr"));
             p.set_flat(&parameters).unwrap();
             p.update_buffers(&losses.statistics_values().unwrap())

@@ -8,7 +8,7 @@ mod numbers;
 use candle_core::{DType, Device, Tensor, Var};
 use holosig::models::hvae::config::HvaeConfig;
 use holosig::models::hvae::{Hvae, HvaeBatch, gram_schmidt};
-use holosig::models::{Model, StepKey};
+use holosig::models::{Model, StepKey, Weights};
 use holosig::so3::irreps::Irreps;
 use holosig::so3::rotation;
 use irreps::rotate_published;
@@ -174,16 +174,16 @@ fn every_option_trains_and_keeps_the_symmetry() {
             x: tensor(2, &[6, irreps.dim()], DType::F64),
             ids: (0..6).collect(),
         };
-        let losses = model
-            .losses(&batch, &[1.0, 0.1], StepKey { seed: 1, step: 2 })
-            .unwrap();
+        let losses = model.losses(&batch, StepKey { seed: 1, step: 2 }).unwrap();
         let p = model.parameters();
         assert_eq!(
             losses.statistics_values().unwrap().len(),
             p.buffers().len(),
             "{option}"
         );
-        let gradients = p.gradients(&losses.objective.backward().unwrap()).unwrap();
+        let weights = Weights::from([("reconstruction", 1.0), ("kl", 0.1)]);
+        let objective = losses.objective(&weights).unwrap();
+        let gradients = p.gradients(&objective.backward().unwrap()).unwrap();
         assert!(gradients.iter().all(|g| g.is_finite()), "{option}");
         let moved = gradients.iter().filter(|g| **g != 0.0).count();
         assert!(
@@ -289,10 +289,12 @@ fn the_fused_step_equals_product_norm_and_linear_map() {
     let x = tensor(3, &[19, irreps.dim()], DType::F64);
     let noise = Tensor::zeros((19, 4), DType::F64, &Device::Cpu).unwrap();
     let run = |m: &Hvae| {
-        let (losses, _, rebuilt) = m.losses_with(&x, &noise, &[1.0, 0.0]).unwrap();
+        let (losses, _, rebuilt) = m.losses_with(&x, &noise).unwrap();
+        let weights = Weights::from([("reconstruction", 1.0)]);
+        let objective = losses.objective(&weights).unwrap();
         let g = m
             .parameters()
-            .gradients(&losses.objective.backward().unwrap())
+            .gradients(&objective.backward().unwrap())
             .unwrap();
         (rebuilt, g)
     };

@@ -200,8 +200,6 @@ def same_numbers(holosig, difference):
 task = "deep-signature"
 [data]
 dataset = "clips.h5"
-batch = 2
-slices = 1
 fold = 0
 [model]
 variant = "published"
@@ -210,6 +208,8 @@ hidden = {HIDDEN}
 lstm = {LSTM}
 dropout = 0.0
 [train]
+batch = 2
+slices = 1
 steps = 2
 checkpoint_every = 1
 log_every = 1

@@ -127,9 +127,9 @@ def trained_hae(holosig, name, config):
             "--splits", "splits.csv", "--out", "data.h5")
     embedding = folder / f"{name}-embedding.h5"
     (folder / f"{name}.toml").write_text(f"""
+task = "hvae"
 [data]
 dataset = "data.h5"
-batch = 100000
 [zernike]
 lmax = {config["lmax"]}
 [model]
@@ -138,6 +138,7 @@ channels = {config["channels"]}
 degrees = {config["degrees"]}
 projection = 44
 [train]
+batch = 100000
 steps = 2
 checkpoint_every = 1
 log_every = 1

@@ -7,7 +7,7 @@ use crate::models::deep_signature::{
     Clip, DeepSignature, DeepSignatureConfig, Graph, Objective, RawClip, Variant,
 };
 use crate::models::hvae::{Hvae, HvaeConfig};
-use crate::models::{Model, Parameters, StepKey};
+use crate::models::{self, Model, Parameters, StepKey, Weights};
 use crate::ops::in_pool;
 use crate::ops::signature::{Basis, log_signature, signature};
 use crate::ops::zernike::{Settings, Transform};
@@ -193,8 +193,9 @@ fn hae_train(paper: &'static Paper, batch: usize) -> Case {
         let noise = Tensor::zeros((batch, model.config().latent_dim), DType::F32, device)?;
         let mut update = Update::of(model.parameters())?;
         let mut step = move || -> Result<()> {
-            let (losses, ..) = model.losses_with(&x, &noise, &[1000.0, 0.0])?;
-            update.step(model.parameters(), losses.objective.backward()?)
+            let (losses, ..) = model.losses_with(&x, &noise)?;
+            let objective = losses.objective(&Weights::from(models::hvae::TERMS))?;
+            update.step(model.parameters(), objective.backward()?)
         };
         Ok(Box::new(move |_| in_pool(&mut step)))
     };
@@ -292,12 +293,13 @@ fn deep_signature() -> Case {
         let clips: Vec<Clip> = (0..CLIPS as u64).map(&mut clip).collect::<Result<_>>()?;
         let objective = Objective::Classes(2);
         let model = DeepSignature::new(&config, 3, objective, 1, DType::F32, device)?;
-        let weights = vec![1.0; model.weight_names().len()];
+        let weights = Weights::from(models::deep_signature::TERMS.map(|(term, _)| (term, 1.0)));
         let mut update = Update::of(model.parameters())?;
         Ok(Box::new(move |_| {
             let key = StepKey { seed: 1, step: 1 };
-            let losses = model.losses_with(&clips, &weights, Some(key))?;
-            update.step(model.parameters(), losses.objective.backward()?)
+            let losses = model.losses_with(&clips, Some(key))?;
+            let objective = losses.objective(&weights)?;
+            update.step(model.parameters(), objective.backward()?)
         }))
     };
     Case {

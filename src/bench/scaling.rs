@@ -4,7 +4,7 @@ use super::cases::{Group, Sum, Z64_L4};
 use super::{Case, Figure, Need, Work, limits};
 use crate::Result;
 use crate::comm::{Rounding, SliceTree, World};
-use crate::models::Model;
+use crate::models::{Model, Weights, hvae};
 use crate::ops::in_pool;
 use crate::train::optimizer::{AdamSettings, Gradient, Optimizer};
 use candle_core::{DType, Device, Tensor};
@@ -38,8 +38,9 @@ pub(super) fn case(sum: Sum) -> Case {
             };
             for _ in 0..STEPS {
                 let gradients = in_pool(|| {
-                    let (losses, ..) = model.losses_with(&x, &noise, &[1000.0, 0.0])?;
-                    let gradients = losses.objective.backward()?;
+                    let (losses, ..) = model.losses_with(&x, &noise)?;
+                    let objective = losses.objective(&Weights::from(hvae::TERMS))?;
+                    let gradients = objective.backward()?;
                     model.parameters().take_gradients(gradients)
                 })?;
                 let tree = SliceTree::new();

@@ -1,10 +1,11 @@
 //! `holosig export`.
 
 use crate::comm::World;
-use crate::models::hvae::{Description, published};
-use crate::models::state_dict;
-use crate::models::{Model, deep_signature};
+use crate::models::hvae::published;
+use crate::models::{Model, state_dict};
 use crate::store::Scratch;
+use crate::tasks::TaskKind;
+use crate::tasks::hvae::HvaeKind;
 use crate::train::Checkpoint;
 use crate::{Error, Result};
 use candle_core::{DType, Device};
@@ -33,13 +34,14 @@ fn export(args: &Args) -> Result<()> {
     }
     let checkpoint = Checkpoint::read(&args.checkpoint)?;
     let here = |e| Error::file(&args.checkpoint, e);
-    if deep_signature::Description::from_toml(&checkpoint.description).is_ok() {
-        return Err(here(Error::input(
-            "a Deep Signature model: only H-(V)AE models are exported; its parameters are plain \
+    if checkpoint.task != HvaeKind::name() {
+        return Err(here(Error::input(format!(
+            "a model of the task {:?}: only H-(V)AE models are exported; its parameters are plain \
              HDF5 under the published names",
-        )));
+            checkpoint.task
+        ))));
     }
-    let description = Description::from_toml(&checkpoint.description).map_err(here)?;
+    let description = HvaeKind::describe(&checkpoint, &args.checkpoint)?;
     let hparams = published::to_json(&description).map_err(here)?;
     let model = description
         .build(0, DType::F32, &Device::Cpu)

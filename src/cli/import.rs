@@ -4,6 +4,8 @@ use crate::comm::World;
 use crate::models::Model;
 use crate::models::hvae::published;
 use crate::models::state_dict;
+use crate::tasks::TaskKind;
+use crate::tasks::hvae::HvaeKind;
 use crate::train::Checkpoint;
 use crate::{Error, Result};
 use candle_core::{DType, Device};
@@ -35,7 +37,8 @@ fn import(args: &Args) -> Result<()> {
         .map_err(here)?;
     let state = state_dict::read(&args.model)?;
     state_dict::assign(model.parameters(), &state, &args.model)?;
-    let checkpoint = Checkpoint::of_model(description.to_toml()?, model.parameters())?;
+    let checkpoint =
+        Checkpoint::of_model(HvaeKind::name(), description.to_toml()?, model.parameters())?;
     checkpoint.write(&args.out)?;
     println!(
         "{}: {} parameters, hash {}",

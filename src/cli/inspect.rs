@@ -99,6 +99,7 @@ fn checkpoint(path: &Path) -> Result<()> {
     let count = |arrays: &[crate::train::checkpoint::NamedArray]| {
         arrays.iter().map(|a| a.values.len()).sum::<usize>()
     };
+    row("task", &c.task);
     row(
         "parameters",
         format!("{} in {} tensors", count(&c.parameters), c.parameters.len()),

@@ -6,7 +6,7 @@ use crate::downstream::regression::Results;
 use crate::downstream::report::{
     self, Affinity, Embedding, EvaluationReport, Part, Run, RunReport,
 };
-use crate::train::sweep::Sweep;
+use crate::tasks::sweep::Sweep;
 use crate::{Error, Result, store};
 use std::path::{Path, PathBuf};
 

@@ -7,7 +7,7 @@ use crate::scale::reduction::Algorithm;
 use crate::scale::table::{self, Answer, Question, answer, checkpoint_lines};
 use crate::scale::{self, plots};
 use crate::store::write_bytes;
-use crate::train::AnyJob;
+use crate::tasks::{self, AnyJob};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -66,12 +66,12 @@ pub fn run(args: Args) -> Result<()> {
     World::run(|world| {
         let load = |path: &PathBuf| Machine::load(path);
         let machines = world.agree(args.machine.iter().map(load).collect::<Result<Vec<_>>>())?;
-        let load = |path: &PathBuf| AnyJob::load(path, &args.overrides);
-        let job = world.agree(args.job.as_ref().map(load).transpose())?;
+        let load = |path: &PathBuf| tasks::share(world, path, tasks::load(path, &args.overrides));
+        let job = args.job.as_ref().map(load).transpose()?;
         match (&args.measure, &job) {
-            (Some(out), Some(job)) => measure(world, job, &args.job_name(), out),
-            (None, Some(job)) if args.check => check(world, &machines, job, args.json),
-            _ => predict(world, &args, &machines, job.as_ref(), asked),
+            (Some(out), Some(job)) => measure(world, job.as_ref(), &args.job_name(), out),
+            (None, Some(job)) if args.check => check(world, &machines, job.as_ref(), args.json),
+            _ => predict(world, &args, &machines, job.as_deref(), asked),
         }
     })
 }
@@ -83,7 +83,7 @@ impl Args {
     }
 }
 
-fn measure(world: &World, job: &AnyJob, job_name: &str, out: &Path) -> Result<()> {
+fn measure(world: &World, job: &dyn AnyJob, job_name: &str, out: &Path) -> Result<()> {
     let machine = scale::measure(world, job, job_name, out)?;
     world.on_root(|| {
         let text = machine.to_text()?;
@@ -94,7 +94,7 @@ fn measure(world: &World, job: &AnyJob, job_name: &str, out: &Path) -> Result<()
     Ok(())
 }
 
-fn check(world: &World, machines: &[Machine], job: &AnyJob, json: bool) -> Result<()> {
+fn check(world: &World, machines: &[Machine], job: &dyn AnyJob, json: bool) -> Result<()> {
     for machine in machines {
         let check = scale::check(world, machine, job)?;
         if !world.is_root() {
@@ -128,7 +128,7 @@ fn predict(
     world: &World,
     args: &Args,
     machines: &[Machine],
-    job: Option<&AnyJob>,
+    job: Option<&dyn AnyJob>,
     ranks: Vec<usize>,
 ) -> Result<()> {
     let tried = job

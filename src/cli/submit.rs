@@ -2,7 +2,7 @@
 
 use crate::comm::DeviceKind;
 use crate::store::write_bytes;
-use crate::train::AnyJob;
+use crate::tasks;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -90,8 +90,9 @@ fn clock(seconds: u64) -> String {
 
 pub fn run(args: Args) -> Result<()> {
     // A job that cannot be understood shall not wait in a queue first.
-    let job = AnyJob::load(&args.job, &args.overrides)?;
-    if job.device() == DeviceKind::Cuda && args.gpus_per_node.is_none() {
+    let job = tasks::load(&args.job, &args.overrides)?;
+    tasks::tell_renamed(&args.job, job.as_ref());
+    if job.train().device == DeviceKind::Cuda && args.gpus_per_node.is_none() {
         return Err(Error::input(
             "train.device = \"cuda\": tell how many GPUs a node has, --gpus-per-node G",
         ));

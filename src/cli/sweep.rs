@@ -2,8 +2,8 @@
 
 use crate::comm::World;
 use crate::downstream::report::{self, Part, SweepReport};
-use crate::train::AnyJob;
-use crate::train::sweep::{self, Axis, FOLD, SEED, Share, Sweep};
+use crate::tasks::sweep::{self, Axis, FOLD, SEED, Share, Sweep};
+use crate::tasks::{load, tell_renamed};
 use crate::{Error, Result, store};
 use std::path::{Path, PathBuf};
 
@@ -80,7 +80,8 @@ pub(super) fn tell(folder: &Path) -> Result<Part> {
 
 impl Args {
     fn sweep(&self) -> Result<Sweep> {
-        let base = AnyJob::load(&self.job, &self.overrides)?;
+        let base = load(&self.job, &self.overrides)?;
+        tell_renamed(&self.job, base.as_ref());
         let mut axes = self.grid.clone();
         let mut add = |key: &str, values: Vec<String>| {
             axes.push(Axis {
@@ -102,7 +103,7 @@ impl Args {
         }
         let seeded = self.repeats == 1 && self.grid.iter().any(|a| a.key == SEED);
         if !seeded {
-            let seeds = (0..self.repeats).map(|r| base.seed().wrapping_add(r).to_string());
+            let seeds = (0..self.repeats).map(|r| base.train().seed.wrapping_add(r).to_string());
             add(SEED, seeds.collect());
         }
         Sweep::new(&self.job, &self.overrides, &axes)

@@ -2,7 +2,8 @@
 
 use crate::Result;
 use crate::comm::{DeviceKind, World, watchdog};
-use crate::train::{AnyJob, RunFolder, Start, job};
+use crate::tasks;
+use crate::train::{RunFolder, Start};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
@@ -43,22 +44,19 @@ pub fn run(mut args: Args) -> Result<()> {
             .push(format!("train.device={}", value.get_name()));
     }
     let out = args.out.clone().unwrap_or_else(|| default_out(&args.job));
-    watchdog::start(&out, stall_timeout(job::load(&args.job, &args.overrides)));
+    let own = tasks::load(&args.job, &args.overrides);
+    // Mistakes in the job are told by rank 0, once MPI is up.
+    let timeout = own.as_ref().map(|job| job.train().stall_timeout);
+    watchdog::start(&out, timeout.unwrap_or(watchdog::STALL_TIMEOUT));
     World::run(|world| {
-        // Rank 0 reads the job; all ranks take what it understood.
-        let text = world.on_root(|| {
-            let job = AnyJob::load(&args.job, &args.overrides)?;
-            Ok(job.to_text()?.into_bytes())
-        })?;
-        let text = world.broadcast(text.unwrap_or_default());
-        let text = String::from_utf8_lossy(&text);
-        watchdog::set_timeout(stall_timeout(job::parse(&args.job, &text)));
-        let job = world.agree(AnyJob::parse(&args.job, &text))?;
+        let job = tasks::share(world, &args.job, own)?;
+        watchdog::set_timeout(job.train().stall_timeout);
         let folder = RunFolder::new(&out);
         if args.dry_run {
-            if world.is_root() {
-                println!("{text}");
-            }
+            world.on_root(|| {
+                println!("{}", job.to_text()?);
+                Ok(())
+            })?;
             return job.dry_run(world, &folder);
         }
         let start = match (args.resume, args.restart) {
@@ -68,16 +66,6 @@ pub fn run(mut args: Args) -> Result<()> {
         };
         job.run(world, &folder, start)
     })
-}
-
-/// The watchdog's time limit in a job; mistakes in a job are told elsewhere.
-fn stall_timeout(job: Result<toml::Table>) -> f64 {
-    let value = job.ok().and_then(|t| {
-        let value = t.get("train")?.get("stall_timeout")?.clone();
-        value.as_float().or(value.as_integer().map(|i| i as f64))
-    });
-    let usable = value.filter(|v| (1.0..1e9).contains(v));
-    usable.unwrap_or(watchdog::STALL_TIMEOUT)
 }
 
 /// `runs/NAME` for the job file `NAME.toml`.

@@ -11,6 +11,8 @@ use crate::models::deep_signature::{
     DeepSignature, Description, Graph as ModelGraph, clip, graphs,
 };
 use crate::store::{Kind, NewFile, Node, Scratch, Storage};
+use crate::tasks::TaskKind;
+use crate::tasks::deep_signature::DeepSignatureKind;
 use crate::train::Checkpoint;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
@@ -49,8 +51,7 @@ impl CoarseGrainer {
         let read = world.on_root(|| Checkpoint::read(path))?;
         let checkpoint = Checkpoint::broadcast(world, read)?;
         let build = || {
-            let described = Description::from_toml(&checkpoint.description);
-            let description = described.map_err(|e| Error::file(path, e))?;
+            let description = DeepSignatureKind::describe(&checkpoint, path)?;
             let model = description.build(0, DType::F32, &Device::Cpu)?;
             checkpoint.load_into(path, model.parameters())?;
             Ok(Self { model, description })

@@ -15,7 +15,7 @@ pub use init::Init;
 pub(crate) use parameters::to_host;
 pub use parameters::{Entry, Parameters};
 
-use crate::Result;
+use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 
 /// What distinguishes one forward pass in training from another: everything random in it is
@@ -26,12 +26,44 @@ pub struct StepKey {
     pub step: u64,
 }
 
+/// Weights of the terms of an objective, by name, in the order of the terms.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights<'a>(Vec<(&'a str, f64)>);
+
+impl<'a> FromIterator<(&'a str, f64)> for Weights<'a> {
+    fn from_iter<I: IntoIterator<Item = (&'a str, f64)>>(weights: I) -> Self {
+        Self(weights.into_iter().collect())
+    }
+}
+
+impl<'a, const N: usize> From<[(&'a str, f64); N]> for Weights<'a> {
+    fn from(weights: [(&'a str, f64); N]) -> Self {
+        Self(weights.to_vec())
+    }
+}
+
+impl Weights<'_> {
+    /// Names and weights.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.0.iter().copied()
+    }
+
+    /// The weight of a term.
+    ///
+    /// # Errors
+    /// A term that has none.
+    pub fn of(&self, term: &str) -> Result<f64> {
+        let found = self.iter().find(|(name, _)| *name == term);
+        let missing = || Error::internal(format!("the term {term} of the loss has no weight"));
+        found.map(|(_, weight)| weight).ok_or_else(missing)
+    }
+}
+
 /// Losses of one slice, in training mode.
 pub struct Losses {
-    /// Scalar to differentiate: the mean over the slice's samples of the weighted objective.
-    pub objective: Tensor,
-    /// Named terms for the log (means over the slice), scalars, always the same names in the same
-    /// order. They stay on the device until somebody reads them, so that a GPU need not wait.
+    /// Named terms of the objective (means over the slice's samples), scalars, always the same
+    /// names in the same order. They stay on the device until somebody reads them, so that a GPU
+    /// need not wait.
     pub terms: Vec<(&'static str, Tensor)>,
     /// New batch statistics, rank 1, in the order and lengths of [`Parameters::buffers`] when put
     /// one after another (none when the model has no buffers). The trainer averages them over
@@ -40,9 +72,20 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// The objective's value.
-    pub fn value(&self) -> Result<f64> {
-        scalar(&self.objective)
+    /// The scalar to differentiate: the sum of weight x term, in the order of the terms.
+    ///
+    /// # Errors
+    /// A term without a weight, a model without terms.
+    pub fn objective(&self, weights: &Weights) -> Result<Tensor> {
+        let mut sum: Option<Tensor> = None;
+        for (name, term) in &self.terms {
+            let weighted = (term * weights.of(name)?)?;
+            sum = Some(match sum {
+                Some(sum) => (sum + weighted)?,
+                None => weighted,
+            });
+        }
+        sum.ok_or_else(|| Error::internal("a model without a term to learn by"))
     }
 
     /// Values of the terms.
@@ -59,7 +102,11 @@ impl Losses {
     }
 }
 
-fn scalar(t: &Tensor) -> Result<f64> {
+/// The value of a scalar tensor.
+///
+/// # Errors
+/// A tensor of more than one value; a failure of the device.
+pub fn scalar(t: &Tensor) -> Result<f64> {
     Ok(t.to_dtype(DType::F64)?.to_scalar()?)
 }
 
@@ -70,15 +117,10 @@ pub trait Model: Send + Sync {
 
     fn parameters(&self) -> &Parameters;
 
-    /// Losses of a slice in training mode (batch statistics of this slice). `weights` are the
-    /// current weights of the objective's terms in the order of [`Model::weight_names`]
-    /// (schedules change them between epochs).
-    fn losses(&self, batch: &Self::Batch, weights: &[f64], key: StepKey) -> Result<Losses>;
+    /// Losses of a slice in training mode (batch statistics of this slice).
+    fn losses(&self, batch: &Self::Batch, key: StepKey) -> Result<Losses>;
 
-    /// Names of the objective's weights, e.g. `["reconstruction", "kl"]`.
-    fn weight_names(&self) -> &'static [&'static str];
-
-    /// Named metrics of a batch in evaluation mode, one value per sample and name
+    /// Named metrics of a batch in evaluation mode, the terms of the objective among them, one value per sample and name
     /// (`values[k][i]`: metric `k`, sample `i`), so that the caller can sum them in an order
     /// that does not depend on how samples were batched.
     fn metrics(&self, batch: &Self::Batch) -> Result<Vec<(&'static str, Vec<f64>)>>;

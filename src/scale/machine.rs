@@ -117,10 +117,11 @@ impl Machine {
     /// # Errors
     /// An unreadable file; a missing, unknown or impossible value, by its key.
     pub fn load(path: &Path) -> Result<Self> {
-        let machine: Self = job::load(path, &[]).map_err(|e| match e {
+        let table = job::read(path).map_err(|e| match e {
             Error::Input(what) => Error::Input(what.replace("no such job file", "no such file")),
             other => other,
         })?;
+        let machine: Self = job::from_table(path, table, &[])?;
         machine.check().map_err(|e| e.in_file(path))?;
         Ok(machine)
     }

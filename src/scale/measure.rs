@@ -5,7 +5,8 @@ use super::model::{Scaling, Step, step};
 use super::reduction::Algorithm;
 use crate::comm::World;
 use crate::store::{self, Kind, Scratch, Storage};
-use crate::train::{AnyJob, Costs, Reduction};
+use crate::tasks::AnyJob;
+use crate::train::{Costs, Reduction};
 use crate::{Error, Result};
 use std::path::Path;
 use std::time::Instant;
@@ -18,7 +19,7 @@ const NUMBERS: usize = 8 << 20;
 ///
 /// # Errors
 /// A world of one rank; a job that cannot be tried; a folder of `out` that takes no file.
-pub fn measure(world: &World, job: &AnyJob, job_name: &str, out: &Path) -> Result<Machine> {
+pub fn measure(world: &World, job: &dyn AnyJob, job_name: &str, out: &Path) -> Result<Machine> {
     if world.size() == 1 {
         return Err(Error::input(
             "--measure exchanges messages: start it with mpirun on all ranks of a node, or of two",
@@ -75,13 +76,13 @@ fn unlinked() -> Error {
 ///
 /// # Errors
 /// A job that cannot be tried.
-pub fn of_job(world: &World, job: &AnyJob, job_name: &str) -> Result<Compute> {
+pub fn of_job(world: &World, job: &dyn AnyJob, job_name: &str) -> Result<Compute> {
     let costs = job.costs(world)?;
     of_costs(world, job, job_name, &costs)
 }
 
 /// The ranks' mean costs.
-fn of_costs(world: &World, job: &AnyJob, job_name: &str, costs: &Costs) -> Result<Compute> {
+fn of_costs(world: &World, job: &dyn AnyJob, job_name: &str, costs: &Costs) -> Result<Compute> {
     let own = [costs.slice, costs.sample, costs.load, costs.update];
     let all = world.all_gather(&own);
     let mean = |i: usize| short(all.iter().map(|c| c[i]).sum::<f64>() / all.len() as f64);
@@ -120,7 +121,7 @@ impl Check {
 ///
 /// # Errors
 /// A machine file without `[compute]` or of another job; other threads than it was measured with.
-pub fn check(world: &World, machine: &Machine, job: &AnyJob) -> Result<Check> {
+pub fn check(world: &World, machine: &Machine, job: &dyn AnyJob) -> Result<Check> {
     let costs = job.costs(world)?;
     let known = world.agree(compute_for(machine, &costs))?;
     let algorithm = algorithm_of(job);
@@ -159,8 +160,8 @@ fn compute_for<'a>(machine: &'a Machine, costs: &Costs) -> Result<&'a Compute> {
 }
 
 /// How a job's gradients are summed.
-pub fn algorithm_of(job: &AnyJob) -> Algorithm {
-    match job.reduction() {
+pub fn algorithm_of(job: &dyn AnyJob) -> Algorithm {
+    match job.train().reduction {
         Reduction::Reproducible => Algorithm::Tree,
         Reduction::Fast => Algorithm::Ring,
     }

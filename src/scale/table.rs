@@ -120,7 +120,7 @@ impl Answer {
         }
         if let Some(ranks) = self.curve.too_few_slices {
             lines.push(format!(
-                "{ranks} ranks need {ranks} slices; the job has {} (data.slices)",
+                "{ranks} ranks need {ranks} slices; the job has {} (train.slices)",
                 job.slices
             ));
         }

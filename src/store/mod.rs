@@ -79,7 +79,11 @@ impl Kind {
 
     /// The schema version that this program writes, and the newest that it reads.
     pub fn version(self) -> u32 {
-        1
+        match self {
+            // Version 2 names its task.
+            Kind::Checkpoint => 2,
+            _ => 1,
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! The run as a table, told by rank 0 before the first step.
 
 use super::checkpoint::CHUNK;
-use super::schedule::WeightSchedule;
 use super::trainer::{IN_FLIGHT, Plan};
-use super::{Calendar, Compression, OptimizerState, Part, Reduction, Task};
+use super::{Calendar, Compression, OptimizerState, Reduction, Task};
 use crate::comm::World;
+use crate::data::Split;
 use crate::models::Model;
 
 /// Bytes in words: `12.3 MiB`.
@@ -29,7 +29,7 @@ struct Memory {
 }
 
 impl Memory {
-    fn of<T: Task, W: WeightSchedule>(world: &World, plan: &Plan<T, W>) -> Self {
+    fn of<T: Task>(world: &World, plan: &Plan<T>) -> Self {
         let len = plan.task.model().parameters().len();
         let sharded = plan.settings.optimizer_state == OptimizerState::Sharded && world.size() > 1;
         let (own, in_flight) = match sharded {
@@ -38,7 +38,7 @@ impl Memory {
         };
         // Of each slice that is being computed a gradient as it leaves the backward pass, and
         // one in the tree; there also one for each level of the rank's own subtree.
-        let slices = plan.slices.div_ceil(world.size());
+        let slices = plan.settings.slices.div_ceil(world.size());
         let parallel = rayon::current_num_threads().min(slices);
         let rounding = usize::from(plan.settings.compression.is_some() && world.size() > 1);
         let tree = slices.min(parallel + slices.ilog2() as usize);
@@ -52,12 +52,7 @@ impl Memory {
 }
 
 /// Prints the table on rank 0; collective.
-pub fn announce<T: Task, W: WeightSchedule>(
-    world: &World,
-    plan: &Plan<T, W>,
-    calendar: &Calendar,
-    first_step: u64,
-) {
+pub fn announce<T: Task>(world: &World, plan: &Plan<T>, calendar: &Calendar, first_step: u64) {
     let hosts = world.gather(world.host().as_bytes());
     let threads = world
         .gather(&[rayon::current_num_threads() as u64])
@@ -109,12 +104,12 @@ pub fn announce<T: Task, W: WeightSchedule>(
             format!(
                 "{} training, {} validation",
                 calendar.samples,
-                plan.task.samples(Part::Validation)
+                plan.task.samples(Split::Validation)
             ),
         ),
         (
             "batch",
-            format!("{} in {} slices", calendar.batch, plan.slices),
+            format!("{} in {} slices", calendar.batch, plan.settings.slices),
         ),
         (
             "steps",

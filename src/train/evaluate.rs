@@ -1,7 +1,8 @@
 //! Means over many samples, shared out to the ranks, in an order that no world changes.
 
-use super::{Part, Task};
+use super::Task;
 use crate::comm::{World, pulse, slice_range};
+use crate::data::Split;
 use crate::models::Model;
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -42,20 +43,20 @@ pub fn sum_blocks(
     Ok(total)
 }
 
-/// Mean of every metric of the model over a part of the data, in evaluation mode.
+/// Mean of every metric of the model over a split of the data, in evaluation mode.
 ///
 /// `block` samples are computed at a time.
 pub fn evaluate<T: Task>(
     world: &World,
     task: &T,
-    part: Part,
+    split: Split,
     block: u64,
 ) -> Result<Vec<(String, f64)>> {
-    let samples = task.samples(part);
+    let samples = task.samples(split);
     let names = std::sync::Mutex::new(Vec::new());
     let sums = sum_blocks(world, samples, block, |range| {
         let ids: Vec<u64> = range.collect();
-        let metrics = task.model().metrics(&task.batch(part, &ids)?)?;
+        let metrics = task.model().metrics(&task.batch(split, &ids)?)?;
         let mut known = names.lock().unwrap_or_else(|e| e.into_inner());
         *known = metrics.iter().map(|(name, _)| *name).collect();
         Ok(metrics.iter().map(|(_, v)| v.iter().sum()).collect())

@@ -1,38 +1,30 @@
 //! Job files: typed TOML, overrides from the command line, and errors that name the key.
 
+use super::upgrade;
 use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
-/// Reads a job file and applies `--set key=value` overrides.
+/// Reads a TOML file.
 ///
 /// # Errors
-/// An unreadable file, TOML that does not parse (with its line), an unknown key (with the
-/// nearest known one), a value of the wrong type (with its key).
-pub fn load<J: DeserializeOwned>(path: &Path, overrides: &[String]) -> Result<J> {
+/// An unreadable file, TOML that does not parse (with its line).
+pub fn read(path: &Path) -> Result<Table> {
     let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Error::file(path, "no such job file"),
         std::io::ErrorKind::InvalidData => Error::file(path, "not a text file"),
         _ => Error::io(path, e),
     })?;
-    let mut table = parse_table(path, &text)?;
-    for text in overrides {
-        set(&mut table, text)?;
-    }
-    from_table(path, table)
+    parse_table(path, &text)
 }
 
-/// Reads a job from text that came with a file of ours.
+/// Text as TOML; `path` is the file to blame.
 ///
 /// # Errors
-/// As [`load`]; `path` is the file to blame.
-pub fn parse<J: DeserializeOwned>(path: &Path, text: &str) -> Result<J> {
-    from_table(path, parse_table(path, text)?)
-}
-
-fn parse_table(path: &Path, text: &str) -> Result<Table> {
+/// TOML that does not parse, with its line.
+pub fn parse_table(path: &Path, text: &str) -> Result<Table> {
     text.parse::<Table>().map_err(|e| {
         let line = e
             .span()
@@ -42,29 +34,12 @@ fn parse_table(path: &Path, text: &str) -> Result<Table> {
     })
 }
 
-/// The task that a job file names in its first lines, `task = "..."`; none means an H-(V)AE.
-///
-/// # Errors
-/// As [`load`].
-pub fn task(path: &Path, overrides: &[String]) -> Result<Option<String>> {
-    let table: Table = load(path, overrides)?;
-    Ok(table.get("task").map(|t| match t {
-        Value::String(name) => name.clone(),
-        other => other.to_string(),
-    }))
-}
-
 /// The path `value` of the setting `key`: relative to the job file, or to the current folder
 /// when an override set it.
 ///
 /// # Errors
 /// No current folder.
-pub fn absolute(
-    job: &Path,
-    overrides: &[String],
-    key: &str,
-    value: &Path,
-) -> Result<std::path::PathBuf> {
+pub fn absolute(job: &Path, overrides: &[String], key: &str, value: &Path) -> Result<PathBuf> {
     let overridden = |o: &String| o.split('=').next().map(str::trim) == Some(key);
     let base = match overrides.iter().any(overridden) {
         true => Path::new(""),
@@ -74,8 +49,12 @@ pub fn absolute(
     std::path::absolute(&path).map_err(|e| Error::io(&path, e))
 }
 
-/// Applies one `a.b.c=value`. The value is TOML; what is no TOML value is a string.
-fn set(table: &mut Table, text: &str) -> Result<()> {
+/// Applies one override `a.b.c=value`; older names of keys are understood. The value is TOML; what
+/// is no TOML value is a string.
+///
+/// # Errors
+/// Text without `=`, a key of a section that is a value.
+pub fn set(table: &mut Table, text: &str) -> Result<()> {
     let Some((key, value)) = text.split_once('=') else {
         return Err(Error::input(format!("--set {text}: key=value is needed")));
     };
@@ -84,7 +63,8 @@ fn set(table: &mut Table, text: &str) -> Result<()> {
         _ => None,
     }
     .unwrap_or_else(|| Value::String(value.to_string()));
-    let mut names: Vec<&str> = key.trim().split('.').collect();
+    let key = upgrade::key(key.trim());
+    let mut names: Vec<&str> = key.split('.').collect();
     let last = names.pop().unwrap_or_default();
     let mut here = table;
     for name in names {
@@ -99,15 +79,20 @@ fn set(table: &mut Table, text: &str) -> Result<()> {
     Ok(())
 }
 
-fn from_table<J: DeserializeOwned>(path: &Path, table: Table) -> Result<J> {
+/// Typed settings; `path` is the file to blame. `beside` names sections that somebody else reads:
+/// a misspelled section may mean one of them.
+///
+/// # Errors
+/// An unknown key (with the nearest known one), a value of the wrong type (with its key).
+pub fn from_table<J: DeserializeOwned>(path: &Path, table: Table, beside: &[&str]) -> Result<J> {
     serde_path_to_error::deserialize(Value::Table(table)).map_err(|e| {
         let key = e.path().to_string();
-        Error::file(path, explain(&key, e.inner().message()))
+        Error::file(path, explain(&key, e.inner().message(), beside))
     })
 }
 
 /// `key: what is wrong`, with the nearest known key for an unknown one.
-fn explain(key: &str, message: &str) -> String {
+fn explain(key: &str, message: &str, beside: &[&str]) -> String {
     let message = message.trim().replace('\n', " ");
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let section = key.rsplit_once('.').map_or("", |(s, _)| s);
@@ -117,6 +102,8 @@ fn explain(key: &str, message: &str) -> String {
     };
     if message.starts_with("unknown field") {
         let (unknown, known) = quoted.split_first().unwrap_or((&"", &[]));
+        let beside = if section.is_empty() { beside } else { &[] };
+        let known = [known, beside].concat();
         let nearest = known
             .iter()
             .map(|k| (strsim::jaro_winkler(k, unknown), k))
@@ -176,13 +163,15 @@ pub fn same_but(run: &Path, old: &str, new: &str, free: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Every setting of a job with its full key, as TOML writes it.
+/// Every setting of a job with its full key of today, as TOML writes it.
 ///
 /// # Errors
 /// Text that is no TOML; `path` is the file to blame.
 pub fn settings(path: &Path, text: &str) -> Result<Vec<(String, String)>> {
+    let mut table = parse_table(path, text)?;
+    upgrade::job(&mut table).map_err(|e| e.in_file(path))?;
     let mut out = Vec::new();
-    flatten("", &Value::Table(parse_table(path, text)?), &mut out);
+    flatten("", &Value::Table(table), &mut out);
     Ok(out)
 }
 
@@ -227,8 +216,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("job.toml");
         std::fs::write(&path, text).unwrap();
-        let overrides: Vec<String> = overrides.iter().map(|s| s.to_string()).collect();
-        load(&path, &overrides).map_err(|e| {
+        let load = || {
+            let mut table = super::read(&path)?;
+            for text in overrides {
+                set(&mut table, text)?;
+            }
+            from_table(&path, table, &["model"])
+        };
+        load().map_err(|e: Error| {
             let told = e.to_string();
             assert!(!told.contains('\n'), "{told}");
             told.split_once("job.toml: ")
@@ -257,6 +252,10 @@ mod tests {
         assert_eq!(
             told("[train]\nsteps = 3\n[trian]\n", &[]),
             "unknown key trian; did you mean train?"
+        );
+        assert_eq!(
+            told("[train]\nsteps = 3\n[modle]\n", &[]),
+            "unknown key modle; did you mean model?"
         );
         assert_eq!(
             told("[train]\nsteps = \"many\"\n", &[]),

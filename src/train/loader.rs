@@ -1,9 +1,10 @@
 //! Prepares the next batch while the model computes the current one.
 
 use super::guard::{Guard, seed_of_draw};
-use super::{Calendar, Part, Task};
+use super::{Calendar, Task};
 use crate::comm::World;
 use crate::comm::slice_range;
+use crate::data::Split;
 use crate::data::sampler::Permutation;
 use crate::models::Model;
 use crate::{Error, Result};
@@ -115,7 +116,7 @@ fn slice_of<T: Task>(
     let ids: Vec<u64> = mine.map(|p| order.at(p)).collect();
     let batch = match ids.is_empty() {
         true => None,
-        false => Some(task.batch(Part::Train, &ids)?),
+        false => Some(task.batch(Split::Train, &ids)?),
     };
     Ok(Slice {
         number,

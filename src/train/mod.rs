@@ -7,12 +7,9 @@
 //! and threads, with any number of kills and resumes between.
 
 pub mod announce;
-pub mod any;
 pub mod checkpoint;
-pub mod deep_signature;
 pub mod evaluate;
 pub mod guard;
-pub mod hvae;
 pub mod job;
 pub mod loader;
 pub mod metrics;
@@ -24,44 +21,39 @@ pub mod schedule;
 pub mod settings;
 pub mod signal;
 pub mod status;
-pub mod sweep;
 pub mod trainer;
+pub mod upgrade;
 pub mod writer;
 
-pub use any::AnyJob;
 pub use checkpoint::Checkpoint;
 pub use outcome::Outcome;
 pub use run_folder::{RunFolder, Start};
+pub use schedule::{LossSchedule, TermSchedule};
 pub use settings::{Calendar, Compression, OnNonfinite, OptimizerState, Reduction, Settings};
 pub use trainer::{Costs, Plan, costs, probe, train};
 
 use crate::Result;
+use crate::data::Split;
 use crate::models::Model;
-
-/// Which samples of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    Train,
-    Validation,
-    /// Seen once, by the chosen model.
-    Test,
-}
 
 /// What is trained on what: a model and the batches for it.
 pub trait Task: Sync {
+    /// Names the task in jobs and checkpoints.
+    const NAME: &'static str;
+
     type Model: Model;
 
     fn model(&self) -> &Self::Model;
 
-    /// Number of samples.
-    fn samples(&self, part: Part) -> u64;
+    /// Number of samples. Those of the test are seen once, by the chosen model.
+    fn samples(&self, split: Split) -> u64;
 
-    /// The batch of some samples, by their numbers in `0..samples(part)`. Called from another
+    /// The batch of some samples, by their numbers in `0..samples(split)`. Called from another
     /// thread than the model, while the model computes.
-    fn batch(&self, part: Part, samples: &[u64]) -> Result<<Self::Model as Model>::Batch>;
+    fn batch(&self, split: Split, samples: &[u64]) -> Result<<Self::Model as Model>::Batch>;
 
     /// What a user calls a sample, for messages.
-    fn sample_name(&self, part: Part, sample: u64) -> String;
+    fn sample_name(&self, split: Split, sample: u64) -> String;
 
     /// Identifies the data: a run is not resumed on other data.
     fn fingerprint(&self) -> String;

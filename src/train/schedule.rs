@@ -1,7 +1,8 @@
-//! What changes from epoch to epoch: the learning rate and the objective's weights.
+//! What changes from epoch to epoch: the learning rate and the weights of the objective's terms.
 
+use crate::models::Weights;
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// How the learning rate moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -10,14 +11,14 @@ pub enum LearningRateSchedule {
     #[default]
     Constant,
     /// Down one decade, evenly in the logarithm, over the epochs in which some weight is still
-    /// zero ([`WeightSchedule::zero_epochs`]); constant after that. The published schedule of
+    /// zero ([`LossSchedule::zero_epochs`]); constant after that. The published schedule of
     /// this name.
     LogDecreaseUntilEndOfWarmup,
 }
 
 impl LearningRateSchedule {
     /// The rate in `epoch` (from 0), starting at `start`; `zero_epochs` as in
-    /// [`WeightSchedule`].
+    /// [`LossSchedule`].
     pub fn at(self, start: f64, epoch: u64, zero_epochs: u64) -> f64 {
         match self {
             LearningRateSchedule::Constant => start,
@@ -35,85 +36,114 @@ impl LearningRateSchedule {
     }
 }
 
-/// Weights of a model's objective over the epochs, in the order of
-/// [`crate::models::Model::weight_names`].
-pub trait WeightSchedule {
-    /// Weights in `epoch` (from 0).
-    fn at(&self, epoch: u64) -> Vec<f64>;
-
-    /// Weights after the warm-up: those by which models are compared.
-    fn last(&self) -> Vec<f64>;
-
-    /// Number of first epochs in which a weight is held at zero.
-    fn zero_epochs(&self) -> u64;
-
-    /// Number of first epochs before all weights are at their last values.
-    fn warmup_epochs(&self) -> u64;
+/// Weight of one term of the objective: zero for `start` epochs, then rising evenly from zero to
+/// `weight` over `warmup` epochs (both ends included, so the first of them is still zero), and
+/// `weight` from then on.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a number, or { weight, start, warmup }"
+)]
+pub struct TermSchedule {
+    pub weight: f64,
+    #[serde(default)]
+    pub start: u64,
+    #[serde(default)]
+    pub warmup: u64,
 }
 
-/// Weights of the H-(V)AE's objective: `reconstruction * MSE + kl * KL`.
-///
-/// The KL weight is zero for `no_kl_epochs`, rises evenly from zero to `kl` over
-/// `warmup_kl_epochs` (both ends included, so its first epoch is still zero), and stays.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HvaeWeights {
-    pub reconstruction: f64,
-    pub kl: f64,
-    pub no_kl_epochs: u64,
-    pub warmup_kl_epochs: u64,
-}
-
-impl Default for HvaeWeights {
-    fn default() -> Self {
+impl TermSchedule {
+    /// The same weight in all epochs.
+    pub fn constant(weight: f64) -> Self {
         Self {
-            reconstruction: 1000.0,
-            kl: 0.5,
-            no_kl_epochs: 0,
-            warmup_kl_epochs: 0,
+            weight,
+            start: 0,
+            warmup: 0,
         }
+    }
+
+    /// The weight in `epoch` (from 0).
+    pub fn at(&self, epoch: u64) -> f64 {
+        let share = if epoch < self.start {
+            0.0
+        } else if epoch >= self.start + self.warmup {
+            1.0
+        } else if self.warmup == 1 {
+            0.0
+        } else {
+            (epoch - self.start) as f64 / (self.warmup - 1) as f64
+        };
+        share * self.weight
     }
 }
 
-impl HvaeWeights {
+/// The `[loss]` section of a job: the weights of all terms of the objective, in the order of the
+/// model's terms.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LossSchedule(Vec<(String, TermSchedule)>);
+
+impl<S: Into<String>> FromIterator<(S, TermSchedule)> for LossSchedule {
+    fn from_iter<I: IntoIterator<Item = (S, TermSchedule)>>(terms: I) -> Self {
+        let owned = |(name, schedule): (S, TermSchedule)| (name.into(), schedule);
+        Self(terms.into_iter().map(owned).collect())
+    }
+}
+
+impl Serialize for LossSchedule {
+    fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().map(|(name, schedule)| (name, schedule)))
+    }
+}
+
+impl LossSchedule {
+    /// Weights that stay as they are.
+    pub fn constant(weights: &[(&str, f64)]) -> Self {
+        let terms = weights.iter();
+        terms
+            .map(|term| (term.0, TermSchedule::constant(term.1)))
+            .collect()
+    }
+
     /// # Errors
     /// A weight that is negative or not a number.
     pub fn check(&self) -> Result<()> {
-        for (name, value) in [("reconstruction", self.reconstruction), ("kl", self.kl)] {
-            if !(value.is_finite() && value >= 0.0) {
+        for (name, TermSchedule { weight, .. }) in &self.0 {
+            if !(weight.is_finite() && *weight >= 0.0) {
                 return Err(Error::input(format!(
-                    "train.weights.{name} = {value}: a number from 0 up is needed"
+                    "loss.{name} = {weight}: a number from 0 up is needed"
                 )));
             }
         }
         Ok(())
     }
-}
 
-impl WeightSchedule for HvaeWeights {
-    fn at(&self, epoch: u64) -> Vec<f64> {
-        let share = if epoch < self.no_kl_epochs {
-            0.0
-        } else if epoch >= self.warmup_epochs() {
-            1.0
-        } else if self.warmup_kl_epochs == 1 {
-            0.0
-        } else {
-            (epoch - self.no_kl_epochs) as f64 / (self.warmup_kl_epochs - 1) as f64
-        };
-        vec![self.reconstruction, share * self.kl]
+    /// Weights in `epoch` (from 0).
+    pub fn at(&self, epoch: u64) -> Weights<'_> {
+        self.each(|schedule| schedule.at(epoch))
     }
 
-    fn last(&self) -> Vec<f64> {
-        vec![self.reconstruction, self.kl]
+    /// Weights after the warm-up: those by which models are compared.
+    pub fn last(&self) -> Weights<'_> {
+        self.each(|schedule| schedule.weight)
     }
 
-    fn zero_epochs(&self) -> u64 {
-        self.no_kl_epochs
+    fn each(&self, weight: impl Fn(&TermSchedule) -> f64) -> Weights<'_> {
+        let terms = self.0.iter();
+        terms.map(|(name, s)| (name.as_str(), weight(s))).collect()
     }
 
-    fn warmup_epochs(&self) -> u64 {
-        self.no_kl_epochs + self.warmup_kl_epochs
+    /// Number of first epochs in which a weight is held at zero.
+    pub fn zero_epochs(&self) -> u64 {
+        self.most(|schedule| schedule.start)
+    }
+
+    /// Number of first epochs before all weights are at their last values.
+    pub fn warmup_epochs(&self) -> u64 {
+        self.most(|schedule| schedule.start + schedule.warmup)
+    }
+
+    fn most(&self, epochs: impl Fn(&TermSchedule) -> u64) -> u64 {
+        self.0.iter().map(|(_, s)| epochs(s)).max().unwrap_or(0)
     }
 }
 
@@ -124,14 +154,23 @@ mod tests {
     /// The published protein configuration: 12 epochs, 4 without KL, 2 of warm-up.
     #[test]
     fn published_schedules() {
-        let weights = HvaeWeights {
-            no_kl_epochs: 4,
-            warmup_kl_epochs: 2,
-            ..HvaeWeights::default()
+        let kl = TermSchedule {
+            weight: 0.5,
+            start: 4,
+            warmup: 2,
         };
-        let kl: Vec<f64> = (0..12).map(|e| weights.at(e)[1]).collect();
+        let weights: Vec<f64> = (0..12).map(|e| kl.at(e)).collect();
         let wanted = [0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5];
-        assert_eq!(kl, wanted);
+        assert_eq!(weights, wanted);
+        let loss: LossSchedule = [("reconstruction", TermSchedule::constant(1e3)), ("kl", kl)]
+            .into_iter()
+            .collect();
+        assert_eq!((loss.zero_epochs(), loss.warmup_epochs()), (4, 6));
+        assert_eq!(
+            loss.at(4),
+            Weights::from([("reconstruction", 1e3), ("kl", 0.0)])
+        );
+        assert_eq!(loss.at(5), loss.last());
         let schedule = LearningRateSchedule::LogDecreaseUntilEndOfWarmup;
         let rate: Vec<f64> = (0..12).map(|e| schedule.at(2.5e-3, e, 4)).collect();
         for (e, r) in rate.iter().enumerate() {
@@ -145,22 +184,22 @@ mod tests {
     /// The published MNIST configuration: 25 epochs without KL, 35 of warm-up to 0.2.
     #[test]
     fn long_warm_up() {
-        let weights = HvaeWeights {
-            kl: 0.2,
-            no_kl_epochs: 25,
-            warmup_kl_epochs: 35,
-            ..HvaeWeights::default()
+        let kl = TermSchedule {
+            weight: 0.2,
+            start: 25,
+            warmup: 35,
         };
-        assert_eq!(weights.at(25)[1], 0.0);
-        assert!((weights.at(42)[1] - 0.1).abs() < 1e-12);
-        assert_eq!(weights.at(59)[1], 0.2);
-        assert_eq!(weights.at(60)[1], 0.2);
+        assert_eq!(kl.at(25), 0.0);
+        assert!((kl.at(42) - 0.1).abs() < 1e-12);
+        assert_eq!(kl.at(59), 0.2);
+        assert_eq!(kl.at(60), 0.2);
     }
 
     #[test]
     fn without_warm_up_everything_is_constant() {
-        let weights = HvaeWeights::default();
-        assert_eq!(weights.at(0), weights.last());
+        let loss = LossSchedule::constant(&[("a", 1.0), ("b", 0.1)]);
+        assert_eq!(loss.at(0), loss.last());
+        assert_eq!((loss.zero_epochs(), loss.warmup_epochs()), (0, 0));
         assert_eq!(LearningRateSchedule::Constant.at(1e-3, 7, 0), 1e-3);
     }
 }

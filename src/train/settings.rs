@@ -1,7 +1,7 @@
 //! The `[train]` section of a job, and where a step stands in it.
 
 use super::optimizer::AdamSettings;
-use super::schedule::{LearningRateSchedule, WeightSchedule};
+use super::schedule::LearningRateSchedule;
 use crate::comm::DeviceKind;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -53,13 +53,19 @@ pub enum OnNonfinite {
     Rollback,
 }
 
-/// How to train. `W` holds the weights of the model's objective.
+/// How to train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings<W> {
+pub struct Settings {
     /// Keys every random number of the run.
     #[serde(default = "default_seed")]
     pub seed: u64,
+    /// Samples of a global batch, over all ranks. Every task has a default of its own.
+    pub batch: u64,
+    /// Slices that a global batch is cut into, a power of two: at most that many ranks can
+    /// share the work. Batch norm takes its statistics over a slice, so one slice is the
+    /// published full-batch norm. Every task has a default of its own.
+    pub slices: usize,
     /// Passes over the training samples.
     #[serde(default = "default_epochs")]
     pub epochs: u64,
@@ -107,8 +113,6 @@ pub struct Settings<W> {
     pub stall_timeout: f64,
     #[serde(default)]
     pub adam: AdamSettings,
-    #[serde(default)]
-    pub weights: W,
 }
 
 fn default_seed() -> u64 {
@@ -160,11 +164,12 @@ pub const FREE_ON_RESUME: &[&str] = &[
     "data.dataset",
 ];
 
-impl<W: WeightSchedule> Settings<W> {
+impl Settings {
     /// # Errors
     /// A value out of range, by its key.
     pub fn check(&self) -> Result<()> {
         let counts = [
+            ("batch", self.batch),
             ("evaluations_per_epoch", self.evaluations_per_epoch),
             ("checkpoint_every", self.checkpoint_every.unwrap_or(1)),
             ("keep", self.keep as u64),
@@ -176,6 +181,12 @@ impl<W: WeightSchedule> Settings<W> {
                     "train.{key} = 0: 1 or more is needed"
                 )));
             }
+        }
+        if !self.slices.is_power_of_two() {
+            return Err(Error::input(format!(
+                "train.slices = {}: a power of two is needed",
+                self.slices
+            )));
         }
         if self.compression.is_some() && self.reduction == Reduction::Reproducible {
             return Err(Error::input(
@@ -210,6 +221,26 @@ impl<W: WeightSchedule> Settings<W> {
         }
         Ok(())
     }
+
+    /// Refuses a world that cannot share the slices.
+    ///
+    /// # Errors
+    /// More ranks than slices.
+    pub fn check_ranks(&self, ranks: usize) -> Result<()> {
+        match ranks > self.slices {
+            true => Err(Error::input(format!(
+                "train.slices = {} is too few for {ranks} ranks: each rank needs a slice of \
+                 every batch; use fewer ranks or more slices",
+                self.slices
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    /// Samples of a full slice: so many are computed at a time where nothing is trained.
+    pub fn block(&self) -> u64 {
+        (self.batch / self.slices as u64).max(1)
+    }
 }
 
 /// The calendar of a run: which samples a step sees, and what is due after it.
@@ -230,14 +261,12 @@ pub struct Calendar {
 
 impl Calendar {
     /// # Errors
-    /// No samples, an empty batch, nothing to do.
-    pub fn new<W>(samples: u64, batch: u64, settings: &Settings<W>) -> Result<Self> {
+    /// No samples.
+    pub fn new(samples: u64, settings: &Settings) -> Result<Self> {
         if samples == 0 {
             return Err(Error::input("the dataset has no training samples"));
         }
-        if batch == 0 {
-            return Err(Error::input("data.batch = 0: 1 or more is needed"));
-        }
+        let batch = settings.batch;
         let per_epoch = samples.div_ceil(batch);
         Ok(Self {
             samples,
@@ -288,12 +317,12 @@ impl Calendar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::schedule::HvaeWeights;
 
     fn calendar(text: &str) -> Calendar {
-        let settings: Settings<HvaeWeights> = toml::from_str(text).unwrap();
+        let text = format!("batch = 10\nslices = 1\n{text}");
+        let settings: Settings = toml::from_str(&text).unwrap();
         settings.check().unwrap();
-        Calendar::new(103, 10, &settings).unwrap()
+        Calendar::new(103, &settings).unwrap()
     }
 
     #[test]

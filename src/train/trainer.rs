@@ -20,12 +20,12 @@ use super::metrics::MetricsLog;
 use super::optimizer::Optimizer;
 use super::progress::Progress;
 use super::run_folder::RunFolder;
-use super::schedule::WeightSchedule;
 use super::settings::FREE_ON_RESUME;
 use super::signal::StopSignal;
 use super::writer::Writer;
-use super::{Calendar, OnNonfinite, OptimizerState, Part, Settings, Task, job};
+use super::{Calendar, LossSchedule, OnNonfinite, OptimizerState, Settings, Task, job};
 use crate::comm::{Rounding, World, pulse};
+use crate::data::Split;
 use crate::models::Model;
 use crate::{Error, Result};
 use serde_json::json;
@@ -33,21 +33,19 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// What to train and how.
-pub struct Plan<'a, T: Task, W> {
+pub struct Plan<'a, T: Task> {
     pub task: &'a T,
-    pub settings: &'a Settings<W>,
-    /// Samples of a global batch.
-    pub batch: u64,
-    /// Slices that a global batch is cut into: a power of two, at least the number of ranks.
-    pub slices: usize,
+    pub settings: &'a Settings,
+    /// Weights of the terms of the objective.
+    pub loss: &'a LossSchedule,
     /// The resolved job, as it is saved with the run.
     pub job: String,
     pub folder: &'a RunFolder,
 }
 
-struct Trainer<'a, T: Task, W> {
+struct Trainer<'a, T: Task> {
     world: &'a World,
-    plan: &'a Plan<'a, T, W>,
+    plan: &'a Plan<'a, T>,
     calendar: Calendar,
     /// Sums gradients where they are.
     #[cfg(feature = "nccl")]
@@ -83,11 +81,7 @@ struct Trainer<'a, T: Task, W> {
 /// # Errors
 /// A plan that does not fit the world or the checkpoint; a failed write; a numeric fault that the
 /// settings do not let pass; [`Error::Preempted`] when a signal asked for the stop.
-pub fn train<T: Task, W: WeightSchedule + Sync>(
-    world: &World,
-    plan: &Plan<T, W>,
-    checkpoint: Option<&Saved>,
-) -> Result<()> {
+pub fn train<T: Task>(world: &World, plan: &Plan<T>, checkpoint: Option<&Saved>) -> Result<()> {
     let mut trainer = world.agree(Trainer::idle(world, plan))?;
     #[cfg(feature = "nccl")]
     {
@@ -103,7 +97,7 @@ pub fn train<T: Task, W: WeightSchedule + Sync>(
     trainer.run()
 }
 
-impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
+impl<'a, T: Task> Trainer<'a, T> {
     fn begin(&mut self, resumed: bool) -> Result<()> {
         let (world, plan) = (self.world, self.plan);
         self.progress = Progress::new(world.speaks(), self.done, self.calendar.steps);
@@ -117,10 +111,10 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
     }
 
     /// A trainer that writes nothing and hears no signals.
-    fn idle(world: &'a World, plan: &'a Plan<'a, T, W>) -> Result<Self> {
-        check_slices(plan.slices, world.size())?;
+    fn idle(world: &'a World, plan: &'a Plan<'a, T>) -> Result<Self> {
         plan.settings.check()?;
-        let samples = plan.task.samples(Part::Train);
+        plan.settings.check_ranks(world.size())?;
+        let samples = plan.task.samples(Split::Train);
         let model = plan.task.model().parameters();
         let own = match plan.settings.optimizer_state {
             OptimizerState::Replicated => 0..model.len(),
@@ -129,7 +123,7 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
         Ok(Self {
             world,
             plan,
-            calendar: Calendar::new(samples, plan.batch, plan.settings)?,
+            calendar: Calendar::new(samples, plan.settings)?,
             #[cfg(feature = "nccl")]
             nccl: None,
             // One rank's GPU has every gradient.
@@ -156,11 +150,6 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
             since: Instant::now(),
             samples_since: 0,
         })
-    }
-
-    /// Samples of the validation that are computed at a time.
-    fn block(&self) -> u64 {
-        (self.plan.batch / self.plan.slices as u64).max(1)
     }
 
     /// Where a checkpoint stands, after making sure that it is of this very run.
@@ -260,7 +249,7 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
                 self.world,
                 calendar,
                 steps.clone(),
-                plan.slices,
+                plan.settings.slices,
                 plan.settings.seed,
                 self.guard.clone(),
             );
@@ -324,20 +313,4 @@ impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
         };
         self.world.agree(asked)
     }
-}
-
-/// Refuses a number of slices that the world cannot share.
-pub(super) fn check_slices(slices: usize, ranks: usize) -> Result<()> {
-    if !slices.is_power_of_two() {
-        return Err(Error::input(format!(
-            "data.slices = {slices}: a power of two is needed"
-        )));
-    }
-    if ranks > slices {
-        return Err(Error::input(format!(
-            "data.slices = {slices} is too few for {ranks} ranks: each rank needs a slice of \
-             every batch; use fewer ranks or more slices"
-        )));
-    }
-    Ok(())
 }

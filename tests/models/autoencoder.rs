@@ -4,6 +4,7 @@ use crate::case::{Case, Change, section};
 use crate::irreps::rotate_published;
 use crate::numbers::{numbers, values};
 use candle_core::{DType, Device, Tensor};
+use holosig::models::Weights;
 use holosig::models::hvae::{Description, Hvae, HvaeBatch};
 use holosig::ops::zernike::Settings;
 use holosig::so3::rotation;
@@ -14,10 +15,12 @@ pub struct Autoencoder(pub &'static str);
 impl Case for Autoencoder {
     type Model = Hvae;
 
+    const TASK: &'static str = "hvae";
+
     fn job(&self) -> String {
         let Self(settings) = self;
         format!(
-            "[data]\ndataset = 'structures.h5'\n[zernike]\nlmax = 3\nnmax = 6\n[model]\n\
+            "task = 'hvae'\n[data]\ndataset = 'structures.h5'\n[zernike]\nlmax = 3\nnmax = 6\n[model]\n\
              latent_dim = 6\nchannels = [6, 6, 8]\nprojection = 6\n{settings}\n"
         )
     }
@@ -66,7 +69,7 @@ impl Case for Autoencoder {
             .into()
     }
 
-    fn weights(&self) -> &'static [(&'static str, f64)] {
-        &[("reconstruction", 1.0), ("kl", 0.1)]
+    fn weights(&self) -> Weights<'static> {
+        Weights::from([("reconstruction", 1.0), ("kl", 0.1)])
     }
 }

@@ -1,7 +1,7 @@
 //! What the properties need to know of a model.
 
-use candle_core::DType;
-use holosig::models::{Losses, Model, StepKey};
+use candle_core::{DType, Tensor};
+use holosig::models::{Losses, Model, StepKey, Weights};
 
 /// A change of the input, in f64 before it becomes the model's input.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,6 +18,9 @@ pub enum Change {
 /// A model, its default job and samples for it.
 pub trait Case {
     type Model: Model;
+
+    /// Word of its task in jobs and checkpoints.
+    const TASK: &'static str;
 
     /// A job that names the dataset and sizes for a test, everything else by default.
     fn job(&self) -> String;
@@ -39,7 +42,7 @@ pub trait Case {
     fn symmetries(&self) -> Vec<(Change, f64, f64)>;
 
     /// Weights of the objective's terms.
-    fn weights(&self) -> &'static [(&'static str, f64)];
+    fn weights(&self) -> Weights<'static>;
 
     fn model(&self, seed: u64, dtype: DType) -> Self::Model {
         self.build(&self.description(), seed, dtype).unwrap()
@@ -47,14 +50,13 @@ pub trait Case {
 
     /// Losses of a batch in training mode.
     fn losses(&self, model: &Self::Model, batch: &<Self::Model as Model>::Batch) -> Losses {
-        let weight = |name: &&str| {
-            let found = self.weights().iter().find(|(n, _)| n == name);
-            found.unwrap_or_else(|| panic!("{name} has no weight")).1
-        };
-        let weights: Vec<f64> = model.weight_names().iter().map(weight).collect();
-        model
-            .losses(batch, &weights, StepKey { seed: 1, step: 2 })
-            .unwrap()
+        model.losses(batch, StepKey { seed: 1, step: 2 }).unwrap()
+    }
+
+    /// The objective of a batch in training mode.
+    fn objective(&self, model: &Self::Model, batch: &<Self::Model as Model>::Batch) -> Tensor {
+        let losses = self.losses(model, batch);
+        losses.objective(&self.weights()).unwrap()
     }
 }
 

@@ -5,7 +5,7 @@ use crate::numbers::{gradient, values};
 use candle_core::{DType, Device, Tensor};
 use holosig::comm::{SliceTree, slice_range};
 use holosig::models::{Entry, Model};
-use holosig::train::any::AnyJob;
+use holosig::tasks;
 use holosig::train::checkpoint::Checkpoint;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
@@ -29,14 +29,14 @@ fn difference(a: &[Vec<f64>], b: &[Vec<f64>]) -> f64 {
 }
 
 pub fn builds_from_its_default_job(case: &impl Case) {
-    let job = AnyJob::parse(Path::new("job.toml"), &case.job()).unwrap();
+    let job = tasks::parse(Path::new("job.toml"), &case.job()).unwrap();
     let filled = job.to_text().unwrap();
-    let again = AnyJob::parse(Path::new("job.toml"), &filled).unwrap();
+    let again = tasks::parse(Path::new("job.toml"), &filled).unwrap();
     assert_eq!(again.to_text().unwrap(), filled);
     let model = case.model(1, DType::F32);
     let batch = case.batch(&IDS, Change::None, DType::F32);
     let losses = case.losses(&model, &batch);
-    assert!(losses.value().unwrap().is_finite());
+    assert!(values(&case.objective(&model, &batch))[0].is_finite());
     let statistics = losses.statistics_values().unwrap();
     assert_eq!(statistics.len(), model.parameters().buffers().len());
     for (name, values) in model.metrics(&batch).unwrap() {
@@ -109,7 +109,7 @@ pub fn gradients_equal_finite_differences(case: &impl Case) {
     const STEP: f64 = 1e-5;
     let model = case.model(1, DType::F64);
     let batch = case.batch(&IDS, Change::None, DType::F64);
-    let objective = || case.losses(&model, &batch).objective;
+    let objective = || case.objective(&model, &batch);
     let p = model.parameters();
     let gradient = gradient(p, &objective());
     let largest = gradient.iter().fold(0f64, |m, g| m.max(g.abs()));
@@ -161,8 +161,8 @@ pub fn bits_depend_on_neither_threads_nor_ranks<C: Case + Sync>(case: &C) {
     let model = case.model(1, DType::F32);
     let slice = |i: usize| -> Vec<f32> {
         let ids = [3 * i as u64, 3 * i as u64 + 1, 40 - i as u64];
-        let losses = case.losses(&model, &case.batch(&ids, Change::None, DType::F32));
-        let gradient = gradient(model.parameters(), &losses.objective);
+        let objective = case.objective(&model, &case.batch(&ids, Change::None, DType::F32));
+        let gradient = gradient(model.parameters(), &objective);
         gradient.into_iter().map(|g| g as f32).collect()
     };
     let len = model.parameters().len();
@@ -184,7 +184,7 @@ pub fn bits_depend_on_neither_threads_nor_ranks<C: Case + Sync>(case: &C) {
     }
 }
 
-pub fn a_saved_model_is_the_same(case: &impl Case) {
+pub fn a_saved_model_is_the_same<C: Case>(case: &C) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.h5");
     let model = case.model(1, DType::F32);
@@ -192,7 +192,7 @@ pub fn a_saved_model_is_the_same(case: &impl Case) {
         .map(|i| 0.5 + 0.3 * (i as f32).sin())
         .collect();
     model.parameters().set_buffers(&statistics).unwrap();
-    let saved = Checkpoint::of_model(case.description(), model.parameters()).unwrap();
+    let saved = Checkpoint::of_model(C::TASK, case.description(), model.parameters()).unwrap();
     saved.write(&path).unwrap();
 
     let read = Checkpoint::read(&path).unwrap();
@@ -204,15 +204,16 @@ pub fn a_saved_model_is_the_same(case: &impl Case) {
 }
 
 /// Checkpoints of `commit` and their hashes lie in a folder of its name.
-pub fn an_earlier_checkpoint_loads(case: &impl Case, name: &str, commit: &str) {
+pub fn an_earlier_checkpoint_loads<C: Case>(case: &C, name: &str, commit: &str) {
     let path = fixture(&format!("written-by-{commit}/{name}.h5"));
     let hashes = std::fs::read_to_string(path.with_file_name("hashes.txt")).unwrap();
     let hash = hashes
         .lines()
         .find_map(|l| l.strip_suffix(&format!("  {name}.h5")));
     let checkpoint = Checkpoint::read(&path).unwrap();
+    assert_eq!(checkpoint.task, C::TASK);
     let model = case.build(&checkpoint.description, 1, DType::F32).unwrap();
     checkpoint.load_into(&path, model.parameters()).unwrap();
-    let loaded = Checkpoint::of_model(checkpoint.description, model.parameters()).unwrap();
+    let loaded = Checkpoint::of_model(C::TASK, checkpoint.description, model.parameters()).unwrap();
     assert_eq!(Some(&*loaded.hash().to_string()), hash);
 }

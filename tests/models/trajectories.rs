@@ -4,8 +4,10 @@ use crate::case::{Case, Change, section};
 use crate::molecule::{molecule, order};
 use crate::numbers::values;
 use candle_core::{DType, Device};
+use holosig::models::Weights;
 use holosig::models::deep_signature::{
-    Clip, DeepSignature, DeepSignatureConfig, Description, Graph, Objective, RawClip, Variant,
+    Clip, DeepSignature, DeepSignatureConfig, Description, Graph, Objective, RawClip, TERMS,
+    Variant,
 };
 use holosig::so3::{rigid, rotation};
 use std::sync::Arc;
@@ -52,6 +54,8 @@ impl Trajectories {
 impl Case for Trajectories {
     type Model = DeepSignature;
 
+    const TASK: &'static str = "deep-signature";
+
     fn job(&self) -> String {
         format!(
             "task = 'deep-signature'\n[data]\ndataset = 'trajectories.h5'\n[model]\nclusters = 5\n\
@@ -97,12 +101,7 @@ impl Case for Trajectories {
         changes.into_iter().map(|c| (c, 1e-5, 1e-3)).collect()
     }
 
-    fn weights(&self) -> &'static [(&'static str, f64)] {
-        &[
-            ("prediction", 10.0),
-            ("coordinates", 0.01),
-            ("mincut", 1.0),
-            ("orthogonality", 1.0),
-        ]
+    fn weights(&self) -> Weights<'static> {
+        Weights::from(TERMS)
     }
 }

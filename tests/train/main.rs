@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 
 /// A small H-VAE with everything on: KL warm-up, falling learning rate, partial last batches.
 const JOB: &str = r#"
+task = "hvae"
+
 [data]
 dataset = "dataset.h5"
-batch = 24
-slices = 4
 
 [zernike]
 lmax = 2
@@ -34,17 +34,17 @@ variational = true
 
 [train]
 seed = 7
+batch = 24
+slices = 4
 steps = 40
 learning_rate = 2.5e-3
 learning_rate_schedule = "log_decrease_until_end_of_warmup"
 checkpoint_every = 5
 log_every = 1
 
-[train.weights]
+[loss]
 reconstruction = 1000.0
-kl = 0.5
-no_kl_epochs = 1
-warmup_kl_epochs = 2
+kl = { weight = 0.5, start = 1, warmup = 2 }
 "#;
 
 const LIMIT: Duration = Duration::from_secs(240);
@@ -320,18 +320,31 @@ fn mistakes_are_told_once() {
         "train.steps: invalid type: string \"x\", expected u64",
     );
     told(
-        &["data.slices=3"],
+        &["train.slices=3"],
         &[],
         2,
-        "data.slices = 3: a power of two is needed",
+        "train.slices = 3: a power of two is needed",
     );
     told(
-        &["data.slices=1"],
+        &["train.slices=1"],
         &[],
         2,
-        "data.slices = 1 is too few for 2 ranks",
+        "train.slices = 1 is too few for 2 ranks",
     );
-    told(&["data.batch=0"], &[], 2, "data.batch = 0");
+    told(&["train.batch=0"], &[], 2, "train.batch = 0");
+    told(
+        &["loss.kll=0.5"],
+        &[],
+        2,
+        "loss.kll: the model has no such term; its terms are reconstruction, kl",
+    );
+    told(&["loss.kl=-0.5"], &[], 2, "loss.kl = -0.5");
+    told(
+        &["loss.kl=much"],
+        &[],
+        2,
+        "loss.kl: invalid type: string \"much\", expected a number, or { weight, start, warmup }",
+    );
     told(
         &["train.learning_rate=-1.0"],
         &[],
@@ -442,5 +455,6 @@ fn a_sweep_of_autoencoders_has_their_losses_as_scores() {
         .arg("sweep")
         .arg(bench().join("job.toml"))
         .args(folds);
-    run(command.arg(dir.path().join("folds"))).failure(2, "only Deep Signature jobs have them");
+    run(command.arg(dir.path().join("folds")))
+        .failure(2, "samples of an H-(V)AE model are not dealt to folds");
 }

@@ -16,7 +16,7 @@ fn run_bad(world: &World, dir: &Path, start: Start, steps: u64, policy: Policy) 
     run_bad_with(world, dir, start, &settings)
 }
 
-fn run_bad_with(world: &World, dir: &Path, start: Start, settings: &Settings<One>) -> Result<()> {
+fn run_bad_with(world: &World, dir: &Path, start: Start, settings: &Settings) -> Result<()> {
     let value = if settings.spike.is_some() {
         1e3
     } else {

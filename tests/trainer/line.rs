@@ -2,11 +2,10 @@
 
 use candle_core::{DType, Device, Tensor};
 use holosig::Result;
+use holosig::data::Split;
 use holosig::models::layers::Linear;
 use holosig::models::{Init, Losses, Model, Parameters, ParametersBuilder, StepKey};
-use holosig::train::schedule::WeightSchedule;
-use holosig::train::{Part, Task};
-use serde::{Deserialize, Serialize};
+use holosig::train::Task;
 
 pub const SAMPLES: u64 = 103;
 pub const WIDTH: usize = 5;
@@ -24,15 +23,9 @@ impl Model for Line {
         &self.parameters
     }
 
-    fn weight_names(&self) -> &'static [&'static str] {
-        &["mse"]
-    }
-
-    fn losses(&self, batch: &Self::Batch, weights: &[f64], _: StepKey) -> Result<Losses> {
-        let error = self.error(batch)?.sqr()?.mean_all()?;
+    fn losses(&self, batch: &Self::Batch, _: StepKey) -> Result<Losses> {
         Ok(Losses {
-            terms: vec![("mse", error.clone())],
-            objective: (error * weights[0])?,
+            terms: vec![("mse", self.error(batch)?.sqr()?.mean_all()?)],
             statistics: vec![batch.0.mean(0)?],
         })
     }
@@ -71,22 +64,24 @@ pub fn sample(id: u64) -> ([f64; WIDTH], f64) {
 }
 
 impl Task for Regression {
+    const NAME: &'static str = "line";
+
     type Model = Line;
 
     fn model(&self) -> &Line {
         &self.model
     }
 
-    fn samples(&self, part: Part) -> u64 {
-        match part {
-            Part::Train => SAMPLES,
-            Part::Validation => 17,
-            Part::Test => 0,
+    fn samples(&self, split: Split) -> u64 {
+        match split {
+            Split::Train => SAMPLES,
+            Split::Validation => 17,
+            Split::Test => 0,
         }
     }
 
-    fn batch(&self, part: Part, samples: &[u64]) -> Result<(Tensor, Tensor)> {
-        let offset = if part == Part::Validation { 1000 } else { 0 };
+    fn batch(&self, split: Split, samples: &[u64]) -> Result<(Tensor, Tensor)> {
+        let offset = if split == Split::Validation { 1000 } else { 0 };
         let rows: Vec<_> = samples.iter().map(|s| sample(s + offset)).collect();
         let x: Vec<f32> = rows.iter().flat_map(|r| r.0.map(|v| v as f32)).collect();
         let mut y: Vec<f32> = rows.iter().map(|r| (r.1 * self.scale) as f32).collect();
@@ -101,7 +96,7 @@ impl Task for Regression {
         ))
     }
 
-    fn sample_name(&self, _: Part, sample: u64) -> String {
+    fn sample_name(&self, _: Split, sample: u64) -> String {
         format!("point {sample}")
     }
 
@@ -111,26 +106,5 @@ impl Task for Regression {
 
     fn description(&self) -> Result<String> {
         Ok(String::new())
-    }
-}
-
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct One {}
-
-impl WeightSchedule for One {
-    fn at(&self, _: u64) -> Vec<f64> {
-        vec![1.0]
-    }
-
-    fn last(&self) -> Vec<f64> {
-        vec![1.0]
-    }
-
-    fn zero_epochs(&self) -> u64 {
-        0
-    }
-
-    fn warmup_epochs(&self) -> u64 {
-        0
     }
 }

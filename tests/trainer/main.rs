@@ -9,15 +9,15 @@ use common::{again_with, in_mpi};
 use holosig::Result;
 use holosig::comm::World;
 use holosig::train::{
-    Checkpoint, Compression, OptimizerState, Plan, Reduction, RunFolder, Settings, Start, metrics,
-    train,
+    Checkpoint, Compression, LossSchedule, OptimizerState, Plan, Reduction, RunFolder, Settings,
+    Start, metrics, train,
 };
-use line::{Line, One, Regression, SAMPLES, WIDTH, sample};
+use line::{Line, Regression, SAMPLES, WIDTH, sample};
 use std::path::{Path, PathBuf};
 
-fn settings(steps: u64) -> Settings<One> {
+fn settings(steps: u64) -> Settings {
     toml::from_str(&format!(
-        "steps = {steps}\nlearning_rate = 0.05\nlog_every = 1\ncheckpoint_every = 7"
+        "batch = 10\nslices = 2\nsteps = {steps}\nlearning_rate = 0.05\nlog_every = 1\ncheckpoint_every = 7"
     ))
     .unwrap()
 }
@@ -30,7 +30,7 @@ fn run_with(
     world: &World,
     dir: &Path,
     start: Start,
-    settings: &Settings<One>,
+    settings: &Settings,
     slices: usize,
     scale: f64,
 ) -> Result<()> {
@@ -46,21 +46,21 @@ fn run_task(
     world: &World,
     dir: &Path,
     start: Start,
-    settings: &Settings<One>,
+    settings: &Settings,
     slices: usize,
     task: &Regression,
 ) -> Result<()> {
     let folder = RunFolder::new(dir);
     let checkpoint = folder.open(world, start)?;
+    let settings = &Settings {
+        slices,
+        ..settings.clone()
+    };
     let plan = Plan {
         task,
         settings,
-        batch: 10,
-        slices,
-        job: format!(
-            "slices = {slices}\n[train]\n{}",
-            toml::to_string(settings).unwrap()
-        ),
+        loss: &LossSchedule::constant(&[("mse", 1.0)]),
+        job: format!("[train]\n{}", toml::to_string(settings).unwrap()),
         folder: &folder,
     };
     train(world, &plan, checkpoint.as_ref())
@@ -103,7 +103,7 @@ fn every_world_gives_the_same_bits() {
 }
 
 /// Settings whose optimizer state is kept as the environment variable STATE says.
-fn settings_of_state(steps: u64) -> Settings<One> {
+fn settings_of_state(steps: u64) -> Settings {
     let state = match std::env::var("STATE").as_deref() {
         Ok("sharded") => OptimizerState::Sharded,
         _ => OptimizerState::Replicated,
@@ -173,7 +173,7 @@ fn more_ranks_than_slices_is_one_clear_error() {
     }
     let dir = tempfile::tempdir().unwrap();
     again_with(3, NAME, &[("DIR", dir.path().as_os_str())])
-        .failure(2, "data.slices = 2 is too few for 3 ranks");
+        .failure(2, "train.slices = 2 is too few for 3 ranks");
 }
 
 #[test]

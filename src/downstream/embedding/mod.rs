@@ -13,6 +13,8 @@ use crate::models::Model;
 use crate::models::hvae::{Description, Hvae};
 use crate::ops::in_pool;
 use crate::store::{Kind, NewFile, Node, Storage};
+use crate::tasks::TaskKind;
+use crate::tasks::hvae::HvaeKind;
 use crate::train::Checkpoint;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
@@ -44,7 +46,7 @@ impl Embedder {
 
     fn from_checkpoint(checkpoint: &Checkpoint, path: &Path) -> Result<Self> {
         let here = |e| Error::file(path, e);
-        let description = Description::from_toml(&checkpoint.description).map_err(here)?;
+        let description = HvaeKind::describe(checkpoint, path)?;
         let model = description
             .build(0, DType::F32, &Device::Cpu)
             .map_err(here)?;

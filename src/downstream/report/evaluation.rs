@@ -6,6 +6,7 @@ use super::{HALF, Part, WIDE, folder_name};
 use crate::data::table::{Row, Table};
 use crate::downstream::evaluation::{Evaluation, Record};
 use crate::draw::{self, Axes, PALETTE, Series, Size};
+use crate::train::upgrade;
 use crate::{Result, stats};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -376,17 +377,23 @@ impl Beside {
             None => Vec::new(),
         };
         let is_key = |name: &str| record.evaluations.iter().any(|e| e.job.contains_key(name));
+        // A table may have the names that keys had in version 1.
+        let today = |name: &String| match is_key(name) {
+            true => name.clone(),
+            false => upgrade::key(name),
+        };
+        let columns: Vec<String> = table.columns().iter().map(today).collect();
         let is_figure = |name: &str| known.iter().any(|k| k == name);
         let strange = |name: &&String| !is_figure(name) && !is_key(name);
-        if let Some(name) = table.columns().iter().find(strange) {
+        if let Some(name) = columns.iter().find(strange) {
             return Err(table.in_header(format!(
                 "column {name:?} is neither a key of the models' jobs nor a figure ({})",
                 known.join(", ")
             )));
         }
         let (figures, keys): (Vec<usize>, Vec<usize>) =
-            (0..table.columns().len()).partition(|&i| is_figure(&table.columns()[i]));
-        let names = |places: &[usize]| places.iter().map(|&i| table.columns()[i].clone()).collect();
+            (0..columns.len()).partition(|&i| is_figure(&columns[i]));
+        let names = |places: &[usize]| places.iter().map(|&i| columns[i].clone()).collect();
         let texts = |row: Row, places: &[usize]| -> Vec<String> {
             places.iter().map(|&i| row.text(i).into()).collect()
         };

@@ -3,7 +3,7 @@
 use super::Part;
 use super::html::{self, Tile};
 use crate::draw::{self, Size, Strip};
-use crate::train::sweep::{Results, Sweep};
+use crate::tasks::sweep::{Results, Sweep};
 use crate::{Error, Result};
 use std::path::Path;
 

@@ -199,12 +199,7 @@ impl DeepSignature {
     }
 
     /// Training losses of a batch. Without a key nothing is dropped out.
-    pub fn losses_with(
-        &self,
-        batch: &[Clip],
-        weights: &[f64],
-        key: Option<StepKey>,
-    ) -> Result<Losses> {
+    pub fn losses_with(&self, batch: &[Clip], key: Option<StepKey>) -> Result<Losses> {
         let p = &self.parameters;
         let beads = self.beads(batch, true, p)?;
         let paths: Vec<&Tensor> = beads.iter().map(|b| &b.path).collect();
@@ -213,31 +208,26 @@ impl DeepSignature {
             let all: Vec<&Tensor> = beads.iter().map(|b| &b.losses[loss]).collect();
             Tensor::stack(&all, 0)?.mean_all()
         };
-        let terms = [
+        let values = [
             self.prediction_loss(batch, &logits)?.mean_all()?,
             mean(0)?,
             mean(1)?,
             mean(2)?,
         ];
-        let mut objective = Tensor::zeros((), logits.dtype(), logits.device())?;
-        let mut named = Vec::with_capacity(terms.len());
-        for ((name, term), &weight) in WEIGHTS.iter().zip(&terms).zip(weights) {
-            named.push((*name, term.detach()));
-            objective = (objective + (term * weight)?)?;
-        }
         Ok(Losses {
-            objective,
-            terms: named,
+            terms: TERMS.iter().map(|term| term.0).zip(values).collect(),
             statistics: Vec::new(),
         })
     }
 }
 
-/// Names of the objective's terms.
-const WEIGHTS: [&str; 4] = ["prediction", "coordinates", "mincut", "orthogonality"];
-
-/// The published weights of the objective's terms.
-pub const PUBLISHED_WEIGHTS: [f64; 4] = [10.0, 0.01, 1.0, 1.0];
+/// Terms of the objective with their published weights.
+pub const TERMS: [(&str, f64); 4] = [
+    ("prediction", 10.0),
+    ("coordinates", 0.01),
+    ("mincut", 1.0),
+    ("orthogonality", 1.0),
+];
 
 /// Refuses a first LSTM layer that is larger than the job allows.
 fn affordable(config: &DeepSignatureConfig, features: usize) -> Result<()> {
@@ -269,12 +259,8 @@ impl Model for DeepSignature {
         &self.parameters
     }
 
-    fn weight_names(&self) -> &'static [&'static str] {
-        &WEIGHTS
-    }
-
-    fn losses(&self, batch: &Vec<Clip>, weights: &[f64], key: StepKey) -> Result<Losses> {
-        self.losses_with(batch, weights, Some(key))
+    fn losses(&self, batch: &Vec<Clip>, key: StepKey) -> Result<Losses> {
+        self.losses_with(batch, Some(key))
     }
 
     /// The objective's terms, and `accuracy` (classes) or `absolute_error` (numbers).
@@ -305,10 +291,10 @@ impl Model for DeepSignature {
             _ => "accuracy",
         };
         Ok(vec![
-            (WEIGHTS[0], prediction.to_dtype(DType::F64)?.to_vec1()?),
-            (WEIGHTS[1], each(0)?),
-            (WEIGHTS[2], each(1)?),
-            (WEIGHTS[3], each(2)?),
+            (TERMS[0].0, prediction.to_dtype(DType::F64)?.to_vec1()?),
+            (TERMS[1].0, each(0)?),
+            (TERMS[2].0, each(1)?),
+            (TERMS[3].0, each(2)?),
             (name, batch.iter().zip(&predicted).map(score).collect()),
         ])
     }

@@ -41,6 +41,9 @@ use rand_distr::{Distribution, StandardNormal};
 /// Weight of new batch statistics in the running ones.
 const MOMENTUM: f64 = 0.1;
 
+/// Terms of the objective with their published weights; a plain autoencoder has the first only.
+pub const TERMS: [(&str, f64); 2] = [("reconstruction", 1000.0), ("kl", 0.5)];
+
 /// One slice of samples.
 pub struct HvaeBatch {
     /// Normalised zernikegrams `[B, D]`, published layout.
@@ -302,27 +305,18 @@ impl Hvae {
 
     /// Training-mode losses of `x` `[B, D]` with given noise `[B, Z]` (unused by a plain
     /// autoencoder), what the encoder made of it, and the reconstruction.
-    pub fn losses_with(
-        &self,
-        x: &Tensor,
-        noise: &Tensor,
-        weights: &[f64],
-    ) -> Result<(Losses, Encoding, Tensor)> {
+    pub fn losses_with(&self, x: &Tensor, noise: &Tensor) -> Result<(Losses, Encoding, Tensor)> {
         let mut pass = self.pass(Mode::Train, None);
         let (encoding, rebuilt) = self.autoencode(x, noise, &mut pass)?;
         let reconstruction = self
             .losses
             .reconstruction(self.config.reconstruction, &rebuilt, x)?;
-        let mut terms = vec![("reconstruction", reconstruction.clone())];
-        let mut objective = (reconstruction * weights[0])?;
+        let mut terms = vec![(TERMS[0].0, reconstruction)];
         if let Some(log_variance) = &encoding.log_variance {
-            let kl = loss::kl(&encoding.mean, log_variance)?;
-            terms.push(("kl", kl.clone()));
-            objective = (objective + (kl * weights[1])?)?;
+            terms.push((TERMS[1].0, loss::kl(&encoding.mean, log_variance)?));
         }
         Ok((
             Losses {
-                objective,
                 terms,
                 statistics: pass.statistics,
             },
@@ -375,13 +369,9 @@ impl Model for Hvae {
         &self.parameters
     }
 
-    fn weight_names(&self) -> &'static [&'static str] {
-        &["reconstruction", "kl"]
-    }
-
-    fn losses(&self, batch: &HvaeBatch, weights: &[f64], key: StepKey) -> Result<Losses> {
+    fn losses(&self, batch: &HvaeBatch, key: StepKey) -> Result<Losses> {
         let noise = self.noise(batch, key)?;
-        Ok(self.losses_with(&batch.x, &noise, weights)?.0)
+        Ok(self.losses_with(&batch.x, &noise)?.0)
     }
 
     /// `reconstruction`, `kl` (variational models), `cosine`; the latent's mean is decoded.

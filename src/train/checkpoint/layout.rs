@@ -2,7 +2,8 @@
 
 use super::{Checkpoint, Moments, NamedArray, Progress, training};
 use crate::models::{Entry, Parameters};
-use crate::store::{self, Digest, Kind, Node, Storage};
+use crate::store::{self, Digest, File, Kind, Node, Storage};
+use crate::train::upgrade;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -14,6 +15,7 @@ pub const CHUNK: usize = 1 << 20;
 /// buffers, first moments, second moments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Layout {
+    pub task: String,
     pub description: String,
     /// Names and shapes.
     pub parameters: Vec<(String, Vec<usize>)>,
@@ -32,8 +34,9 @@ fn total(arrays: &[(String, Vec<usize>)]) -> usize {
 }
 
 impl Layout {
-    pub fn of_model(description: String, model: &Parameters) -> Self {
+    pub fn of_model(task: &str, description: String, model: &Parameters) -> Self {
         Self {
+            task: task.into(),
             description,
             parameters: names(model.entries()),
             buffers: names(model.buffer_entries()),
@@ -48,6 +51,7 @@ impl Layout {
         };
         let training = checkpoint.training.as_ref();
         Self {
+            task: checkpoint.task.clone(),
             description: checkpoint.description.clone(),
             parameters: names(&checkpoint.parameters),
             buffers: names(&checkpoint.buffers),
@@ -82,6 +86,7 @@ impl Layout {
             (progress, moments)
         });
         Checkpoint {
+            task: self.task,
             description: self.description,
             parameters,
             buffers,
@@ -100,6 +105,7 @@ impl Layout {
     ) -> Result<Digest> {
         store::write(path, Kind::Checkpoint, |root| {
             root.set_attr_text("code_version", env!("CARGO_PKG_VERSION"))?;
+            root.set_attr_text("task", &self.task)?;
             root.write_text("description", &self.description)?;
             for (name, arrays) in [("parameters", &self.parameters), ("buffers", &self.buffers)] {
                 let names: Vec<&str> = arrays.iter().map(|a| a.0.as_str()).collect();
@@ -123,15 +129,22 @@ impl Layout {
     ///
     /// # Errors
     /// Missing or malformed content.
-    pub fn read(root: &Node) -> Result<Self> {
+    pub fn read(root: &File) -> Result<Self> {
         let arrays = |name: &str| -> Result<Vec<(String, Vec<usize>)>> {
             let names = root.read_strings(&format!("{name}_order"))?;
             let group = root.group(name)?;
             let shape = |name: String| group.shape(&name).map(|shape| (name, shape));
             names.into_iter().map(shape).collect()
         };
+        let first_version = root.header().is_some_and(|h| h.version == 1);
+        let description = root.read_text("description")?;
+        let task = match first_version {
+            true => upgrade::task(&description).map(String::from),
+            false => root.attr_text("task"),
+        };
         let mut layout = Self {
-            description: root.read_text("description")?,
+            task: task.map_err(|e| e.in_file(root.path()))?,
+            description,
             parameters: arrays("parameters")?,
             buffers: arrays("buffers")?,
             training: None,
@@ -145,7 +158,11 @@ impl Layout {
                     return Err(Error::file(root.path(), what));
                 }
             }
-            layout.training = Some(training::read(&group)?);
+            let (mut progress, steps) = training::read(&group)?;
+            if first_version {
+                progress.job = upgrade::job_text(root.path(), &progress.job)?;
+            }
+            layout.training = Some((progress, steps));
         }
         Ok(layout)
     }

@@ -92,6 +92,8 @@ pub struct Moments {
 /// The content of a checkpoint file. An imported model has no `training` part.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
+    /// The word that names the task in jobs ([`crate::train::Task::NAME`]).
+    pub task: String,
     /// How to build the model and prepare its input, TOML
     /// ([`crate::train::Task::description`]).
     pub description: String,
@@ -102,7 +104,7 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// The present state of a model.
-    pub fn of_model(description: String, model: &Parameters) -> Result<Self> {
+    pub fn of_model(task: &str, description: String, model: &Parameters) -> Result<Self> {
         let flat = model.flat()?;
         let cut = |entries: &[crate::models::Entry], values: &[f32]| {
             let array = |e: &crate::models::Entry| NamedArray {
@@ -113,6 +115,7 @@ impl Checkpoint {
             entries.iter().map(array).collect()
         };
         Ok(Self {
+            task: task.into(),
             description,
             parameters: cut(model.entries(), &flat),
             buffers: cut(model.buffer_entries(), &model.buffers()),
@@ -188,6 +191,7 @@ impl Checkpoint {
             None => None,
         };
         Ok(Self {
+            task: layout.task,
             description: layout.description,
             parameters: read_arrays(&root.group("parameters")?, layout.parameters)?,
             buffers: read_arrays(&root.group("buffers")?, layout.buffers)?,
@@ -271,6 +275,7 @@ mod tests {
             second: vec![0.25; 7],
         };
         Checkpoint {
+            task: "some".into(),
             description: "[model]\nlatent_dim = 2\n".into(),
             parameters: vec![array("z.weight.0", &[2, 3]), array("a.bias", &[1])],
             buffers: vec![array("bn.running_mean", &[2])],

@@ -18,6 +18,7 @@ fn checkpoint(step: u64) -> Checkpoint {
         second: Vec::new(),
     };
     Checkpoint {
+        task: String::new(),
         description: String::new(),
         parameters: Vec::new(),
         buffers: Vec::new(),

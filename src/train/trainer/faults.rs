@@ -4,12 +4,12 @@
 use super::Trainer;
 use super::step::{SliceTerms, Sum};
 use crate::comm::World;
+use crate::data::Split;
 use crate::models::Model;
 use crate::train::checkpoint::Saved;
 use crate::train::loader::Slice;
 use crate::train::metrics::MetricsLog;
-use crate::train::schedule::WeightSchedule;
-use crate::train::{OnNonfinite, Part, Reduction, Task};
+use crate::train::{OnNonfinite, Reduction, Task};
 use crate::{Error, Result};
 use serde_json::json;
 
@@ -39,7 +39,7 @@ impl std::fmt::Display for Fault {
 /// A sample of a faulty slice and its own loss in evaluation mode.
 type Suspect = (u64, f64);
 
-impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
+impl<T: Task> Trainer<'_, T> {
     /// What is wrong with `step`, whose sums are `sum`. Collective where the ranks' sums differ.
     pub(super) fn fault(&mut self, step: u64, sum: &Sum) -> Result<Option<Fault>> {
         self.forget_old_weights(step);
@@ -78,10 +78,10 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
 
     /// Losses under other weights are not comparable: the trend begins anew with them.
     fn forget_old_weights(&mut self, step: u64) {
-        let weights = &self.plan.settings.weights;
+        let loss = self.plan.loss;
         let epoch = self.calendar.epoch(step);
         let first = self.calendar.positions(step).start == 0;
-        if first && epoch > 0 && weights.at(epoch) != weights.at(epoch - 1) {
+        if first && epoch > 0 && loss.at(epoch) != loss.at(epoch - 1) {
             self.guard.trend = Default::default();
         }
     }
@@ -171,15 +171,16 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
     fn sample_losses(&self, epoch: u64, slice: &Slice<<T::Model as Model>::Batch>) -> Vec<Suspect> {
         let model = self.plan.task.model();
         let mut losses = vec![0.0; slice.ids.len()];
-        let weights = self.plan.settings.weights.at(epoch);
+        let weights = self.plan.loss.at(epoch);
         // A model that cannot compute these numbers tells nothing of single samples.
         let metrics = slice.batch.as_ref().and_then(|b| model.metrics(b).ok());
         for (name, values) in metrics.unwrap_or_default() {
-            let names = model.weight_names().iter().zip(&weights);
-            for (_, weight) in names.filter(|(n, _)| **n == name) {
-                let weighted = losses.iter_mut().zip(&values);
-                weighted.for_each(|(loss, v)| *loss += weight * v);
-            }
+            // Metrics that are no terms have no weight.
+            let Ok(weight) = weights.of(name) else {
+                continue;
+            };
+            let weighted = losses.iter_mut().zip(&values);
+            weighted.for_each(|(loss, v)| *loss += weight * v);
         }
         slice.ids.iter().copied().zip(losses).collect()
     }
@@ -196,7 +197,7 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
         };
         let names: Vec<String> = named
             .iter()
-            .map(|s| task.sample_name(Part::Train, s.0))
+            .map(|s| task.sample_name(Split::Train, s.0))
             .collect();
         let ids: Vec<u64> = named.iter().map(|s| s.0).collect();
         if let Some(log) = &self.log {

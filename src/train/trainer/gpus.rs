@@ -7,11 +7,10 @@ use crate::comm::World;
 use crate::comm::nccl::Nccl;
 use crate::models::Model;
 use crate::train::optimizer::Optimizer;
-use crate::train::schedule::WeightSchedule;
 use crate::train::{Plan, Reduction, Task};
 
 /// Connects the GPUs if the run is to use them so; tells why not. Collective.
-pub(super) fn connect<T: Task, W>(world: &World, plan: &Plan<T, W>) -> Result<Option<Nccl>> {
+pub(super) fn connect<T: Task>(world: &World, plan: &Plan<T>) -> Result<Option<Nccl>> {
     let device = plan.task.model().parameters().device();
     let settings = plan.settings;
     let plain = settings.reduction == Reduction::Fast && settings.compression.is_none();
@@ -28,7 +27,7 @@ pub(super) fn connect<T: Task, W>(world: &World, plan: &Plan<T, W>) -> Result<Op
     }
 }
 
-impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
+impl<T: Task> Trainer<'_, T> {
     /// Moves the optimizer to the GPU where NCCL sums all of its gradient there.
     pub(super) fn move_to_gpu(&mut self) -> Result<()> {
         if self.nccl.is_some() && !self.is_sharded() {

@@ -3,11 +3,11 @@
 use super::Trainer;
 use crate::Result;
 use crate::comm::{World, most_sent};
+use crate::data::Split;
 use crate::models::{Model, StepKey};
 use crate::train::announce::{announce, human_bytes, peak_memory};
 use crate::train::loader::Loader;
-use crate::train::schedule::WeightSchedule;
-use crate::train::{Part, Plan, Reduction, Task};
+use crate::train::{Plan, Reduction, Task};
 use indicatif::HumanDuration;
 use rayon::prelude::*;
 use std::time::{Duration, Instant};
@@ -59,7 +59,7 @@ struct Probe {
 ///
 /// # Errors
 /// As [`super::train`].
-pub fn probe<T: Task, W: WeightSchedule + Sync>(world: &World, plan: &Plan<T, W>) -> Result<()> {
+pub fn probe<T: Task>(world: &World, plan: &Plan<T>) -> Result<()> {
     let mut trainer = world.agree(Trainer::idle(world, plan))?;
     announce(world, plan, &trainer.calendar, 0);
     let measured = trainer.try_steps();
@@ -76,7 +76,7 @@ pub fn probe<T: Task, W: WeightSchedule + Sync>(world: &World, plan: &Plan<T, W>
 ///
 /// # Errors
 /// As [`super::train`].
-pub fn costs<T: Task, W: WeightSchedule + Sync>(world: &World, plan: &Plan<T, W>) -> Result<Costs> {
+pub fn costs<T: Task>(world: &World, plan: &Plan<T>) -> Result<Costs> {
     let mut trainer = world.agree(Trainer::idle(world, plan))?;
     let steps = trainer.try_steps();
     let steps = world.agree(steps)?;
@@ -95,10 +95,10 @@ fn median(sorted: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }
 
-impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
+impl<T: Task> Trainer<'_, T> {
     /// Slices of the job's size and of half of it, in turns.
     fn try_slices(&self) -> Result<[Tried; 2]> {
-        let full = self.block().min(self.calendar.samples);
+        let full = self.plan.settings.block().min(self.calendar.samples);
         let mut tried = [full, full.div_ceil(2)].map(|samples| Tried {
             samples,
             compute: Vec::new(),
@@ -123,14 +123,14 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
     fn try_slice(&self, samples: u64) -> Result<(f64, f64)> {
         let task = self.plan.task;
         let model = task.model();
-        let weights = self.plan.settings.weights.at(0);
+        let weights = self.plan.loss.at(0);
         let key = StepKey {
             seed: self.plan.settings.seed,
             step: 0,
         };
         let started = Instant::now();
         let ids: Vec<u64> = (0..samples).collect();
-        let batch = task.batch(Part::Train, &ids)?;
+        let batch = task.batch(Split::Train, &ids)?;
         let load = started.elapsed().as_secs_f64();
         let at_a_time = match model.parameters().device().is_cpu() {
             true => rayon::current_num_threads(),
@@ -140,7 +140,8 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
         (0..at_a_time)
             .into_par_iter()
             .map(|_| {
-                let store = model.losses(&batch, &weights, key)?.objective.backward()?;
+                let losses = model.losses(&batch, key)?;
+                let store = losses.objective(&weights)?.backward()?;
                 model.parameters().gradients(&store).map(drop)
             })
             .collect::<Result<()>>()?;
@@ -157,14 +158,13 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
             false => 0.0,
         };
         let threads = rayon::current_num_threads() as f64;
-        let parts = [Part::Train, Part::Validation, Part::Test];
         let len = (parameters.len() + parameters.buffers().len() + 1) as u64;
         Costs {
             parameters: parameters.len() as u64,
             values: len,
-            batch: self.plan.batch,
-            slices: self.plan.slices as u64,
-            samples: parts.iter().map(|&p| task.samples(p)).sum(),
+            batch: self.plan.settings.batch,
+            slices: self.plan.settings.slices as u64,
+            samples: Split::ALL.iter().map(|&s| task.samples(s)).sum(),
             accelerator: !parameters.device().is_cpu(),
             slice: whole - sample * full.samples as f64,
             sample,
@@ -186,7 +186,7 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
                 self.world,
                 calendar,
                 steps.clone(),
-                plan.slices,
+                plan.settings.slices,
                 plan.settings.seed,
                 self.guard.clone(),
             );
@@ -216,13 +216,16 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
 
     fn try_validation(&self) -> Result<Duration> {
         let task = self.plan.task;
-        let count = task.samples(Part::Validation).min(self.block());
+        let count = task
+            .samples(Split::Validation)
+            .min(self.plan.settings.block());
         if count == 0 {
             return Ok(Duration::ZERO);
         }
         let started = Instant::now();
         let ids: Vec<u64> = (0..count).collect();
-        task.model().metrics(&task.batch(Part::Validation, &ids)?)?;
+        task.model()
+            .metrics(&task.batch(Split::Validation, &ids)?)?;
         Ok(started.elapsed())
     }
 
@@ -239,7 +242,10 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
             .filter(|&s| calendar.evaluates(s))
             .count() as u64;
         let epochs = calendar.steps.div_ceil(calendar.steps_per_epoch());
-        let blocks = plan.task.samples(Part::Validation).div_ceil(self.block());
+        let blocks = plan
+            .task
+            .samples(Split::Validation)
+            .div_ceil(self.plan.settings.block());
         let threads = rayon::current_num_threads() as u64;
         let validation =
             probe.block * (blocks.div_ceil(ranks * threads) * validations * epochs) as u32;
@@ -255,7 +261,10 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
             ),
             (
                 "slices",
-                format!("{} per rank and step", per_rank(plan.slices as u64)),
+                format!(
+                    "{} per rank and step",
+                    per_rank(plan.settings.slices as u64)
+                ),
             ),
             ("steps", calendar.steps.to_string()),
             ("communication", self.communication(len + buffers + 1)),
@@ -292,7 +301,7 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
         let compressed = self.plan.settings.compression.is_some();
         let most = |ranks: u64| {
             let ranks = ranks as usize;
-            human_bytes(4 * most_sent(self.plan.slices, len as usize, ranks) as u64)
+            human_bytes(4 * most_sent(self.plan.settings.slices, len as usize, ranks) as u64)
         };
         let two = 1u64 << ranks.ilog2();
         match (self.plan.settings.reduction, ranks == two) {

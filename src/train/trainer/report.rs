@@ -4,18 +4,17 @@ use super::Trainer;
 use super::step::SliceTerms;
 use crate::Result;
 use crate::comm::pulse;
+use crate::data::Split;
 use crate::draw::curves;
-use crate::models::Model;
 use crate::store::write_bytes;
 use crate::train::announce::{human_bytes, peak_memory};
 use crate::train::checkpoint::Best;
 use crate::train::evaluate::evaluate;
-use crate::train::schedule::WeightSchedule;
-use crate::train::{Part, Task, metrics};
+use crate::train::{Task, metrics};
 use serde_json::{Value, json};
 use std::time::Instant;
 
-impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
+impl<T: Task> Trainer<'_, T> {
     /// A line in the log: the last step's objective and its terms over the global batch.
     pub(super) fn record(
         &mut self,
@@ -56,7 +55,7 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
         let named = names.lines().map(String::from).zip(&sums[1..]);
         fields.extend(named.map(|(name, value)| (name, json!(value))));
         let settings = self.plan.settings;
-        let zero_epochs = settings.weights.zero_epochs();
+        let zero_epochs = self.plan.loss.zero_epochs();
         let rate = settings
             .learning_rate_schedule
             .at(settings.learning_rate, epoch, zero_epochs);
@@ -70,29 +69,29 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
 
     /// Validates the model; whether it is the best so far.
     pub(super) fn validate(&mut self, epoch: u64) -> Result<bool> {
-        if self.plan.task.samples(Part::Validation) == 0 {
+        if self.plan.task.samples(Split::Validation) == 0 {
             return Ok(false);
         }
         pulse::enter("validating");
         let started = Instant::now();
-        let means = evaluate(self.world, self.plan.task, Part::Validation, self.block())?;
-        let weights = &self.plan.settings.weights;
-        let names = self.plan.task.model().weight_names();
+        let means = evaluate(
+            self.world,
+            self.plan.task,
+            Split::Validation,
+            self.plan.settings.block(),
+        )?;
+        let loss = self.plan.loss;
         let mean = |name: &str| {
             means
                 .iter()
                 .find(|(n, _)| n == name)
                 .map_or(0.0, |(_, v)| *v)
         };
-        let total = names
-            .iter()
-            .zip(weights.last())
-            .map(|(n, w)| w * mean(n))
-            .sum();
+        let total = loss.last().iter().map(|(n, w)| w * mean(n)).sum();
         let candidate = Best {
             value: total,
             step: self.done,
-            warm: epoch >= weights.warmup_epochs(),
+            warm: epoch >= loss.warmup_epochs(),
         };
         let improved = candidate.beats(self.best.as_ref());
         if improved {

@@ -6,7 +6,6 @@ use crate::comm::pulse;
 use crate::models::Model;
 use crate::train::Task;
 use crate::train::checkpoint::{CHUNK, Layout, Progress as Position};
-use crate::train::schedule::WeightSchedule;
 use crate::train::writer::{Feed, Writer, Written};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use std::time::{Duration, Instant};
 /// the disk.
 pub(in crate::train) const IN_FLIGHT: usize = 64;
 
-impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
+impl<T: Task> Trainer<'_, T> {
     /// Hands a checkpoint to the writer of rank 0; collective where the state is sharded. What
     /// goes wrong here or in the background, all ranks learn in the next [`Trainer::agree_on`].
     pub(super) fn save(&mut self, best: bool) {
@@ -56,7 +55,7 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
     fn layout(&self) -> Result<Layout> {
         let (plan, calendar) = (self.plan, &self.calendar);
         let model = plan.task.model().parameters();
-        let mut layout = Layout::of_model(plan.task.description()?, model);
+        let mut layout = Layout::of_model(T::NAME, plan.task.description()?, model);
         let position = Position {
             step: self.done,
             epoch: calendar.epoch(self.done),

@@ -4,11 +4,10 @@ use super::Trainer;
 use super::sums::Sums;
 use crate::Result;
 use crate::comm::{SliceTree, pulse};
-use crate::models::{Model, StepKey, to_host};
+use crate::models::{Model, StepKey, scalar, to_host};
 use crate::train::guard::seed_of_draw;
 use crate::train::loader::Slice;
 use crate::train::optimizer::{Gradient, Optimizer};
-use crate::train::schedule::WeightSchedule;
 use crate::train::{Compression, Reduction, Task};
 use rayon::prelude::*;
 
@@ -34,7 +33,7 @@ pub(super) struct Sum {
     pub objective: f32,
 }
 
-impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
+impl<T: Task> Trainer<'_, T> {
     /// Whether a rank holds the moments of its part of the parameters only.
     pub(super) fn is_sharded(&self) -> bool {
         self.own.len() < self.plan.task.model().parameters().len()
@@ -49,7 +48,7 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
     ) -> Result<(Sum, Vec<SliceTerms>)> {
         let (plan, world) = (self.plan, self.world);
         let model = plan.task.model();
-        let weights = plan.settings.weights.at(epoch);
+        let weights = plan.loss.at(epoch);
         let seed = seed_of_draw(plan.settings.seed, self.guard.draw(step));
         let rest_len = model.parameters().buffers().len() + 1;
         // The gradient; statistics and objective, which every rank needs in any case.
@@ -60,10 +59,11 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
                 rest.insert(slice.number, vec![0.0; rest_len]);
                 return Ok(None);
             };
-            let losses = model.losses(batch, &weights, StepKey { seed, step })?;
+            let losses = model.losses(batch, StepKey { seed, step })?;
+            let objective = losses.objective(&weights)?;
             pulse::tick();
-            let store = losses.objective.backward()?;
-            let objective = losses.value()?;
+            let store = objective.backward()?;
+            let objective = scalar(&objective)?;
             let mut values = vec![objective];
             values.extend(losses.term_values()?);
             let mut statistics = losses.statistics_values()?;
@@ -106,7 +106,7 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
                 }
             }
         };
-        let mut statistics = world.tree_sum(plan.slices, rest_len, rest);
+        let mut statistics = world.tree_sum(plan.settings.slices, rest_len, rest);
         let objective = statistics.pop().unwrap_or(f32::NAN);
         let sum = Sum {
             gradient,
@@ -134,9 +134,9 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
                 world.compressed_sum_part(len, tree, &mut self.rounding)
             }
             (Some(Compression::Bf16), false) => world.compressed_sum(len, tree, &mut self.rounding),
-            (None, true) => world.tree_sum_part(plan.slices, len, tree),
+            (None, true) => world.tree_sum_part(plan.settings.slices, len, tree),
             (None, false) => match plan.settings.reduction {
-                Reduction::Reproducible => world.tree_sum(plan.slices, len, tree),
+                Reduction::Reproducible => world.tree_sum(plan.settings.slices, len, tree),
                 Reduction::Fast => world.fast_sum(len, tree),
             },
         }
@@ -145,7 +145,7 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
     /// One optimizer step.
     pub(super) fn update(&mut self, step: u64, epoch: u64, sum: Sum) -> Result<()> {
         let settings = self.plan.settings;
-        let zero_epochs = settings.weights.zero_epochs();
+        let zero_epochs = self.plan.loss.zero_epochs();
         let rate = settings
             .learning_rate_schedule
             .at(settings.learning_rate, epoch, zero_epochs);

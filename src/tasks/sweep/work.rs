@@ -3,9 +3,10 @@
 use super::{Planned, Sweep};
 use crate::comm::World;
 use crate::store::Header;
+use crate::tasks;
 use crate::train::settings::FREE_ON_RESUME;
 use crate::train::signal::StopSignal;
-use crate::train::{AnyJob, Outcome, Start, job};
+use crate::train::{Outcome, Start, job};
 use crate::{Error, Result};
 use std::path::Path;
 use std::str::FromStr;
@@ -156,14 +157,14 @@ fn is_finished(run: &Planned, sweep: &Path) -> Result<bool> {
     if job::same_but(folder.path(), &text, &run.job, &free).is_err() {
         return Ok(false);
     }
-    let job = AnyJob::parse(&path, &run.job)?;
+    let job = tasks::parse(&path, &run.job)?;
     Ok(Header::read(job.dataset())?.digest.to_string() == outcome.dataset)
 }
 
 /// Does one run to its end, alone.
 fn make(run: &Planned, sweep: &Path) -> Result<Outcome> {
     let folder = run.folder(sweep);
-    AnyJob::parse(&folder.job(), &run.job)?.run(&World::quiet(), &folder, Start::Auto)?;
+    tasks::parse(&folder.job(), &run.job)?.run(&World::quiet(), &folder, Start::Auto)?;
     Outcome::read(&folder)?
         .ok_or_else(|| Error::internal(format!("{}: no scores", folder.path().display())))
 }

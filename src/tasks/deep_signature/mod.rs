@@ -3,94 +3,82 @@
 mod job;
 mod scores;
 
-pub use job::{Data, DeepSignatureJob, DeepSignatureWeights, Goal};
+pub use job::{Data, DeepSignatureSections, Goal};
 pub use scores::{ClassScores, Scores};
 
-use super::trainer::check_slices;
-use super::{
-    Costs, Outcome, Part, Plan, RunFolder, Start, Task, job as jobs, outcome, probe, train,
-};
+use super::{Job, Purpose, TaskKind};
 use crate::comm::{Place, World, pulse, slice_range};
+use crate::data::Split;
 use crate::data::trajectory::{Dataset, Partition};
 use crate::models::Model;
 use crate::models::deep_signature::{
-    Clip, DeepSignature, Description, Graph, Objective, clip, graphs,
+    Clip, DeepSignature, Description, Graph, Objective, TERMS, clip, graphs,
 };
+use crate::train::Task;
 use crate::{Error, Result};
 use candle_core::DType;
+use serde_json::Value;
+use std::path::Path;
 use std::sync::Arc;
 
-/// Opens the data, builds the model, trains it in `folder`, and tests the best model of the
-/// validation once. Collective.
-///
-/// # Errors
-/// Those of the job, the dataset and [`train`].
-pub fn run(world: &World, job: &DeepSignatureJob, folder: &RunFolder, start: Start) -> Result<()> {
-    world.agree(check_slices(job.data.slices, world.size()))?;
-    let text = world.agree(jobs::to_text(job))?;
-    let place = world.agree(world.place(job.train.device))?;
-    let checkpoint = folder.open(world, start)?;
-    let mut dataset = Dataset::open(world, &job.data.dataset)?;
-    if job.data.shuffle_labels {
-        dataset.shuffle_labels(job.train.seed);
+/// The task `deep-signature`.
+#[derive(Debug)]
+pub struct DeepSignatureKind;
+
+impl TaskKind for DeepSignatureKind {
+    const MODEL: &'static str = "a Deep Signature model";
+    const BATCH: u64 = 16;
+    const SLICES: usize = 4;
+    type Sections = DeepSignatureSections;
+    type Input = Dataset;
+    type Task<'a> = DeepSignatureTask<'a>;
+    type Description = Description;
+
+    fn dataset(sections: &DeepSignatureSections) -> &Path {
+        &sections.data.dataset
     }
-    let task = world.agree(DeepSignatureTask::new(job, &dataset, &place))?;
-    place.announce(world);
-    train(world, &plan(&task, job, text, folder), checkpoint.as_ref())?;
-    let step = outcome::choose(world, folder, task.model().parameters())?;
-    let scores = task.test(world)?;
-    if world.speaks() {
-        print!("{}", scores.table());
+
+    fn terms(_: &DeepSignatureSections) -> Vec<(&'static str, f64)> {
+        TERMS.to_vec()
     }
-    let scores = world.agree(serde_json::to_value(&scores).map_err(Error::internal))?;
-    Outcome::write(world, folder, step, &job.data.dataset, Some(scores))
-}
 
-/// Tells what [`run`] would take, and writes nothing. Collective.
-///
-/// # Errors
-/// As [`run`].
-pub fn dry_run(world: &World, job: &DeepSignatureJob, folder: &RunFolder) -> Result<()> {
-    tried(world, job, folder, |plan| probe(world, plan))
-}
+    fn check(sections: &DeepSignatureSections) -> Result<()> {
+        sections.check()
+    }
 
-/// Measures what the job costs each rank, and writes nothing. Collective.
-///
-/// # Errors
-/// As [`run`].
-pub fn costs(world: &World, job: &DeepSignatureJob) -> Result<Costs> {
-    let folder = RunFolder::new("");
-    tried(world, job, &folder, |plan| super::costs(world, plan))
-}
+    fn open(world: &World, job: &Job<Self>) -> Result<Dataset> {
+        let data = &job.sections.data;
+        let mut dataset = Dataset::open(world, &data.dataset)?;
+        if data.shuffle_labels {
+            dataset.shuffle_labels(job.train.seed);
+        }
+        Ok(dataset)
+    }
 
-/// Tries the job's plan out.
-fn tried<R>(
-    world: &World,
-    job: &DeepSignatureJob,
-    folder: &RunFolder,
-    with: impl FnOnce(&Plan<DeepSignatureTask, DeepSignatureWeights>) -> Result<R>,
-) -> Result<R> {
-    world.agree(check_slices(job.data.slices, world.size()))?;
-    let place = world.agree(world.place(job.train.device))?;
-    let dataset = Dataset::open(world, &job.data.dataset)?;
-    let task = world.agree(DeepSignatureTask::new(job, &dataset, &place))?;
-    place.announce(world);
-    with(&plan(&task, job, String::new(), folder))
-}
+    fn build<'a>(
+        world: &World,
+        job: &Job<Self>,
+        input: &'a Dataset,
+        place: &Place,
+        _: Purpose,
+    ) -> Result<DeepSignatureTask<'a>> {
+        world.agree(DeepSignatureTask::new(job, input, place))
+    }
 
-fn plan<'a>(
-    task: &'a DeepSignatureTask<'a>,
-    job: &'a DeepSignatureJob,
-    text: String,
-    folder: &'a RunFolder,
-) -> Plan<'a, DeepSignatureTask<'a>, DeepSignatureWeights> {
-    Plan {
-        task,
-        settings: &job.train,
-        batch: job.data.batch,
-        slices: job.data.slices,
-        job: text,
-        folder,
+    /// Scores of classes or numbers; also printed as a table.
+    fn test(world: &World, _: &Job<Self>, task: &DeepSignatureTask) -> Result<Option<Value>> {
+        let scores = task.test(world)?;
+        if world.speaks() {
+            print!("{}", scores.table());
+        }
+        world
+            .agree(serde_json::to_value(&scores).map_err(Error::internal))
+            .map(Some)
+    }
+
+    fn folds(job: &Job<Self>) -> Result<usize> {
+        let data = &job.sections.data;
+        Dataset::open(&World::alone(), &data.dataset)?.folds(data.protocol)
     }
 }
 
@@ -109,18 +97,19 @@ impl<'a> DeepSignatureTask<'a> {
     /// # Errors
     /// A partition with an empty part, one class only, labels that are no numbers where numbers
     /// are to be predicted, a graph without edges, settings that make no model.
-    pub fn new(job: &DeepSignatureJob, dataset: &'a Dataset, place: &Place) -> Result<Self> {
-        let partition = dataset.partition(job.data.protocol, job.data.fold)?;
+    fn new(job: &Job<DeepSignatureKind>, dataset: &'a Dataset, place: &Place) -> Result<Self> {
+        let DeepSignatureSections { data, model } = &job.sections;
+        let partition = dataset.partition(data.protocol, data.fold)?;
         for (id, segment) in dataset.segments().iter().enumerate() {
-            let usable = job.model.check_frames(segment.frames as usize);
+            let usable = model.check_frames(segment.frames as usize);
             usable.map_err(|e| Error::file(dataset.path(), format!("segment {id}: {e}")))?;
         }
         let mut description = Description {
-            model: job.model.clone(),
+            model: model.clone(),
             features: dataset.dimensions(),
-            objective: objective(dataset, job.data.goal)?,
+            objective: objective(dataset, data.goal)?,
             classes: dataset.classes().to_vec(),
-            scale: job.data.scale.unwrap_or_else(|| default_scale(dataset)),
+            scale: data.scale.unwrap_or_else(|| default_scale(dataset)),
             mean: 0.0,
             deviation: 1.0,
         };
@@ -128,7 +117,7 @@ impl<'a> DeepSignatureTask<'a> {
             (description.mean, description.deviation) = moments(dataset, &partition.train)?;
         }
         Ok(Self {
-            graphs: graphs(dataset, job.model.variant)?,
+            graphs: graphs(dataset, model.variant)?,
             model: description.build(job.train.seed, DType::F32, &place.device)?,
             partition,
             dataset,
@@ -136,11 +125,11 @@ impl<'a> DeepSignatureTask<'a> {
         })
     }
 
-    fn ids(&self, part: Part) -> &[u32] {
-        match part {
-            Part::Train => &self.partition.train,
-            Part::Validation => &self.partition.validation,
-            Part::Test => &self.partition.test,
+    fn ids(&self, split: Split) -> &[u32] {
+        match split {
+            Split::Train => &self.partition.train,
+            Split::Validation => &self.partition.validation,
+            Split::Test => &self.partition.test,
         }
     }
 
@@ -235,24 +224,26 @@ fn moments(dataset: &Dataset, ids: &[u32]) -> Result<(f64, f64)> {
 }
 
 impl Task for DeepSignatureTask<'_> {
+    const NAME: &'static str = "deep-signature";
+
     type Model = DeepSignature;
 
     fn model(&self) -> &DeepSignature {
         &self.model
     }
 
-    fn samples(&self, part: Part) -> u64 {
-        self.ids(part).len() as u64
+    fn samples(&self, split: Split) -> u64 {
+        self.ids(split).len() as u64
     }
 
-    fn batch(&self, part: Part, samples: &[u64]) -> Result<<DeepSignature as Model>::Batch> {
-        let all = self.ids(part);
+    fn batch(&self, split: Split, samples: &[u64]) -> Result<<DeepSignature as Model>::Batch> {
+        let all = self.ids(split);
         let ids: Vec<u32> = samples.iter().map(|&s| all[s as usize]).collect();
         self.clips(&ids)
     }
 
-    fn sample_name(&self, part: Part, sample: u64) -> String {
-        let id = self.ids(part)[sample as usize];
+    fn sample_name(&self, split: Split, sample: u64) -> String {
+        let id = self.ids(split)[sample as usize];
         format!("{}, segment {id}", self.dataset.trajectory_of(id).name)
     }
 

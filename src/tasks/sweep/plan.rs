@@ -1,7 +1,8 @@
 //! Which runs a sweep consists of.
 
 use crate::store::write_bytes;
-use crate::train::{AnyJob, RunFolder};
+use crate::tasks;
+use crate::train::{RunFolder, upgrade};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -33,7 +34,7 @@ impl FromStr for Axis {
         match doubled {
             Some(i) => Err(format!("{} is there twice", values[i])),
             None => Ok(Self {
-                key: key.trim().into(),
+                key: upgrade::key(key.trim()),
                 values,
             }),
         }
@@ -133,9 +134,16 @@ impl Sweep {
         match std::fs::read_to_string(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::io(&path, e)),
-            Ok(text) => serde_json::from_str(&text)
-                .map(Some)
-                .map_err(|e| Error::file(&path, format!("not the list of a sweep: {e}"))),
+            Ok(text) => {
+                let broken = |e| Error::file(&path, format!("not the list of a sweep: {e}"));
+                let mut sweep: Self = serde_json::from_str(&text).map_err(broken)?;
+                for run in &mut sweep.runs {
+                    let old = std::mem::take(&mut run.settings);
+                    let renamed = old.into_iter().map(|(k, v)| (upgrade::key(&k), v));
+                    run.settings = renamed.collect();
+                }
+                Ok(Some(sweep))
+            }
         }
     }
 
@@ -188,7 +196,7 @@ fn plan(job: &Path, overrides: &[String], axes: &[Axis], mut number: usize) -> R
             .iter()
             .map(|(key, value)| (key.to_string(), value.to_string()))
             .collect(),
-        job: AnyJob::load(job, &all)?.to_text()?,
+        job: tasks::load(job, &all)?.to_text()?,
     })
 }
 

@@ -1,0 +1,275 @@
+//! Training an H-(V)AE on the neighborhoods of a dataset.
+
+mod job;
+
+pub use job::{Data, HvaeSections, Residues};
+
+use super::{Job, Purpose, TaskKind};
+use crate::comm::{Place, World};
+use crate::data::Split;
+use crate::data::balance;
+use crate::data::dataset::Dataset;
+use crate::data::neighborhoods::Finder;
+use crate::data::zernikegrams::of_centres;
+#[cfg(feature = "cuda")]
+use crate::data::zernikegrams::on_device;
+use crate::models::Model;
+use crate::models::hvae::{Description, Hvae, HvaeBatch, TERMS};
+use crate::ops::zernike::Transform;
+use crate::so3::irreps::Irreps;
+use crate::train::Task;
+use crate::train::evaluate::sum_blocks;
+use crate::{Error, Result};
+use candle_core::{DType, Device, Tensor};
+use std::path::Path;
+
+/// The task `hvae`.
+#[derive(Debug)]
+pub struct HvaeKind;
+
+impl TaskKind for HvaeKind {
+    const MODEL: &'static str = "an H-(V)AE model";
+    const BATCH: u64 = 512;
+    const SLICES: usize = 1;
+    type Sections = HvaeSections;
+    type Input = Dataset;
+    type Task<'a> = HvaeTask<'a>;
+    type Description = Description;
+
+    fn dataset(sections: &HvaeSections) -> &Path {
+        &sections.data.dataset
+    }
+
+    /// A plain autoencoder has no divergence, but a schedule of its weight is also one of the
+    /// learning rate.
+    fn terms(_: &HvaeSections) -> Vec<(&'static str, f64)> {
+        TERMS.to_vec()
+    }
+
+    fn check(sections: &HvaeSections) -> Result<()> {
+        sections.check()
+    }
+
+    fn open(world: &World, job: &Job<Self>) -> Result<Dataset> {
+        world.agree(Dataset::open(&job.sections.data.dataset))
+    }
+
+    /// The norm factor comes from the checkpoint, or from a pass over the training samples.
+    fn build<'a>(
+        world: &World,
+        job: &Job<Self>,
+        input: &'a Dataset,
+        place: &Place,
+        purpose: Purpose,
+    ) -> Result<HvaeTask<'a>> {
+        let known = match purpose {
+            Purpose::Training(Some(saved)) => {
+                Description::from_toml(saved.description()).map(|d| d.norm_factor)
+            }
+            // A pass over the data for the norm factor would change no cost.
+            Purpose::Training(None) | Purpose::Trial => Ok(1.0),
+        };
+        let mut task = world.agree(known.and_then(|f| HvaeTask::new(job, input, place, f)))?;
+        if matches!(purpose, Purpose::Training(None)) {
+            let factor = task.norm_factor(world)?;
+            let usable = match factor.is_finite() && factor > 0.0 {
+                true => Ok(factor),
+                false => Err(Error::file(
+                    &job.sections.data.dataset,
+                    "no training sample with an atom in any of the channels",
+                )),
+            };
+            task.description.norm_factor = world.agree(usable)?;
+        }
+        Ok(task)
+    }
+}
+
+/// A dataset's neighborhoods as normalised zernikegrams, and the model for them.
+pub struct HvaeTask<'a> {
+    finder: Finder<'a>,
+    /// Centres to train, to validate and to test on.
+    centres: [Vec<u32>; 3],
+    transform: Transform,
+    model: Hvae,
+    description: Description,
+}
+
+impl<'a> HvaeTask<'a> {
+    /// Chooses the samples and builds the model.
+    fn new(
+        job: &Job<HvaeKind>,
+        dataset: &'a Dataset,
+        place: &Place,
+        norm_factor: f64,
+    ) -> Result<Self> {
+        let sections = &job.sections;
+        let description = Description {
+            norm_factor,
+            central_residue: sections.data.central_residue,
+            surroundings: sections.data.surroundings,
+            model: sections.model.clone(),
+            zernike: sections.zernike.clone(),
+            read: dataset.read_options()?.unwrap_or_default(),
+        };
+        Ok(Self {
+            finder: Finder::new(dataset, description.neighborhood()),
+            centres: [
+                centres(&sections.data, dataset, Split::Train)?,
+                centres(&sections.data, dataset, Split::Validation)?,
+                centres(&sections.data, dataset, Split::Test)?,
+            ],
+            transform: Transform::new(&sections.zernike)?,
+            model: description.build(job.train.seed, DType::F32, &place.device)?,
+            description,
+        })
+    }
+
+    fn ids(&self, split: Split) -> &[u32] {
+        match split {
+            Split::Train => &self.centres[0],
+            Split::Validation => &self.centres[1],
+            Split::Test => &self.centres[2],
+        }
+    }
+
+    /// Zernikegrams of some samples, row-major `[samples, dim]`, not normalised.
+    fn zernikegrams(&self, split: Split, samples: &[u64]) -> Result<Vec<f32>> {
+        let all = self.ids(split);
+        let centres: Vec<u32> = samples.iter().map(|&s| all[s as usize]).collect();
+        of_centres(&self.transform, &self.finder, &centres)
+    }
+
+    /// Mean over the training samples of `sqrt(sum_f x_f^2 / (2 l_f + 1))`, by which the
+    /// published code divides its input.
+    fn norm_factor(&self, world: &World) -> Result<f64> {
+        /// Samples that one thread transforms at a time.
+        const BLOCK: u64 = 64;
+        let samples = self.samples(Split::Train);
+        let weights = norm_weights(self.transform.irreps());
+        let sum = sum_blocks(world, samples, BLOCK, |range| {
+            let ids: Vec<u64> = range.collect();
+            let x = self.zernikegrams(Split::Train, &ids)?;
+            Ok(vec![
+                x.chunks(weights.len()).map(|x| norm(x, &weights)).sum(),
+            ])
+        })?;
+        Ok(sum.first().map_or(0.0, |s| s / samples as f64))
+    }
+}
+
+/// The centres of a split that a job uses.
+fn centres(data: &Data, dataset: &Dataset, split: Split) -> Result<Vec<u32>> {
+    let all = dataset.split(split);
+    let Some(residues) = &data.residues else {
+        return Ok(all.to_vec());
+    };
+    let n = match split {
+        Split::Train => residues.train,
+        Split::Validation => residues.validation,
+        Split::Test => residues.test.unwrap_or(all.len()),
+    };
+    if n == all.len() {
+        return Ok(all.to_vec());
+    }
+    balance::balanced(dataset, all, n, residues.seed)
+        .map_err(|e| Error::file(&data.dataset, format!("split {split}: {e}")))
+}
+
+/// `1 / (2l + 1)` for every coefficient of a zernikegram.
+fn norm_weights(irreps: &Irreps) -> Vec<f64> {
+    (0..=irreps.lmax())
+        .flat_map(|l| {
+            let orders = 2 * l + 1;
+            std::iter::repeat_n(1.0 / orders as f64, irreps.channels(l) * orders)
+        })
+        .collect()
+}
+
+fn norm(x: &[f32], weights: &[f64]) -> f64 {
+    let squares = x
+        .iter()
+        .zip(weights)
+        .map(|(&x, w)| w * f64::from(x).powi(2));
+    squares.sum::<f64>().sqrt()
+}
+
+impl Task for HvaeTask<'_> {
+    const NAME: &'static str = "hvae";
+
+    type Model = Hvae;
+
+    fn model(&self) -> &Hvae {
+        &self.model
+    }
+
+    fn samples(&self, split: Split) -> u64 {
+        self.ids(split).len() as u64
+    }
+
+    fn batch(&self, split: Split, samples: &[u64]) -> Result<<Hvae as Model>::Batch> {
+        let factor = self.description.norm_factor as f32;
+        #[cfg(feature = "cuda")]
+        if self.model.parameters().device().is_cuda() {
+            let all = self.ids(split);
+            let centres: Vec<u32> = samples.iter().map(|&s| all[s as usize]).collect();
+            let device = self.model.parameters().device();
+            return Ok(HvaeBatch {
+                x: on_device(
+                    &self.transform,
+                    &self.finder,
+                    &centres,
+                    device,
+                    1.0 / factor,
+                )?,
+                ids: samples.to_vec(),
+            });
+        }
+        let mut x = self.zernikegrams(split, samples)?;
+        x.iter_mut().for_each(|v| *v /= factor);
+        let shape = (samples.len(), self.transform.irreps().dim());
+        Ok(HvaeBatch {
+            x: Tensor::from_vec(x, shape, &Device::Cpu)?,
+            ids: samples.to_vec(),
+        })
+    }
+
+    fn sample_name(&self, split: Split, sample: u64) -> String {
+        let id = self
+            .finder
+            .dataset()
+            .residue(self.ids(split)[sample as usize]);
+        let residue = id.residue;
+        let icode = char::from(residue.icode).to_string();
+        format!(
+            "{} {}{}{} {}",
+            id.structure,
+            residue.chain,
+            residue.number,
+            icode.trim(),
+            residue.name
+        )
+    }
+
+    fn fingerprint(&self) -> String {
+        self.finder.dataset().fingerprint().to_string()
+    }
+
+    fn description(&self) -> Result<String> {
+        self.description.to_toml()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_norm_weighs_each_degree_by_its_orders() {
+        // Two channels of degree 0, one of degree 1.
+        let weights = norm_weights(&Irreps::new(vec![2, 1]));
+        assert_eq!(weights, [1.0, 1.0, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0]);
+        let x = [1.0, -2.0, 3.0, 0.0, 3.0];
+        assert!((norm(&x, &weights) - 11f64.sqrt()).abs() < 1e-12);
+    }
+}
