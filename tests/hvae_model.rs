@@ -12,7 +12,7 @@ use holosig::models::{Model, StepKey, Weights};
 use holosig::so3::irreps::Irreps;
 use holosig::so3::rotation;
 use irreps::rotate_published;
-use numbers::{numbers, tensor, values};
+use numbers::{gradient, numbers, tensor, values};
 
 /// Largest difference over the largest value.
 fn difference(a: &Tensor, b: &Tensor) -> f64 {
@@ -182,8 +182,7 @@ fn every_option_trains_and_keeps_the_symmetry() {
             "{option}"
         );
         let weights = Weights::from([("reconstruction", 1.0), ("kl", 0.1)]);
-        let objective = losses.objective(&weights).unwrap();
-        let gradients = p.gradients(&objective.backward().unwrap()).unwrap();
+        let gradients = gradient(p, &losses.objective(&weights).unwrap());
         assert!(gradients.iter().all(|g| g.is_finite()), "{option}");
         let moved = gradients.iter().filter(|g| **g != 0.0).count();
         assert!(

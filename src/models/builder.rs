@@ -49,18 +49,23 @@ impl ParametersBuilder {
         device: &Device,
         momentum: f64,
     ) -> Result<Parameters> {
-        let mut flat = vec![0f32; self.len];
-        for (i, e) in self.entries.iter().enumerate() {
-            let range = e.offset..e.offset + e.len();
-            e.init.draw(seed, i as u64, &mut flat[range]);
-        }
+        let mut entries = self.entries.iter().enumerate().peekable();
+        let groups = self.groups.into_iter().map(|extent| {
+            let (start, end) = (extent.offset, extent.offset + extent.len);
+            let mut values = vec![0f32; extent.len];
+            while let Some((i, e)) = entries.next_if(|(_, e)| e.offset < end) {
+                let range = e.offset - start..e.offset - start + e.len();
+                e.init.draw(seed, i as u64, &mut values[range]);
+            }
+            let values = Tensor::from_vec(values, extent.len, device)?;
+            Ok((extent, values.to_dtype(dtype)?))
+        });
+        let mut parameters = Parameters::of_groups(groups, dtype, device)?;
         let mut buffers = vec![0f32; self.buffer_len];
         for (i, e) in self.buffers.iter().enumerate() {
             let range = e.offset..e.offset + e.len();
             e.init.draw(seed, i as u64, &mut buffers[range]);
         }
-        let values = Tensor::from_vec(flat, self.len, device)?.to_dtype(dtype)?;
-        let mut parameters = Parameters::on(&values, &self.groups)?;
         parameters.entries = self.entries;
         parameters.buffer_entries = self.buffers;
         parameters.buffers = RwLock::new(buffers);

@@ -127,44 +127,49 @@ impl<F: FnMut(&mut [f32])> InplaceOp1 for Modify<F> {
 }
 
 impl Parameters {
-    /// Variables of the given extents with the values of `flat`.
-    pub(super) fn on(flat: &Tensor, extents: &[Extent]) -> candle_core::Result<Self> {
-        let group = |e: &Extent| {
+    /// Variables of the given values, group by group.
+    pub(super) fn of_groups(
+        groups: impl Iterator<Item = candle_core::Result<(Extent, Tensor)>>,
+        dtype: DType,
+        device: &Device,
+    ) -> candle_core::Result<Self> {
+        let group = |part: candle_core::Result<(Extent, Tensor)>| {
+            let (extent, values) = part?;
             Ok(Group {
-                var: Var::from_tensor(&flat.narrow(0, e.offset, e.len)?)?,
-                offset: e.offset,
-                len: e.len,
-                unused: e.unused,
+                var: Var::from_tensor(&values)?,
+                offset: extent.offset,
+                len: extent.len,
+                unused: extent.unused,
             })
         };
+        let groups = groups.map(group);
+        let groups: Vec<Group> = groups.collect::<candle_core::Result<_>>()?;
         Ok(Self {
             entries: Vec::new(),
-            groups: extents
-                .iter()
-                .map(group)
-                .collect::<candle_core::Result<_>>()?,
-            len: flat.dim(0)?,
+            len: groups.iter().map(|g| g.len).sum(),
+            groups,
             buffer_entries: Vec::new(),
             buffers: RwLock::default(),
             momentum: 0.0,
-            dtype: flat.dtype(),
-            device: flat.device().clone(),
+            dtype,
+            device: device.clone(),
         })
     }
 
     /// Variables of their own for the first groups of a model, of `lens` elements each, with the
     /// values of `flat`: a part of the model runs on them, and its graph ends there.
     pub fn stand_in(flat: &Tensor, lens: &[usize]) -> candle_core::Result<Self> {
-        let mut end = 0;
-        let extent = |&len: &usize| {
-            end += len;
-            Extent {
-                offset: end - len,
+        let mut offset = 0;
+        let groups = lens.iter().map(|&len| {
+            let extent = Extent {
+                offset,
                 len,
                 unused: false,
-            }
-        };
-        Self::on(flat, &lens.iter().map(extent).collect::<Vec<_>>())
+            };
+            offset += len;
+            Ok((extent, flat.narrow(0, offset - len, len)?))
+        });
+        Self::of_groups(groups, flat.dtype(), flat.device())
     }
 
     /// Entries in flat order.

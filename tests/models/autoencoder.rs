@@ -21,7 +21,7 @@ impl Case for Autoencoder {
         let Self(settings) = self;
         format!(
             "task = 'hvae'\n[data]\ndataset = 'structures.h5'\n[zernike]\nlmax = 3\nnmax = 6\n[model]\n\
-             latent_dim = 6\nchannels = [6, 6, 8]\nprojection = 6\n{settings}\n"
+             latent_dim = 6\nchannels = [6, 6, 8]\nprojection = 6\n{settings}\n[train]\nsteps = 2\n"
         )
     }
 

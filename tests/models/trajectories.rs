@@ -59,7 +59,7 @@ impl Case for Trajectories {
     fn job(&self) -> String {
         format!(
             "task = 'deep-signature'\n[data]\ndataset = 'trajectories.h5'\n[model]\nclusters = 5\n\
-             hidden = 6\nlstm = 8\n{}\n",
+             hidden = 6\nlstm = 8\n{}\n[train]\nsteps = 2\n",
             self.0
         )
     }

@@ -45,11 +45,6 @@ impl Linear {
         }
     }
 
-    /// Width of the result.
-    pub fn width(&self) -> usize {
-        self.to
-    }
-
     /// `[.., from]` to `[.., to]`.
     pub fn forward(&self, x: &Tensor, p: &Parameters) -> Result<Tensor> {
         let mut shape = x.dims().to_vec();
