@@ -62,7 +62,7 @@ all() {
         golden $method "$jobs/ds.toml" "$grd" --set model.method=$method
     done
     golden quickstart jobs/quickstart.toml "$structures" \
-        --set train.steps=40 --set train.seed=77
+        --set train.steps=40 --set train.seed=77 --set train.slices=4
 }
 
 if [ $action = --print ]; then

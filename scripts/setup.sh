@@ -2,7 +2,8 @@
 # Makes sure that everything the build needs is on this machine. Safe to run again: when
 # nothing is missing it changes nothing and needs neither root nor network. On Debian and
 # Ubuntu it installs what is missing; elsewhere it says what is missing and how to point to it.
-# With --cuda also the compiler for the GPU program, without a GPU or root (cuda_toolkit.sh).
+# With --no-default-features only what the program without its readers of trajectories needs (no
+# CMake, no C++ compiler); with --cuda also the compiler for the GPU program, without a GPU or root (cuda_toolkit.sh).
 # With --with-slurm also what scripts/slurm_test.sh needs, with --with-browser a browser to look at
 # pages with.
 set -euo pipefail
@@ -23,10 +24,7 @@ probe() { # leaves its findings in `packages` and `hints`
     packages=() hints=()
     command -v cc >/dev/null ||
         missing "gcc libc6-dev" "a C compiler: put one on PATH as 'cc', e.g. 'module load gcc'"
-    command -v c++ >/dev/null ||
-        missing "g++" "a C++ compiler (C++11): put one on PATH as 'c++', e.g. 'module load gcc'"
-    command -v cmake >/dev/null ||
-        missing "cmake make" "CMake, which builds the trajectory readers: 'module load cmake'"
+    [[ $options == *" --no-default-features "* ]] || trajectories
     command -v "${MPICC:-mpicc}" >/dev/null ||
         missing "libopenmpi-dev openmpi-bin" \
             "MPI (Open MPI or MPICH): 'module load openmpi', or set MPICC=/path/to/mpicc"
@@ -41,6 +39,14 @@ probe() { # leaves its findings in `packages` and `hints`
     [[ $options != *" --cuda "* ]] || cuda
     [[ $options != *" --with-slurm "* ]] || slurm
     [[ $options != *" --with-browser "* ]] || browser
+}
+
+trajectories() { # chemfiles is C++ and is built with CMake
+    local without="or do without trajectories: 'cargo build --no-default-features'"
+    command -v c++ >/dev/null ||
+        missing "g++" "a C++ compiler (C++11): put one on PATH as 'c++', e.g. 'module load gcc'; $without"
+    command -v cmake >/dev/null ||
+        missing "cmake make" "CMake, which builds chemfiles: 'module load cmake'; $without"
 }
 
 cuda() {

@@ -1,7 +1,7 @@
 //! The modules of the crate, and which of them each source file names. A small reader of Rust's
 //! words: enough for paths, `use` trees and test modules, no more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A source file and the paths in it, from the root of the crate on.
@@ -75,6 +75,43 @@ pub fn file_of<'a>(path: &[String], sources: &'a [Source]) -> Option<&'a Source>
         .iter()
         .filter(|s| path.starts_with(&s.module))
         .max_by_key(|s| s.module.len())
+}
+
+/// Groups that reach each other by imports, each as the names of its modules. Modules are told
+/// apart by their first `depth` names: all of them for files, two for what stands side by side in
+/// one room. A room's own `mod.rs`, which shows what is in it, counts only among files.
+pub fn circles(sources: &[Source], depth: usize) -> Vec<Vec<String>> {
+    let name = |s: &Source| s.module[..s.module.len().min(depth)].join("::");
+    let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in sources {
+        let to = source.uses.iter().filter_map(|path| file_of(path, sources));
+        let to = to.map(name).filter(|to| *to != name(source));
+        edges.entry(name(source)).or_default().extend(to);
+    }
+    let reach = |from: &String| {
+        let mut seen = BTreeSet::new();
+        let mut open = vec![from.clone()];
+        while let Some(at) = open.pop() {
+            open.extend(
+                edges[&at]
+                    .iter()
+                    .filter(|to| seen.insert((*to).clone()))
+                    .cloned(),
+            );
+        }
+        seen
+    };
+    let reached: BTreeMap<&String, BTreeSet<String>> =
+        edges.keys().map(|m| (m, reach(m))).collect();
+    let groups: BTreeSet<Vec<String>> = edges
+        .keys()
+        .filter(|m| reached[*m].contains(*m))
+        .map(|m| {
+            let both = |other: &&String| reached[*other].contains(m);
+            reached[m].iter().filter(both).cloned().collect()
+        })
+        .collect();
+    groups.into_iter().collect()
 }
 
 /// Reads one file, word by word.

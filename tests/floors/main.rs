@@ -4,7 +4,7 @@
 
 mod imports;
 
-use imports::{file_of, sources};
+use imports::{circles, file_of, sources};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -75,4 +75,16 @@ fn no_module_uses_its_own_or_a_higher_floor() {
         "imports that do not go down:\n{}",
         climbs.join("\n")
     );
+}
+
+/// Neither files nor whole ops (a file or folder below `src/ops`).
+#[test]
+fn nothing_in_ops_goes_in_a_circle() {
+    let mut ops = sources(&root().join("src"));
+    ops.retain(|s| s.module[0] == "ops");
+    assert!(ops.len() > 10);
+    for depth in [usize::MAX, 2] {
+        let found = circles(&ops, depth);
+        assert!(found.is_empty(), "circles:\n{found:#?}");
+    }
 }
