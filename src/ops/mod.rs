@@ -37,6 +37,7 @@ pub mod cg;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+pub mod dense;
 pub mod derivatives;
 pub mod device;
 pub mod dual;

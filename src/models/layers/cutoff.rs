@@ -48,7 +48,7 @@ pub fn check_radial(count: usize, cutoff: f64, envelope: CutoffShape) -> Result<
 }
 
 impl Functions for Cutoff {
-    const NAME: &'static str = "cutoff";
+    const NAME: &'static str = "the cutoff function";
     const HIGHEST: usize = 2;
 
     fn count(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use super::Linear;
 use crate::models::Parameters;
+use crate::ops::dense::{biased, dense};
 use crate::ops::dual::Dual;
 use candle_core::{Result, Tensor};
 use std::ops::Range;
@@ -12,7 +13,7 @@ impl Linear {
     /// # Errors
     /// Another width than the layer's.
     pub fn dual(&self, x: &Dual, p: &Parameters) -> Result<Dual> {
-        x.map(|x| self.forward(x, p), |_, t| self.tangent(t, p))
+        self.dual_rows(0..self.width(), x, p)
     }
 
     /// Some of the channels of [`Linear::dual`]. A result that is cut into parts would be copied,
@@ -22,21 +23,26 @@ impl Linear {
     /// # Errors
     /// As [`Linear::dual`].
     pub fn dual_rows(&self, rows: Range<usize>, x: &Dual, p: &Parameters) -> Result<Dual> {
-        let weight = self.weight(p)?.narrow(0, rows.start, rows.len())?.t()?;
-        let times = |x: &Tensor| {
+        let part = |t: Tensor| match rows.len() == self.width() {
+            true => Ok(t),
+            false => t.narrow(0, rows.start, rows.len()),
+        };
+        let weight = part(self.weight(p)?)?;
+        let bias = match self.has_bias() {
+            true => Some(part(self.bias(p)?)?),
+            false => None,
+        };
+        let on_rows = |x: &Tensor, bias: Option<&Tensor>| {
             let mut shape = x.dims().to_vec();
             let from = shape.pop().unwrap_or(1);
             shape.push(rows.len());
             let x = x.reshape((x.elem_count() / from, from))?;
-            x.matmul(&weight)?.reshape(shape)
+            let y = match bias {
+                Some(bias) => biased(&x, &weight, bias)?,
+                None => dense(&x, &weight)?,
+            };
+            y.reshape(shape)
         };
-        let value = |x: &Tensor| match self.has_bias() {
-            true => {
-                let bias = self.bias(p)?.narrow(0, rows.start, rows.len())?;
-                times(x)?.broadcast_add(&bias)
-            }
-            false => times(x),
-        };
-        x.map(value, |_, t| times(t))
+        x.map(|x| on_rows(x, bias.as_ref()), |_, t| on_rows(t, None))
     }
 }

@@ -69,7 +69,7 @@ impl Bessel {
 }
 
 impl Functions for Gaussians {
-    const NAME: &'static str = "gaussians";
+    const NAME: &'static str = "the Gaussian basis";
     const HIGHEST: usize = 2;
 
     fn count(&self) -> usize {
@@ -106,7 +106,7 @@ impl Functions for Gaussians {
 }
 
 impl Functions for Bessel {
-    const NAME: &'static str = "bessel";
+    const NAME: &'static str = "the Bessel basis";
     const HIGHEST: usize = 2;
 
     fn count(&self) -> usize {
@@ -136,7 +136,7 @@ impl Functions for Bessel {
 }
 
 impl Functions for Radial {
-    const NAME: &'static str = "radial-basis";
+    const NAME: &'static str = "the radial basis";
     const HIGHEST: usize = 2;
 
     fn count(&self) -> usize {

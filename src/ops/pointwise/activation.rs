@@ -13,7 +13,7 @@ pub struct Silu;
 pub struct ShiftedSoftplus;
 
 impl Functions for Silu {
-    const NAME: &'static str = "silu";
+    const NAME: &'static str = "the SiLU";
     const HIGHEST: usize = 3;
 
     fn count(&self) -> usize {
@@ -31,7 +31,7 @@ impl Functions for Silu {
 }
 
 impl Functions for ShiftedSoftplus {
-    const NAME: &'static str = "shifted-softplus";
+    const NAME: &'static str = "the shifted softplus";
     const HIGHEST: usize = 3;
 
     fn count(&self) -> usize {

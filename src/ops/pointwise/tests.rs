@@ -77,7 +77,7 @@ fn shifted_softplus_and_its_derivatives() {
 struct Powers;
 
 impl Functions for Powers {
-    const NAME: &'static str = "powers";
+    const NAME: &'static str = "the powers";
     const HIGHEST: usize = 2;
 
     fn count(&self) -> usize {
@@ -133,12 +133,18 @@ fn a_derivative_that_is_not_known_is_an_error_that_names_the_function() {
         .unwrap()
         .into_inner();
     let told = derivatives(&f, 3, &x).unwrap_err().to_string();
-    assert!(told.contains("powers: no derivative of order 3"), "{told}");
+    assert!(
+        told.contains("the powers: no derivative of order 3"),
+        "{told}"
+    );
     let third = derivatives(&f, 2, &x)
         .unwrap()
         .sum_all()
         .unwrap()
         .backward();
     let told = third.unwrap_err().to_string();
-    assert!(told.contains("powers: no derivative of order 3"), "{told}");
+    assert!(
+        told.contains("the powers: no derivative of order 3"),
+        "{told}"
+    );
 }

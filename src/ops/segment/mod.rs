@@ -192,7 +192,7 @@ impl Incidence {
 }
 
 impl<const N: usize> Op<N> for Contraction<N> {
-    const NAME: &'static str = "edge-contraction";
+    const NAME: &'static str = "the contraction along edges";
 
     fn shape(&self, inputs: [&Shape; N]) -> Result<Shape> {
         for (kind, shape) in self.factors.iter().zip(inputs) {
