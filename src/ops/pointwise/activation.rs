@@ -1,6 +1,6 @@
 //! Smooth activations.
 
-use super::Functions;
+use super::functions::Functions;
 use crate::for_isa;
 use crate::ops::cpu::Real;
 

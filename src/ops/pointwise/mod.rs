@@ -6,8 +6,10 @@
 //! error that names the function. There are no GPU kernels yet.
 
 mod activation;
+mod functions;
 
 pub use activation::{ShiftedSoftplus, Silu};
+pub use functions::Functions;
 
 use super::adapter::apply;
 use super::cpu::Real;
@@ -15,21 +17,6 @@ use super::op::{Array, Closed, Op};
 use candle_core::{Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::Arc;
-
-/// `count` functions of one number.
-pub trait Functions: Send + Sync + 'static {
-    /// Their name in messages.
-    const NAME: &'static str;
-    /// The highest derivative that [`Functions::evaluate`] knows.
-    const HIGHEST: usize;
-
-    /// How many they are.
-    fn count(&self) -> usize;
-
-    /// Their derivatives of an order at every element of `x`: `out` is `[x.len(), count]`. Order 0
-    /// are the functions themselves.
-    fn evaluate<T: Real>(&self, order: usize, x: &[T], out: &mut [T]);
-}
 
 /// The functions at every element: `x` `[..]` to `[.., count]`, or to the shape of `x` for one
 /// function.

@@ -1,6 +1,7 @@
 //! Contractions on the processor.
 
-use super::{Contraction, Incidence, Kind, Place, Row};
+use super::incidence::Incidence;
+use super::kinds::{Contraction, Kind, Place, Row};
 use crate::for_isa;
 use crate::ops::cpu::{Real, fma};
 use rayon::prelude::*;

@@ -26,63 +26,17 @@
 
 mod cpu;
 mod incidence;
+mod kinds;
 
 pub use incidence::{Ends, Incidence};
+pub use kinds::{Contraction, Factor, Kind, Place, Row, edge, receiver, sender};
 
 use super::adapter::{Adapter, Apply, apply};
 use super::cpu::Real;
 use super::op::{Array, Closed, Op};
 use candle_core::{Result, Shape, Tensor, bail};
+use kinds::Widths;
 use std::sync::Arc;
-
-/// Where rows lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    Receiver,
-    Sender,
-    Edge,
-}
-
-/// What a row holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Row {
-    /// A tensor `[rows]`.
-    Number,
-    /// A tensor `[rows, axes]`.
-    Vector,
-    /// A tensor `[rows, channels]`.
-    Channels,
-    /// A tensor `[rows, axes, channels]`.
-    Vectors,
-}
-
-/// Where the rows of a tensor lie and what they hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kind {
-    pub place: Place,
-    pub row: Row,
-}
-
-/// Rows at the edges.
-pub const fn edge(row: Row) -> Kind {
-    let place = Place::Edge;
-    Kind { place, row }
-}
-
-/// Rows at the receivers of the edges.
-pub const fn receiver(row: Row) -> Kind {
-    let place = Place::Receiver;
-    Kind { place, row }
-}
-
-/// Rows at the senders of the edges.
-pub const fn sender(row: Row) -> Kind {
-    let place = Place::Sender;
-    Kind { place, row }
-}
-
-/// A factor of a contraction.
-pub type Factor<'a> = (Kind, &'a Tensor);
 
 /// Multiplies one, two or three `factors` along the edges and sums into `out`.
 ///
@@ -119,76 +73,6 @@ pub fn gather(edges: &Arc<Incidence>, x: &Tensor) -> Result<Tensor> {
 /// As [`contract`].
 pub fn segment_sum(edges: &Arc<Incidence>, x: &Tensor) -> Result<Tensor> {
     contract(edges, [(edge(Row::Channels), x)], receiver(Row::Channels))
-}
-
-impl Row {
-    const fn has_axes(self) -> bool {
-        matches!(self, Row::Vector | Row::Vectors)
-    }
-
-    const fn has_channels(self) -> bool {
-        matches!(self, Row::Channels | Row::Vectors)
-    }
-}
-
-/// Numbers of axes and channels; one where no factor has any.
-#[derive(Debug, Clone, Copy)]
-struct Widths {
-    axes: usize,
-    channels: usize,
-}
-
-impl Widths {
-    fn of(factors: &[Factor]) -> Result<Self> {
-        let (mut axes, mut channels) = (None, None);
-        for (kind, tensor) in factors {
-            let dims = tensor.dims();
-            let rank = 1 + kind.row.has_axes() as usize + kind.row.has_channels() as usize;
-            if dims.len() != rank {
-                bail!("a factor of kind {kind:?} has shape {dims:?}");
-            }
-            for (has, dim, width) in [
-                (kind.row.has_axes(), dims.get(1), &mut axes),
-                (kind.row.has_channels(), dims.last(), &mut channels),
-            ] {
-                if has && *width.get_or_insert(dim) != dim {
-                    bail!("factors of different widths along the same edges: {dims:?}");
-                }
-            }
-        }
-        let width = |w: Option<Option<&usize>>| w.flatten().copied().unwrap_or(1);
-        Ok(Self {
-            axes: width(axes),
-            channels: width(channels),
-        })
-    }
-
-    /// Elements of a row.
-    fn row(self, row: Row) -> usize {
-        let axes = if row.has_axes() { self.axes } else { 1 };
-        let channels = if row.has_channels() { self.channels } else { 1 };
-        axes * channels
-    }
-}
-
-/// The op of [`contract`].
-#[derive(Debug, Clone)]
-pub struct Contraction<const N: usize> {
-    edges: Arc<Incidence>,
-    factors: [Kind; N],
-    out: Kind,
-    widths: Widths,
-}
-
-impl Incidence {
-    /// Number of rows at a place.
-    fn rows(&self, place: Place) -> usize {
-        match place {
-            Place::Receiver => self.receiving(),
-            Place::Sender => self.sending(),
-            Place::Edge => self.len(),
-        }
-    }
 }
 
 impl<const N: usize> Op<N> for Contraction<N> {
