@@ -3,6 +3,7 @@
 #[path = "../common/numbers.rs"]
 mod numbers;
 
+mod batches;
 mod golden;
 mod parity;
 mod properties;

@@ -12,8 +12,8 @@ use std::sync::Arc;
 /// `g_k(d) = exp(-(d - mu_k)^2 / (2 w^2))`, `mu_k` evenly spaced on `[0, cutoff]` at a distance of
 /// `w` (Schütt et al. 2017, eq. 5 with `gamma = 1 / (2 w^2)`).
 ///
-/// Values under 1e-33 in f32 are zero: the processor is many times slower with numbers that are
-/// denormal, as their products with weights would be.
+/// Values under 1e-20 in f32 are zero: the processor is many times slower with numbers that are
+/// denormal, as products with smaller ones would be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Gaussians {
     cutoff: f64,
@@ -80,7 +80,7 @@ impl Functions for Gaussians {
         let spacing = self.cutoff / (self.count - 1) as f64;
         let coefficient = T::from_f64(-0.5 / (spacing * spacing));
         let two = T::from_f64(2.0);
-        let least = T::choose(-76.0, -700.0);
+        let least = T::choose(-46.0, -700.0);
         let centres: Vec<T> = (0..self.count)
             .map(|k| T::from_f64(spacing * k as f64))
             .collect();
