@@ -166,14 +166,14 @@ fn parts_that_do_not_fit_are_refused() {
             senders: &[0, 1],
             ..parts()
         },
-        "not in order",
+        "edges are not in order",
     );
     refused(
         Parts {
             graphs: 1,
             ..parts()
         },
-        "row 1 of 1",
+        "graph 1 of 1",
     );
 }
 

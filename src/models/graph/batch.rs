@@ -164,6 +164,17 @@ impl Parts<'_> {
         if let Some(atom) = self.numbers.iter().position(|&z| z == 0) {
             return wrong(format!("atom {atom} has atomic number 0"));
         }
+        if let Some(graph) = self.graph_of.iter().find(|&&g| g as usize >= self.graphs) {
+            return wrong(format!("an atom of graph {graph} of {}", self.graphs));
+        }
+        for (rows, what) in [
+            (self.graph_of, "atoms are not in order of their graphs"),
+            (self.receivers, "edges are not in order of their receivers"),
+        ] {
+            if !rows.is_sorted() {
+                return wrong(what.into());
+            }
+        }
         for (edge, (&i, &j)) in self.receivers.iter().zip(self.senders).enumerate() {
             let (Some(a), Some(b)) = (self.graph_of.get(i as usize), self.graph_of.get(j as usize))
             else {
