@@ -202,3 +202,32 @@ fn an_element_that_the_network_does_not_know_is_refused() {
         "{told}"
     );
 }
+
+#[test]
+fn lone_atoms_have_energies_and_gradients_and_no_forces() {
+    for network in ["schnet", "painn"] {
+        let model = model(json!({ "network": network })).unwrap();
+        let lone = Parts {
+            receivers: &[],
+            senders: &[],
+            shifts: &[],
+            ..parts()
+        };
+        let mut batch = Batch::new(lone, DType::F64, &Device::Cpu).unwrap();
+        let prediction = model.predict(&batch).unwrap();
+        assert_eq!(values(&prediction.forces), [0.0; 9]);
+        assert_eq!(values(&prediction.virial), [0.0; 18]);
+        batch.targets.energy = Some(prediction.energy.affine(1.0, 0.5).unwrap());
+        batch.targets.forces = Some(prediction.forces.ones_like().unwrap());
+        let terms = model.terms(&batch).unwrap();
+        let losses: Vec<f64> = terms.iter().flat_map(|(_, term)| values(term)).collect();
+        assert!(
+            (losses[0] - 0.5).abs() < 1e-12 && losses[1] == 1.0,
+            "{losses:?}"
+        );
+        let loss = (&terms[0].1 + &terms[1].1).unwrap();
+        let gradient = crate::golden::gradient(&model, &loss);
+        assert!(gradient.iter().flatten().all(|g| g.is_finite()));
+        assert!(gradient.iter().flatten().any(|g| g.abs() > 1e-3));
+    }
+}

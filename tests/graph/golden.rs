@@ -3,6 +3,7 @@
 //! A file is a network with a group for each of several sizes; everything is f64, settings are
 //! attributes. Parameters follow a rule, so that they need not be stored.
 
+use crate::numbers::values;
 use candle_core::{DType, Device, Tensor};
 use hdf5::types::VarLenUnicode;
 use hdf5::{File, Group, H5Type};
@@ -148,6 +149,13 @@ pub fn model(group: &Group, dtype: DType) -> GraphModel {
     let flat = Tensor::from_vec(flat, len, &Device::Cpu).unwrap();
     model.parameters().set_vector(&flat).unwrap();
     model
+}
+
+/// The gradient of a scalar by each parameter, in f64.
+pub fn gradient(model: &GraphModel, scalar: &Tensor) -> Vec<Vec<f64>> {
+    let store = scalar.backward().unwrap();
+    let gradient = |v: &Tensor| values(store.get(v).expect("every parameter has a gradient"));
+    model.parameters().variables().map(gradient).collect()
 }
 
 /// Atoms and edges of a batch.

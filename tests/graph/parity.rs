@@ -32,13 +32,6 @@ fn batch(group: &Group, cutoff: f64, dtype: DType) -> Batch {
     batch
 }
 
-/// Gradients of all parameters, in flat order and f64.
-fn gradients(model: &GraphModel, loss: &Tensor) -> Vec<Vec<f64>> {
-    let store = loss.backward().unwrap();
-    let gradient = |v: &Tensor| values(store.get(v).expect("every parameter has a gradient"));
-    model.parameters().variables().map(gradient).collect()
-}
-
 fn scalar(group: &Group, name: &str) -> f64 {
     group.dataset(name).unwrap().read_scalar().unwrap()
 }
@@ -79,7 +72,7 @@ fn check_group(group: &Group, dtype: DType, tolerance: f64) {
         tolerance,
         &what("loss"),
     );
-    let gradients = gradients(&model, &loss);
+    let gradients = golden::gradient(&model, &loss);
     if group.group("grad").is_ok() {
         for (name, own) in names.iter().zip(&gradients) {
             let name = format!("grad/{name}");
@@ -207,7 +200,7 @@ fn training_on_energies_follows_the_published_code() {
                 for _ in 0..3 {
                     let loss = loss(&model, &batch);
                     losses.extend(values(&loss));
-                    adam.step(&model, &gradients(&model, &loss).concat());
+                    adam.step(&model, &golden::gradient(&model, &loss).concat());
                 }
                 losses.extend(values(&loss(&model, &batch)));
                 let what = format!("{network} {} losses of training", group.name());
