@@ -14,6 +14,7 @@ pub use functions::Functions;
 use super::adapter::apply;
 use super::cpu::Real;
 use super::op::{Array, Closed, Op};
+use crate::for_isa;
 use candle_core::{Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -103,6 +104,18 @@ impl<F: Functions> Derivative<F> {
     }
 }
 
+for_isa!(
+    /// Multiplies element by element.
+    fn multiply(values: &mut [T], factors: &[T]) = multiply_any
+);
+
+#[inline(always)]
+fn multiply_any<T: Real, const FUSED: bool>(values: &mut [T], factors: &[T]) {
+    for (value, &factor) in values.iter_mut().zip(factors) {
+        *value *= factor;
+    }
+}
+
 /// `f_k(x)`.
 struct Values<F>(Derivative<F>);
 
@@ -152,6 +165,10 @@ impl<F: Functions> Op<2> for Spread<F> {
         let block = |x: &[T], first: usize, out: &mut [T]| {
             f.functions.evaluate(f.order, x, out);
             let tangent = &tangent[first..][..x.len()];
+            if count == 1 {
+                multiply(out, tangent);
+                return;
+            }
             for (out, &t) in out.chunks_exact_mut(count).zip(tangent) {
                 out.iter_mut().for_each(|o| *o *= t);
             }
@@ -192,7 +209,7 @@ impl<F: Functions> Op<2> for Collect<F> {
             let grad = &grad[first * count..][..x.len() * count];
             if count == 1 {
                 f.functions.evaluate(f.order, x, out);
-                out.iter_mut().zip(grad).for_each(|(o, &g)| *o *= g);
+                multiply(out, grad);
                 return;
             }
             let mut values = vec![T::zero(); grad.len()];
