@@ -217,21 +217,11 @@ impl Model for GraphModel {
         &self.parameters
     }
 
-    fn losses(&self, batch: &Batch, weights: &[f64], _: StepKey) -> Result<models::Losses> {
-        let terms = self.terms(batch)?;
-        let mut objective = (&terms[0].1 * weights[0])?;
-        for ((_, term), &weight) in terms.iter().zip(weights).skip(1) {
-            objective = (objective + (term * weight)?)?;
-        }
+    fn losses(&self, batch: &Batch, _: StepKey) -> Result<models::Losses> {
         Ok(models::Losses {
-            objective,
-            terms,
+            terms: self.terms(batch)?,
             statistics: Vec::new(),
         })
-    }
-
-    fn weight_names(&self) -> &'static [&'static str] {
-        &["energy", "forces"]
     }
 
     fn metrics(&self, batch: &Batch) -> Result<Vec<(&'static str, Vec<f64>)>> {
