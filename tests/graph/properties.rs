@@ -296,7 +296,7 @@ fn gradients_of_force_losses_equal_differences() {
         .flat_map(|c| [(c.clone(), Penalty::L1), (c, Penalty::L2)])
     {
         let mut config = config;
-        config.losses.forces = penalty;
+        config.penalties.forces = penalty;
         let model = model(&config, DType::F64);
         let mut batch = batch(&molecules(), &model, DType::F64);
         let target = |seed, shape: &[usize]| Some(crate::numbers::tensor(seed, shape, DType::F64));

@@ -23,7 +23,7 @@ pub mod schnet;
 
 pub use crate::models::layers::Geometry;
 pub use batch::{Batch, Parts, Targets};
-pub use model::{GraphConfig, GraphModel, Losses, Penalty, Prediction};
+pub use model::{GraphConfig, GraphModel, Penalties, Penalty, Prediction};
 
 use crate::models::{Parameters, Scope};
 use crate::ops::dual::Dual;

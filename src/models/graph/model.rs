@@ -19,13 +19,13 @@ pub struct GraphConfig {
     #[serde(default)]
     pub head: HeadConfig,
     #[serde(default)]
-    pub losses: Losses,
+    pub penalties: Penalties,
 }
 
 /// How far a prediction is from its target, for each term of the loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Losses {
+pub struct Penalties {
     pub energy: Penalty,
     pub forces: Penalty,
 }
@@ -73,7 +73,7 @@ pub struct Prediction {
 pub struct GraphModel {
     encoder: Box<dyn Encoder>,
     head: EnergyHead,
-    losses: Losses,
+    penalties: Penalties,
     parameters: Parameters,
 }
 
@@ -91,7 +91,7 @@ impl GraphModel {
         Ok(Self {
             encoder,
             head,
-            losses: config.losses,
+            penalties: config.penalties,
             parameters: builder.build(seed, dtype, device, 0.0)?,
         })
     }
@@ -169,15 +169,15 @@ impl GraphModel {
         if let Some(target) = &batch.targets.forces {
             let difference = (self.predict(batch)?.forces - target)?;
             let count = difference.elem_count() as f64;
-            let ascent = (self.losses.forces.slope(&difference)? / -count)?;
+            let ascent = (self.penalties.forces.slope(&difference)? / -count)?;
             vectors.tangent = Some(differences(&batch.edges, &ascent)?);
-            force_loss = Some(self.losses.forces.of(&difference)?.mean_all()?);
+            force_loss = Some(self.penalties.forces.of(&difference)?.mean_all()?);
         }
         let energies = self.energies(batch, vectors, &self.parameters)?;
         let mut terms = Vec::new();
         if let Some(target) = &batch.targets.energy {
             let difference = (&energies.value - target)?;
-            terms.push(("energy", self.losses.energy.of(&difference)?.mean_all()?));
+            terms.push(("energy", self.penalties.energy.of(&difference)?.mean_all()?));
         }
         if let Some(loss) = force_loss {
             let Some(tangent) = energies.tangent else {
@@ -229,11 +229,11 @@ impl Model for GraphModel {
         let values = |t: Tensor| -> Result<Vec<f64>> { Ok(t.to_dtype(DType::F64)?.to_vec1()?) };
         let mut metrics = Vec::new();
         if let Some(target) = &batch.targets.energy {
-            let penalty = self.losses.energy.of(&(prediction.energy - target)?)?;
+            let penalty = self.penalties.energy.of(&(prediction.energy - target)?)?;
             metrics.push(("energy", values(penalty)?));
         }
         if let Some(target) = &batch.targets.forces {
-            let penalty = self.losses.forces.of(&(prediction.forces - target)?)?;
+            let penalty = self.penalties.forces.of(&(prediction.forces - target)?)?;
             let means = Readout::Mean.forward(&penalty.into(), &batch.graphs)?;
             metrics.push(("forces", values(means.value.mean(1)?)?));
         }
