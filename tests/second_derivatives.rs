@@ -14,10 +14,13 @@ use holosig::models::hvae::gram_schmidt;
 use holosig::ops::assign::assign;
 use holosig::ops::batch_norm::{BatchNorm, Mode, Normalization, batch_norm, statistics};
 use holosig::ops::cg::{Plan, cg};
+use holosig::ops::dense::{biased, dense};
 use holosig::ops::derivatives::{gradients, keeps_graphs};
 use holosig::ops::hidden;
 use holosig::ops::linear::{Order, Side, linear};
 use holosig::ops::mincut::{self, Adjacency, Edges};
+use holosig::ops::pointwise::{ShiftedSoftplus, Silu, slopes, values as values_of};
+use holosig::ops::segment::{Ends, Incidence, Row, contract, edge, receiver, sender};
 use holosig::ops::signature::{Basis, at_lyndon_words, log_signature, signature};
 use holosig::ops::skip::skip;
 use holosig::ops::sparse::Sparse;
@@ -147,6 +150,9 @@ fn closed_ops_have_right_second_derivatives() {
         use Order::{Published, Steerable};
         let (a, b) = (side(&[3, 2, 4], Published), side(&[2, 5], Steerable));
         let (x, y, w) = (random(1, &[18, 29]), random(2, &[18, 17]), random(3, &[16]));
+        let (silu, softplus) = (Arc::new(Silu), Arc::new(ShiftedSoftplus));
+        let ends = |rows| Ends { rows, count: 3 };
+        let incidence = Incidence::new(ends(&[0, 0, 1, 2]), ends(&[1, 2, 0, 1])).unwrap();
         let sparse = Sparse::new(3, 4, &[(0, 1, 2.0), (2, 0, -1.0), (0, 1, 0.5), (2, 2, 1.0)]);
         for case in [
             case("linear", [x.clone(), w.clone()], |v| {
@@ -166,6 +172,39 @@ fn closed_ops_have_right_second_derivatives() {
                 at_lyndon_words(&v[0], 2, 3)
             }),
             case("frame", [random(6, &[4, 2, 3])], |v| gram_schmidt(&v[0])),
+            case("rows", [random(7, &[4, 3]), random(8, &[2, 3])], |v| {
+                dense(&v[0], &v[1])
+            }),
+            case(
+                "rows and bias",
+                [random(7, &[4, 3]), random(8, &[2, 3]), random(9, &[2])],
+                |v| biased(&v[0], &v[1], &v[2]),
+            ),
+            case("silu", [random(10, &[9])], |v| values_of(&silu, &v[0])),
+            case("softplus", [random(10, &[9])], |v| {
+                values_of(&softplus, &v[0])
+            }),
+            case(
+                "tangent of softplus",
+                [random(10, &[9]), random(11, &[9])],
+                |v| slopes(&softplus, &v[0], &v[1]),
+            ),
+            case(
+                "messages along edges",
+                [
+                    random(12, &[3, 5]),
+                    random(13, &[4, 5]),
+                    random(14, &[4, 3]),
+                ],
+                |v| {
+                    let factors = [
+                        (sender(Row::Channels), &v[0]),
+                        (edge(Row::Channels), &v[1]),
+                        (edge(Row::Vector), &v[2]),
+                    ];
+                    contract(&incidence, factors, receiver(Row::Vectors))
+                },
+            ),
         ] {
             check_second(&case);
         }

@@ -1,6 +1,6 @@
 //! What is measured.
 
-use super::{Case, Need, Work, scaling};
+use super::{Case, Need, Part, Work, graph, scaling};
 use crate::comm::{Rounding, SliceTree, World, slice_range};
 use crate::data::structure::{self, ReadOptions};
 use crate::models::deep_signature::{
@@ -29,6 +29,8 @@ pub enum Group {
     Hae,
     Signature,
     DeepSignature,
+    /// Networks of atoms and edges.
+    Graph,
     /// Sum of gradients over the ranks.
     Reduce,
     /// Weak-scaling efficiency of training.
@@ -66,6 +68,7 @@ pub fn all() -> Vec<Case> {
         cases.push(signatures(60, 3, shape, true));
     }
     cases.push(deep_signature());
+    cases.extend(graph::cases());
     cases.extend([Sum::Reproducible, Sum::Fast, Sum::Bf16].map(reduce));
     cases.extend(Sum::ALL.map(scaling::case));
     cases.extend([checkpoint(), structures()]);
@@ -123,7 +126,7 @@ fn zernike(lmax: usize) -> Case {
         amount: CLOUDS as f64,
         need: Need::Flops((CLOUDS * ATOMS * flops) as f64),
         prepare: Box::new(prepare),
-        before: None,
+        part: None,
     }
 }
 
@@ -167,16 +170,16 @@ impl Paper {
 }
 
 /// Adam as one rank's training runs it, on the model's device.
-struct Update(Optimizer);
+pub(super) struct Update(Optimizer);
 
 impl Update {
-    fn of(model: &Parameters) -> Result<Self> {
+    pub(super) fn of(model: &Parameters) -> Result<Self> {
         let (settings, own) = (AdamSettings::default(), 0..model.len());
         let on_device = !model.device().is_cpu();
         Optimizer::new(settings, model, own, on_device, None).map(Self)
     }
 
-    fn step(&mut self, model: &Parameters, store: GradStore) -> Result<()> {
+    pub(super) fn step(&mut self, model: &Parameters, store: GradStore) -> Result<()> {
         let gradient = match model.device().is_cpu() {
             true => Gradient::Host(model.take_gradients(store)?),
             false => Gradient::Device(model.gradient(&store)?),
@@ -206,7 +209,10 @@ fn hae_train(paper: &'static Paper, batch: usize) -> Case {
         amount: batch as f64,
         need: Need::Flops(batch as f64 * paper.train),
         prepare: Box::new(prepare),
-        before: Some(format!("zernike-l{}", paper.lmax)),
+        part: Some(Part {
+            case: format!("zernike-l{}", paper.lmax),
+            what: "the transform before it",
+        }),
     }
 }
 
@@ -225,7 +231,7 @@ fn hae_encode(paper: &'static Paper, batch: usize) -> Case {
         amount: batch as f64,
         need: Need::Flops(batch as f64 * paper.encode),
         prepare: Box::new(prepare),
-        before: None,
+        part: None,
     }
 }
 
@@ -258,7 +264,7 @@ fn signatures(channels: usize, depth: usize, (batch, length): (usize, usize), lo
         amount: batch as f64,
         need: Need::Flops(flops as f64),
         prepare: Box::new(prepare),
-        before: None,
+        part: None,
     }
 }
 
@@ -310,7 +316,7 @@ fn deep_signature() -> Case {
         // About what is left once linear maps are exchanged with means over time.
         need: Need::Flops(90e9),
         prepare: Box::new(prepare),
-        before: None,
+        part: None,
     }
 }
 
@@ -392,7 +398,7 @@ fn reduce(sum: Sum) -> Case {
         // Every slice's gradient is read once, the sum written once.
         need: Need::Bytes((4 * PARAMETERS * (SLICES + 1)) as f64),
         prepare: Box::new(prepare),
-        before: None,
+        part: None,
     }
 }
 
@@ -418,7 +424,7 @@ fn checkpoint() -> Case {
         amount: 4.0 * VALUES as f64 / 1e6,
         need: Need::Disk(4.0 * VALUES as f64),
         prepare: Box::new(prepare),
-        before: None,
+        part: None,
     }
 }
 
@@ -456,6 +462,6 @@ fn structures() -> Case {
         amount: bytes / 1e6,
         need: Need::Bytes(bytes),
         prepare: Box::new(prepare),
-        before: None,
+        part: None,
     }
 }

@@ -7,6 +7,7 @@
 //! is told only of a case that is run alone.
 
 mod cases;
+mod graph;
 mod limits;
 mod scaling;
 
@@ -31,8 +32,15 @@ pub struct Case {
     /// What one call needs at least, and so what limits it.
     pub need: Need,
     pub prepare: Prepare,
-    /// The case that does to as many samples what comes before one call of this one.
-    pub before: Option<String>,
+    /// A case that does a part of the work on as many samples.
+    pub part: Option<Part>,
+}
+
+/// A part of a case's work that is a case of its own.
+pub struct Part {
+    pub case: String,
+    /// What it is, for the table: "the transform before it".
+    pub what: &'static str,
 }
 
 /// Makes what a case needs.
@@ -77,9 +85,10 @@ pub struct Figure {
     /// Most memory resident during the case, with everything the program holds (of a GPU its
     /// memory in use); absent where it is not known.
     pub peak_memory_mb: Option<f64>,
-    /// Time of what comes before a call (the Zernike transform of a step's batch) as a share of
-    /// the call's own; only when both cases were measured.
-    pub share_before: Option<f64>,
+    /// Time of a part of the work as a share of the call's own, and what part; only when both
+    /// cases were measured.
+    pub share_of_part: Option<f64>,
+    pub part: Option<String>,
 }
 
 /// Measures cases one after another and gives each figure to `tell` on rank 0; collective.
@@ -109,10 +118,12 @@ pub fn run(
         if cases.len() > 1 && world.size() > 1 {
             figure.peak_memory_mb = None;
         }
-        let before = figures
-            .iter()
-            .find(|f| Some(&f.case) == case.before.as_ref());
-        figure.share_before = before.map(|f| figure.per_second / f.per_second);
+        if let Some(part) = &case.part
+            && let Some(found) = figures.iter().find(|f| f.case == part.case)
+        {
+            figure.share_of_part = Some(figure.per_second / found.per_second);
+            figure.part = Some(part.what.into());
+        }
         if world.is_root() {
             tell(&figure)?;
         }
@@ -193,7 +204,8 @@ pub fn measure(world: &World, device: &Device, case: &Case, limits: &Limits) -> 
         limit,
         limited_by,
         peak_memory_mb: limits::peak_memory_mb(device),
-        share_before: None,
+        share_of_part: None,
+        part: None,
     })
 }
 
@@ -211,9 +223,10 @@ pub fn row(figure: Option<&Figure>) -> String {
         v => format!("{v:.4}"),
     };
     let memory = f.peak_memory_mb.map_or("-".into(), |mb| format!("{mb:.0}"));
-    let before = f
-        .share_before
-        .map(|s| format!("; the transform before it takes {:.1}%", 100.0 * s));
+    let part = match (&f.part, f.share_of_part) {
+        (Some(part), Some(share)) => format!("; {part} takes {:.1}%", 100.0 * share),
+        _ => String::new(),
+    };
     format!(
         "{:<30} {:>12} {:>12} {:>12}  {:<17} {:>7.1}% {memory:>9}  {}{}",
         f.case,
@@ -223,6 +236,6 @@ pub fn row(figure: Option<&Figure>) -> String {
         f.unit,
         100.0 * f.fraction_of_limit,
         f.limited_by,
-        before.unwrap_or_default()
+        part
     )
 }

@@ -60,7 +60,7 @@ pub(super) fn case(sum: Sum) -> Case {
         amount: (BATCH * STEPS) as f64,
         need: Need::Alone,
         prepare: Box::new(prepare),
-        before: None,
+        part: None,
     }
 }
 
@@ -129,6 +129,7 @@ pub(super) fn measure(world: &World, device: &Device, case: &Case) -> Result<Fig
         limit: amount / one,
         limited_by: format!("{size} times one rank alone, {:.0}/s", case.amount / one),
         peak_memory_mb: limits::peak_memory_mb(device),
-        share_before: None,
+        share_of_part: None,
+        part: None,
     })
 }

@@ -2,6 +2,7 @@
 
 mod builder;
 pub mod deep_signature;
+pub mod graph;
 mod handle;
 pub mod hvae;
 mod init;

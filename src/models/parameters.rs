@@ -46,7 +46,8 @@ impl Entry {
 }
 
 struct Group {
-    var: Var,
+    /// A variable, or a constant ([`Parameters::constants`]).
+    var: Tensor,
     offset: usize,
     len: usize,
     /// Whether the model says that no loss depends on it.
@@ -136,7 +137,7 @@ impl Parameters {
         let group = |part: candle_core::Result<(Extent, Tensor)>| {
             let (extent, values) = part?;
             Ok(Group {
-                var: Var::from_tensor(&values)?,
+                var: Var::from_tensor(&values)?.into_inner(),
                 offset: extent.offset,
                 len: extent.len,
                 unused: extent.unused,
@@ -172,6 +173,23 @@ impl Parameters {
         Self::of_groups(groups, flat.dtype(), flat.device())
     }
 
+    /// The same values as constants, in the same memory: what is computed from them has no gradient
+    /// by them. For gradients by something else, which then cost less.
+    pub fn constants(&self) -> Self {
+        let group = |g: &Group| Group {
+            var: g.var.detach(),
+            ..*g
+        };
+        Self {
+            entries: self.entries.clone(),
+            groups: self.groups.iter().map(group).collect(),
+            buffer_entries: self.buffer_entries.clone(),
+            buffers: RwLock::new(self.buffers()),
+            device: self.device.clone(),
+            ..*self
+        }
+    }
+
     /// Entries in flat order.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
@@ -193,7 +211,7 @@ impl Parameters {
 
     /// The values of a parameter in its shape, for a forward pass.
     pub fn get(&self, parameter: &Parameter) -> candle_core::Result<Tensor> {
-        let var = self.groups[parameter.group].var.as_tensor();
+        let var = &self.groups[parameter.group].var;
         match parameter.shape.rank() {
             1 => Ok(var.clone()),
             _ => var.reshape(&parameter.shape),
@@ -202,7 +220,7 @@ impl Parameters {
 
     /// The flat variables of all groups in flat order.
     pub fn variables(&self) -> impl Iterator<Item = &Tensor> {
-        self.groups.iter().map(|g| g.var.as_tensor())
+        self.groups.iter().map(|g| &g.var)
     }
 
     /// Names of the entries that the model declares unused.
@@ -222,7 +240,7 @@ impl Parameters {
     /// Some of the parameters in flat order, as f32.
     pub fn range(&self, range: Range<usize>) -> Result<Vec<f32>> {
         if !self.device.is_cpu() {
-            let all = self.groups.iter().map(|g| g.var.as_tensor().clone());
+            let all = self.groups.iter().map(|g| g.var.clone());
             let all = Tensor::cat(&all.collect::<Vec<_>>(), 0)?;
             return to_host(&all.narrow(0, range.start, range.len())?);
         }
@@ -230,7 +248,7 @@ impl Parameters {
         for g in &self.groups {
             let (start, end) = g.overlap(&range);
             if start < end {
-                let part = g.var.as_tensor().narrow(0, start - g.offset, end - start)?;
+                let part = g.var.narrow(0, start - g.offset, end - start)?;
                 with_values(&part, |values| out.extend_from_slice(values))?;
             }
         }
@@ -320,7 +338,7 @@ impl Parameters {
         }
         let mut out = Vec::with_capacity(self.len);
         for g in &self.groups {
-            match gradient(g.var.as_tensor()) {
+            match gradient(&g.var) {
                 Some(gradient) => with_values(&gradient, |values| out.extend_from_slice(values))?,
                 None => out.resize(g.offset + g.len, 0.0),
             }
@@ -334,7 +352,7 @@ impl Parameters {
     }
 
     fn join(&self, mut gradient: impl FnMut(&Tensor) -> Option<Tensor>) -> Result<Tensor> {
-        let part = |g: &Group| match gradient(g.var.as_tensor()) {
+        let part = |g: &Group| match gradient(&g.var) {
             Some(gradient) => gradient.flatten_all()?.to_dtype(DType::F32),
             None => Tensor::zeros(g.len, DType::F32, &self.device),
         };

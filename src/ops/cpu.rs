@@ -18,6 +18,8 @@ pub trait Real: WithDType + std::iter::Sum + std::ops::Neg<Output = Self> {
     /// `e^self`, to the last digit or two; in f32 for what a vector of them can hold without
     /// overflow, `|self| < 80`.
     fn exponential<const FUSED: bool>(self) -> Self;
+    /// `ln(1 + self)` for `0 <= self <= 1`, to the last digit or two.
+    fn log_one_plus<const FUSED: bool>(self) -> Self;
     /// `tanh(self)`, in f32 to 2e-7 of 1.
     fn hyperbolic_tangent<const FUSED: bool>(self) -> Self;
 }
@@ -49,6 +51,17 @@ impl Real for f32 {
         p * f32::from_bits(((n as i32 + 127) << 23) as u32)
     }
     #[inline(always)]
+    fn log_one_plus<const FUSED: bool>(self) -> f32 {
+        // 2 artanh(s) with s = x / (2 + x) <= 1/3.
+        let s = self / (2.0 + self);
+        let square = s * s;
+        let mut p = 1.0 / 13.0;
+        for c in [1.0 / 11.0, 1.0 / 9.0, 1.0 / 7.0, 0.2, 1.0 / 3.0, 1.0] {
+            p = fma::<f32, FUSED>(p, square, c);
+        }
+        2.0 * s * p
+    }
+    #[inline(always)]
     fn hyperbolic_tangent<const FUSED: bool>(self) -> f32 {
         let e = (2.0 * self.clamp(-9.5, 9.5)).exponential::<FUSED>();
         (e - 1.0) / (e + 1.0)
@@ -70,6 +83,10 @@ impl Real for f64 {
     #[inline(always)]
     fn exponential<const FUSED: bool>(self) -> f64 {
         self.exp()
+    }
+    #[inline(always)]
+    fn log_one_plus<const FUSED: bool>(self) -> f64 {
+        self.ln_1p()
     }
     #[inline(always)]
     fn hyperbolic_tangent<const FUSED: bool>(self) -> f64 {

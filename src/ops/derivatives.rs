@@ -8,7 +8,7 @@
 //!
 //! Two ways are right:
 //!
-//! - The dual pass: carry a tangent beside each value, and take one ordinary gradient of the
+//! - The dual pass ([`super::dual`]): carry a tangent beside each value, and take one ordinary gradient of the
 //!   energy's tangent. It needs no second derivative of any op, so it works with all of them. The
 //!   forces themselves come from [`gradients`], which are constants.
 //! - Gradients that keep their graphs, in a process with that variable: right for candle's own ops

@@ -37,12 +37,16 @@ pub mod cg;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+pub mod dense;
 pub mod derivatives;
 pub mod device;
+pub mod dual;
 pub mod hidden;
 pub mod linear;
 pub mod mincut;
 pub mod op;
+pub mod pointwise;
+pub mod segment;
 pub mod signature;
 pub mod skip;
 pub mod sparse;

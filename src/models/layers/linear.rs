@@ -75,6 +75,10 @@ impl Linear {
         self.weight(p)?.t()
     }
 
+    pub fn has_bias(&self) -> bool {
+        self.bias.is_some()
+    }
+
     /// The bias, `[to]`, or zeros.
     pub fn bias(&self, p: &Parameters) -> Result<Tensor> {
         match &self.bias {

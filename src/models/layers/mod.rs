@@ -27,17 +27,28 @@
 //! [`Parameters`]: crate::models::Parameters
 
 mod activation;
+mod cutoff;
+mod dual;
 mod embedding;
+#[cfg(test)]
+mod geometry_tests;
 mod linear;
 mod lstm;
+mod message;
 mod mlp;
 mod norm;
+mod radial;
+mod readout;
 #[cfg(test)]
 mod tests;
 
 pub use activation::Activation;
+pub use cutoff::{Cutoff, CutoffShape, check_radial};
 pub use embedding::Embedding;
 pub use linear::Linear;
 pub use lstm::{Direction, Lstm};
+pub use message::{Geometry, convolve, convolve_along, convolve_vectors, differences, forces};
 pub use mlp::Mlp;
 pub use norm::LayerNorm;
+pub use radial::{Basis, Bessel, Gaussians, Radial};
+pub use readout::Readout;

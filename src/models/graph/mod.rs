@@ -1,0 +1,93 @@
+//! Networks of atoms and the edges between them: energies, and forces as their gradients.
+//!
+//! A network is an [`Encoder`], one file: from a [`Batch`] and the [`Geometry`] of its edges to
+//! features of the atoms. A head makes energies of them ([`heads`]), and [`GraphModel`] is the one
+//! adapter to the trainer for all networks. A new network is a file and two lines in [`Network`].
+//!
+//! # Forces, and a loss of forces
+//! The energy depends on positions through the vectors `r` of the edges alone, so it does not
+//! change when everything is moved, and one gradient `G = dE/dr` gives forces and virial. A force
+//! loss is differentiated by a dual pass ([`crate::ops::dual`]):
+//!
+//! 1. energies with constant weights, one backward pass to `r`: forces `F`;
+//! 2. `v = dL/dF`, and `-v` along the edges as the tangent of `r`;
+//! 3. the network on values and tangents: the tangent of the energy is `-v . dE/dx = v . F` up to
+//!    the constant `v`;
+//! 4. one ordinary backward pass of `L_E + ` that tangent, by the trainer.
+
+pub mod batch;
+pub mod heads;
+mod model;
+pub mod painn;
+pub mod schnet;
+
+pub use crate::models::layers::Geometry;
+pub use batch::{Batch, Parts, Targets};
+pub use model::{GraphConfig, GraphModel, Penalties, Penalty, Prediction};
+
+use crate::models::{Parameters, Scope};
+use crate::ops::dual::Dual;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// A network from a batch's geometry to features of its atoms.
+pub trait Encoder: Send + Sync {
+    /// Å: how far apart two atoms are at most that an edge joins.
+    fn cutoff(&self) -> f64;
+
+    /// The network knows atomic numbers up to this one.
+    fn elements(&self) -> usize;
+
+    /// Scalars of an atom, `F`.
+    fn width(&self) -> usize;
+
+    /// Features of the atoms.
+    ///
+    /// # Errors
+    /// An element that the network does not know.
+    fn encode(&self, batch: &Batch, geometry: &Geometry, p: &Parameters) -> Result<Features>;
+}
+
+/// Features of a batch's atoms.
+pub struct Features {
+    /// Invariant, `[N, F]`.
+    pub scalars: Dual,
+    /// Turning with the positions, `[N, 3, F]`.
+    pub vectors: Option<Dual>,
+}
+
+/// Which network, and its sizes: one line for each.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "network", rename_all = "lowercase")]
+pub enum Network {
+    SchNet(schnet::SchNetConfig),
+    Painn(painn::PainnConfig),
+}
+
+impl Network {
+    /// The settings of whichever network it is.
+    fn config(&self) -> &dyn EncoderConfig {
+        match self {
+            Network::SchNet(config) => config,
+            Network::Painn(config) => config,
+        }
+    }
+}
+
+/// Settings that a network is built from.
+trait EncoderConfig {
+    /// # Errors
+    /// Sizes that are no network, by name.
+    fn check(&self) -> Result<()>;
+
+    /// Adds the network's parameters.
+    fn build(&self, b: &mut Scope) -> Box<dyn Encoder>;
+}
+
+/// Refuses a size of zero.
+fn check_sizes(sizes: &[(&str, usize)]) -> Result<()> {
+    match sizes.iter().find(|(_, size)| *size == 0) {
+        Some((name, _)) => Err(Error::input(format!("{name} = 0: must be at least 1"))),
+        None => Ok(()),
+    }
+}

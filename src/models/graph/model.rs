@@ -1,0 +1,242 @@
+//! The adapter from networks to the trainer.
+
+use super::heads::{EnergyHead, HeadConfig};
+use super::{Batch, Encoder, Network};
+use crate::models::layers::{Readout, differences, forces};
+use crate::models::{self, Model, Parameters, ParametersBuilder, StepKey};
+use crate::ops::derivatives::gradients;
+use crate::ops::dual::Dual;
+use crate::ops::segment::{Row, contract, edge, receiver};
+use crate::{Error, Result};
+use candle_core::{DType, Device, Tensor, Var};
+use serde::{Deserialize, Serialize};
+
+/// Network, head and what is minimised.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GraphConfig {
+    #[serde(flatten)]
+    pub network: Network,
+    #[serde(default)]
+    pub head: HeadConfig,
+    #[serde(default)]
+    pub penalties: Penalties,
+}
+
+/// How far a prediction is from its target, for each term of the loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Penalties {
+    pub energy: Penalty,
+    pub forces: Penalty,
+}
+
+/// A penalty, averaged over numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Penalty {
+    /// Absolute difference.
+    #[default]
+    L1,
+    /// Squared difference.
+    L2,
+}
+
+impl Penalty {
+    /// Of every number.
+    fn of(self, difference: &Tensor) -> candle_core::Result<Tensor> {
+        match self {
+            Penalty::L1 => difference.abs(),
+            Penalty::L2 => difference.sqr(),
+        }
+    }
+
+    /// Its derivative at every number.
+    fn slope(self, difference: &Tensor) -> candle_core::Result<Tensor> {
+        match self {
+            Penalty::L1 => difference.sign(),
+            Penalty::L2 => difference * 2.0,
+        }
+    }
+}
+
+/// What is predicted of a batch; constants.
+pub struct Prediction {
+    /// `[graphs]`.
+    pub energy: Tensor,
+    /// Minus the gradient of the energy by the positions, `[N, 3]`.
+    pub forces: Tensor,
+    /// Minus the derivative of the energy by a strain of everything, `[graphs, 3, 3]`.
+    pub virial: Tensor,
+}
+
+/// A network with an energy head.
+pub struct GraphModel {
+    encoder: Box<dyn Encoder>,
+    head: EnergyHead,
+    penalties: Penalties,
+    parameters: Parameters,
+}
+
+impl GraphModel {
+    /// A model that computes in `dtype`; `seed` draws its initial values.
+    ///
+    /// # Errors
+    /// Sizes that are no network; a device without memory.
+    pub fn new(config: &GraphConfig, seed: u64, dtype: DType, device: &Device) -> Result<Self> {
+        config.network.config().check()?;
+        let mut builder = ParametersBuilder::default();
+        let mut root = builder.root();
+        let encoder = config.network.config().build(&mut root.scope("model"));
+        let head = EnergyHead::new(&mut root.scope("head"), config.head, encoder.width());
+        Ok(Self {
+            encoder,
+            head,
+            penalties: config.penalties,
+            parameters: builder.build(seed, dtype, device, 0.0)?,
+        })
+    }
+
+    /// The network without its head.
+    pub fn encoder(&self) -> &dyn Encoder {
+        &*self.encoder
+    }
+
+    /// Energies `[graphs]` for edges of these vectors; `p` are the model's parameters or
+    /// [`Parameters::constants`] of them.
+    fn energies(&self, batch: &Batch, vectors: Dual, p: &Parameters) -> Result<Dual> {
+        if batch.largest as usize > self.encoder.elements() {
+            return Err(Error::input(format!(
+                "atomic number {}: the network knows elements up to {}",
+                batch.largest,
+                self.encoder.elements()
+            )));
+        }
+        let geometry = batch.geometry(vectors)?;
+        let features = self.encoder.encode(batch, &geometry, p)?;
+        Ok(self.head.forward(&features, batch, p)?)
+    }
+
+    /// Energies, `[graphs]`, as a function of the parameters.
+    ///
+    /// # Errors
+    /// An element that the network does not know.
+    pub fn energy(&self, batch: &Batch) -> Result<Tensor> {
+        self.energy_along(batch, &batch.vectors()?)
+    }
+
+    /// Energies, `[graphs]`, as a function of the parameters and of the edges' vectors `[E, 3]`, Å.
+    ///
+    /// # Errors
+    /// As [`GraphModel::energy`].
+    pub fn energy_along(&self, batch: &Batch, vectors: &Tensor) -> Result<Tensor> {
+        let vectors = vectors.clone().into();
+        Ok(self.energies(batch, vectors, &self.parameters)?.value)
+    }
+
+    /// Energies, forces and virials.
+    ///
+    /// # Errors
+    /// As [`GraphModel::energy`].
+    pub fn predict(&self, batch: &Batch) -> Result<Prediction> {
+        let vectors = Var::from_tensor(&batch.vectors()?)?.into_inner();
+        let p = self.parameters.constants();
+        let energy = self.energies(batch, vectors.clone().into(), &p)?.value;
+        let gradient = match batch.edges.is_empty() {
+            true => vectors.zeros_like()?,
+            false => {
+                let [gradient] = gradients(&energy.sum_all()?, [&vectors])?;
+                gradient
+            }
+        };
+        Ok(Prediction {
+            energy: energy.detach(),
+            forces: forces(&batch.edges, &gradient)?,
+            virial: virial(batch, &vectors.detach(), &gradient)?,
+        })
+    }
+
+    /// The terms of the loss that the batch has targets for: means over its graphs, and over all
+    /// components of its forces.
+    ///
+    /// The forces' term has the value of the forces' penalty, and the gradient of the energy's
+    /// tangent: the same, by the argument of [`crate::ops::dual`].
+    ///
+    /// # Errors
+    /// A batch without targets; an element that the network does not know.
+    pub fn terms(&self, batch: &Batch) -> Result<Vec<(&'static str, Tensor)>> {
+        let mut vectors = Dual::from(batch.vectors()?);
+        let mut force_loss = None;
+        if let Some(target) = &batch.targets.forces {
+            let difference = (self.predict(batch)?.forces - target)?;
+            let count = difference.elem_count() as f64;
+            let ascent = (self.penalties.forces.slope(&difference)? / -count)?;
+            vectors.tangent = Some(differences(&batch.edges, &ascent)?);
+            force_loss = Some(self.penalties.forces.of(&difference)?.mean_all()?);
+        }
+        let energies = self.energies(batch, vectors, &self.parameters)?;
+        let mut terms = Vec::new();
+        if let Some(target) = &batch.targets.energy {
+            let difference = (&energies.value - target)?;
+            terms.push(("energy", self.penalties.energy.of(&difference)?.mean_all()?));
+        }
+        if let Some(loss) = force_loss {
+            let Some(tangent) = energies.tangent else {
+                return Err(Error::internal("the energy does not depend on positions"));
+            };
+            let tangent = tangent.sum_all()?;
+            let rest = (loss - tangent.detach())?;
+            // Forces do not change with a constant of the energy. Its gradient is zero, and not
+            // missing as that of a parameter which was forgotten.
+            let constant = (energies.value.sum_all()? * tangent.zeros_like()?)?;
+            terms.push(("forces", ((tangent + rest)? + constant)?));
+        }
+        match terms.is_empty() {
+            true => Err(Error::internal("a batch of graphs without targets")),
+            false => Ok(terms),
+        }
+    }
+}
+
+/// `-sum over a graph's edges of r (x) dE/dr`.
+fn virial(batch: &Batch, vectors: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+    let edges = batch.edges.len();
+    let outer = vectors
+        .unsqueeze(2)?
+        .broadcast_mul(&gradient.unsqueeze(1)?)?
+        .reshape((edges, 9))?;
+    let factors = [(edge(Row::Channels), &outer)];
+    let atoms = contract(&batch.edges, factors, receiver(Row::Channels))?;
+    let graphs = Readout::Sum.forward(&atoms.into(), &batch.graphs)?.value;
+    Ok(graphs.neg()?.reshape((batch.len(), 3, 3))?)
+}
+
+impl Model for GraphModel {
+    type Batch = Batch;
+
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn losses(&self, batch: &Batch, _: StepKey) -> Result<models::Losses> {
+        Ok(models::Losses {
+            terms: self.terms(batch)?,
+            statistics: Vec::new(),
+        })
+    }
+
+    fn metrics(&self, batch: &Batch) -> Result<Vec<(&'static str, Vec<f64>)>> {
+        let prediction = self.predict(batch)?;
+        let values = |t: Tensor| -> Result<Vec<f64>> { Ok(t.to_dtype(DType::F64)?.to_vec1()?) };
+        let mut metrics = Vec::new();
+        if let Some(target) = &batch.targets.energy {
+            let penalty = self.penalties.energy.of(&(prediction.energy - target)?)?;
+            metrics.push(("energy", values(penalty)?));
+        }
+        if let Some(target) = &batch.targets.forces {
+            let penalty = self.penalties.forces.of(&(prediction.forces - target)?)?;
+            let means = Readout::Mean.forward(&penalty.into(), &batch.graphs)?;
+            metrics.push(("forces", values(means.value.mean(1)?)?));
+        }
+        Ok(metrics)
+    }
+}

@@ -1,0 +1,48 @@
+//! Layers on values with tangents.
+
+use super::Linear;
+use crate::models::Parameters;
+use crate::ops::dense::{biased, dense};
+use crate::ops::dual::Dual;
+use candle_core::{Result, Tensor};
+use std::ops::Range;
+
+impl Linear {
+    /// [`Linear::forward`]; the tangent goes through the weight alone.
+    ///
+    /// # Errors
+    /// Another width than the layer's.
+    pub fn dual(&self, x: &Dual, p: &Parameters) -> Result<Dual> {
+        self.dual_rows(0..self.width(), x, p)
+    }
+
+    /// Some of the channels of [`Linear::dual`]. A result that is cut into parts would be copied,
+    /// and its gradient be put together from one of full width for each part; here the weight is
+    /// cut, which is small.
+    ///
+    /// # Errors
+    /// As [`Linear::dual`].
+    pub fn dual_rows(&self, rows: Range<usize>, x: &Dual, p: &Parameters) -> Result<Dual> {
+        let part = |t: Tensor| match rows.len() == self.width() {
+            true => Ok(t),
+            false => t.narrow(0, rows.start, rows.len()),
+        };
+        let weight = part(self.weight(p)?)?;
+        let bias = match self.has_bias() {
+            true => Some(part(self.bias(p)?)?),
+            false => None,
+        };
+        let on_rows = |x: &Tensor, bias: Option<&Tensor>| {
+            let mut shape = x.dims().to_vec();
+            let from = shape.pop().unwrap_or(1);
+            shape.push(rows.len());
+            let x = x.reshape((x.elem_count() / from, from))?;
+            let y = match bias {
+                Some(bias) => biased(&x, &weight, bias)?,
+                None => dense(&x, &weight)?,
+            };
+            y.reshape(shape)
+        };
+        x.map(|x| on_rows(x, bias.as_ref()), |_, t| on_rows(t, None))
+    }
+}

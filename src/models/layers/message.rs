@@ -1,0 +1,122 @@
+//! Message passing: what atoms send along edges, and its sum at the receivers.
+
+use crate::ops::dual::Dual;
+use crate::ops::pointwise::Functions;
+use crate::ops::segment::{Incidence, Row, contract, edge, receiver, sender};
+use candle_core::{Result, Tensor};
+use std::sync::Arc;
+
+/// The geometry of a batch's edges.
+pub struct Geometry {
+    pub edges: Arc<Incidence>,
+    /// Å, from each edge's receiver to its sender, `[E, 3]`.
+    pub vectors: Dual,
+    /// Å, `[E]`.
+    pub distances: Dual,
+}
+
+impl Geometry {
+    /// # Errors
+    /// Vectors of another shape than `[edges, 3]`.
+    pub fn new(edges: &Arc<Incidence>, vectors: Dual) -> Result<Self> {
+        let factors = [(edge(Row::Vector), &vectors), (edge(Row::Vector), &vectors)];
+        let distances = Dual::contract(edges, factors, edge(Row::Number))?.sqrt(0.0)?;
+        Ok(Self {
+            edges: edges.clone(),
+            vectors,
+            distances,
+        })
+    }
+
+    /// Unit vectors from each edge's receiver to its sender, `[E, 3]`.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn directions(&self) -> Result<Dual> {
+        let inverse = self.distances.recip()?;
+        let factors = [
+            (edge(Row::Vector), &self.vectors),
+            (edge(Row::Number), &inverse),
+        ];
+        Dual::contract(&self.edges, factors, edge(Row::Vector))
+    }
+
+    /// Functions of the distance, `[E, count]`, or `[E]` for one.
+    ///
+    /// # Errors
+    /// Those of the functions.
+    pub fn radial<F: Functions>(&self, f: &Arc<F>) -> Result<Dual> {
+        self.distances.apply(f)
+    }
+}
+
+/// A convolution with a filter on the edges: `out_i = sum over edges j -> i of x_j * filter_e *
+/// envelope_e`, channel by channel; `x` `[N, F]`, `filter` `[E, F]`, `envelope` `[E]`.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn convolve(edges: &Arc<Incidence>, x: &Dual, filter: &Dual, envelope: &Dual) -> Result<Dual> {
+    let factors = [
+        (sender(Row::Channels), x),
+        (edge(Row::Channels), filter),
+        (edge(Row::Number), envelope),
+    ];
+    Dual::contract(edges, factors, receiver(Row::Channels))
+}
+
+/// [`convolve`] of vectors: `x` `[N, 3, F]`.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn convolve_vectors(
+    edges: &Arc<Incidence>,
+    x: &Dual,
+    filter: &Dual,
+    envelope: &Dual,
+) -> Result<Dual> {
+    let factors = [
+        (sender(Row::Vectors), x),
+        (edge(Row::Channels), filter),
+        (edge(Row::Number), envelope),
+    ];
+    Dual::contract(edges, factors, receiver(Row::Vectors))
+}
+
+/// Messages along a vector of each edge: `out_i = sum over edges j -> i of x_j * filter_e (x)
+/// vector_e`; `x` `[N, F]`, `filter` `[E, F]`, `vectors` `[E, 3]`; result `[N, 3, F]`.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn convolve_along(
+    edges: &Arc<Incidence>,
+    x: &Dual,
+    filter: &Dual,
+    vectors: &Dual,
+) -> Result<Dual> {
+    let factors = [
+        (sender(Row::Channels), x),
+        (edge(Row::Channels), filter),
+        (edge(Row::Vector), vectors),
+    ];
+    Dual::contract(edges, factors, receiver(Row::Vectors))
+}
+
+/// Forces on the `[N, 3]` atoms from the gradient of the energy by the edges' vectors, `[E, 3]`: a
+/// vector grows with its sender's position and shrinks with its receiver's.
+///
+/// # Errors
+/// Another shape.
+pub fn forces(edges: &Arc<Incidence>, gradient: &Tensor) -> Result<Tensor> {
+    let along = [(edge(Row::Vector), gradient)];
+    contract(edges, along, receiver(Row::Vector))? - contract(edges, along, sender(Row::Vector))?
+}
+
+/// The vectors of the edges for `[N, 3]` positions in one copy of space: from each edge's receiver
+/// to its sender.
+///
+/// # Errors
+/// Another shape.
+pub fn differences(edges: &Arc<Incidence>, positions: &Tensor) -> Result<Tensor> {
+    let at = |kind| contract(edges, [(kind, positions)], edge(Row::Vector));
+    at(sender(Row::Vector))? - at(receiver(Row::Vector))?
+}
