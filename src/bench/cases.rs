@@ -7,15 +7,14 @@ use crate::models::deep_signature::{
     Clip, DeepSignature, DeepSignatureConfig, Graph, Objective, RawClip, Variant,
 };
 use crate::models::hvae::{Hvae, HvaeConfig};
-use crate::models::{Model, Parameters, StepKey};
+use crate::models::{Losses, Model, Parameters, StepKey};
 use crate::ops::in_pool;
 use crate::ops::signature::{Basis, log_signature, signature};
 use crate::ops::zernike::{Settings, Transform};
 use crate::so3::irreps::{Irreps, radial_orders};
 use crate::store::{self, Kind, Scratch, Storage};
-use crate::train::optimizer::{AdamSettings, Gradient, Optimizer};
+use crate::train::optimizer::{Adam, AdamSettings};
 use crate::{Error, Result};
-use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -166,24 +165,15 @@ impl Paper {
     }
 }
 
-/// Adam as one rank's training runs it, on the model's device.
-struct Update(Optimizer);
+fn adam(model: &Parameters) -> Result<Adam> {
+    Adam::new(AdamSettings::default(), model, 0..model.len(), None)
+}
 
-impl Update {
-    fn of(model: &Parameters) -> Result<Self> {
-        let (settings, own) = (AdamSettings::default(), 0..model.len());
-        let on_device = !model.device().is_cpu();
-        Optimizer::new(settings, model, own, on_device, None).map(Self)
-    }
-
-    fn step(&mut self, model: &Parameters, store: GradStore) -> Result<()> {
-        let gradient = match model.device().is_cpu() {
-            true => Gradient::Host(model.take_gradients(store)?),
-            false => Gradient::Device(model.gradient(&store)?),
-        };
-        self.0.step(gradient, 1e-5, model, 0..model.len())?;
-        Ok(())
-    }
+/// Backward and Adam, as one rank's training runs them.
+fn update(adam: &mut Adam, model: &Parameters, losses: Losses) -> Result<()> {
+    let gradient = model.gradient(&losses.objective)?;
+    drop(losses);
+    adam.step(model, &gradient, 1e-5)
 }
 
 /// Forward, backward and Adam.
@@ -191,10 +181,10 @@ fn hae_train(paper: &'static Paper, batch: usize) -> Case {
     let prepare = move |_: &World, device: &Device| -> Result<Work> {
         let (model, x) = paper.build(batch, device)?;
         let noise = Tensor::zeros((batch, model.config().latent_dim), DType::F32, device)?;
-        let mut update = Update::of(model.parameters())?;
+        let mut adam = adam(model.parameters())?;
         let mut step = move || -> Result<()> {
             let (losses, ..) = model.losses_with(&x, &noise, &[1000.0, 0.0])?;
-            update.step(model.parameters(), losses.objective.backward()?)
+            update(&mut adam, model.parameters(), losses)
         };
         Ok(Box::new(move |_| in_pool(&mut step)))
     };
@@ -293,11 +283,11 @@ fn deep_signature() -> Case {
         let objective = Objective::Classes(2);
         let model = DeepSignature::new(&config, 3, objective, 1, DType::F32, device)?;
         let weights = vec![1.0; model.weight_names().len()];
-        let mut update = Update::of(model.parameters())?;
+        let mut adam = adam(model.parameters())?;
         Ok(Box::new(move |_| {
             let key = StepKey { seed: 1, step: 1 };
             let losses = model.losses_with(&clips, &weights, Some(key))?;
-            update.step(model.parameters(), losses.objective.backward()?)
+            update(&mut adam, model.parameters(), losses)
         }))
     };
     Case {

@@ -9,6 +9,7 @@ mod launcher;
 mod link;
 #[cfg(feature = "nccl")]
 pub mod nccl;
+mod overlap;
 mod parts;
 pub mod pulse;
 mod slices;
@@ -19,8 +20,9 @@ pub mod watchdog;
 pub use beat::{Beat, Process};
 pub use compressed::Rounding;
 pub use device::{DeviceKind, Place};
+pub use overlap::{Bucket, buckets};
 pub use parts::{most_sent, part_of};
-pub use slices::{SliceTree, slice_range};
+pub use slices::{Addend, SliceTree, slice_range};
 
 use crate::error::EXIT_OTHER;
 use crate::{Error, Result};

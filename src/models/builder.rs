@@ -9,7 +9,7 @@ use super::handle::{Buffer, Extent, Parameter};
 use super::init::Init;
 use super::parameters::{Entry, Parameters};
 use crate::Result;
-use candle_core::{DType, Device, Shape, Tensor};
+use candle_core::{DType, Device, Shape};
 use std::fmt::Display;
 use std::sync::RwLock;
 
@@ -59,8 +59,8 @@ impl ParametersBuilder {
             let range = e.offset..e.offset + e.len();
             e.init.draw(seed, i as u64, &mut buffers[range]);
         }
-        let values = Tensor::from_vec(flat, self.len, device)?.to_dtype(dtype)?;
-        let mut parameters = Parameters::on(&values, &self.groups)?;
+        let mut parameters = Parameters::zeros(&self.groups, dtype, device)?;
+        parameters.set_flat(&flat)?;
         parameters.entries = self.entries;
         parameters.buffer_entries = self.buffers;
         parameters.buffers = RwLock::new(buffers);

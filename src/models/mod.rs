@@ -2,6 +2,8 @@
 
 mod builder;
 pub mod deep_signature;
+pub mod flat;
+pub mod gradient;
 mod handle;
 pub mod hvae;
 mod init;
@@ -9,9 +11,9 @@ pub mod layers;
 pub mod parameters;
 
 pub use builder::{ParametersBuilder, Scope};
+pub use flat::Flat;
 pub use handle::{Buffer, Parameter};
 pub use init::Init;
-pub(crate) use parameters::to_host;
 pub use parameters::{Entry, Parameters};
 
 use crate::Result;

@@ -140,8 +140,8 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
         (0..at_a_time)
             .into_par_iter()
             .map(|_| {
-                let store = model.losses(&batch, &weights, key)?.objective.backward()?;
-                model.parameters().gradients(&store).map(drop)
+                let losses = model.losses(&batch, &weights, key)?;
+                model.parameters().gradient(&losses.objective).map(drop)
             })
             .collect::<Result<()>>()?;
         Ok((load, started.elapsed().as_secs_f64()))
