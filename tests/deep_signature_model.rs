@@ -241,7 +241,10 @@ fn three_adam_steps_equal_the_published_code() {
         assert!((loss - expected).abs() < 1e-7 * expected);
         let gradients = model
             .parameters()
-            .gradient(&losses.objective).unwrap().into_host().unwrap();
+            .gradient(&losses.objective)
+            .unwrap()
+            .into_host()
+            .unwrap();
         let t = step as i32 + 1;
         for i in 0..flat.len() {
             let g = f64::from(gradients[i]) + 5e-4 * f64::from(flat[i]);

@@ -292,7 +292,10 @@ fn the_fused_step_equals_product_norm_and_linear_map() {
         let (losses, _, rebuilt) = m.losses_with(&x, &noise, &[1.0, 0.0]).unwrap();
         let g = m
             .parameters()
-            .gradient(&losses.objective).unwrap().into_host().unwrap();
+            .gradient(&losses.objective)
+            .unwrap()
+            .into_host()
+            .unwrap();
         (rebuilt, g)
     };
     let ((ra, ga), (rb, gb)) = (run(&fused), run(&general));

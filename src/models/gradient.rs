@@ -17,11 +17,20 @@ use std::rc::Rc;
 /// Takes the gradients of one backward pass; those of the last layers come first.
 pub trait Sink {
     /// The gradient of the parameters `place` of the flat order, in any shape; none for those that
-    /// the model declares unused.
+    /// may lack one ([`Missing`]).
     ///
     /// # Errors
     /// A failure of the device.
     fn take(&mut self, place: Range<usize>, gradient: Option<&Tensor>) -> Result<()>;
+}
+
+/// What becomes of a parameter that an objective does not depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// An error that names it, unless the model declares it unused.
+    Refused,
+    /// Its gradient is zero: a term of the objective has weight zero, so candle leaves it out.
+    Zero,
 }
 
 /// A backward pass that is under way.
@@ -129,9 +138,15 @@ impl Parameters {
     /// Runs the backward pass from a scalar and hands the gradient of every parameter to `sink`.
     ///
     /// # Errors
-    /// A parameter that the scalar does not depend on, unless the model declares it unused; a
-    /// failure of an op or of the sink.
-    pub fn backward<S: Sink + 'static>(&self, objective: &Tensor, sink: S) -> Result<S> {
+    /// A parameter that the scalar does not depend on, where `missing` and the model do not allow
+    /// it; a failure of an op or of the sink.
+    pub fn backward<S: Sink + 'static>(
+        &self,
+        objective: &Tensor,
+        missing: Missing,
+        sink: S,
+    ) -> Result<S> {
+        let allowed = missing == Missing::Zero;
         let sink = Rc::new(RefCell::new(sink));
         let begun = Begun::new(Pass {
             origin: self.origin()?,
@@ -146,7 +161,7 @@ impl Parameters {
         let mut sink = sink.into_inner();
         for (number, place) in missing.into_iter().enumerate() {
             let Some(place) = place else { continue };
-            if !self.is_unused(number) {
+            if !allowed && !self.is_unused(number) {
                 return Err(Error::internal(format!(
                     "the objective does not depend on {}: a parameter without a gradient is \
                      left out, or declared unused where the model is built",
@@ -164,7 +179,10 @@ impl Parameters {
     /// As [`Parameters::backward`].
     pub fn gradient(&self, objective: &Tensor) -> Result<Flat> {
         let whole = Piece::new(0..self.len(), 1.0, self.device())?;
-        Ok(self.backward(objective, whole)?.finish()?.0)
+        Ok(self
+            .backward(objective, Missing::Refused, whole)?
+            .finish()?
+            .0)
     }
 
     /// [`Parameters::gradient`] with all bits of a model in double precision, for comparisons with
@@ -174,7 +192,7 @@ impl Parameters {
     /// As [`Parameters::backward`].
     pub fn exact_gradient(&self, objective: &Tensor) -> Result<Vec<f64>> {
         let zeros = Exact(vec![0.0; self.len()]);
-        Ok(self.backward(objective, zeros)?.0)
+        Ok(self.backward(objective, Missing::Refused, zeros)?.0)
     }
 }
 
@@ -216,7 +234,7 @@ mod tests {
     fn objective(p: &Parameters, layers: usize) -> Tensor {
         let mut h = Tensor::new(&[0.3f32, -0.7, 1.1, 0.2], p.device()).unwrap();
         for w in p.variables().take(layers) {
-            h = ((w * h).unwrap() + w.sqr().unwrap()).unwrap();
+            h = ((h * w).unwrap() + w.sqr().unwrap()).unwrap();
         }
         h.sqr().unwrap().sum_all().unwrap()
     }
@@ -245,8 +263,8 @@ mod tests {
         let p = model(None);
         let gradient = p.gradient(&objective(&p, 3)).unwrap();
         assert_eq!(gradient.into_host().unwrap(), by_variables(&p));
-        let order = p.backward(&objective(&p, 3), Order::default()).unwrap();
-        assert_eq!(order.0, [8, 4, 0]);
+        let order = p.backward(&objective(&p, 3), Missing::Refused, Order::default());
+        assert_eq!(order.unwrap().0, [8, 4, 0]);
     }
 
     #[test]
@@ -255,6 +273,13 @@ mod tests {
         let told = p.gradient(&objective(&p, 2)).unwrap_err().to_string();
         assert!(told.contains("third.weight, third.bias"), "{told}");
         assert!(!told.contains("second"), "{told}");
+        // Of an objective with a term of weight zero nobody can tell.
+        let partial = (objective(&p, 2) + (objective(&p, 3) * 0.0).unwrap()).unwrap();
+        assert!(p.gradient(&partial).is_err());
+        let piece = Piece::new(8..12, 1.0, p.device()).unwrap();
+        let piece = p.backward(&partial, Missing::Zero, piece).unwrap();
+        let (rest, _) = piece.finish().unwrap();
+        assert_eq!(rest.into_host().unwrap(), [0.0; 4]);
         let p = model(Some(2));
         let gradient = p.gradient(&objective(&p, 2)).unwrap().into_host().unwrap();
         assert!(gradient[..8].iter().all(|g| *g != 0.0));
@@ -277,7 +302,8 @@ mod tests {
         let (outer, inner) = (model(None), model(None));
         let want = by_variables(&inner);
         let nested = Nested(inner, Vec::new());
-        let nested = outer.backward(&objective(&outer, 3), nested).unwrap();
+        let nested = outer.backward(&objective(&outer, 3), Missing::Refused, nested);
+        let nested = nested.unwrap();
         assert_eq!(nested.1, want);
         // Of two models in one objective only the one that asks gets gradients.
         let both = (objective(&outer, 3) + objective(&nested.0, 3)).unwrap();

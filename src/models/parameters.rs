@@ -8,7 +8,9 @@ use super::gradient::leaf;
 use super::handle::{Extent, Parameter};
 use super::init::Init;
 use crate::{Error, Result};
-use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Storage, Tensor, TensorId, Var, bail};
+use candle_core::{
+    CpuStorage, DType, Device, InplaceOp1, Layout, Storage, Tensor, TensorId, Var, bail,
+};
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::ops::Range;

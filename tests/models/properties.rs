@@ -162,7 +162,10 @@ pub fn bits_depend_on_neither_threads_nor_ranks<C: Case + Sync>(case: &C) {
     let slice = |i: usize| -> Vec<f32> {
         let ids = [3 * i as u64, 3 * i as u64 + 1, 40 - i as u64];
         let losses = case.losses(&model, &case.batch(&ids, Change::None, DType::F32));
-        let gradient = model.parameters().exact_gradient(&losses.objective).unwrap();
+        let gradient = model
+            .parameters()
+            .exact_gradient(&losses.objective)
+            .unwrap();
         gradient.into_iter().map(|g| g as f32).collect()
     };
     let len = model.parameters().len();

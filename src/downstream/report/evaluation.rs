@@ -3,10 +3,10 @@
 use super::html::{self, Tile};
 use super::latent::{self, Embedding};
 use super::{HALF, Part, folder_name};
+use crate::Result;
 use crate::data::table::{Row, Table};
 use crate::downstream::charts::{self, Axes, PALETTE, Series};
 use crate::downstream::evaluation::{Evaluation, Record};
-use crate::Result;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -103,9 +103,9 @@ impl Signature {
         let channels = config.projection.unwrap_or(all);
         // The model has checked the number of terms.
         let terms = words::lyndon_terms(channels, config.depth).unwrap_or(0);
-        let project = config.projection.map(|to| {
-            Linear::without_bias(&mut b.scope("projection"), all, to, Init::fan_in(all))
-        });
+        let project = config
+            .projection
+            .map(|to| Linear::without_bias(&mut b.scope("projection"), all, to, Init::fan_in(all)));
         let direction = Direction::Forward;
         let lstm = Lstm::new(&mut b.scope("lstm_layer"), terms, config.lstm, direction);
         if config.segments == 1 {

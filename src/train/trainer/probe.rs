@@ -3,6 +3,8 @@
 use super::Trainer;
 use crate::Result;
 use crate::comm::{World, most_sent};
+use crate::models::flat::Piece;
+use crate::models::gradient::Missing;
 use crate::models::{Model, StepKey};
 use crate::train::announce::{announce, human_bytes, peak_memory};
 use crate::train::loader::Loader;
@@ -141,7 +143,10 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
             .into_par_iter()
             .map(|_| {
                 let losses = model.losses(&batch, &weights, key)?;
-                model.parameters().gradient(&losses.objective).map(drop)
+                let parameters = model.parameters();
+                let whole = Piece::new(0..parameters.len(), 1.0, parameters.device())?;
+                let whole = parameters.backward(&losses.objective, Missing::Zero, whole)?;
+                whole.finish().map(drop)
             })
             .collect::<Result<()>>()?;
         Ok((load, started.elapsed().as_secs_f64()))

@@ -3,6 +3,7 @@
 use super::Trainer;
 use super::sums::Sums;
 use crate::comm::{Bucket, SliceTree, pulse};
+use crate::models::gradient::Missing;
 use crate::models::{Flat, Model, StepKey};
 use crate::train::guard::seed_of_draw;
 use crate::train::loader::Slice;
@@ -68,7 +69,14 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
             let losses = model.losses(batch, &weights, StepKey { seed, step })?;
             pulse::tick();
             let share = slice.share as f32;
-            let mut finite = sums.insert(slice.number, share, &losses.objective)?;
+            let off = |(name, weight): (&&str, &f64)| {
+                *weight == 0.0 && losses.terms.iter().any(|term| term.0 == *name)
+            };
+            let missing = match model.weight_names().iter().zip(&weights).any(off) {
+                true => Missing::Zero,
+                false => Missing::Refused,
+            };
+            let mut finite = sums.insert(slice.number, share, &losses.objective, missing)?;
             let objective = losses.value()?;
             let mut values = vec![objective];
             values.extend(losses.term_values()?);

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::comm::{Addend, Bucket, SliceTree, buckets};
 use crate::models::Parameters;
 use crate::models::flat::{Flat, Piece};
-use crate::models::gradient::Sink;
+use crate::models::gradient::{Missing, Sink};
 use candle_core::Tensor;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -121,7 +121,13 @@ impl<'a> Sums<'a> {
     ///
     /// # Errors
     /// As [`Parameters::backward`].
-    pub fn insert(&self, slice: usize, share: f32, objective: &Tensor) -> Result<bool> {
+    pub fn insert(
+        &self,
+        slice: usize,
+        share: f32,
+        objective: &Tensor,
+        missing: Missing,
+    ) -> Result<bool> {
         let piece =
             |bucket: &Summed| Piece::new(bucket.place.clone(), share, self.parameters.device());
         let pieces = self.buckets.all.iter().map(piece).enumerate();
@@ -131,7 +137,8 @@ impl<'a> Sums<'a> {
             pieces: pieces.map(|(i, p)| Ok((i, p?))).collect::<Result<_>>()?,
             finite: true,
         };
-        Ok(self.parameters.backward(objective, slice)?.finite)
+        let slice = self.parameters.backward(objective, missing, slice)?;
+        Ok(slice.finite)
     }
 
     /// Adds a slice without samples.
