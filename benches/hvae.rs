@@ -47,13 +47,8 @@ fn bench(c: &mut Criterion) {
             b.iter(|| {
                 let (losses, ..) = model.losses_with(&x, &noise).expect("losses");
                 let objective = losses.objective(&Weights::from(TERMS)).expect("objective");
-                let gradients = objective.backward().expect("gradients");
-                black_box(
-                    model
-                        .parameters()
-                        .gradients(&gradients)
-                        .expect("flat gradients"),
-                )
+                let gradient = model.parameters().gradient(&objective);
+                black_box(gradient.expect("a gradient"))
             })
         });
     }

@@ -1,4 +1,4 @@
-// Adam on the flat parameter buffer, the twin of src/train/optimizer.rs, bit for bit.
+// Adam on a stretch of the parameters, the twin of src/train/optimizer.rs, bit for bit.
 //
 // Per element 28 bytes (read p, g, m, v; write p, m, v) and 15 FLOP: limited by memory bandwidth.
 #include "common.cuh"
@@ -22,15 +22,16 @@ __device__ __forceinline__ void update(float &p, float grad, float &m, float &v,
 
 }  // namespace
 
-// p, m, v [n] in place from the gradient g [n], all aligned to 16 bytes. Any one-dimensional grid:
-// threads take four elements in turn.
+// p, m, v [n] in place from the gradient g [n]. Any one-dimensional grid: threads take four elements
+// in turn where all are aligned to 16 bytes (`wide`), else one.
 extern "C" __global__ void __launch_bounds__(256)
-adam_step(float *p, const float *g, float *m, float *v, int n, float decay, float new1, float keep2,
-          float new2, float root_correction, float epsilon, float step_size) {
+adam_step(float *p, const float *g, float *m, float *v, int n, int wide, float decay, float new1,
+          float keep2, float new2, float root_correction, float epsilon, float step_size) {
     const Step s{decay, new1, keep2, new2, root_correction, epsilon, step_size};
     const int threads = gridDim.x * blockDim.x;
     const int thread = blockIdx.x * blockDim.x + threadIdx.x;
-    for (int i = thread; i < n / 4; i += threads) {
+    const int fours = wide ? n / 4 : 0;
+    for (int i = thread; i < fours; i += threads) {
         float4 p4 = reinterpret_cast<float4 *>(p)[i];
         float4 m4 = reinterpret_cast<float4 *>(m)[i];
         float4 v4 = reinterpret_cast<float4 *>(v)[i];
@@ -43,6 +44,5 @@ adam_step(float *p, const float *g, float *m, float *v, int n, float decay, floa
         reinterpret_cast<float4 *>(m)[i] = m4;
         reinterpret_cast<float4 *>(v)[i] = v4;
     }
-    const int rest = n / 4 * 4 + thread;
-    if (rest < n) update(p[rest], g[rest], m[rest], v[rest], s);
+    for (int i = 4 * fours + thread; i < n; i += threads) update(p[i], g[i], m[i], v[i], s);
 }

@@ -3,11 +3,12 @@
 mod common;
 
 use common::{again_on, in_mpi};
-use holosig::comm::{Rounding, SliceTree, World, packed, slice_range};
+use holosig::comm::{Bucket, Rounding, SliceTree, World, buckets, packed, slice_range};
 use holosig::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::mpsc::channel;
 
 /// Vector of slice `s`: values of many magnitudes, so that the order of summation shows.
 fn slice_values(s: usize, len: usize) -> Vec<f32> {
@@ -70,6 +71,50 @@ fn sums_have_the_same_bits_in_every_world() {
     }
     for ranks in [1, 2, 3, 4, 5, 8] {
         again_on(ranks, "sums_have_the_same_bits_in_every_world").success();
+    }
+}
+
+/// A sum whose buckets come one by one, in an order of each rank's own.
+#[test]
+fn buckets_are_summed_as_they_come() {
+    if in_mpi() {
+        let checked: Result<()> = World::run(|world| {
+            for len in [0, 5, 600_001, 1_500_000] {
+                let want = expected(8, len);
+                let own = own_slices(world, 8, len).into_sum(len);
+                let mut coming: Vec<(usize, Range<usize>)> = buckets(len).enumerate().collect();
+                if world.rank() % 2 == 0 {
+                    coming.reverse();
+                }
+                let sum_of = |coming: &[(usize, Range<usize>)]| {
+                    let (sender, receiver) = channel();
+                    std::thread::scope(|scope| {
+                        scope.spawn(|| {
+                            for (number, place) in coming {
+                                let values = own[place.clone()].to_vec();
+                                let number = *number;
+                                sender.send(Bucket { number, values }).unwrap();
+                            }
+                            drop(sender);
+                        });
+                        world.fast_sum_of(len, &receiver)
+                    })
+                };
+                let sum = sum_of(&coming).unwrap();
+                for (f, w) in sum.iter().zip(&want) {
+                    assert!((f - w).abs() <= 1.0 + 1e-4 * w.abs(), "{f} {w}");
+                }
+                // A rank that has not all of its buckets keeps nobody waiting.
+                let fails = world.is_root() && len > 5;
+                let rest = &coming[usize::from(fails)..];
+                assert_eq!(sum_of(rest).is_none(), fails);
+            }
+            Ok(())
+        });
+        return checked.unwrap();
+    }
+    for ranks in [1, 2, 3, 4] {
+        again_on(ranks, "buckets_are_summed_as_they_come").success();
     }
 }
 

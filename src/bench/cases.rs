@@ -7,15 +7,14 @@ use crate::models::deep_signature::{
     Clip, DeepSignature, DeepSignatureConfig, Graph, Objective, RawClip, Variant,
 };
 use crate::models::hvae::{Hvae, HvaeConfig};
-use crate::models::{self, Model, Parameters, StepKey, Weights};
+use crate::models::{self, Losses, Model, Parameters, StepKey, Weights};
 use crate::ops::in_pool;
 use crate::ops::signature::{Basis, log_signature, signature};
 use crate::ops::zernike::{Settings, Transform};
 use crate::so3::irreps::{Irreps, radial_orders};
 use crate::store::{self, Kind, Scratch, Storage};
-use crate::train::optimizer::{AdamSettings, Gradient, Optimizer};
+use crate::train::optimizer::{Adam, AdamSettings};
 use crate::{Error, Result};
-use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -170,23 +169,15 @@ impl Paper {
 }
 
 /// Adam as one rank's training runs it, on the model's device.
-pub(super) struct Update(Optimizer);
+pub(super) fn adam(model: &Parameters) -> Result<Adam> {
+    Adam::new(AdamSettings::default(), model, 0..model.len(), None)
+}
 
-impl Update {
-    pub(super) fn of(model: &Parameters) -> Result<Self> {
-        let (settings, own) = (AdamSettings::default(), 0..model.len());
-        let on_device = !model.device().is_cpu();
-        Optimizer::new(settings, model, own, on_device, None).map(Self)
-    }
-
-    pub(super) fn step(&mut self, model: &Parameters, store: GradStore) -> Result<()> {
-        let gradient = match model.device().is_cpu() {
-            true => Gradient::Host(model.take_gradients(store)?),
-            false => Gradient::Device(model.gradient(&store)?),
-        };
-        self.0.step(gradient, 1e-5, model, 0..model.len())?;
-        Ok(())
-    }
+/// Backward pass and Adam, as one rank's training runs them.
+fn update(adam: &mut Adam, model: &Parameters, losses: Losses, weights: &Weights) -> Result<()> {
+    let gradient = model.gradient(&losses.objective(weights)?)?;
+    drop(losses);
+    adam.step(model, &gradient, 1e-5)
 }
 
 /// Forward, backward and Adam.
@@ -194,11 +185,11 @@ fn hae_train(paper: &'static Paper, batch: usize) -> Case {
     let prepare = move |_: &World, device: &Device| -> Result<Work> {
         let (model, x) = paper.build(batch, device)?;
         let noise = Tensor::zeros((batch, model.config().latent_dim), DType::F32, device)?;
-        let mut update = Update::of(model.parameters())?;
+        let mut adam = adam(model.parameters())?;
         let mut step = move || -> Result<()> {
             let (losses, ..) = model.losses_with(&x, &noise)?;
-            let objective = losses.objective(&Weights::from(models::hvae::TERMS))?;
-            update.step(model.parameters(), objective.backward()?)
+            let weights = Weights::from(models::hvae::TERMS);
+            update(&mut adam, model.parameters(), losses, &weights)
         };
         Ok(Box::new(move |_| in_pool(&mut step)))
     };
@@ -300,12 +291,11 @@ fn deep_signature() -> Case {
         let objective = Objective::Classes(2);
         let model = DeepSignature::new(&config, 3, objective, 1, DType::F32, device)?;
         let weights = Weights::from(models::deep_signature::TERMS.map(|(term, _)| (term, 1.0)));
-        let mut update = Update::of(model.parameters())?;
+        let mut adam = adam(model.parameters())?;
         Ok(Box::new(move |_| {
             let key = StepKey { seed: 1, step: 1 };
             let losses = model.losses_with(&clips, Some(key))?;
-            let objective = losses.objective(&weights)?;
-            update.step(model.parameters(), objective.backward()?)
+            update(&mut adam, model.parameters(), losses, &weights)
         }))
     };
     Case {

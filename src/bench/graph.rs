@@ -1,6 +1,6 @@
 //! Training steps of networks of atoms, at the released sizes.
 
-use super::cases::{Group, Update};
+use super::cases::{Group, adam};
 use super::{Case, Need, Part, Work};
 use crate::comm::World;
 use crate::data::system::System;
@@ -99,12 +99,14 @@ fn step(network: &'static Network, count: usize, forces: bool) -> Case {
         if forces {
             batch.targets.forces = Some(random(&[batch.atoms(), 3])?);
         }
-        let mut update = Update::of(model.parameters())?;
+        let mut adam = adam(model.parameters())?;
         let mut step = move || -> Result<()> {
             let mut terms = model.terms(&batch)?.into_iter().map(|(_, term)| term);
             let first = terms.next().ok_or_else(|| Error::internal("no loss"))?;
             let loss = terms.try_fold(first, |sum, term| sum + term)?;
-            update.step(model.parameters(), loss.backward()?)
+            let gradient = model.parameters().gradient(&loss)?;
+            drop(loss);
+            adam.step(model.parameters(), &gradient, 1e-5)
         };
         Ok(Box::new(move |_| in_pool(&mut step)))
     };

@@ -4,9 +4,9 @@ use super::cases::{Group, Sum, Z64_L4};
 use super::{Case, Figure, Need, Work, limits};
 use crate::Result;
 use crate::comm::{Rounding, SliceTree, World};
-use crate::models::{Model, Weights, hvae};
+use crate::models::{Flat, Model, Weights, hvae};
 use crate::ops::in_pool;
-use crate::train::optimizer::{AdamSettings, Gradient, Optimizer};
+use crate::train::optimizer::{Adam, AdamSettings};
 use candle_core::{DType, Device, Tensor};
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -24,15 +24,15 @@ pub(super) fn case(sum: Sum) -> Case {
             _ => 0..len,
         };
         // A rank that is measured alone updates all parameters, whatever it does among others.
-        let optimizer = |own: &Range<usize>| {
+        let adam = |own: Range<usize>| {
             let settings = AdamSettings::default();
-            Optimizer::new(settings, model.parameters(), own.clone(), false, None)
+            Adam::new(settings, model.parameters(), own, None)
         };
-        let mut alone = (optimizer(&(0..len))?, 0..len);
-        let mut together = (optimizer(&own)?, own);
+        let sharded = own.len() < len;
+        let (mut alone, mut together) = (adam(0..len)?, adam(own)?);
         let mut rounding = Rounding::between_hosts(world);
         Ok(Box::new(move |world| {
-            let (optimizer, own) = match world.size() {
+            let adam = match world.size() {
                 1 => &mut alone,
                 _ => &mut together,
             };
@@ -40,15 +40,17 @@ pub(super) fn case(sum: Sum) -> Case {
                 let gradients = in_pool(|| {
                     let (losses, ..) = model.losses_with(&x, &noise)?;
                     let objective = losses.objective(&Weights::from(hvae::TERMS))?;
-                    let gradients = objective.backward()?;
-                    model.parameters().take_gradients(gradients)
+                    model.parameters().gradient(&objective)?.into_host()
                 })?;
                 let tree = SliceTree::new();
                 tree.insert(world.rank(), gradients);
                 let sum = sum.over(world, world.size(), len, tree, &mut rounding);
                 let model = model.parameters();
-                let parts = optimizer.step(Gradient::Host(sum), 1e-5, model, own.clone())?;
-                Optimizer::share(world, model, parts)?;
+                let sum = Flat::from_host(sum, model.device())?;
+                adam.step(model, &sum, 1e-5)?;
+                if sharded && world.size() > 1 {
+                    adam.share(world, model, sum)?;
+                }
             }
             Ok(())
         }))

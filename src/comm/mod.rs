@@ -10,6 +10,7 @@ mod launcher;
 mod link;
 #[cfg(feature = "nccl")]
 pub mod nccl;
+mod overlap;
 pub mod packed;
 mod parts;
 pub mod pulse;
@@ -21,8 +22,9 @@ pub mod watchdog;
 pub use beat::{Beat, Process};
 pub use compressed::Rounding;
 pub use device::{DeviceKind, Place};
+pub use overlap::{Bucket, buckets};
 pub use parts::{most_sent, part_of};
-pub use slices::{SliceTree, slice_range};
+pub use slices::{Addend, SliceTree, slice_range};
 
 use crate::error::EXIT_OTHER;
 use crate::{Error, Result};

@@ -221,7 +221,7 @@ pub(super) fn climb(
                 tree.insert_node(id, values);
             }
         }
-        let done = tree.into_nodes().remove(&top).unwrap_or_default();
+        let done = tree.take_nodes().remove(&top).unwrap_or_default();
         // Nobody needs this part of the own nodes any more.
         if let Some(place) = nodes.get_mut(&own[0]) {
             place[mine].copy_from_slice(&done);

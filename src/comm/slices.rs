@@ -5,6 +5,7 @@
 //! on S alone, and IEEE addition is commutative, so the sum has the same bits wherever its
 //! slices were computed.
 
+use crate::Result;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Mutex;
@@ -17,25 +18,44 @@ pub fn slice_range(slices: usize, rank: usize, size: usize) -> Range<usize> {
 /// A node of the tree: (level, index).
 pub(super) type NodeId = (u32, usize);
 
+/// What a tree sums: a vector, wherever it is.
+pub trait Addend {
+    /// Adds another one of the same length.
+    fn add(&mut self, other: Self);
+}
+
+impl Addend for Vec<f32> {
+    fn add(&mut self, other: Self) {
+        add(self, &other);
+    }
+}
+
 /// The part of the tree that one rank can sum by itself. Slices may arrive from several threads
 /// in any order; a node is summed as soon as both of its children are there, so at most
 /// log2(S) + threads vectors live at once.
-#[derive(Default)]
-pub struct SliceTree {
-    nodes: Mutex<HashMap<NodeId, Vec<f32>>>,
+pub struct SliceTree<V = Vec<f32>> {
+    nodes: Mutex<HashMap<NodeId, V>>,
 }
 
-impl SliceTree {
+impl<V> Default for SliceTree<V> {
+    fn default() -> Self {
+        Self {
+            nodes: Mutex::default(),
+        }
+    }
+}
+
+impl<V: Addend> SliceTree<V> {
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Adds the vector of one slice.
-    pub fn insert(&self, slice: usize, values: Vec<f32>) {
+    pub fn insert(&self, slice: usize, values: V) {
         self.insert_node((0, slice), values);
     }
 
-    pub(super) fn insert_node(&self, mut node: NodeId, mut values: Vec<f32>) {
+    pub(super) fn insert_node(&self, mut node: NodeId, mut values: V) {
         loop {
             let sibling = {
                 let mut nodes = self.nodes.lock().unwrap_or_else(|e| e.into_inner());
@@ -47,24 +67,44 @@ impl SliceTree {
                     }
                 }
             };
-            add(&mut values, &sibling);
+            values.add(sibling);
             node = (node.0 + 1, node.1 / 2);
         }
     }
 
-    /// The sum over all nodes that are left, of vectors of `len` values.
-    pub fn into_sum(self, len: usize) -> Vec<f32> {
-        let mut nodes: Vec<_> = self.into_nodes().into_iter().collect();
+    /// Takes all nodes that are left, if there are any, as their sum.
+    pub fn take_total(&self) -> Option<V> {
+        let mut nodes: Vec<_> = self.take_nodes().into_iter().collect();
         nodes.sort_by_key(|(id, _)| *id);
-        let mut nodes = nodes.into_iter().map(|(_, values)| values);
-        let mut sum = nodes.next().unwrap_or_else(|| vec![0.0; len]);
-        nodes.for_each(|values| add(&mut sum, &values));
-        sum
+        let nodes = nodes.into_iter().map(|(_, values)| values);
+        nodes.reduce(|mut sum, values| {
+            sum.add(values);
+            sum
+        })
     }
 
-    /// The nodes that are left.
-    pub(super) fn into_nodes(self) -> HashMap<NodeId, Vec<f32>> {
-        self.nodes.into_inner().unwrap_or_else(|e| e.into_inner())
+    /// Takes the nodes that are left.
+    pub(super) fn take_nodes(&self) -> HashMap<NodeId, V> {
+        std::mem::take(&mut *self.nodes.lock().unwrap_or_else(|e| e.into_inner()))
+    }
+
+    /// Takes the nodes that are left, each as something else.
+    ///
+    /// # Errors
+    /// The first of `change`.
+    pub fn take_as<U>(&self, mut change: impl FnMut(V) -> Result<U>) -> Result<SliceTree<U>> {
+        let nodes = self.take_nodes().into_iter();
+        let nodes = nodes.map(|(id, values)| Ok((id, change(values)?)));
+        Ok(SliceTree {
+            nodes: Mutex::new(nodes.collect::<Result<_>>()?),
+        })
+    }
+}
+
+impl SliceTree {
+    /// The sum over all nodes that are left, of vectors of `len` values.
+    pub fn into_sum(self, len: usize) -> Vec<f32> {
+        self.take_total().unwrap_or_else(|| vec![0.0; len])
     }
 }
 
@@ -100,7 +140,7 @@ mod tests {
         let sum = |order: &[usize]| {
             let tree = SliceTree::new();
             order.iter().for_each(|&s| tree.insert(s, leaf(s)));
-            let nodes = tree.into_nodes();
+            let nodes = tree.take_nodes();
             assert_eq!(nodes.len(), 1);
             nodes[&(3, 0)].clone()
         };

@@ -29,7 +29,7 @@ impl World {
     /// halving; in other worlds that much for each of the subtrees that its slices fill, at most
     /// 2 log2 of their number.
     pub fn tree_sum_part(&self, slices: usize, len: usize, tree: SliceTree) -> Vec<f32> {
-        let mut nodes = tree.into_nodes();
+        let mut nodes = tree.take_nodes();
         let level = slices.trailing_zeros() - self.size().ilog2().min(slices.trailing_zeros());
         let Some(comm) = self.collective() else {
             return nodes.remove(&(level, 0)).unwrap_or_else(|| vec![0.0; len]);
@@ -54,7 +54,7 @@ impl World {
         let Some(comm) = self.collective() else {
             return sum;
         };
-        if self.local_size() == self.size() && self.size().is_power_of_two() {
+        if !self.overlaps() {
             halve(&comm, &mut sum, self.size());
             double(&comm, &mut sum, self.size());
             return sum;

@@ -9,7 +9,7 @@ use super::handle::{Buffer, Extent, Parameter};
 use super::init::Init;
 use super::parameters::{Entry, Parameters};
 use crate::Result;
-use candle_core::{DType, Device, Shape, Tensor};
+use candle_core::{DType, Device, Shape};
 use std::fmt::Display;
 use std::sync::RwLock;
 
@@ -49,18 +49,18 @@ impl ParametersBuilder {
         device: &Device,
         momentum: f64,
     ) -> Result<Parameters> {
+        let mut parameters = Parameters::zeros(&self.groups, dtype, device)?;
+        // Group by group: no second copy of all values stays in memory.
         let mut entries = self.entries.iter().enumerate().peekable();
-        let groups = self.groups.into_iter().map(|extent| {
-            let (start, end) = (extent.offset, extent.offset + extent.len);
-            let mut values = vec![0f32; extent.len];
+        for group in &self.groups {
+            let (start, end) = (group.offset, group.offset + group.len);
+            let mut values = vec![0f32; group.len];
             while let Some((i, e)) = entries.next_if(|(_, e)| e.offset < end) {
                 let range = e.offset - start..e.offset - start + e.len();
                 e.init.draw(seed, i as u64, &mut values[range]);
             }
-            let values = Tensor::from_vec(values, extent.len, device)?;
-            Ok((extent, values.to_dtype(dtype)?))
-        });
-        let mut parameters = Parameters::of_groups(groups, dtype, device)?;
+            parameters.set_range(start, &values)?;
+        }
         let mut buffers = vec![0f32; self.buffer_len];
         for (i, e) in self.buffers.iter().enumerate() {
             let range = e.offset..e.offset + e.len();

@@ -2,6 +2,8 @@
 
 mod builder;
 pub mod deep_signature;
+pub mod flat;
+pub mod gradient;
 pub mod graph;
 mod handle;
 pub mod hvae;
@@ -11,9 +13,9 @@ pub mod parameters;
 pub mod state_dict;
 
 pub use builder::{ParametersBuilder, Scope};
+pub use flat::Flat;
 pub use handle::{Buffer, Parameter};
 pub use init::Init;
-pub(crate) use parameters::to_host;
 pub use parameters::{Entry, Parameters};
 
 use crate::{Error, Result};

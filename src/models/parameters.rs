@@ -4,11 +4,13 @@
 //! candle variable (a *group*): the weights of all degrees of a linear layer are one flat
 //! tensor. The reducer, the optimizer and the checkpointer see one contiguous buffer.
 
+use super::gradient::leaf;
 use super::handle::{Extent, Parameter};
 use super::init::Init;
 use crate::{Error, Result};
-use candle_core::backprop::GradStore;
-use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Storage, Tensor, Var, bail};
+use candle_core::{
+    CpuStorage, DType, Device, InplaceOp1, Layout, Storage, Tensor, TensorId, Var, bail,
+};
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::ops::Range;
@@ -46,7 +48,7 @@ impl Entry {
 }
 
 struct Group {
-    /// A variable, or a constant ([`Parameters::constants`]).
+    /// A leaf ([`super::gradient`]), or a variable of its own in a stand-in.
     var: Tensor,
     offset: usize,
     len: usize,
@@ -57,6 +59,8 @@ struct Group {
 /// Parameters (differentiated) and buffers (running statistics, not differentiated).
 pub struct Parameters {
     pub(super) entries: Vec<Entry>,
+    /// What the leaves come from; none in a stand-in.
+    origin: Option<Var>,
     groups: Vec<Group>,
     len: usize,
     pub(super) buffer_entries: Vec<Entry>,
@@ -86,7 +90,7 @@ impl Group {
 
 /// Calls `f` with a tensor's values in row-major order, from the processor's memory without a
 /// detour.
-fn with_values<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+pub(super) fn with_values<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
     if let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) =
         (&*storage, layout.contiguous_offsets())
@@ -128,49 +132,42 @@ impl<F: FnMut(&mut [f32])> InplaceOp1 for Modify<F> {
 }
 
 impl Parameters {
-    /// Variables of the given values, group by group.
-    pub(super) fn of_groups(
-        groups: impl Iterator<Item = candle_core::Result<(Extent, Tensor)>>,
+    /// Parameters of the given extents, all zero.
+    pub(super) fn zeros(
+        extents: &[Extent],
         dtype: DType,
         device: &Device,
     ) -> candle_core::Result<Self> {
-        let group = |part: candle_core::Result<(Extent, Tensor)>| {
-            let (extent, values) = part?;
-            Ok(Group {
-                var: Var::from_tensor(&values)?.into_inner(),
-                offset: extent.offset,
-                len: extent.len,
-                unused: extent.unused,
-            })
-        };
-        let groups = groups.map(group);
-        let groups: Vec<Group> = groups.collect::<candle_core::Result<_>>()?;
+        let origin = Var::zeros((), dtype, device)?;
+        let var = |(number, e): (usize, &Extent)| leaf(&origin, number, e.len);
+        let vars = extents.iter().enumerate().map(var);
+        let vars = vars.collect::<candle_core::Result<Vec<_>>>()?;
         Ok(Self {
-            entries: Vec::new(),
-            len: groups.iter().map(|g| g.len).sum(),
-            groups,
-            buffer_entries: Vec::new(),
-            buffers: RwLock::default(),
-            momentum: 0.0,
-            dtype,
-            device: device.clone(),
+            origin: Some(origin),
+            ..Self::on(vars, extents, dtype, device)
         })
     }
 
     /// Variables of their own for the first groups of a model, of `lens` elements each, with the
     /// values of `flat`: a part of the model runs on them, and its graph ends there.
     pub fn stand_in(flat: &Tensor, lens: &[usize]) -> candle_core::Result<Self> {
-        let mut offset = 0;
-        let groups = lens.iter().map(|&len| {
-            let extent = Extent {
-                offset,
+        let mut end = 0;
+        let extent = |&len: &usize| {
+            end += len;
+            Extent {
+                offset: end - len,
                 len,
                 unused: false,
-            };
-            offset += len;
-            Ok((extent, flat.narrow(0, offset - len, len)?))
-        });
-        Self::of_groups(groups, flat.dtype(), flat.device())
+            }
+        };
+        let extents: Vec<Extent> = lens.iter().map(extent).collect();
+        let var = |e: &Extent| {
+            let values = flat.narrow(0, e.offset, e.len)?;
+            Ok(Var::from_tensor(&values)?.into_inner())
+        };
+        let vars = extents.iter().map(var);
+        let vars = vars.collect::<candle_core::Result<Vec<_>>>()?;
+        Ok(Self::on(vars, &extents, flat.dtype(), flat.device()))
     }
 
     /// The same values as constants, in the same memory: what is computed from them has no gradient
@@ -182,11 +179,34 @@ impl Parameters {
         };
         Self {
             entries: self.entries.clone(),
+            origin: None,
             groups: self.groups.iter().map(group).collect(),
+            len: self.len,
             buffer_entries: self.buffer_entries.clone(),
             buffers: RwLock::new(self.buffers()),
+            momentum: self.momentum,
+            dtype: self.dtype,
             device: self.device.clone(),
-            ..*self
+        }
+    }
+
+    fn on(vars: Vec<Tensor>, extents: &[Extent], dtype: DType, device: &Device) -> Self {
+        let group = |(var, e): (Tensor, &Extent)| Group {
+            var,
+            offset: e.offset,
+            len: e.len,
+            unused: e.unused,
+        };
+        Self {
+            entries: Vec::new(),
+            origin: None,
+            groups: vars.into_iter().zip(extents).map(group).collect(),
+            len: extents.iter().map(|e| e.len).sum(),
+            buffer_entries: Vec::new(),
+            buffers: RwLock::default(),
+            momentum: 0.0,
+            dtype,
+            device: device.clone(),
         }
     }
 
@@ -239,44 +259,42 @@ impl Parameters {
 
     /// Some of the parameters in flat order, as f32.
     pub fn range(&self, range: Range<usize>) -> Result<Vec<f32>> {
+        let parts = self.parts(range.clone())?;
         if !self.device.is_cpu() {
-            let all = self.groups.iter().map(|g| g.var.clone());
-            let all = Tensor::cat(&all.collect::<Vec<_>>(), 0)?;
-            return to_host(&all.narrow(0, range.start, range.len())?);
+            // One transfer for all groups.
+            let parts: Vec<Tensor> = parts.into_iter().map(|part| part.1).collect();
+            return match parts.is_empty() {
+                true => Ok(Vec::new()),
+                false => to_host(&Tensor::cat(&parts, 0)?),
+            };
         }
         let mut out = Vec::with_capacity(range.len());
-        for g in &self.groups {
-            let (start, end) = g.overlap(&range);
-            if start < end {
-                let part = g.var.narrow(0, start - g.offset, end - start)?;
-                with_values(&part, |values| out.extend_from_slice(values))?;
-            }
+        for (_, part) in parts {
+            with_values(&part, |values| out.extend_from_slice(values))?;
         }
         Ok(out)
     }
 
-    /// Replaces all parameters by a vector on their device.
-    pub fn set_vector(&self, flat: &Tensor) -> Result<()> {
-        if flat.dims() != [self.len] {
-            return Err(Error::internal(format!(
-                "parameter values of shape {:?} for a model of {}",
-                flat.dims(),
-                self.len
-            )));
+    /// Some of the parameters where they are, in pieces that follow each other: where in the range
+    /// a piece starts, and the piece of a variable.
+    pub fn parts(&self, range: Range<usize>) -> Result<Vec<(usize, Tensor)>> {
+        let mut parts = Vec::new();
+        for g in &self.groups {
+            let (start, end) = g.overlap(&range);
+            if start < end {
+                let part = g.var.narrow(0, start - g.offset, end - start)?;
+                parts.push((start - range.start, part));
+            }
         }
-        self.set_part(0, flat)
+        Ok(parts)
     }
 
     /// Replaces the parameters from `first` on by a vector on their device.
     fn set_part(&self, first: usize, values: &Tensor) -> Result<()> {
-        let range = first..first + values.elem_count();
         let values = values.to_dtype(self.dtype)?;
-        for g in &self.groups {
-            let (start, end) = g.overlap(&range);
-            if start < end {
-                let part = values.narrow(0, start - first, end - start)?;
-                g.var.slice_set(&part, 0, start - g.offset)?;
-            }
+        for (at, part) in self.parts(first..first + values.elem_count())? {
+            let new = values.narrow(0, at, part.elem_count())?;
+            part.slice_set(&new, 0, 0)?;
         }
         Ok(())
     }
@@ -311,56 +329,36 @@ impl Parameters {
     /// # Errors
     /// A model that is not in the processor's memory.
     pub fn modify(&self, range: Range<usize>, mut f: impl FnMut(usize, &mut [f32])) -> Result<()> {
-        for g in &self.groups {
-            let (start, end) = g.overlap(&range);
-            if start < end {
-                let part = g.var.narrow(0, start - g.offset, end - start)?;
-                let piece = |values: &mut [f32]| f(start - range.start, values);
-                part.inplace_op1(&Modify(RefCell::new(piece)))?;
-            }
+        for (at, part) in self.parts(range)? {
+            let piece = |values: &mut [f32]| f(at, values);
+            part.inplace_op1(&Modify(RefCell::new(piece)))?;
         }
         Ok(())
     }
 
-    /// Gradients in flat order; zero where the loss does not depend on a group.
-    pub fn gradients(&self, store: &GradStore) -> Result<Vec<f32>> {
-        self.collect(|var| store.get(var).cloned())
+    /// Where each group lies in the flat order.
+    pub(super) fn places(&self) -> impl Iterator<Item = Range<usize>> {
+        self.groups.iter().map(|g| g.offset..g.offset + g.len)
     }
 
-    /// [`Parameters::gradients`], freeing each gradient as soon as it is copied.
-    pub fn take_gradients(&self, mut store: GradStore) -> Result<Vec<f32>> {
-        self.collect(|var| store.remove(var))
+    /// Names of a group's entries.
+    pub(super) fn names(&self, group: usize) -> String {
+        let Group { offset, len, .. } = self.groups[group];
+        let here = |e: &&Entry| (offset..offset + len).contains(&e.offset);
+        let names: Vec<&str> = self.entries.iter().filter(here).map(|e| &*e.name).collect();
+        names.join(", ")
     }
 
-    fn collect(&self, mut gradient: impl FnMut(&Tensor) -> Option<Tensor>) -> Result<Vec<f32>> {
-        if !self.device.is_cpu() {
-            return to_host(&self.join(gradient)?);
+    pub(super) fn is_unused(&self, group: usize) -> bool {
+        self.groups[group].unused
+    }
+
+    /// What the leaves come from.
+    pub(super) fn origin(&self) -> Result<TensorId> {
+        match &self.origin {
+            Some(origin) => Ok(origin.id()),
+            None => Err(Error::internal("a stand-in keeps its gradients to itself")),
         }
-        let mut out = Vec::with_capacity(self.len);
-        for g in &self.groups {
-            match gradient(&g.var) {
-                Some(gradient) => with_values(&gradient, |values| out.extend_from_slice(values))?,
-                None => out.resize(g.offset + g.len, 0.0),
-            }
-        }
-        Ok(out)
-    }
-
-    /// [`Parameters::gradients`] as one f32 vector where the variables are.
-    pub fn gradient(&self, store: &GradStore) -> Result<Tensor> {
-        self.join(|var| store.get(var).cloned())
-    }
-
-    fn join(&self, mut gradient: impl FnMut(&Tensor) -> Option<Tensor>) -> Result<Tensor> {
-        let part = |g: &Group| match gradient(&g.var) {
-            Some(gradient) => gradient.flatten_all()?.to_dtype(DType::F32),
-            None => Tensor::zeros(g.len, DType::F32, &self.device),
-        };
-        let all = self.groups.iter().map(part);
-        Ok(Tensor::cat(
-            &all.collect::<candle_core::Result<Vec<_>>>()?,
-            0,
-        )?)
     }
 
     /// Named buffers in flat order.

@@ -1,17 +1,13 @@
-//! Adam on the flat parameter buffer.
+//! Adam on the parameters of a model, where they are.
 
-mod resident;
-mod update;
-
-pub use resident::Resident;
-pub(super) use update::is_finite;
-pub use update::{Gradient, Optimizer};
-
-use crate::Result;
-use crate::models::Parameters;
+use crate::comm::World;
+use crate::models::{Flat, Parameters};
 use crate::ops::device::adam::Step;
+use crate::train::checkpoint::Moments;
+use crate::{Error, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Settings of [`Adam`].
@@ -36,6 +32,22 @@ impl Default for AdamSettings {
     }
 }
 
+impl AdamSettings {
+    /// The numbers of the update after `steps` others, with learning rate `rate`.
+    pub fn step(&self, steps: u64, rate: f64) -> Step {
+        let t = (steps + 1) as f64;
+        Step {
+            step_size: (rate / (1.0 - self.beta1.powf(t))) as f32,
+            root_correction: (1.0 - self.beta2.powf(t)).sqrt() as f32,
+            new1: (1.0 - self.beta1) as f32,
+            keep2: self.beta2 as f32,
+            new2: (1.0 - self.beta2) as f32,
+            epsilon: self.epsilon as f32,
+            decay: self.weight_decay as f32,
+        }
+    }
+}
+
 /// Adam (Kingma and Ba 2015, Algorithm 1) with L2 weight decay, operation for operation as
 /// `torch.optim.Adam` rounds in f32:
 ///
@@ -44,92 +56,131 @@ impl Default for AdamSettings {
 /// m = m + (1 - beta1)(g - m)            v = beta2 v + (1 - beta2) g^2
 /// p = p - lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon)
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+///
+/// Its moments are where the model is, and it changes the parameters there, with the same bits in
+/// the processor's memory and on a device.
 pub struct Adam {
     settings: AdamSettings,
+    /// The parameters that it updates: all of a model, or a rank's part.
+    own: Range<usize>,
+    steps: u64,
+    /// First and second moments of these.
+    moments: [Flat; 2],
+}
+
+impl Adam {
+    /// For the parameters `own` of a model, after `moments` or at the start.
+    ///
+    /// # Errors
+    /// Moments of another length; a failure of the device.
+    pub fn new(
+        settings: AdamSettings,
+        model: &Parameters,
+        own: Range<usize>,
+        moments: Option<Moments>,
+    ) -> Result<Self> {
+        let device = model.device();
+        let (steps, moments) = match moments {
+            Some(m) if m.first.len() != own.len() || m.second.len() != own.len() => {
+                let lens = (m.first.len(), m.second.len(), own.len());
+                return Err(Error::internal(format!("moments, parameters: {lens:?}")));
+            }
+            Some(m) => {
+                let there = |values| Flat::from_host(values, device);
+                (m.steps, [there(m.first)?, there(m.second)?])
+            }
+            None => {
+                let zeros = || Flat::zeros(own.len(), device);
+                (0, [zeros()?, zeros()?])
+            }
+        };
+        Ok(Self {
+            settings,
+            own,
+            steps,
+            moments,
+        })
+    }
+
     /// Steps taken.
-    pub steps: u64,
-    /// First moments, in the flat order of the parameters.
-    pub first: Vec<f32>,
-    /// Second moments.
-    pub second: Vec<f32>,
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// First and second moments.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    pub fn moments(&self) -> Result<[Cow<'_, [f32]>; 2]> {
+        let [first, second] = &self.moments;
+        Ok([first.host()?, second.host()?])
+    }
+
+    /// One update of the model with learning rate `rate`; `gradient` is as long as the model and
+    /// where it is.
+    ///
+    /// # Errors
+    /// A gradient of another length or place; a failure of the device.
+    pub fn step(&mut self, model: &Parameters, gradient: &Flat, rate: f64) -> Result<()> {
+        if gradient.len() != model.len() {
+            let lens = (gradient.len(), model.len());
+            return Err(Error::internal(format!("gradient, parameters: {lens:?}")));
+        }
+        let numbers = self.settings.step(self.steps, rate);
+        let own = self.own.clone();
+        match (&mut self.moments, gradient) {
+            ([Flat::Host(first), Flat::Host(second)], Flat::Host(gradient)) => {
+                let gradient = &gradient[own.clone()];
+                model.modify(own, |at, parameters| {
+                    let place = at..at + parameters.len();
+                    let moments = [&mut first[place.clone()], &mut second[place.clone()]];
+                    update(&numbers, parameters, &gradient[place], moments);
+                })?;
+            }
+            #[cfg(feature = "cuda")]
+            ([Flat::Device(first), Flat::Device(second)], Flat::Device(gradient)) => {
+                for (at, part) in model.parts(own.clone())? {
+                    let len = part.elem_count();
+                    let gradient = gradient.narrow(0, own.start + at, len)?;
+                    let (first, second) = (first.narrow(0, at, len)?, second.narrow(0, at, len)?);
+                    let tensors = [&part, &gradient, &first, &second];
+                    // Their memory begins at multiples of 256 bytes.
+                    let wide = tensors.iter().all(|t| t.layout().start_offset() % 4 == 0);
+                    let sequence = crate::ops::device::adam::step(&numbers, len, wide);
+                    crate::ops::cuda::run_tensors(&sequence, &tensors)?;
+                }
+            }
+            _ => return Err(Error::internal("gradient and moments are not together")),
+        }
+        self.steps += 1;
+        Ok(())
+    }
+
+    /// After a step of parts the ranks tell each other, and every rank has the same model again.
+    /// The values of `scratch`, as many as parameters, are lost. Collective.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    pub fn share(&self, world: &World, model: &Parameters, scratch: Flat) -> Result<()> {
+        let mut values = match scratch {
+            Flat::Host(values) => values,
+            Flat::Device(_) => vec![0.0; model.len()],
+        };
+        values[self.own.clone()].copy_from_slice(&model.range(self.own.clone())?);
+        world.share_parts(&mut values);
+        model.set_flat(&values)
+    }
 }
 
 /// Elements that one thread updates at a time.
 const CHUNK: usize = 1 << 14;
 
-impl Adam {
-    pub fn new(settings: AdamSettings, len: usize) -> Self {
-        Self {
-            settings,
-            steps: 0,
-            first: vec![0.0; len],
-            second: vec![0.0; len],
-        }
-    }
-
-    /// Counts a step, and the numbers of its update with learning rate `rate`.
-    pub fn next(&mut self, rate: f64) -> Step {
-        self.steps += 1;
-        let AdamSettings {
-            beta1,
-            beta2,
-            epsilon,
-            weight_decay,
-        } = self.settings;
-        let t = self.steps as f64;
-        Step {
-            step_size: (rate / (1.0 - beta1.powf(t))) as f32,
-            root_correction: (1.0 - beta2.powf(t)).sqrt() as f32,
-            new1: (1.0 - beta1) as f32,
-            keep2: beta2 as f32,
-            new2: (1.0 - beta2) as f32,
-            epsilon: epsilon as f32,
-            decay: weight_decay as f32,
-        }
-    }
-
-    /// One update of `parameters` with learning rate `rate`.
-    pub fn step(&mut self, parameters: &mut [f32], gradients: &[f32], rate: f64) {
-        let numbers = self.next(rate);
-        let (first, second) = (&mut self.first, &mut self.second);
-        apply(&numbers, parameters, gradients, first, second);
-    }
-
-    /// One update of the parameters `own` of a model on the processor, where they are.
-    ///
-    /// # Errors
-    /// A model that is not in the processor's memory.
-    pub fn step_model(
-        &mut self,
-        model: &Parameters,
-        own: Range<usize>,
-        gradients: &[f32],
-        rate: f64,
-    ) -> Result<()> {
-        let numbers = self.next(rate);
-        model.modify(own, |at, parameters| {
-            let range = at..at + parameters.len();
-            let (first, second) = (
-                &mut self.first[range.clone()],
-                &mut self.second[range.clone()],
-            );
-            apply(&numbers, parameters, &gradients[range], first, second);
-        })
-    }
-}
-
 /// The update of parameters and moments, all of one length.
-fn apply(
-    s: &Step,
-    parameters: &mut [f32],
-    gradients: &[f32],
-    first: &mut [f32],
-    second: &mut [f32],
-) {
+pub fn update(s: &Step, parameters: &mut [f32], gradient: &[f32], moments: [&mut [f32]; 2]) {
+    let [first, second] = moments;
     parameters
         .par_chunks_mut(CHUNK)
-        .zip(gradients.par_chunks(CHUNK))
+        .zip(gradient.par_chunks(CHUNK))
         .zip(first.par_chunks_mut(CHUNK))
         .zip(second.par_chunks_mut(CHUNK))
         .for_each(|(((p, g), m), v)| {
@@ -146,6 +197,19 @@ fn apply(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::{Init, ParametersBuilder};
+    use candle_core::{DType, Device};
+
+    /// A model of two groups.
+    fn model(lens: [usize; 2], values: &[f32]) -> Parameters {
+        let mut b = ParametersBuilder::default();
+        for (name, len) in ["a", "b"].into_iter().zip(lens) {
+            b.root().parameter(name, len, Init::Constant(0.0));
+        }
+        let model = b.build(1, DType::F32, &Device::Cpu, 0.1).unwrap();
+        model.set_flat(values).unwrap();
+        model
+    }
 
     /// The textbook form, in f64.
     fn textbook(p: &mut [f64], grads: &[Vec<f64>], rate: f64, s: AdamSettings) {
@@ -175,15 +239,17 @@ mod tests {
             .collect();
         let mut exact = start.clone();
         textbook(&mut exact, &grads, 2.5e-3, settings);
-        let mut p: Vec<f32> = start.iter().map(|&x| x as f32).collect();
-        let mut adam = Adam::new(settings, n);
+        let single = |values: &[f64]| values.iter().map(|&x| x as f32).collect::<Vec<_>>();
+        let model = model([n - 5, 5], &single(&start));
+        let mut adam = Adam::new(settings, &model, 0..n, None).unwrap();
         for g in &grads {
-            let g: Vec<f32> = g.iter().map(|&x| x as f32).collect();
-            adam.step(&mut p, &g, 2.5e-3);
+            let g = Flat::Host(single(g));
+            adam.step(&model, &g, 2.5e-3).unwrap();
         }
-        for i in 0..n {
-            let error = (f64::from(p[i]) - exact[i]).abs();
-            assert!(error < 1e-6, "{i}: {} {}", p[i], exact[i]);
+        assert_eq!(adam.steps(), 20);
+        for (i, (got, want)) in model.flat().unwrap().iter().zip(&exact).enumerate() {
+            let error = (f64::from(*got) - want).abs();
+            assert!(error < 1e-6, "{i}: {got} {want}");
         }
     }
 
@@ -194,10 +260,53 @@ mod tests {
             weight_decay: 0.0,
             ..AdamSettings::default()
         };
-        let mut p = vec![1.0f32, -2.0, 0.5];
-        Adam::new(settings, 3).step(&mut p, &[3.0, -0.2, 1e-3], 0.1);
-        for (got, want) in p.iter().zip([0.9, -1.9, 0.4]) {
+        let model = model([2, 1], &[1.0, -2.0, 0.5]);
+        let mut adam = Adam::new(settings, &model, 0..3, None).unwrap();
+        let gradient = Flat::Host(vec![3.0, -0.2, 1e-3]);
+        adam.step(&model, &gradient, 0.1).unwrap();
+        for (got, want) in model.flat().unwrap().iter().zip([0.9, -1.9, 0.4]) {
             assert!((got - want).abs() < 1e-5);
         }
+    }
+
+    /// Parts that begin and end within groups, with moments that went through a checkpoint.
+    #[test]
+    fn parts_have_the_bits_of_the_whole() {
+        let numbers = |k: f32| {
+            (0..1000)
+                .map(|i| (i as f32 * k).sin())
+                .collect::<Vec<f32>>()
+        };
+        let [whole, split] = [(); 2].map(|()| model([300, 700], &numbers(0.37)));
+        let settings = AdamSettings::default();
+        let all = |model, own| Adam::new(settings, model, own, None).unwrap();
+        let mut one = all(&whole, 0..1000);
+        let mut parts = [all(&split, 0..437), all(&split, 437..1000)];
+        for step in 0..4 {
+            let gradient = Flat::Host(numbers(0.11 + step as f32));
+            one.step(&whole, &gradient, 1e-3).unwrap();
+            for adam in &mut parts {
+                adam.step(&split, &gradient, 1e-3).unwrap();
+                let [first, second] = adam.moments().unwrap().map(Cow::into_owned);
+                let moments = Moments {
+                    steps: adam.steps(),
+                    first,
+                    second,
+                };
+                *adam = Adam::new(settings, &split, adam.own.clone(), Some(moments)).unwrap();
+            }
+            assert_eq!(whole.flat().unwrap(), split.flat().unwrap());
+        }
+        let [a, b] = parts.each_ref().map(|p| p.moments().unwrap());
+        for (whole, (a, b)) in one.moments().unwrap().iter().zip(a.iter().zip(&b)) {
+            assert_eq!(whole[..], [&a[..], &b[..]].concat());
+        }
+    }
+
+    #[test]
+    fn a_gradient_of_another_length_is_refused() {
+        let model = model([4, 1], &[1.0; 5]);
+        let mut adam = Adam::new(AdamSettings::default(), &model, 0..5, None).unwrap();
+        assert!(adam.step(&model, &Flat::Host(vec![0.0; 4]), 1e-3).is_err());
     }
 }

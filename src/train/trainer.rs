@@ -17,7 +17,7 @@ use super::checkpoint::{Best, Progress as Position, Saved};
 use super::guard::Guard;
 use super::loader::Loader;
 use super::metrics::MetricsLog;
-use super::optimizer::Optimizer;
+use super::optimizer::Adam;
 use super::progress::Progress;
 use super::run_folder::RunFolder;
 use super::settings::FREE_ON_RESUME;
@@ -53,7 +53,7 @@ struct Trainer<'a, T: Task> {
     /// The parameters that this rank updates: all, or its part where the optimizer's state is
     /// sharded.
     own: Range<usize>,
-    optimizer: Optimizer,
+    adam: Adam,
     /// Of compressed gradients; begins anew with every start of the program.
     rounding: Rounding,
     best: Option<Best>,
@@ -86,8 +86,6 @@ pub fn train<T: Task>(world: &World, plan: &Plan<T>, checkpoint: Option<&Saved>)
     #[cfg(feature = "nccl")]
     {
         trainer.nccl = gpus::connect(world, plan)?;
-        let moved = trainer.move_to_gpu();
-        world.agree(moved)?;
     }
     if let Some(saved) = checkpoint {
         let position = world.agree(trainer.own_position(saved))?;
@@ -126,14 +124,7 @@ impl<'a, T: Task> Trainer<'a, T> {
             calendar: Calendar::new(samples, plan.settings)?,
             #[cfg(feature = "nccl")]
             nccl: None,
-            // One rank's GPU has every gradient.
-            optimizer: Optimizer::new(
-                plan.settings.adam,
-                model,
-                own.clone(),
-                world.size() == 1 && model.device().is_cuda(),
-                None,
-            )?,
+            adam: Adam::new(plan.settings.adam, model, own.clone(), None)?,
             own,
             rounding: Rounding::between_hosts(world),
             best: None,
@@ -187,10 +178,8 @@ impl<'a, T: Task> Trainer<'a, T> {
         let model = self.plan.task.model().parameters();
         saved.load_into(self.world, model)?;
         let moments = saved.moments(self.world, self.own.clone())?;
-        let on_device = self.optimizer.is_on_device();
         let settings = self.plan.settings.adam;
-        self.optimizer =
-            Optimizer::new(settings, model, self.own.clone(), on_device, Some(moments))?;
+        self.adam = Adam::new(settings, model, self.own.clone(), Some(moments))?;
         self.best = position.best;
         self.guard.clone_from(&position.guard);
         self.done = position.step;

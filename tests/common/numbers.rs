@@ -3,7 +3,6 @@
 #![allow(dead_code)]
 
 use candle_core::{DType, Device, Tensor};
-use holosig::models::Parameters;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -28,29 +27,4 @@ pub fn values(t: &Tensor) -> Vec<f64> {
         .unwrap()
         .to_vec1()
         .unwrap()
-}
-
-/// The gradient of a scalar in flat order, in double precision; zero for a parameter that the
-/// model declares unused.
-pub fn gradient(parameters: &Parameters, objective: &Tensor) -> Vec<f64> {
-    let store = objective.backward().unwrap();
-    let mut all = Vec::with_capacity(parameters.len());
-    for variable in parameters.variables() {
-        match store.get(variable) {
-            Some(gradient) => all.extend(values(gradient)),
-            None => {
-                let place = all.len()..all.len() + variable.elem_count();
-                let entries = parameters.entries().iter();
-                for entry in entries.filter(|e| place.contains(&e.offset)) {
-                    let name = &entry.name;
-                    assert!(
-                        parameters.unused().any(|n| n == name),
-                        "{name} has no gradient"
-                    );
-                }
-                all.resize(place.end, 0.0);
-            }
-        }
-    }
-    all
 }

@@ -134,7 +134,7 @@ fn every_kernel() -> Vec<(&'static str, Sequence, Vec<Data>)> {
             "signature, depth 2",
             sig::forward(single, 1, 40, 3, 2).expect(small),
         ),
-        ("adam", adam::step(&adam, 1027)),
+        ("adam", adam::step(&adam, 1027, true)),
         ("statistics", bn::statistics(&norm, component, batch)),
         ("batch norm", bn::forward(&norm, batch)),
         (

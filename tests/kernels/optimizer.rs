@@ -3,25 +3,28 @@
 use crate::host::Data;
 use crate::{random, run};
 use holosig::ops::device::adam;
-use holosig::train::optimizer::{Adam, AdamSettings};
+use holosig::train::optimizer::{AdamSettings, update};
 
 #[test]
 fn adam_has_the_bits_of_the_cpu() {
-    for len in [1, 3, 4, 1027, 70_001] {
+    for (len, wide) in [1, 3, 4, 1027, 70_001]
+        .map(|l| [(l, true), (l, false)])
+        .concat()
+    {
         let settings = AdamSettings {
             weight_decay: 0.01,
             ..AdamSettings::default()
         };
         let mut p = random(1, len);
-        let mut adam = Adam::new(settings, len);
-        let mut state = [p.clone(), vec![], adam.first.clone(), adam.second.clone()];
+        let (mut first, mut second) = (vec![0.0; len], vec![0.0; len]);
+        let mut state = [p.clone(), vec![], first.clone(), second.clone()];
         for step in 0..3 {
             let g = random(10 + step, len);
-            let numbers = adam.clone().next(2.5e-3);
-            adam.step(&mut p, &g, 2.5e-3);
+            let numbers = settings.step(step, 2.5e-3);
+            update(&numbers, &mut p, &g, [&mut first, &mut second]);
             state[1] = g;
             let inputs = state.each_ref().map(|x| Data::F32(x.clone()));
-            let results = run("adam", &adam::step(&numbers, len), &inputs);
+            let results = run("adam", &adam::step(&numbers, len, wide), &inputs);
             for (x, data) in state.iter_mut().zip(results.inputs) {
                 let Data::F32(data) = data else {
                     unreachable!("all inputs are f32")
@@ -29,8 +32,8 @@ fn adam_has_the_bits_of_the_cpu() {
                 *x = data;
             }
             assert_eq!(state[0], p, "parameters, {len}, step {step}");
-            assert_eq!(state[2], adam.first, "first moments, {len}, step {step}");
-            assert_eq!(state[3], adam.second, "second moments, {len}, step {step}");
+            assert_eq!(state[2], first, "first moments, {len}, step {step}");
+            assert_eq!(state[3], second, "second moments, {len}, step {step}");
         }
     }
 }

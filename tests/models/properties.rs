@@ -1,7 +1,7 @@
 //! The properties.
 
 use crate::case::{Case, Change};
-use crate::numbers::{gradient, values};
+use crate::numbers::values;
 use candle_core::{DType, Device, Tensor};
 use holosig::comm::{SliceTree, slice_range};
 use holosig::models::{Entry, Model};
@@ -111,7 +111,7 @@ pub fn gradients_equal_finite_differences(case: &impl Case) {
     let batch = case.batch(&IDS, Change::None, DType::F64);
     let objective = || case.objective(&model, &batch);
     let p = model.parameters();
-    let gradient = gradient(p, &objective());
+    let gradient = p.exact_gradient(&objective()).unwrap();
     let largest = gradient.iter().fold(0f64, |m, g| m.max(g.abs()));
     let mut offset = 0;
     let mut not_zero = 0;
@@ -162,7 +162,7 @@ pub fn bits_depend_on_neither_threads_nor_ranks<C: Case + Sync>(case: &C) {
     let slice = |i: usize| -> Vec<f32> {
         let ids = [3 * i as u64, 3 * i as u64 + 1, 40 - i as u64];
         let objective = case.objective(&model, &case.batch(&ids, Change::None, DType::F32));
-        let gradient = gradient(model.parameters(), &objective);
+        let gradient = model.parameters().exact_gradient(&objective).unwrap();
         gradient.into_iter().map(|g| g as f32).collect()
     };
     let len = model.parameters().len();

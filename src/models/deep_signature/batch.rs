@@ -9,7 +9,7 @@ use crate::models::Parameters;
 use crate::ops::adapter::apply_once;
 use crate::ops::cpu::{Real, tree_sum};
 use crate::ops::op::{Array, Backward, Once, Op};
-use candle_core::{Device, Result, Shape, Tensor};
+use candle_core::{Device, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::Mutex;
 
@@ -61,6 +61,7 @@ pub(super) fn coarse_grain(
         aggregator: aggregator.clone(),
         clips: clips.to_vec(),
         lens: variables.iter().map(Tensor::elem_count).collect(),
+        names: (0..groups).map(|g| parameters.names(g)).collect(),
         rows: shapes.iter().map(|(t, k, d)| t * k * d + LOSSES).collect(),
         graphs: learn.then(Mutex::default),
     };
@@ -96,6 +97,8 @@ struct CoarseGrain {
     clips: Vec<Clip>,
     /// Elements of the groups of parameters.
     lens: Vec<usize>,
+    /// What they are called.
+    names: Vec<String>,
     /// Elements of the clips' results.
     rows: Vec<usize>,
     /// Graphs for the way back, of the clips that keep theirs; nothing without one.
@@ -143,9 +146,10 @@ impl CoarseGrain {
     fn unrun(&self, graph: ClipGraph, grad: &Tensor) -> Result<Tensor> {
         let ClipGraph { result, parameters } = graph;
         let store = (result * grad)?.sum_all()?.backward()?;
-        let gradients = parameters.variables().map(|variable| {
-            let gradient = store.get(variable).map(Tensor::flatten_all);
-            gradient.unwrap_or_else(|| variable.zeros_like())
+        let variables = parameters.variables().zip(&self.names);
+        let gradients = variables.map(|(variable, names)| match store.get(variable) {
+            Some(gradient) => gradient.flatten_all(),
+            None => bail!("a clip's beads do not depend on {names}"),
         });
         Tensor::cat(&gradients.collect::<Result<Vec<_>>>()?, 0)
     }

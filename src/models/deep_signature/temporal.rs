@@ -46,7 +46,14 @@ impl Temporal {
                 config.clusters * features,
                 config.hidden,
             )),
-            _ => Temporal::Lstm(FrameLstm::new(b, features, config.hidden)),
+            method => {
+                let lstm = FrameLstm::new(b, features, config.hidden);
+                if matches!(method, Method::Head | Method::Tail) {
+                    lstm.ahead.of_one_step(b);
+                    lstm.back.of_one_step(b);
+                }
+                Temporal::Lstm(lstm)
+            }
         }
     }
 
@@ -96,17 +103,18 @@ impl Signature {
         let channels = config.projection.unwrap_or(all);
         // The model has checked the number of terms.
         let terms = words::lyndon_terms(channels, config.depth).unwrap_or(0);
+        let project = config
+            .projection
+            .map(|to| Linear::without_bias(&mut b.scope("projection"), all, to, Init::fan_in(all)));
+        let direction = Direction::Forward;
+        let lstm = Lstm::new(&mut b.scope("lstm_layer"), terms, config.lstm, direction);
+        if config.segments == 1 {
+            lstm.of_one_step(b);
+        }
         Self {
             depth: config.depth,
-            project: config.projection.map(|to| {
-                Linear::without_bias(&mut b.scope("projection"), all, to, Init::fan_in(all))
-            }),
-            lstm: Lstm::new(
-                &mut b.scope("lstm_layer"),
-                terms,
-                config.lstm,
-                Direction::Forward,
-            ),
+            project,
+            lstm,
             norm: LayerNorm::new(&mut b.scope("norm"), config.lstm),
             linear: Linear::pytorch(&mut b.scope("linear.0"), config.lstm, config.hidden),
             dropout: config.dropout,

@@ -65,6 +65,11 @@ impl Linear {
         Self::of(self.weight.clone(), None).forward(dx, p)
     }
 
+    /// Channels of the result.
+    pub fn width(&self) -> usize {
+        self.to
+    }
+
     /// The weight, `[to, from]`.
     pub fn weight(&self, p: &Parameters) -> Result<Tensor> {
         p.get(&self.weight)

@@ -42,6 +42,11 @@ impl Lstm {
         }
     }
 
+    /// Says that all sequences have one step, which needs no recurrent weight.
+    pub fn of_one_step(&self, b: &mut Scope) {
+        b.unused(&self.hidden);
+    }
+
     /// `[B, T, from]` to the outputs of every step, `[B, T, width]`.
     pub fn forward(&self, x: &Tensor, p: &Parameters) -> Result<Tensor> {
         let (batch, steps, from) = x.dims3()?;

@@ -37,7 +37,7 @@ fn check_gradients(p: &Parameters, forward: impl Fn(&Parameters) -> Tensor) {
         let y = forward(p);
         (&y * wave(y.dims())).unwrap().sum_all().unwrap()
     };
-    let store = value().backward().unwrap();
+    let gradient = p.exact_gradient(&value()).unwrap();
     for (variable, entry) in p.variables().zip(p.entries()) {
         let start = vector(variable.clone());
         let put = |values: &[f64]| {
@@ -50,8 +50,7 @@ fn check_gradients(p: &Parameters, forward: impl Fn(&Parameters) -> Tensor) {
             put(&values);
             value().to_scalar::<f64>().unwrap()
         };
-        let gradient = vector(store.get(variable).unwrap().clone());
-        for (i, ours) in gradient.into_iter().enumerate() {
+        for (i, &ours) in gradient[entry.offset..][..entry.len()].iter().enumerate() {
             let h = 1e-5;
             let numeric = (shifted(i, h) - shifted(i, -h)) / (2.0 * h);
             let error = (numeric - ours).abs();

@@ -23,11 +23,12 @@ pub struct Step {
     pub decay: f32,
 }
 
-/// One update in place of parameters and moments: inputs p, g, m, v, `len` elements each.
-pub fn step(step: &Step, len: usize) -> Sequence {
+/// One update in place of parameters and moments: inputs p, g, m, v, `len` elements each; `wide`
+/// where all of them are aligned to 16 bytes.
+pub fn step(step: &Step, len: usize, wide: bool) -> Sequence {
     let mut s = Sequence::default();
     let mut args: Vec<Arg> = (0..4).map(|_| s.input(Kind::F32, len)).collect();
-    args.push(Arg::I32(len as i32));
+    args.extend([len as i32, i32::from(wide)].map(Arg::I32));
     let numbers = [
         step.decay,
         step.new1,

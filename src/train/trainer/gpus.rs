@@ -1,12 +1,9 @@
-//! Fast reduction where every rank has a GPU of its own: sums over the ranks stay on the GPUs, and
-//! the optimizer with them.
+//! Fast reduction where every rank has a GPU of its own: sums over the ranks stay on the GPUs.
 
-use super::Trainer;
 use crate::Result;
 use crate::comm::World;
 use crate::comm::nccl::Nccl;
 use crate::models::Model;
-use crate::train::optimizer::Optimizer;
 use crate::train::{Plan, Reduction, Task};
 
 /// Connects the GPUs if the run is to use them so; tells why not. Collective.
@@ -24,17 +21,5 @@ pub(super) fn connect<T: Task>(world: &World, plan: &Plan<T>) -> Result<Option<N
             Ok(None)
         }
         Err(_) => Ok(None),
-    }
-}
-
-impl<T: Task> Trainer<'_, T> {
-    /// Moves the optimizer to the GPU where NCCL sums all of its gradient there.
-    pub(super) fn move_to_gpu(&mut self) -> Result<()> {
-        if self.nccl.is_some() && !self.is_sharded() {
-            let (own, settings) = (self.own.clone(), self.plan.settings.adam);
-            let model = self.plan.task.model().parameters();
-            self.optimizer = Optimizer::new(settings, model, own, true, None)?;
-        }
-        Ok(())
     }
 }

@@ -4,6 +4,8 @@ use super::Trainer;
 use crate::Result;
 use crate::comm::{World, most_sent};
 use crate::data::Split;
+use crate::models::flat::Piece;
+use crate::models::gradient::Missing;
 use crate::models::{Model, StepKey};
 use crate::train::announce::{announce, human_bytes, peak_memory};
 use crate::train::loader::Loader;
@@ -141,8 +143,11 @@ impl<T: Task> Trainer<'_, T> {
             .into_par_iter()
             .map(|_| {
                 let losses = model.losses(&batch, key)?;
-                let store = losses.objective(&weights)?.backward()?;
-                model.parameters().gradients(&store).map(drop)
+                let parameters = model.parameters();
+                let whole = Piece::new(0..parameters.len(), 1.0, parameters.device())?;
+                let objective = losses.objective(&weights)?;
+                let whole = parameters.backward(&objective, Missing::Zero, whole)?;
+                whole.finish().map(drop)
             })
             .collect::<Result<()>>()?;
         Ok((load, started.elapsed().as_secs_f64()))

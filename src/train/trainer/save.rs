@@ -66,7 +66,7 @@ impl<T: Task> Trainer<'_, T> {
             job: plan.job.clone(),
             fingerprint: plan.task.fingerprint(),
         };
-        layout.training = Some((position, self.optimizer.steps()));
+        layout.training = Some((position, self.adam.steps()));
         Ok(layout)
     }
 
@@ -90,7 +90,7 @@ impl<T: Task> Trainer<'_, T> {
         if !self.is_sharded() && feed.is_none() {
             return read;
         }
-        for moments in self.optimizer.moments()? {
+        for moments in self.adam.moments()? {
             match self.is_sharded() {
                 true => self.world.collect_parts(model.len(), &moments, push),
                 false => moments.chunks(CHUNK).for_each(|c| push(c.to_vec())),

@@ -2,14 +2,15 @@
 
 use super::Trainer;
 use super::sums::Sums;
-use crate::Result;
-use crate::comm::{SliceTree, pulse};
-use crate::models::{Model, StepKey, scalar, to_host};
+use crate::comm::{Bucket, SliceTree, pulse};
+use crate::models::gradient::Missing;
+use crate::models::{Flat, Model, StepKey, scalar};
 use crate::train::guard::seed_of_draw;
 use crate::train::loader::Slice;
-use crate::train::optimizer::{Gradient, Optimizer};
 use crate::train::{Compression, Reduction, Task};
+use crate::{Error, Result};
 use rayon::prelude::*;
+use std::sync::mpsc;
 
 /// What one slice contributed.
 pub(super) struct SliceTerms {
@@ -26,7 +27,7 @@ pub(super) struct SliceTerms {
 pub(super) struct Sum {
     /// Gradient of the mean objective over the global batch: all of it, or this rank's part where
     /// the optimizer's state is sharded; what lies around the part means nothing.
-    pub gradient: Gradient,
+    pub gradient: Flat,
     /// Batch statistics, the same on every rank.
     pub statistics: Vec<f32>,
     /// The objective, the same on every rank.
@@ -51,26 +52,34 @@ impl<T: Task> Trainer<'_, T> {
         let weights = plan.loss.at(epoch);
         let seed = seed_of_draw(plan.settings.seed, self.guard.draw(step));
         let rest_len = model.parameters().buffers().len() + 1;
-        // The gradient; statistics and objective, which every rank needs in any case.
-        let (sums, rest) = (Sums::new(self.sums_on_device()), SliceTree::new());
+        let (ready, coming) = mpsc::channel();
+        let sums = match self.overlaps() {
+            true => Sums::in_buckets(model.parameters(), slices.len(), ready),
+            false => Sums::new(model.parameters(), slices.len()),
+        };
+        // Statistics and objective, which every rank needs in any case.
+        let rest = SliceTree::new();
         let of_slice = |slice: &Slice<<T::Model as Model>::Batch>| {
             let Some(batch) = &slice.batch else {
-                sums.insert_nothing(slice.number, model.parameters())?;
+                sums.insert_nothing(slice.number)?;
                 rest.insert(slice.number, vec![0.0; rest_len]);
                 return Ok(None);
             };
             let losses = model.losses(batch, StepKey { seed, step })?;
             let objective = losses.objective(&weights)?;
             pulse::tick();
-            let store = objective.backward()?;
+            let share = slice.share as f32;
+            let off = |name: &&str| weights.of(name).is_ok_and(|weight| weight == 0.0);
+            let names: Vec<&'static str> = losses.terms.iter().map(|t| t.0).collect();
+            let missing = match names.iter().any(off) {
+                true => Missing::Zero,
+                false => Missing::Refused,
+            };
+            let mut finite = sums.insert(slice.number, share, &objective, missing)?;
             let objective = scalar(&objective)?;
             let mut values = vec![objective];
             values.extend(losses.term_values()?);
             let mut statistics = losses.statistics_values()?;
-            let names = losses.terms.iter().map(|t| t.0).collect();
-            drop(losses); // and with it the activations
-            let share = slice.share as f32;
-            let mut finite = sums.insert(slice.number, share, model.parameters(), store)?;
             finite &= objective.is_finite();
             for value in &mut statistics {
                 finite &= value.is_finite();
@@ -87,25 +96,17 @@ impl<T: Task> Trainer<'_, T> {
             }))
         };
         // A GPU takes slice after slice: each fills it.
-        let terms: Result<Vec<Option<SliceTerms>>> = match model.parameters().device().is_cpu() {
-            true => slices.par_iter().map(of_slice).collect(),
-            false => slices.iter().map(of_slice).collect(),
-        };
-        let terms = terms?.into_iter().flatten().collect();
-        let gradient = match sums {
-            Sums::Host(tree) => Gradient::Host(self.sum_on_hosts(tree)),
-            Sums::Device(tree) => {
-                let sum = tree.into_sum(model.parameters())?;
-                #[cfg(feature = "nccl")]
-                if let Some(nccl) = &self.nccl {
-                    nccl.sum(&sum)?;
-                }
-                match self.optimizer.is_on_device() {
-                    true => Gradient::Device(sum),
-                    false => Gradient::Host(to_host(&sum)?),
-                }
+        let compute = || -> Result<Vec<Option<SliceTerms>>> {
+            match model.parameters().device().is_cpu() {
+                true => slices.par_iter().map(of_slice).collect(),
+                false => slices.iter().map(of_slice).collect(),
             }
         };
+        let (terms, gradient) = match self.overlaps() {
+            true => self.sum_meanwhile(&sums, coming, compute)?,
+            false => (compute()?, self.sum_over_ranks(sums)?),
+        };
+        let terms = terms.into_iter().flatten().collect();
         let mut statistics = world.tree_sum(plan.settings.slices, rest_len, rest);
         let objective = statistics.pop().unwrap_or(f32::NAN);
         let sum = Sum {
@@ -116,20 +117,54 @@ impl<T: Task> Trainer<'_, T> {
         Ok((sum, terms))
     }
 
-    /// Whether gradients are summed where the model is.
-    fn sums_on_device(&self) -> bool {
-        #[cfg(feature = "nccl")]
-        if self.nccl.is_some() {
-            return true;
-        }
-        self.optimizer.is_on_device()
+    /// Whether sums over the ranks are under way while the backward pass goes on.
+    fn overlaps(&self) -> bool {
+        let (plan, model) = (self.plan, self.plan.task.model().parameters());
+        plan.settings.reduction == Reduction::Fast
+            && plan.settings.compression.is_none()
+            && !self.is_sharded()
+            && model.device().is_cpu()
+            && self.world.overlaps()
     }
 
-    /// The sum of all ranks' gradients, or this rank's part of it.
-    fn sum_on_hosts(&mut self, tree: SliceTree) -> Vec<f32> {
+    /// Lets other threads compute while this one, which is MPI's, sums what they have computed.
+    fn sum_meanwhile<R: Send>(
+        &self,
+        sums: &Sums,
+        coming: mpsc::Receiver<Bucket>,
+        compute: impl FnOnce() -> Result<R> + Send,
+    ) -> Result<(R, Flat)> {
+        let len = self.plan.task.model().parameters().len();
+        let mut computed = Err(Error::internal("no slice was computed"));
+        let total = rayon::in_place_scope(|scope| {
+            scope.spawn(|_| {
+                computed = compute();
+                sums.close();
+            });
+            self.world.fast_sum_of(len, &coming)
+        });
+        let computed = computed?;
+        let total = total.ok_or_else(|| Error::internal("a bucket of the gradient is missing"))?;
+        Ok((computed, Flat::Host(total)))
+    }
+
+    /// The sum of all ranks' gradients, or this rank's part of it, where the model is.
+    fn sum_over_ranks(&mut self, sums: Sums) -> Result<Flat> {
         let (plan, world) = (self.plan, self.world);
-        let len = plan.task.model().parameters().len();
-        match (plan.settings.compression, self.is_sharded()) {
+        if world.size() == 1 {
+            return sums.into_sum();
+        }
+        #[cfg(feature = "nccl")]
+        if let Some(nccl) = &self.nccl {
+            let sum = sums.into_sum()?;
+            if let Flat::Device(vector) = &sum {
+                nccl.sum(vector)?;
+            }
+            return Ok(sum);
+        }
+        let model = plan.task.model().parameters();
+        let (len, tree) = (model.len(), sums.on_host()?);
+        let sum = match (plan.settings.compression, self.is_sharded()) {
             (Some(Compression::Bf16), true) => {
                 world.compressed_sum_part(len, tree, &mut self.rounding)
             }
@@ -139,7 +174,8 @@ impl<T: Task> Trainer<'_, T> {
                 Reduction::Reproducible => world.tree_sum(plan.settings.slices, len, tree),
                 Reduction::Fast => world.fast_sum(len, tree),
             },
-        }
+        };
+        Flat::from_host(sum, model.device())
     }
 
     /// One optimizer step.
@@ -150,10 +186,10 @@ impl<T: Task> Trainer<'_, T> {
             .learning_rate_schedule
             .at(settings.learning_rate, epoch, zero_epochs);
         let model = self.plan.task.model().parameters();
-        let parts = self
-            .optimizer
-            .step(sum.gradient, rate, model, self.own.clone())?;
-        Optimizer::share(self.world, model, parts)?;
+        self.adam.step(model, &sum.gradient, rate)?;
+        if self.is_sharded() {
+            self.adam.share(self.world, model, sum.gradient)?;
+        }
         model.update_buffers(&sum.statistics)?;
         self.guard.trend.add(sum.objective);
         self.completed(step);
