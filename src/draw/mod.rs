@@ -8,7 +8,7 @@ mod curves;
 mod rows;
 
 pub use curves::curves;
-pub use rows::{Strip, bars, strips};
+pub use rows::{Bar, Strip, bars, strips};
 
 /// Colours that stay apart for colour-blind readers (Okabe and Ito, 2008).
 pub const PALETTE: [RGBColor; 7] = [
@@ -39,8 +39,19 @@ pub struct Axes<'a> {
     pub y: &'a str,
 }
 
-/// Width and height of a chart in pixels.
-pub type Size = (u32, u32);
+/// Of a chart, in pixels.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    pub width: u32,
+    pub height: u32,
+}
+
+/// Values whose distribution is drawn.
+pub struct Distribution<'a> {
+    pub name: &'a str,
+    pub color: RGBColor,
+    pub values: &'a [f32],
+}
 
 /// Lines through points; a logarithmic y axis when `log_y` (all y must then be positive).
 pub fn lines(size: Size, axes: &Axes, series: &[Series], log_y: bool) -> Result<String> {
@@ -104,13 +115,11 @@ pub fn agreement(size: Size, axes: &Axes, series: &[Series]) -> Result<String> {
 }
 
 /// Share of the values per bin, one outline per set of values.
-pub fn histogram(
-    size: Size,
-    axes: &Axes,
-    sets: &[(&str, RGBColor, &[f32])],
-    bins: usize,
-) -> Result<String> {
-    let all = || sets.iter().flat_map(|s| s.2.iter().map(|&v| f64::from(v)));
+pub fn histogram(size: Size, axes: &Axes, sets: &[Distribution], bins: usize) -> Result<String> {
+    let all = || {
+        sets.iter()
+            .flat_map(|s| s.values.iter().map(|&v| f64::from(v)))
+    };
     let low = all().fold(f64::INFINITY, f64::min);
     let high = all().fold(f64::NEG_INFINITY, f64::max);
     if !(low.is_finite() && high.is_finite()) {
@@ -119,21 +128,21 @@ pub fn histogram(
     let width = ((high - low) / bins as f64).max(1e-9);
     let series: Vec<Series> = sets
         .iter()
-        .map(|&(name, color, values)| {
+        .map(|set| {
             let mut counts = vec![0usize; bins];
-            for &v in values {
+            for &v in set.values {
                 counts[(((f64::from(v) - low) / width) as usize).min(bins - 1)] += 1;
             }
             let mut points = vec![(low, 0.0)];
             for (i, &count) in counts.iter().enumerate() {
-                let share = count as f64 / values.len().max(1) as f64;
+                let share = count as f64 / set.values.len().max(1) as f64;
                 points.push((low + i as f64 * width, share));
                 points.push((low + (i + 1) as f64 * width, share));
             }
             points.push((low + bins as f64 * width, 0.0));
             Series {
-                name: name.to_string(),
-                color,
+                name: set.name.to_string(),
+                color: set.color,
                 points,
             }
         })
@@ -197,6 +206,10 @@ where
     legend(chart, series, place)
 }
 
+fn area(svg: &mut String, size: Size) -> DrawingArea<SVGBackend<'_>, plotters::coord::Shift> {
+    SVGBackend::with_string(svg, (size.width, size.height)).into_drawing_area()
+}
+
 /// The frame that all charts share: margins, a light grid, axis labels.
 fn chart<X, Y>(
     size: Size,
@@ -211,7 +224,7 @@ where
 {
     let mut svg = String::new();
     {
-        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        let area = area(&mut svg, size);
         let mut chart = ChartBuilder::on(&area)
             .margin(8)
             .margin_right(18)
@@ -322,6 +335,11 @@ fn drawing<E: std::error::Error + Send + Sync>(e: DrawingAreaErrorKind<E>) -> Er
 mod tests {
     use super::*;
 
+    const SIZE: Size = Size {
+        width: 600,
+        height: 300,
+    };
+
     #[test]
     fn numbers_are_short() {
         let cases = [
@@ -349,7 +367,7 @@ mod tests {
                 x: "step",
                 y: "loss",
             };
-            let svg = lines((600, 300), &axes, &series, log_y).unwrap();
+            let svg = lines(SIZE, &axes, &series, log_y).unwrap();
             for text in ["step", "loss", "training", "validation"] {
                 assert!(svg.contains(text), "{text}");
             }
@@ -369,7 +387,7 @@ mod tests {
             y: "speed",
         };
         for log_y in [false, true] {
-            let svg = lines_over_doublings((600, 300), &axes, &series, log_y).unwrap();
+            let svg = lines_over_doublings(SIZE, &axes, &series, log_y).unwrap();
             for tick in [">1<", ">2<", ">4<", ">8<"] {
                 let tick = svg
                     .split("<text")
@@ -379,19 +397,24 @@ mod tests {
         }
         let mut zero = series;
         zero[0].points[0].0 = 0.0;
-        assert!(lines_over_doublings((600, 300), &axes, &zero, false).is_err());
+        assert!(lines_over_doublings(SIZE, &axes, &zero, false).is_err());
     }
 
     #[test]
     fn nothing_to_draw_is_an_error_not_a_panic() {
         let axes = Axes { x: "x", y: "y" };
-        assert!(lines((300, 200), &axes, &[], false).is_err());
-        assert!(histogram((300, 200), &axes, &[("a", PALETTE[0], &[])], 10).is_err());
+        assert!(lines(SIZE, &axes, &[], false).is_err());
+        let empty = Distribution {
+            name: "a",
+            color: PALETTE[0],
+            values: &[],
+        };
+        assert!(histogram(SIZE, &axes, &[empty], 10).is_err());
         let one = Series {
             name: "a".into(),
             color: PALETTE[0],
             points: vec![(1.0, f64::NAN)],
         };
-        assert!(scatter((300, 200), &axes, &[one]).is_err());
+        assert!(scatter(SIZE, &axes, &[one]).is_err());
     }
 }

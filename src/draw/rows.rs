@@ -1,6 +1,6 @@
 //! Charts with a named row per item.
 
-use super::{Context, FONT, GRID, INK, PALETTE, Size, drawing, number};
+use super::{Context, FONT, GRID, INK, PALETTE, Size, area, drawing, number};
 use crate::{Error, Result, stats};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
@@ -11,6 +11,12 @@ use std::ops::Range;
 pub struct Strip {
     pub name: String,
     pub values: Vec<f64>,
+}
+
+/// A bar from zero to a value.
+pub struct Bar {
+    pub name: String,
+    pub value: f64,
 }
 
 /// One row per strip, the first on top: a dot per value, a line at their mean.
@@ -34,11 +40,11 @@ pub fn strips(size: Size, x_name: &str, strips: &[Strip]) -> Result<String> {
 
 /// One bar per value from zero on, the first on top; those above zero in another colour than
 /// those below.
-pub fn bars(size: Size, x_name: &str, bars: &[(&str, f64)]) -> Result<String> {
-    let range = range(bars.iter().map(|b| b.1).chain([0.0]))?;
-    let names: Vec<&str> = bars.iter().map(|b| b.0).collect();
+pub fn bars(size: Size, x_name: &str, bars: &[Bar]) -> Result<String> {
+    let range = range(bars.iter().map(|b| b.value).chain([0.0]))?;
+    let names: Vec<&str> = bars.iter().map(|b| b.name.as_str()).collect();
     rows(size, x_name, &names, range, |chart, i, y| {
-        let value = bars[i].1;
+        let value = bars[i].value;
         let color = PALETTE[usize::from(value < 0.0)];
         let corners = [(0.0, y - 0.36), (value, y + 0.36)];
         let bar = Rectangle::new(corners, color.mix(0.8).filled());
@@ -68,10 +74,10 @@ fn rows(
 ) -> Result<String> {
     let count = names.len() as f64;
     let longest = names.iter().map(|n| n.chars().count()).max();
-    let room = (8 * longest.unwrap_or(0) as u32 + 16).min(size.0 / 2);
+    let room = (8 * longest.unwrap_or(0) as u32 + 16).min(size.width / 2);
     let mut svg = String::new();
     {
-        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        let area = area(&mut svg, size);
         let mut chart = ChartBuilder::on(&area)
             .margin(8)
             .margin_right(18)
@@ -113,6 +119,11 @@ fn rows(
 mod tests {
     use super::*;
 
+    const SIZE: Size = Size {
+        width: 400,
+        height: 200,
+    };
+
     #[test]
     fn every_row_has_its_name_and_its_values() {
         let strip = |name: &str, values: &[f64]| Strip {
@@ -120,18 +131,18 @@ mod tests {
             values: values.to_vec(),
         };
         let all = [strip("one", &[0.5, 0.6, 0.7]), strip("none", &[])];
-        let svg = strips((400, 200), "accuracy", &all).unwrap();
+        let svg = strips(SIZE, "accuracy", &all).unwrap();
         assert_eq!(svg.matches("<circle").count(), 3);
         for text in ["one", "none", "accuracy"] {
             assert!(svg.contains(text), "{text}");
         }
-        let svg = bars(
-            (400, 200),
-            "contribution",
-            &[("bead 1", 0.5), ("bead 2", -1.0)],
-        )
-        .unwrap();
+        let bar = |name: &str, value| Bar {
+            name: name.into(),
+            value,
+        };
+        let both = [bar("bead 1", 0.5), bar("bead 2", -1.0)];
+        let svg = bars(SIZE, "contribution", &both).unwrap();
         assert!(svg.contains("bead 2") && svg.matches("<rect").count() >= 2);
-        assert!(strips((400, 200), "x", &[strip("none", &[])]).is_err());
+        assert!(strips(SIZE, "x", &[strip("none", &[])]).is_err());
     }
 }

@@ -2,9 +2,12 @@
 
 use super::table::{Answer, Row};
 use crate::Result;
-use crate::draw::{Axes, PALETTE, Series, lines_over_doublings};
+use crate::draw::{Axes, PALETTE, Series, Size, lines_over_doublings};
 
-const SIZE: (u32, u32) = (640, 340);
+const SIZE: Size = Size {
+    width: 640,
+    height: 340,
+};
 
 /// The pictures of one machine, by name: efficiency, speed, and the sum over the ranks by each
 /// algorithm. Nothing where there are fewer than two numbers of ranks.

@@ -9,12 +9,18 @@
 use super::CoarseGrainer;
 use crate::data::trajectory::Dataset;
 use crate::downstream::pca;
-use crate::draw::{self, Axes, PALETTE, Series};
+use crate::draw::{self, Axes, Bar, PALETTE, Series, Size};
 use crate::models::deep_signature::{Decision, Graph, Objective, clip};
 use crate::store::write_bytes;
 use crate::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
+
+/// Size of the picture of a path.
+const PATH: Size = Size {
+    width: 760,
+    height: 460,
+};
 
 /// Beads that have a colour of their own.
 const COLOURED: usize = 6;
@@ -145,7 +151,7 @@ fn path(decision: &Decision) -> Result<String> {
         points: way(k),
     });
     below.extend(above);
-    draw::lines((760, 460), &axes, &below, false)
+    draw::lines(PATH, &axes, &below, false)
 }
 
 /// The contributions of all beads as shares of the sum of their sizes, largest first.
@@ -156,16 +162,16 @@ fn beads(decision: &Decision) -> Result<String> {
         true => decision.contributions[k] / total,
         false => 0.0,
     };
-    let names: Vec<String> = order.iter().map(|k| format!("bead {k}")).collect();
-    let bars: Vec<(&str, f64)> = names
+    let bars: Vec<Bar> = order
         .iter()
-        .zip(&order)
-        .map(|(name, &k)| (name.as_str(), share(k)))
+        .map(|&k| Bar {
+            name: format!("bead {k}"),
+            value: share(k),
+        })
         .collect();
-    let height = 70 + 20 * bars.len() as u32;
-    draw::bars(
-        (760, height),
-        "share of the decision (gradient x input)",
-        &bars,
-    )
+    let size = Size {
+        height: 70 + 20 * bars.len() as u32,
+        ..PATH
+    };
+    draw::bars(size, "share of the decision (gradient x input)", &bars)
 }

@@ -2,10 +2,10 @@
 
 use super::html::{self, Tile};
 use super::latent::{self, Embedding};
-use super::{HALF, Part, folder_name};
+use super::{HALF, Part, WIDE, folder_name};
 use crate::data::table::{Row, Table};
 use crate::downstream::evaluation::{Evaluation, Record};
-use crate::draw::{self, Axes, PALETTE, Series};
+use crate::draw::{self, Axes, PALETTE, Series, Size};
 use crate::{Result, stats};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -202,11 +202,15 @@ impl EvaluationReport {
         if series.is_empty() {
             return Ok(String::new());
         }
+        const SIZE: Size = Size {
+            height: HALF.height,
+            ..WIDE
+        };
         let axes = Axes {
             x: "degree l",
             y: "cosine loss",
         };
-        let svg = draw::lines((1000, HALF.1), &axes, &series, false)?;
+        let svg = draw::lines(SIZE, &axes, &series, false)?;
         Ok(html::section(
             "Reconstruction by degree",
             "One minus the cosine of the angle between the coefficients of a degree and their \

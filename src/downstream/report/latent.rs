@@ -2,7 +2,7 @@
 
 use super::html;
 use crate::downstream::pca;
-use crate::draw::{self, Axes, PALETTE, Series};
+use crate::draw::{self, Axes, PALETTE, Series, Size};
 use crate::{Result, store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -29,6 +29,11 @@ const CLASSES: [(&str, &[&str]); 6] = [
     ("positive", &["ARG", "HIS", "LYS"]),
     ("Cys, Gly, Pro", &["CYS", "GLY", "PRO"]),
 ];
+
+const WIDE: Size = Size {
+    width: 1000,
+    height: 560,
+};
 
 /// More dots than this make the page slow and the picture black.
 const MOST_DOTS: usize = 6000;
@@ -90,7 +95,7 @@ pub fn scatter(e: &Embedding) -> Result<String> {
         true => vec!["residues"; e.len()],
         false => e.names.iter().map(|n| side_chain(n)).collect(),
     };
-    Projection::pca(e).draw((1000, 560), &groups)
+    Projection::pca(e).draw(WIDE, &groups)
 }
 
 /// Pictures of the latent space, one per projection and kind of label: the latent space itself
@@ -117,8 +122,11 @@ pub fn pictures(e: &Embedding) -> Result<String> {
         }
     }
     let size = match sets.len() * projections.len() {
-        1 => (1000, 560),
-        _ => (560, 420),
+        1 => WIDE,
+        _ => Size {
+            width: 560,
+            height: 420,
+        },
     };
     let mut out = String::new();
     for groups in &sets {
@@ -198,7 +206,7 @@ impl Projection {
     }
 
     /// `groups`: one name per residue; those without a name are left out.
-    fn draw(&self, size: draw::Size, groups: &[&str]) -> Result<String> {
+    fn draw(&self, size: Size, groups: &[&str]) -> Result<String> {
         let mut members: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
         for (i, p) in self.points.iter().filter(|p| !groups[p.0].is_empty()) {
             members.entry(groups[*i]).or_default().push((p[0], p[1]));

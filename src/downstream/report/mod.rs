@@ -15,13 +15,19 @@ pub use latent::Embedding;
 pub use run::Run;
 pub use sweep::SweepReport;
 
-use crate::draw::{self, Axes, PALETTE, Series};
+use crate::draw::{self, Axes, Distribution, PALETTE, Series, Size};
 use crate::{Error, Result};
 use html::Tile;
 use std::path::Path;
 
-const WIDE: draw::Size = (1000, 380);
-const HALF: draw::Size = (560, 340);
+const WIDE: Size = Size {
+    width: 1000,
+    height: 380,
+};
+const HALF: Size = Size {
+    width: 560,
+    height: 340,
+};
 const BINS: usize = 60;
 
 /// What a page says about one folder of results.
@@ -219,12 +225,20 @@ impl RunReport {
         let (trained, untrained) = (losses(&self.trained), losses(&self.untrained));
         let mut sets = Vec::new();
         if let Some(values) = &trained {
-            sets.push(("this model", PALETTE[0], values.as_slice()));
+            sets.push(Distribution {
+                name: "this model",
+                color: PALETTE[0],
+                values,
+            });
         }
         if let Some(values) = &untrained {
-            sets.push(("untrained", PALETTE[1], values.as_slice()));
+            sets.push(Distribution {
+                name: "untrained",
+                color: PALETTE[1],
+                values,
+            });
         }
-        if sets.iter().all(|s| s.2.is_empty()) {
+        if sets.iter().all(|s| s.values.is_empty()) {
             return Ok(String::new());
         }
         let axes = Axes {

@@ -2,7 +2,7 @@
 
 use super::Part;
 use super::html::{self, Tile};
-use crate::draw::{self, Strip};
+use crate::draw::{self, Size, Strip};
 use crate::train::sweep::{Results, Sweep};
 use crate::{Error, Result};
 use std::path::Path;
@@ -172,7 +172,10 @@ fn picture(name: &str, strips: &[Strip]) -> Result<String> {
     if strips.iter().all(|s| s.values.is_empty()) {
         return Ok(String::new());
     }
-    let height = 90 + 26 * strips.len() as u32;
-    let svg = draw::strips((620, height), name, strips)?;
+    let size = Size {
+        width: 620,
+        height: 90 + 26 * strips.len() as u32,
+    };
+    let svg = draw::strips(size, name, strips)?;
     Ok(html::figure(&svg, name))
 }
