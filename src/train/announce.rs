@@ -62,7 +62,7 @@ pub fn announce<T: Task, W: WeightSchedule>(
     let threads = world
         .gather(&[rayon::current_num_threads() as u64])
         .concat();
-    if !world.speaks() {
+    if !world.reports_progress() {
         return;
     }
     let mut hosts: Vec<String> = hosts

@@ -106,7 +106,7 @@ pub fn train<T: Task, W: WeightSchedule + Sync>(
 impl<'a, T: Task, W: WeightSchedule + Sync> Trainer<'a, T, W> {
     fn begin(&mut self, resumed: bool) -> Result<()> {
         let (world, plan) = (self.world, self.plan);
-        self.progress = Progress::new(world.speaks(), self.done, self.calendar.steps);
+        self.progress = Progress::new(world.reports_progress(), self.done, self.calendar.steps);
         self.signal = Some(StopSignal::listen()?);
         if world.is_root() {
             plan.folder.begin(&plan.job)?;

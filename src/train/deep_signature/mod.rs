@@ -39,7 +39,7 @@ pub fn run(world: &World, job: &DeepSignatureJob, folder: &RunFolder, start: Sta
     train(world, &plan(&task, job, text, folder), checkpoint.as_ref())?;
     let step = outcome::choose(world, folder, task.model().parameters())?;
     let scores = task.test(world)?;
-    if world.speaks() {
+    if world.reports_progress() {
         print!("{}", scores.table());
     }
     let scores = world.agree(serde_json::to_value(&scores).map_err(Error::internal))?;

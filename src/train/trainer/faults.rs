@@ -58,7 +58,7 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
         // Reproducible sums have the same bits everywhere; MPI does not promise it of its own.
         let verdict = match self.plan.settings.reduction {
             Reduction::Reproducible if !self.is_sharded() => here,
-            _ => self.world.most(here),
+            _ => self.world.max(here),
         };
         Ok(match verdict {
             0 => None,

@@ -132,7 +132,7 @@ impl<T: Task, W: WeightSchedule + Sync> Trainer<'_, T, W> {
         } else {
             u8::from(stop)
         };
-        match self.world.most(here) {
+        match self.world.max(here) {
             2 => self.world.agree(self.failed.take().map_or(Ok(false), Err)),
             stop => Ok(stop == 1),
         }
