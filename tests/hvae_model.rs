@@ -12,7 +12,7 @@ use holosig::models::{Model, StepKey, Weights};
 use holosig::so3::irreps::Irreps;
 use holosig::so3::rotation;
 use irreps::rotate_published;
-use numbers::{gradient, numbers, tensor, values};
+use numbers::{numbers, tensor, values};
 
 /// Largest difference over the largest value.
 fn difference(a: &Tensor, b: &Tensor) -> f64 {
