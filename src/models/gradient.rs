@@ -1,7 +1,7 @@
 //! Gradients of parameters, flat: a weight's gradient goes to its place in the flat order as soon
 //! as the backward pass has made it, and its memory is free again.
 //!
-//! Every variable of a model ([`Parameters::var`]) is the result of an op without input, the
+//! Every variable of a model ([`Parameters::get`]) is the result of an op without input, the
 //! *leaf*. So the backward pass, which ends at variables, hands the gradient to the leaf, and the
 //! leaf to the [`Sink`] of the pass that is under way on this thread. No weight is copied for it.
 

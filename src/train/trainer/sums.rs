@@ -90,7 +90,12 @@ impl Sink for Slice {
 impl<'a> Sums<'a> {
     /// For the sum over `slices` slices as a whole.
     pub fn new(parameters: &'a Parameters, slices: usize) -> Self {
-        Self::of(parameters, slices, [0..parameters.len()], None)
+        Self::of(
+            parameters,
+            slices,
+            std::iter::once(0..parameters.len()),
+            None,
+        )
     }
 
     /// For a sum over `slices` slices that leaves by `ready`, bucket after bucket.
