@@ -335,6 +335,11 @@ fn drawing<E: std::error::Error + Send + Sync>(e: DrawingAreaErrorKind<E>) -> Er
 mod tests {
     use super::*;
 
+    const SIZE: Size = Size {
+        width: 600,
+        height: 300,
+    };
+
     #[test]
     fn numbers_are_short() {
         let cases = [
@@ -362,11 +367,7 @@ mod tests {
                 x: "step",
                 y: "loss",
             };
-            let size = Size {
-                width: 600,
-                height: 300,
-            };
-            let svg = lines(size, &axes, &series, log_y).unwrap();
+            let svg = lines(SIZE, &axes, &series, log_y).unwrap();
             for text in ["step", "loss", "training", "validation"] {
                 assert!(svg.contains(text), "{text}");
             }
@@ -386,7 +387,7 @@ mod tests {
             y: "speed",
         };
         for log_y in [false, true] {
-            let svg = lines_over_doublings((600, 300), &axes, &series, log_y).unwrap();
+            let svg = lines_over_doublings(SIZE, &axes, &series, log_y).unwrap();
             for tick in [">1<", ">2<", ">4<", ">8<"] {
                 let tick = svg
                     .split("<text")
@@ -396,19 +397,24 @@ mod tests {
         }
         let mut zero = series;
         zero[0].points[0].0 = 0.0;
-        assert!(lines_over_doublings((600, 300), &axes, &zero, false).is_err());
+        assert!(lines_over_doublings(SIZE, &axes, &zero, false).is_err());
     }
 
     #[test]
     fn nothing_to_draw_is_an_error_not_a_panic() {
         let axes = Axes { x: "x", y: "y" };
-        assert!(lines((300, 200), &axes, &[], false).is_err());
-        assert!(histogram((300, 200), &axes, &[("a", PALETTE[0], &[])], 10).is_err());
+        assert!(lines(SIZE, &axes, &[], false).is_err());
+        let empty = Distribution {
+            name: "a",
+            color: PALETTE[0],
+            values: &[],
+        };
+        assert!(histogram(SIZE, &axes, &[empty], 10).is_err());
         let one = Series {
             name: "a".into(),
             color: PALETTE[0],
             points: vec![(1.0, f64::NAN)],
         };
-        assert!(scatter((300, 200), &axes, &[one]).is_err());
+        assert!(scatter(SIZE, &axes, &[one]).is_err());
     }
 }

@@ -119,6 +119,11 @@ fn rows(
 mod tests {
     use super::*;
 
+    const SIZE: Size = Size {
+        width: 400,
+        height: 200,
+    };
+
     #[test]
     fn every_row_has_its_name_and_its_values() {
         let strip = |name: &str, values: &[f64]| Strip {
@@ -126,18 +131,18 @@ mod tests {
             values: values.to_vec(),
         };
         let all = [strip("one", &[0.5, 0.6, 0.7]), strip("none", &[])];
-        let svg = strips((400, 200), "accuracy", &all).unwrap();
+        let svg = strips(SIZE, "accuracy", &all).unwrap();
         assert_eq!(svg.matches("<circle").count(), 3);
         for text in ["one", "none", "accuracy"] {
             assert!(svg.contains(text), "{text}");
         }
-        let svg = bars(
-            (400, 200),
-            "contribution",
-            &[("bead 1", 0.5), ("bead 2", -1.0)],
-        )
-        .unwrap();
+        let bar = |name: &str, value| Bar {
+            name: name.into(),
+            value,
+        };
+        let both = [bar("bead 1", 0.5), bar("bead 2", -1.0)];
+        let svg = bars(SIZE, "contribution", &both).unwrap();
         assert!(svg.contains("bead 2") && svg.matches("<rect").count() >= 2);
-        assert!(strips((400, 200), "x", &[strip("none", &[])]).is_err());
+        assert!(strips(SIZE, "x", &[strip("none", &[])]).is_err());
     }
 }
