@@ -61,7 +61,7 @@ fn sums_have_the_same_bits_in_every_world() {
                         assert!((f - w).abs() <= 1.0 + 1e-4 * w.abs(), "{f} {w}");
                     }
                     let bytes: Vec<u8> = fast.iter().flat_map(|x| x.to_le_bytes()).collect();
-                    assert!(world.same(&bytes), "{slices} slices of {len}");
+                    assert!(world.all_equal(&bytes), "{slices} slices of {len}");
                 }
             }
             Ok(())
@@ -94,7 +94,7 @@ fn compressed_sums_lose_nothing_in_the_long_run() {
                 for _ in 0..STEPS {
                     let sum = world.compressed_sum(len, own_slices(world, 8, len), &mut whole);
                     let bytes: Vec<u8> = sum.iter().flat_map(|x| x.to_le_bytes()).collect();
-                    assert!(world.same(&bytes));
+                    assert!(world.all_equal(&bytes));
                     let own = world.part(len);
                     let tree = own_slices(world, 8, len);
                     let scattered = world.compressed_sum_part(len, tree, &mut part);
@@ -140,8 +140,8 @@ fn values_travel_in_rank_order() {
             assert_eq!(world.broadcast(text), b"hello");
             assert!(world.any(rank == size - 1));
             assert!(!world.any(false));
-            assert!(world.same(b"x"));
-            assert_eq!(world.same(&[rank as u8]), size == 1);
+            assert!(world.all_equal(b"x"));
+            assert_eq!(world.all_equal(&[rank as u8]), size == 1);
             assert!(world.local_rank() < world.local_size());
             Ok(())
         });

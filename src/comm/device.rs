@@ -46,7 +46,7 @@ impl Place {
         let id = self.id.unwrap_or_default();
         let ids = world.gather(&[(id >> 64) as u64, id as u64]);
         let models = world.gather(self.model.as_deref().unwrap_or("CPU").as_bytes());
-        if !world.speaks() || models.iter().all(|m| m == b"CPU") {
+        if !world.reports_progress() || models.iter().all(|m| m == b"CPU") {
             return;
         }
         let count = |mut list: Vec<Vec<u8>>| {

@@ -58,7 +58,7 @@ impl World {
     /// Starts MPI, runs `job` on every rank, and ends MPI.
     ///
     /// An error that the ranks agreed on ([`World::agree`]) is logged by the rank that saw it;
-    /// only then do the others go on, so that no launcher ends the job before it is told. Every
+    /// only then do the others go on, so that no launcher ends the job before it is logged. Every
     /// rank then gets [`Error::Elsewhere`] with the same exit code. An error that only this rank
     /// knows of is logged and ends the whole job at once (`MPI_Abort`), as does a panic: no rank
     /// is left waiting for one that is gone.
@@ -67,12 +67,12 @@ impl World {
         let result = job(&world);
         watchdog::stop();
         match result {
-            Err(e) if world.size > 1 => Err(world.tell(e)),
+            Err(e) if world.size > 1 => Err(world.report_error(e)),
             alone => alone,
         }
     }
 
-    fn tell(&self, error: Error) -> Error {
+    fn report_error(&self, error: Error) -> Error {
         let code = error.exit_code();
         if !self.agreed.get() {
             log::error!("rank {} on {}: {error}", self.rank, self.host);
@@ -164,7 +164,7 @@ impl World {
     }
 
     /// Whether this rank tells the user how the work goes on.
-    pub fn speaks(&self) -> bool {
+    pub fn reports_progress(&self) -> bool {
         self.is_root() && !self.quiet
     }
 
@@ -269,11 +269,11 @@ impl World {
 
     /// Whether any rank says so.
     pub fn any(&self, here: bool) -> bool {
-        self.most(u8::from(here)) != 0
+        self.max(u8::from(here)) != 0
     }
 
     /// The largest of all ranks' numbers.
-    pub fn most(&self, here: u8) -> u8 {
+    pub fn max(&self, here: u8) -> u8 {
         let Some(comm) = self.collective() else {
             return here;
         };
@@ -281,7 +281,7 @@ impl World {
     }
 
     /// Whether all ranks hold the same bytes.
-    pub fn same(&self, bytes: &[u8]) -> bool {
+    pub fn all_equal(&self, bytes: &[u8]) -> bool {
         let root = self.broadcast(bytes.to_vec());
         !self.any(root != bytes)
     }

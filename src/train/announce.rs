@@ -57,7 +57,7 @@ pub fn announce<T: Task>(world: &World, plan: &Plan<T>, calendar: &Calendar, fir
     let threads = world
         .gather(&[rayon::current_num_threads() as u64])
         .concat();
-    if !world.speaks() {
+    if !world.reports_progress() {
         return;
     }
     let mut hosts: Vec<String> = hosts

@@ -100,7 +100,7 @@ pub fn train<T: Task>(world: &World, plan: &Plan<T>, checkpoint: Option<&Saved>)
 impl<'a, T: Task> Trainer<'a, T> {
     fn begin(&mut self, resumed: bool) -> Result<()> {
         let (world, plan) = (self.world, self.plan);
-        self.progress = Progress::new(world.speaks(), self.done, self.calendar.steps);
+        self.progress = Progress::new(world.reports_progress(), self.done, self.calendar.steps);
         self.signal = Some(StopSignal::listen()?);
         if world.is_root() {
             plan.folder.begin(&plan.job)?;

@@ -68,7 +68,7 @@ impl TaskKind for DeepSignatureKind {
     /// Scores of classes or numbers; also printed as a table.
     fn test(world: &World, _: &Job<Self>, task: &DeepSignatureTask) -> Result<Option<Value>> {
         let scores = task.test(world)?;
-        if world.speaks() {
+        if world.reports_progress() {
             print!("{}", scores.table());
         }
         world

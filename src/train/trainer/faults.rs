@@ -58,7 +58,7 @@ impl<T: Task> Trainer<'_, T> {
         // Reproducible sums have the same bits everywhere; MPI does not promise it of its own.
         let verdict = match self.plan.settings.reduction {
             Reduction::Reproducible if !self.is_sharded() => here,
-            _ => self.world.most(here),
+            _ => self.world.max(here),
         };
         Ok(match verdict {
             0 => None,

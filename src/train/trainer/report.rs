@@ -130,7 +130,7 @@ impl<T: Task> Trainer<'_, T> {
     pub(super) fn finish(&self) {
         self.progress.finish();
         let peaks = self.world.gather(&[peak_memory().unwrap_or(0)]).concat();
-        if self.world.speaks() {
+        if self.world.reports_progress() {
             let peak = human_bytes(peaks.into_iter().max().unwrap_or(0));
             let best = match &self.best {
                 Some(b) => format!("; best validation {:.5} at step {}", b.value, b.step),

@@ -131,7 +131,7 @@ impl<T: Task> Trainer<'_, T> {
         } else {
             u8::from(stop)
         };
-        match self.world.most(here) {
+        match self.world.max(here) {
             2 => self.world.agree(self.failed.take().map_or(Ok(false), Err)),
             stop => Ok(stop == 1),
         }
