@@ -197,11 +197,28 @@ impl CellList {
         let home = self.place(positions[centre]);
         let limit = self.cutoff * self.cutoff;
         for (atoms, image) in self.bins(home.bin) {
+            let Some(cell) = &self.cell else {
+                let shift = [0; 3];
+                for &atom in atoms {
+                    let place = to_f64(positions[atom as usize]);
+                    if squared_distance(place, middle) <= limit {
+                        take(Neighbor { atom, shift });
+                    }
+                }
+                continue;
+            };
+            // Most atoms lie inside the cell: what moves them is the same for the whole lot.
+            let from_inside = std::array::from_fn(|k| image[k] + home.outside[k]);
+            let common = Image::new(cell, from_inside);
             for &atom in atoms {
-                let neighbor = self.image(atom, image, home.outside);
-                let place = self.position(positions, neighbor);
+                let image = match self.outside[atom as usize] {
+                    [0, 0, 0] => common,
+                    own => Image::new(cell, std::array::from_fn(|k| from_inside[k] - own[k])),
+                };
+                let place = add(to_f64(positions[atom as usize]), image.vector);
                 if squared_distance(place, middle) <= limit {
-                    take(neighbor);
+                    let shift = image.shift;
+                    take(Neighbor { atom, shift });
                 }
             }
         }
@@ -223,27 +240,6 @@ impl CellList {
                 })
             })
         })
-    }
-
-    /// The image of an atom in the image of the cell that is `image` steps away from that of an
-    /// atom `outside` steps out of the cell.
-    fn image(&self, atom: u32, image: [i32; 3], outside: [i32; 3]) -> Neighbor {
-        let shift = match self.outside.get(atom as usize) {
-            Some(own) => std::array::from_fn(|k| image[k] - own[k] + outside[k]),
-            None => [0; 3],
-        };
-        Neighbor { atom, shift }
-    }
-
-    /// Where an image is.
-    fn position<T: Coordinate>(&self, positions: &[[T; 3]], neighbor: Neighbor) -> [f64; 3] {
-        let place = to_f64(positions[neighbor.atom as usize]);
-        match self.cell {
-            Some(cell) if neighbor.shift != [0; 3] => {
-                add(place, cell.lattice(neighbor.shift.map(f64::from)))
-            }
-            _ => place,
-        }
     }
 
     /// Atoms within the cutoff (inclusive) of atom `centre`, itself and images of it included:
@@ -272,6 +268,23 @@ impl CellList {
 struct Place {
     bin: [usize; 3],
     outside: [i32; 3],
+}
+
+/// A step on the lattice.
+#[derive(Clone, Copy)]
+struct Image {
+    shift: [i32; 3],
+    /// Å.
+    vector: Point,
+}
+
+impl Image {
+    fn new(cell: &Cell, shift: [i32; 3]) -> Self {
+        Self {
+            shift,
+            vector: cell.lattice(shift.map(f64::from)),
+        }
+    }
 }
 
 /// Consecutive bins of one image of the cell.
