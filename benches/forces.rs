@@ -91,8 +91,8 @@ fn measure(network: &str, molecules: usize) {
             true => kept(&model, &batch).unwrap(),
             false => sum(model.terms(&batch).unwrap()).unwrap(),
         };
-        let store = loss.backward().unwrap();
-        model.parameters().take_gradients(store).unwrap()
+        let gradient = model.parameters().gradient(&loss).unwrap();
+        gradient.into_host().unwrap()
     };
     let norm: f32 = in_pool(step).iter().map(|g| g * g).sum();
     let mut seconds: Vec<f64> = (0..7)

@@ -1,7 +1,7 @@
 //! What holds for every network: symmetry, derivatives, smoothness, independence.
 
 use crate::golden::{self, Atoms};
-use crate::numbers::{gradient, numbers, values};
+use crate::numbers::{numbers, values};
 use candle_core::{DType, Device, Tensor};
 use holosig::models::Model;
 use holosig::models::graph::heads::Of;
@@ -303,7 +303,7 @@ fn gradients_of_force_losses_equal_differences() {
         batch.targets.energy = target(1, &[3]);
         batch.targets.forces = target(2, &[13, 3]);
         let p = model.parameters();
-        let gradient = gradient(p, &loss(&model, &batch));
+        let gradient = p.exact_gradient(&loss(&model, &batch)).unwrap();
         let flat = golden::parameters(&model);
         // Some elements of every parameter.
         for entry in p.entries() {
@@ -384,7 +384,8 @@ fn bits_do_not_depend_on_threads() {
                 .build()
                 .unwrap();
             pool.install(|| {
-                let gradient = gradient(model.parameters(), &loss(&model, &batch));
+                let loss = loss(&model, &batch);
+                let gradient = model.parameters().exact_gradient(&loss).unwrap();
                 gradient.into_iter().map(f64::to_bits).collect::<Vec<_>>()
             })
         };
