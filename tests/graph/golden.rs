@@ -7,8 +7,8 @@ use crate::numbers::values;
 use candle_core::{DType, Device, Tensor};
 use hdf5::types::VarLenUnicode;
 use hdf5::{File, Group, H5Type};
-use holosig::models::Model;
 use holosig::models::graph::{Batch, GraphConfig, GraphModel, Parts};
+use holosig::models::{Entry, Model};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -145,17 +145,34 @@ pub fn model(group: &Group, dtype: DType) -> GraphModel {
             assert!(largest.fold(0.0, f64::max) < 1e-15, "{}", entry.name);
         }
     }
-    let len = flat.len();
-    let flat = Tensor::from_vec(flat, len, &Device::Cpu).unwrap();
-    model.parameters().set_vector(&flat).unwrap();
+    set_parameters(&model, &flat);
     model
 }
 
 /// The gradient of a scalar by each parameter, in f64.
 pub fn gradient(model: &GraphModel, scalar: &Tensor) -> Vec<Vec<f64>> {
-    let store = scalar.backward().unwrap();
-    let gradient = |v: &Tensor| values(store.get(v).expect("every parameter has a gradient"));
-    model.parameters().variables().map(gradient).collect()
+    let p = model.parameters();
+    let flat = p.exact_gradient(scalar).unwrap();
+    let of = |e: &Entry| flat[e.offset..e.offset + e.len()].to_vec();
+    p.entries().iter().map(of).collect()
+}
+
+/// All parameters in flat order.
+pub fn parameters(model: &GraphModel) -> Vec<f64> {
+    model.parameters().variables().flat_map(values).collect()
+}
+
+/// Replaces all parameters.
+pub fn set_parameters(model: &GraphModel, flat: &[f64]) {
+    let mut rest = flat;
+    for variable in model.parameters().variables() {
+        let (own, others) = rest.split_at(variable.elem_count());
+        let own = Tensor::new(own, &Device::Cpu).unwrap();
+        let own = own.to_dtype(variable.dtype()).unwrap();
+        variable.slice_set(&own, 0, 0).unwrap();
+        rest = others;
+    }
+    assert!(rest.is_empty());
 }
 
 /// Atoms and edges of a batch.

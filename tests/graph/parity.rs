@@ -166,9 +166,7 @@ impl Adam {
         const RATE: f64 = 5e-4;
         const BETAS: [f64; 2] = [0.9, 0.999];
         self.steps += 1;
-        let parameters = model.parameters();
-        let flat: Vec<Tensor> = parameters.variables().cloned().collect();
-        let mut flat = values(&Tensor::cat(&flat, 0).unwrap());
+        let mut flat = golden::parameters(model);
         for ((x, moments), &g) in flat.iter_mut().zip(&mut self.moments).zip(gradient) {
             let new = [g, g * g];
             let mut corrected = [0.0; 2];
@@ -178,9 +176,7 @@ impl Adam {
             }
             *x -= RATE * corrected[0] / (corrected[1].sqrt() + 1e-8);
         }
-        let len = flat.len();
-        let flat = Tensor::from_vec(flat, len, parameters.device()).unwrap();
-        parameters.set_vector(&flat).unwrap();
+        golden::set_parameters(model, &flat);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What holds for every network: symmetry, derivatives, smoothness, independence.
 
-use crate::golden::Atoms;
+use crate::golden::{self, Atoms};
 use crate::numbers::{numbers, values};
 use candle_core::{DType, Device, Tensor};
 use holosig::models::Model;
@@ -302,14 +302,9 @@ fn gradients_of_force_losses_equal_differences() {
         let target = |seed, shape: &[usize]| Some(crate::numbers::tensor(seed, shape, DType::F64));
         batch.targets.energy = target(1, &[3]);
         batch.targets.forces = target(2, &[13, 3]);
-        let store = loss(&model, &batch).backward().unwrap();
         let p = model.parameters();
-        let gradient: Vec<f64> = p
-            .variables()
-            .flat_map(|v| values(store.get(v).expect("every parameter has a gradient")))
-            .collect();
-        let flat: Vec<Tensor> = p.variables().cloned().collect();
-        let flat = values(&Tensor::cat(&flat, 0).unwrap());
+        let gradient = p.exact_gradient(&loss(&model, &batch)).unwrap();
+        let flat = golden::parameters(&model);
         // Some elements of every parameter.
         for entry in p.entries() {
             for i in [
@@ -320,8 +315,7 @@ fn gradients_of_force_losses_equal_differences() {
                 let at = |step: f64| {
                     let mut moved = flat.clone();
                     moved[i] += step;
-                    let moved = Tensor::from_vec(moved, flat.len(), &Device::Cpu).unwrap();
-                    p.set_vector(&moved).unwrap();
+                    golden::set_parameters(&model, &moved);
                     values(&loss(&model, &batch))[0]
                 };
                 let slope = (at(STEP) - at(-STEP)) / (2.0 * STEP);
@@ -384,17 +378,17 @@ fn bits_do_not_depend_on_threads() {
             &[atoms.numbers.len(), 3],
             DType::F32,
         ));
-        let gradients = |threads| {
+        let bits = |threads| {
             let pool = rayon::ThreadPoolBuilder::new()
                 .num_threads(threads)
                 .build()
                 .unwrap();
             pool.install(|| {
-                let store = loss(&model, &batch).backward().unwrap();
-                let gradients = model.parameters().gradients(&store).unwrap();
-                gradients.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+                let loss = loss(&model, &batch);
+                let gradient = model.parameters().exact_gradient(&loss).unwrap();
+                gradient.into_iter().map(f64::to_bits).collect::<Vec<_>>()
             })
         };
-        assert_eq!(gradients(1), gradients(3));
+        assert_eq!(bits(1), bits(3));
     }
 }
