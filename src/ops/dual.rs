@@ -13,15 +13,15 @@
 //! # Why not gradients that keep their graphs
 //! The other way to the same gradient ([`super::derivatives`]) needs less code here, but a switch for
 //! the whole process, and every op must be closed. `benches/forces.rs` compares the two on a step
-//! with losses of energies and forces: released sizes, molecules of 18 atoms, f32, one thread of an
-//! AMD EPYC that was not quiet, the fastest of seven steps, memory above that of the batch.
+//! with losses of energies and forces: released sizes, molecules of 18 atoms, f32, processor time
+//! on one thread of an AMD EPYC, memory above that of the batch.
 //!
 //! | network, molecules | tangents | kept graphs |
 //! |---|---|---|
-//! | SchNet, 16 | 0.23 s, 214 MB | 0.28 s, 1,548 MB |
-//! | SchNet, 64 | 1.36 s, 652 MB | 1.69 s, 6,037 MB |
-//! | PaiNN, 16 | 0.15 s, 166 MB | 0.21 s, 1,028 MB |
-//! | PaiNN, 64 | 0.78 s, 510 MB | 0.98 s, 3,885 MB |
+//! | SchNet, 16 | 0.24 s, 212 MB | 0.29 s, 1,547 MB |
+//! | SchNet, 64 | 1.04 s, 654 MB | 1.60 s, 6,021 MB |
+//! | PaiNN, 16 | 0.14 s, 174 MB | 0.17 s, 1,014 MB |
+//! | PaiNN, 64 | 0.60 s, 520 MB | 0.91 s, 3,821 MB |
 //!
 //! Value and tangent go through a linear map in two products. In one product of both, stacked, a
 //! pass forward and backward took 1.1 to 1.2 times as long (4,896 and 36,720 rows of 128 channels;
