@@ -254,7 +254,7 @@ fn other_ops_refuse_by_name() {
     });
 }
 
-/// The losses of a whole model's coarse-graining.
+/// A loss of a whole model's coarse-graining.
 fn coarse_graining() -> Tensor {
     let config = DeepSignatureConfig {
         clusters: 4,
@@ -275,9 +275,9 @@ fn coarse_graining() -> Tensor {
     let clips = [Clip::new(raw, &config, DType::F64).unwrap()];
     let device = Device::Cpu;
     let model = DeepSignature::new(&config, 3, Objective::Binary, 3, DType::F64, &device).unwrap();
-    // The weight of the classes' loss is zero.
-    let losses = model.losses_with(&clips, &[0.0, 1.0, 1.0, 1.0], None);
-    losses.unwrap().objective
+    let losses = model.losses_with(&clips, None).unwrap();
+    let mut terms = losses.terms.into_iter();
+    terms.find(|(name, _)| *name == "coordinates").unwrap().1
 }
 
 #[test]
