@@ -7,8 +7,9 @@
 mod numbers;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
+use holosig::models::Weights;
 use holosig::models::deep_signature::{
-    Clip, DeepSignature, DeepSignatureConfig, Graph, Objective, RawClip, Variant,
+    Clip, DeepSignature, DeepSignatureConfig, Graph, Objective, RawClip, TERMS, Variant,
 };
 use holosig::models::hvae::gram_schmidt;
 use holosig::ops::assign::assign;
@@ -276,8 +277,10 @@ fn coarse_graining() -> Tensor {
     let device = Device::Cpu;
     let model = DeepSignature::new(&config, 3, Objective::Binary, 3, DType::F64, &device).unwrap();
     // The weight of the classes' loss is zero.
-    let losses = model.losses_with(&clips, &[0.0, 1.0, 1.0, 1.0], None);
-    losses.unwrap().objective
+    let weight = |(name, _)| (name, f64::from(name != "prediction"));
+    let weights = Weights::from(TERMS.map(weight));
+    let losses = model.losses_with(&clips, None).unwrap();
+    losses.objective(&weights).unwrap()
 }
 
 #[test]
