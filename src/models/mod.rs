@@ -14,6 +14,7 @@ pub mod state_dict;
 
 pub use builder::{ParametersBuilder, Scope};
 pub use flat::Flat;
+use gradient::Missing;
 pub use handle::{Buffer, Parameter};
 pub use init::Init;
 pub use parameters::{Entry, Parameters};
@@ -89,6 +90,15 @@ impl Losses {
             });
         }
         sum.ok_or_else(|| Error::internal("a model without a term to learn by"))
+    }
+
+    /// What may become of parameters that [`Losses::objective`] does not depend on.
+    pub fn missing(&self, weights: &Weights) -> Missing {
+        let off = |term: &str| weights.iter().any(|(name, w)| name == term && w == 0.0);
+        match self.terms.iter().any(|(term, _)| off(term)) {
+            true => Missing::Zero,
+            false => Missing::Refused,
+        }
     }
 
     /// Values of the terms.

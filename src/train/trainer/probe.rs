@@ -5,7 +5,6 @@ use crate::Result;
 use crate::comm::{World, most_sent};
 use crate::data::Split;
 use crate::models::flat::Piece;
-use crate::models::gradient::Missing;
 use crate::models::{Model, StepKey};
 use crate::train::announce::{announce, human_bytes, peak_memory};
 use crate::train::loader::Loader;
@@ -143,10 +142,10 @@ impl<T: Task> Trainer<'_, T> {
             .into_par_iter()
             .map(|_| {
                 let losses = model.losses(&batch, key)?;
+                let (objective, missing) = (losses.objective(&weights)?, losses.missing(&weights));
                 let parameters = model.parameters();
                 let whole = Piece::new(0..parameters.len(), 1.0, parameters.device())?;
-                let objective = losses.objective(&weights)?;
-                let whole = parameters.backward(&objective, Missing::Zero, whole)?;
+                let whole = parameters.backward(&objective, missing, whole)?;
                 whole.finish().map(drop)
             })
             .collect::<Result<()>>()?;

@@ -3,7 +3,6 @@
 use super::Trainer;
 use super::sums::Sums;
 use crate::comm::{Bucket, SliceTree, pulse};
-use crate::models::gradient::Missing;
 use crate::models::{Flat, Model, StepKey, scalar};
 use crate::train::guard::seed_of_draw;
 use crate::train::loader::Slice;
@@ -68,18 +67,13 @@ impl<T: Task> Trainer<'_, T> {
             let losses = model.losses(batch, StepKey { seed, step })?;
             let objective = losses.objective(&weights)?;
             pulse::tick();
-            let share = slice.share as f32;
-            let off = |name: &&str| weights.of(name).is_ok_and(|weight| weight == 0.0);
-            let names: Vec<&'static str> = losses.terms.iter().map(|t| t.0).collect();
-            let missing = match names.iter().any(off) {
-                true => Missing::Zero,
-                false => Missing::Refused,
-            };
+            let (share, missing) = (slice.share as f32, losses.missing(&weights));
             let mut finite = sums.insert(slice.number, share, &objective, missing)?;
             let objective = scalar(&objective)?;
             let mut values = vec![objective];
             values.extend(losses.term_values()?);
             let mut statistics = losses.statistics_values()?;
+            let names = losses.terms.iter().map(|t| t.0).collect();
             finite &= objective.is_finite();
             for value in &mut statistics {
                 finite &= value.is_finite();
