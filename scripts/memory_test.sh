@@ -12,9 +12,9 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 channels=${1:-1024}
-# On four ranks a parameter takes 20 values when the state is replicated, 14 when it is sharded; on
+# On four ranks a parameter takes 16 values when the state is replicated, 10 when it is sharded; on
 # rank 0 up to 3 more for a checkpoint (256 MiB when sharded).
-values=${2:-17}
+values=${2:-13}
 holosig=$(realpath "${CARGO_TARGET_DIR:-target}/release/holosig")
 scratch memory
 root=/sys/fs/cgroup
