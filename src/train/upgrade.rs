@@ -33,7 +33,7 @@ pub fn key(name: &str) -> String {
 /// # Errors
 /// A setting under both its names.
 pub fn job(table: &mut Table) -> Result<Vec<String>> {
-    let mut renamed = Vec::new();
+    let (mut renamed, mut terms) = (Vec::new(), Vec::new());
     for (section, settings) in [
         (&["data"][..], Some(&["batch", "slices"][..])),
         (&["train", "weights"], None),
@@ -42,12 +42,11 @@ pub fn job(table: &mut Table) -> Result<Vec<String>> {
             let old = format!("{}.{name}", section.join("."));
             let new = key(&old);
             put(table, &old, &new, value)?;
-            if section == ["train", "weights"] {
-                write_out(table, &new);
-            }
             renamed.push(format!("{old} is {new} now"));
+            terms.extend(new.strip_prefix("loss.").map(String::from));
         }
     }
+    terms.iter().for_each(|term| write_out(table, term));
     if !table.contains_key("task") {
         table.insert("task".into(), Value::String(UNNAMED.into()));
         renamed.push(format!("the task is named now: task = {UNNAMED:?}"));
@@ -93,17 +92,15 @@ fn put(table: &mut Table, old: &str, new: &str, value: Value) -> Result<()> {
     Ok(())
 }
 
-/// Gives a term's weight its whole schedule, as resolved jobs have it.
+/// Gives the term of a key `TERM.SETTING` its whole schedule, as resolved jobs have it.
 fn write_out(table: &mut Table, key: &str) {
-    let mut here = table;
-    for section in key.split('.').take(2) {
-        let Some(Value::Table(next)) = here.get_mut(section) else {
-            return;
-        };
-        here = next;
-    }
+    let term = key.split('.').next().unwrap_or_default();
+    let loss = table.get_mut("loss").and_then(Value::as_table_mut);
+    let Some(Value::Table(schedule)) = loss.and_then(|loss| loss.get_mut(term)) else {
+        return;
+    };
     for name in ["start", "warmup"] {
-        here.entry(name).or_insert(Value::Integer(0));
+        schedule.entry(name).or_insert(Value::Integer(0));
     }
 }
 
@@ -156,7 +153,7 @@ mod tests {
              weights = { reconstruction = 10.0, kl = 0.5, no_kl_epochs = 4, warmup_kl_epochs = 2 }",
         );
         let wanted: Table = "task = \"hvae\"\n[data]\ndataset = \"d.h5\"\n[train]\nseed = 1\n\
-            batch = 8\nslices = 2\n[loss]\nreconstruction.weight = 10.0\n\
+            batch = 8\nslices = 2\n[loss]\nreconstruction = { weight = 10.0, start = 0, warmup = 0 }\n\
             kl = { weight = 0.5, start = 4, warmup = 2 }"
             .parse()
             .unwrap();
