@@ -151,7 +151,7 @@ fn runs_go_on() {
         let told = bench.resume(ranks, job, &[steps]).success();
         assert_eq!(bench.hash(), today.hash(), "{job}");
         let lines = told.stderr.lines();
-        let renamed = lines.filter(|l| l.contains("written for version 1"));
+        let renamed = lines.filter(|l| l.contains("keys of version 1"));
         let renamed: Vec<&str> = renamed.collect();
         assert_eq!(renamed.len(), usize::from(job == "old.toml"), "{told:#?}");
         for name in ["data.batch is train.batch", "data.slices is train.slices"] {

@@ -124,6 +124,6 @@ pub fn share(world: &World, path: &Path, own: Result<BoxedJob>) -> Result<BoxedJ
 pub fn tell_renamed(path: &Path, job: &dyn AnyJob) {
     if !job.renamed().is_empty() {
         let renamed = job.renamed().join(", ");
-        log::warn!("{}: written for version 1: {renamed}", path.display());
+        log::warn!("{}: keys of version 1: {renamed}", path.display());
     }
 }

@@ -200,16 +200,18 @@ fn plan(job: &Path, overrides: &[String], axes: &[Axis], mut number: usize) -> R
     })
 }
 
-/// The last word of a key, or all of it where another key ends alike.
+/// The last word of a key (of a term's weight: the term), or all of it where another key ends
+/// alike.
 fn short<'a>(key: &'a str, axes: &[Axis]) -> &'a str {
-    let last = |key: &'a str| key.rsplit('.').next().unwrap_or(key);
-    let alike = axes
-        .iter()
-        .filter(|a| a.key.rsplit('.').next() == Some(last(key)));
-    match alike.count() {
+    match axes.iter().filter(|a| last(&a.key) == last(key)).count() {
         1 => last(key),
         _ => key,
     }
+}
+
+fn last(key: &str) -> &str {
+    let key = key.strip_suffix(".weight").unwrap_or(key);
+    key.rsplit('.').next().unwrap_or(key)
 }
 
 /// A value as part of a file name.
@@ -243,6 +245,10 @@ mod tests {
             .to_vec();
         assert_eq!(short("model.method", &axes), "method");
         assert_eq!(short("x.beta1", &axes), "x.beta1");
+        assert_eq!(
+            short("loss.kl.weight", &["train.weights.kl=1".parse().unwrap()]),
+            "kl"
+        );
         assert_eq!(plain("../data/x 1.h5"), "..-data-x-1.h5");
         assert_eq!(plain("[2, 3]"), "2--3");
     }
