@@ -37,8 +37,8 @@ pub trait Case {
     /// What the model says of each sample in evaluation mode.
     fn predict(&self, model: &Self::Model, batch: &<Self::Model as Model>::Batch) -> Vec<Vec<f64>>;
 
-    /// Changes that the prediction does not depend on, and the largest relative difference that
-    /// rounding may make in f64 and in f32.
+    /// Changes that the prediction does not depend on, and the most that rounding may make of them
+    /// in f64 and in f32, as a share of what predictions differ in.
     fn symmetries(&self) -> Vec<(Change, f64, f64)>;
 
     /// Weights of the objective's terms.
