@@ -8,7 +8,7 @@
 
 use holosig::comm::World;
 use holosig::data::Split;
-use holosig::data::dataset::{Chosen, Dataset};
+use holosig::data::dataset::Dataset;
 use holosig::data::structure;
 use holosig::downstream::embedding::{Embedder, Neighborhoods, Source};
 use holosig::{Error, Result};
@@ -28,15 +28,7 @@ fn main() -> Result<()> {
 
     // The structure, read as the model's training data were.
     let read = structure::read(&file, &embedder.description.read)?;
-    let chosen: Vec<Chosen> = read
-        .into_iter()
-        .map(|structure| Chosen {
-            structure,
-            split: Split::Test,
-            chains: None,
-        })
-        .collect();
-    let dataset = Dataset::pack(&chosen, "")?;
+    let dataset = Dataset::of_structures(read)?;
 
     // The atoms around each residue as zernikegrams, and what the encoder makes of them.
     let name = file.display().to_string();

@@ -133,8 +133,8 @@ pub trait Model: Send + Sync {
     /// Losses of a slice in training mode (batch statistics of this slice).
     fn losses(&self, batch: &Self::Batch, key: StepKey) -> Result<Losses>;
 
-    /// Named metrics of a batch in evaluation mode, the terms of the objective among them, one value per sample and name
-    /// (`values[k][i]`: metric `k`, sample `i`), so that the caller can sum them in an order
-    /// that does not depend on how samples were batched.
+    /// Named metrics of a batch in evaluation mode, the terms of the objective among them, one
+    /// value per sample and name (`values[k][i]`: metric `k`, sample `i`), so that the caller can
+    /// sum them in an order that does not depend on how samples were batched.
     fn metrics(&self, batch: &Self::Batch) -> Result<Vec<(&'static str, Vec<f64>)>>;
 }

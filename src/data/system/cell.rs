@@ -160,13 +160,13 @@ fn completed(mut vectors: [Point; 3], periodic: [bool; 3]) -> [Point; 3] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
     /// A cuboid and GROMACS's rhombic dodecahedron.
-    fn boxes() -> [Cell; 2] {
+    pub fn boxes() -> [Cell; 2] {
         let d = 20.0;
         [
             Cell::new([[20.0, 0.0, 0.0], [0.0, 25.0, 0.0], [0.0, 0.0, 30.0]]).unwrap(),

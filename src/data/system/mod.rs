@@ -5,6 +5,8 @@ mod cell;
 mod label;
 
 pub use cell::Cell;
+#[cfg(test)]
+pub(crate) use cell::tests::boxes;
 pub(crate) use cell::{Point, add, dot, sub};
 pub use label::Label;
 

@@ -113,23 +113,9 @@ fn centre(positions: &[Point], atoms: &[u32]) -> Point {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::system::dot;
+    use crate::data::system::{boxes, dot};
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
-
-    fn boxes() -> [Cell; 2] {
-        // A cuboid and GROMACS's rhombic dodecahedron.
-        let d = 20.0;
-        [
-            Cell::new([[20.0, 0.0, 0.0], [0.0, 25.0, 0.0], [0.0, 0.0, 30.0]]).unwrap(),
-            Cell::new([
-                [d, 0.0, 0.0],
-                [0.0, d, 0.0],
-                [d / 2.0, d / 2.0, d * 0.5f64.sqrt()],
-            ])
-            .unwrap(),
-        ]
-    }
 
     /// Chains longer than the box, drifting far, wrapped atom by atom in every frame.
     #[test]
