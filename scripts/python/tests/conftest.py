@@ -1,0 +1,28 @@
+"""Files that the program writes; tests of them are skipped where it is not found."""
+
+import os
+import shutil
+from pathlib import Path
+
+import holosig
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Path:
+    """A folder with a dataset, embeddings, trajectories and a run."""
+    if not (os.environ.get("HOLOSIG") or shutil.which("holosig")):
+        pytest.skip("the program holosig was not found")
+    here = tmp_path_factory.mktemp("made")
+    shares = ("--validation", 0.1, "--test", 0.15)
+    holosig.run("prepare", "structures", ROOT / "tests/structures", *shares, "--out", here / "dataset.h5")
+    job = ROOT / "jobs/quickstart.toml"
+    holosig.run(
+        "train", job, "--out", here / "run", "--set", f"data.dataset={here / 'dataset.h5'}", "--set", "train.steps=2"
+    )
+    best = here / "run/checkpoints/best.h5"
+    holosig.run("embed", best, "--dataset", here / "dataset.h5", "--out", here / "embeddings.h5")
+    holosig.run("prepare", "grd", "--trajectories", 8, "--out", here / "grd.h5")
+    return here
