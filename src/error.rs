@@ -98,6 +98,15 @@ impl Error {
         }
     }
 
+    /// How loud the log tells of it: work that is done but for a part of its inputs, or that can
+    /// go on later, has not failed.
+    pub fn level(&self) -> log::Level {
+        match self {
+            Error::Partial { .. } | Error::Preempted { .. } => log::Level::Warn,
+            _ => log::Level::Error,
+        }
+    }
+
     /// The process exit code that this error asks for.
     pub fn exit_code(&self) -> i32 {
         match self {

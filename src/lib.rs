@@ -14,7 +14,7 @@
 //! | 3 | [`data`] | sources, datasets, samplers, loaders |
 //! | 2 | [`ops`], [`comm`] | differentiable operations; the MPI world and its watchdog |
 //! | 1 | [`so3`], [`words`], [`store`], [`draw`], `gpu` | rotation-group numbers in f64; words of signatures; HDF5 files; charts; the rank's GPU (with the feature `cuda`) |
-//! | 0 | [`error`], [`elements`], [`stats`] | the one error type; symbols and radii of the chemical elements; means, deviations and medians |
+//! | 0 | [`error`], [`files`], [`print`], [`elements`], [`stats`] | the one error type; how files are opened; what is printed; symbols and radii of the chemical elements; means, deviations and medians |
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
@@ -27,10 +27,14 @@ pub mod draw;
 pub mod elements;
 #[warn(missing_docs)]
 pub mod error;
+#[warn(missing_docs)]
+pub mod files;
 #[cfg(feature = "cuda")]
 pub mod gpu;
 pub mod models;
 pub mod ops;
+#[warn(missing_docs)]
+pub mod print;
 pub mod scale;
 #[warn(missing_docs)]
 pub mod so3;

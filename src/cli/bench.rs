@@ -32,7 +32,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let cases = args.chosen()?;
     if args.list {
-        cases.iter().for_each(|c| println!("{}", c.name));
+        cases.iter().for_each(|c| crate::say!("{}", c.name));
         return Ok(());
     }
     if let Some(threads) = args.threads {
@@ -55,7 +55,7 @@ pub fn run(args: Args) -> Result<()> {
         }
         let limits = world.agree(Limits::measure(&place.device))?;
         if world.is_root() && !args.json {
-            println!("{}", bench::row(None));
+            crate::say!("{}", bench::row(None));
         }
         bench::run(world, &place, &cases, &limits, |figure| {
             tell(figure, args.json)
@@ -65,11 +65,11 @@ pub fn run(args: Args) -> Result<()> {
 
 fn tell(figure: &Figure, json: bool) -> Result<()> {
     match json {
-        true => println!(
+        true => crate::say!(
             "{}",
             serde_json::to_string(figure).map_err(Error::internal)?
         ),
-        false => println!("{}", bench::row(Some(figure))),
+        false => crate::say!("{}", bench::row(Some(figure))),
     }
     Ok(())
 }

@@ -124,9 +124,9 @@ fn write(world: &World, args: &Args, embedder: &Embedder, source: &dyn Source) -
     if world.is_root() {
         let seconds = start.elapsed().as_secs_f64();
         let (out, n) = (args.out.display(), source.len());
-        println!("{out}: {n} residues in {seconds:.1} s");
+        crate::say!("{out}: {n} residues in {seconds:.1} s");
         if let Some(cosine) = cosine {
-            println!("mean cosine loss: {cosine:.4}");
+            crate::say!("mean cosine loss: {cosine:.4}");
         }
     }
     Ok(())

@@ -66,7 +66,7 @@ pub fn run(args: Args) -> Result<()> {
         )?;
         if let Some(record) = record {
             print(&record);
-            println!("record: {}", args.out.join(evaluation::RECORD).display());
+            crate::say!("record: {}", args.out.join(evaluation::RECORD).display());
         }
         Ok(())
     })
@@ -74,20 +74,23 @@ pub fn run(args: Args) -> Result<()> {
 
 fn print(record: &Record) {
     for e in &record.evaluations {
-        println!("{}: {} residues", e.checkpoint, e.residues);
+        crate::say!("{}: {} residues", e.checkpoint, e.residues);
         let r = &e.reconstruction;
-        println!(
+        crate::say!(
             "  reconstruction: cosine loss {:.4}, MSE {:.3e}",
-            r.cosine, r.mse
+            r.cosine,
+            r.mse
         );
         for d in &r.degrees {
-            println!(
+            crate::say!(
                 "    l = {}: cosine loss {:.4}, MSE {:.3e}",
-                d.l, d.cosine, d.mse
+                d.l,
+                d.cosine,
+                d.mse
             );
         }
         for q in &e.equivariance {
-            println!(
+            crate::say!(
                 "  equivariance error {}: invariants {:.1e} of {:.1e}, reconstruction {:.1e} of {:.1e}",
                 q.precision,
                 q.invariants.error,
@@ -97,7 +100,7 @@ fn print(record: &Record) {
             );
         }
         for k in &e.labels {
-            println!(
+            crate::say!(
                 "  {} ({} classes, chance {:.3}): linear {:.3} ± {:.3}, nearest neighbours {:.3} ± \
                  {:.3}, k-means purity {:.3}, V-measure {:.3}, silhouette {:.3}",
                 k.name,

@@ -54,6 +54,7 @@ fn export(args: &Args) -> Result<()> {
     std::fs::write(text.path(), hparams).map_err(|e| Error::io(&beside, e))?;
     weights.commit()?;
     text.commit()?;
-    println!("{}\n{}", args.out.display(), beside.display());
+    crate::say!("{}", args.out.display());
+    crate::say!("{}", beside.display());
     Ok(())
 }

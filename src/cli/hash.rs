@@ -14,6 +14,6 @@ pub struct Args {
 /// Prints the XXH3-128 of all parameters and buffers in their fixed order: equal models have
 /// equal hashes, whatever else differs between their files.
 pub fn run(args: Args) -> Result<()> {
-    println!("{}", Checkpoint::read(&args.checkpoint)?.hash());
+    crate::say!("{}", Checkpoint::read(&args.checkpoint)?.hash());
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::models::state_dict;
 use crate::tasks::TaskKind;
 use crate::tasks::hvae::HvaeKind;
 use crate::train::Checkpoint;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use candle_core::{DType, Device};
 use std::path::PathBuf;
 
@@ -27,8 +27,7 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn import(args: &Args) -> Result<()> {
-    let text = std::fs::read_to_string(&args.hparams)
-        .map_err(|e| Error::file(&args.hparams, format!("cannot be read: {e}")))?;
+    let text = files::read_text(&args.hparams)?;
     let here = |e| Error::file(&args.hparams, e);
     let description = published::from_json(&text).map_err(here)?;
     // Every parameter is replaced below: the seed does not matter.
@@ -40,7 +39,7 @@ fn import(args: &Args) -> Result<()> {
     let checkpoint =
         Checkpoint::of_model(HvaeKind::name(), description.to_toml()?, model.parameters())?;
     checkpoint.write(&args.out)?;
-    println!(
+    crate::say!(
         "{}: {} parameters, hash {}",
         args.out.display(),
         model.parameters().len(),

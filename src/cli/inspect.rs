@@ -48,14 +48,14 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn row(name: &str, value: impl std::fmt::Display) {
-    println!("{name:<20} {value}");
+    crate::say!("{name:<20} {value}");
 }
 
 /// TOML text as indented rows.
 fn block(name: &str, text: &str) {
-    println!("{name}");
+    crate::say!("{name}");
     for line in text.lines().filter(|l| !l.trim().is_empty()) {
-        println!("  {line}");
+        crate::say!("  {line}");
     }
 }
 

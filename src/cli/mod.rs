@@ -1,7 +1,7 @@
 //! The command line: one file per command. A command turns its parsed options into calls of
 //! the floors below; it holds no mathematics and no file formats.
 
-use crate::Result;
+use crate::{Error, Result, print};
 use clap::{Parser, Subcommand};
 
 pub mod bench;
@@ -76,8 +76,36 @@ enum Command {
 }
 
 impl Cli {
+    /// Runs the command to its end.
+    ///
+    /// # Errors
+    /// Whatever the command reports; a standard output that does not take what a command has
+    /// printed, where nothing else comes of it.
     pub fn run(self) -> Result<()> {
-        match self.command {
+        let prints = self.command.only_prints();
+        self.command.run()?;
+        match prints {
+            true => print::arrived().map_err(|e| Error::io("standard output", e)),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Command {
+    /// Whether all that comes of the command is what it prints.
+    fn only_prints(&self) -> bool {
+        match self {
+            Command::Status(_) | Command::Inspect(_) | Command::Hash(_) | Command::Bench(_) => true,
+            Command::Scale(a) => a.only_prints(),
+            Command::Train(a) => a.dry_run,
+            Command::Sweep(a) => a.dry_run,
+            Command::Submit(a) => a.dry_run,
+            _ => false,
+        }
+    }
+
+    fn run(self) -> Result<()> {
+        match self {
             Command::Prepare(c) => prepare::run(c),
             Command::Zernike(a) => zernike::run(a),
             Command::Signature(a) => signature::run(a),

@@ -81,7 +81,7 @@ pub fn run(args: Args) -> Result<()> {
         let summary = pockets::write(world, &pocketer, &listing, &args.out, |n| progress.at(n))?;
         drop(progress);
         if world.is_root() {
-            println!(
+            crate::say!(
                 "{}: {} pockets of {} residues in {:.1} s",
                 args.out.display(),
                 summary.complexes,

@@ -28,7 +28,7 @@ fn write(args: &Args) -> Result<()> {
     let pockets = Pockets::read(&args.pockets)?;
     let predictions = regression::predict(&args.regression, &pockets, args.model)?;
     store::write_bytes(&args.out, &predictions.csv(&pockets)?)?;
-    println!(
+    crate::say!(
         "{}: {} complexes, predicted by {}",
         args.out.display(),
         pockets.ids.len(),

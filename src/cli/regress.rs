@@ -72,9 +72,9 @@ pub fn run(args: Args) -> Result<()> {
         };
         let (results, unlabelled) = regression::run(world, &pockets, &settings, &args.out)?;
         if let Some(results) = results {
-            print!("{}", results.summary());
-            println!(
-                "\n{}: every regressor in table.csv and predictions.csv, {:.1} s",
+            crate::print::text(&format!("{}\n", results.summary()));
+            crate::say!(
+                "{}: every regressor in table.csv and predictions.csv, {:.1} s",
                 args.out.display(),
                 start.elapsed().as_secs_f64()
             );

@@ -40,7 +40,7 @@ fn write(args: &Args) -> Result<()> {
     let parts = args.folders.iter().map(|folder| part(args, folder));
     let parts: Vec<Part> = parts.collect::<Result<_>>()?;
     store::write_bytes(&out, report::page(&parts).as_bytes())?;
-    println!("page: {}", out.display());
+    crate::say!("page: {}", out.display());
     Ok(())
 }
 
@@ -67,7 +67,7 @@ fn part(args: &Args, folder: &Path) -> Result<Part> {
         untrained: embedding(&args.untrained)?,
     };
     if let (Some(trained), Some(untrained)) = report.cosine_losses() {
-        println!("cosine loss: {trained:.4} trained, {untrained:.4} untrained");
+        crate::say!("cosine loss: {trained:.4} trained, {untrained:.4} untrained");
     }
     report.part()
 }

@@ -77,6 +77,10 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 impl Args {
+    pub(super) fn only_prints(&self) -> bool {
+        self.plots.is_none() && self.measure.is_none()
+    }
+
     fn job_name(&self) -> String {
         let stem = self.job.as_deref().and_then(Path::file_stem);
         stem.unwrap_or_default().to_string_lossy().into_owned()
@@ -88,7 +92,7 @@ fn measure(world: &World, job: &dyn AnyJob, job_name: &str, out: &Path) -> Resul
     world.on_root(|| {
         let text = machine.to_text()?;
         write_bytes(out, text.as_bytes())?;
-        println!("{text}");
+        crate::print::text(&format!("{text}\n"));
         Ok(())
     })?;
     Ok(())
@@ -102,7 +106,7 @@ fn check(world: &World, machines: &[Machine], job: &dyn AnyJob, json: bool) -> R
         }
         let step = check.predicted;
         match json {
-            true => println!(
+            true => crate::say!(
                 "{}",
                 serde_json::json!({
                     "machine": machine.name, "ranks": step.ranks, "nodes": step.nodes,
@@ -110,7 +114,7 @@ fn check(world: &World, machines: &[Machine], job: &dyn AnyJob, json: bool) -> R
                     "error": check.error(),
                 })
             ),
-            false => println!(
+            false => crate::say!(
                 "{}: {} ranks on {} nodes: predicted {}, measured {}: {:+.1} %",
                 machine.name,
                 step.ranks,
@@ -167,22 +171,23 @@ fn tell(
 ) -> Result<()> {
     if json {
         for row in answers.iter().flat_map(|(a, _)| &a.rows) {
-            println!("{}", serde_json::to_string(row).map_err(Error::internal)?);
+            crate::say!("{}", serde_json::to_string(row).map_err(Error::internal)?);
         }
         return Ok(());
     }
     let [(_, job), (weak, _)] = answers;
-    println!("{}: {}", machine.name, machine.source);
-    println!(
-        "{} ({} parameters), sums by {}; all but step and passes in ms\n",
+    crate::say!("{}: {}", machine.name, machine.source);
+    crate::say!(
+        "{} ({} parameters), sums by {}; all but step and passes in ms",
         job.job,
         job.parameters,
         asked.algorithm.name()
     );
+    crate::say!("");
     for (answer, job) in answers {
-        println!("{}\n", answer.text(job, &asked.samples));
+        crate::print::text(&format!("{}\n\n", answer.text(job, &asked.samples)));
     }
-    println!("{}\n", checkpoint_lines(&weak.rows).join("\n"));
+    crate::print::text(&format!("{}\n\n", checkpoint_lines(&weak.rows).join("\n")));
     Ok(())
 }
 

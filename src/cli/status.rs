@@ -15,7 +15,7 @@ pub fn run(args: Args) -> Result<()> {
     let mut failed: Option<Error> = None;
     for run in &args.runs {
         match status(run) {
-            Ok(status) => println!("{}: {}", run.display(), status.line()),
+            Ok(status) => crate::say!("{}: {}", run.display(), status.line()),
             Err(e) => {
                 if let Some(before) = failed.replace(e) {
                     log::error!("{before}");

@@ -50,7 +50,7 @@ pub struct Args {
     out: Option<PathBuf>,
     /// Print the script and the command, and stop
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -122,8 +122,8 @@ pub fn run(args: Args) -> Result<()> {
     };
     command.arg(&place);
     if args.dry_run {
-        print!("{text}");
-        println!("# {} {}", command.get_program().display(), place.display());
+        crate::print::text(&text);
+        crate::say!("# {} {}", command.get_program().display(), place.display());
         return Ok(());
     }
     std::fs::create_dir_all(&out).map_err(|e| Error::io(&out, e))?;
@@ -150,7 +150,7 @@ fn submit(command: &mut Command, scheduler: Scheduler, out: &Path) -> Result<()>
             .stderr(errors)
             .spawn()
             .map_err(failed)?;
-        println!(
+        crate::say!(
             "started as process {}; its output is in {}",
             child.id(),
             log.display()
@@ -158,7 +158,7 @@ fn submit(command: &mut Command, scheduler: Scheduler, out: &Path) -> Result<()>
         return Ok(());
     }
     let output = command.output().map_err(failed)?;
-    print!("{}", String::from_utf8_lossy(&output.stdout));
+    crate::print::text(&String::from_utf8_lossy(&output.stdout));
     match output.status.success() {
         true => Ok(()),
         false => Err(Error::input(format!(

@@ -32,7 +32,7 @@ pub struct Args {
     part: Share,
     /// List the runs and stop
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -41,8 +41,8 @@ pub fn run(args: Args) -> Result<()> {
         sweep
             .runs
             .iter()
-            .for_each(|run| println!("{}", run.words()));
-        println!("{} runs", sweep.runs.len());
+            .for_each(|run| crate::say!("{}", run.words()));
+        crate::say!("{} runs", sweep.runs.len());
         return Ok(());
     }
     World::run(|world| {
@@ -62,7 +62,7 @@ pub fn run(args: Args) -> Result<()> {
         world.on_root(|| {
             let page = folder.join("report.html");
             store::write_bytes(&page, report::page(&[tell(&folder)?]).as_bytes())?;
-            println!("page: {}", page.display());
+            crate::say!("page: {}", page.display());
             Ok(())
         })?;
         world.on_root(|| worked.check()).map(drop)
@@ -73,7 +73,7 @@ pub fn run(args: Args) -> Result<()> {
 /// of it.
 pub(super) fn tell(folder: &Path) -> Result<Part> {
     let report = SweepReport::read(folder)?;
-    print!("{}", report.results.text());
+    crate::print::text(&report.results.text());
     report.results.write(folder)?;
     report.part()
 }

@@ -30,7 +30,7 @@ pub struct Args {
     /// Check the job, print it with every default filled in, try ten steps, tell what the run
     /// would take on these ranks, and stop; nothing is written
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -54,7 +54,7 @@ pub fn run(mut args: Args) -> Result<()> {
         let folder = RunFolder::new(&out);
         if args.dry_run {
             world.on_root(|| {
-                println!("{}", job.to_text()?);
+                crate::print::text(&format!("{}\n", job.to_text()?));
                 Ok(())
             })?;
             return job.dry_run(world, &folder);

@@ -1,6 +1,7 @@
 //! Heartbeats: a small file per rank in a folder that all ranks see.
 
 use super::pulse::Pulse;
+use crate::files;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Read;
@@ -106,7 +107,7 @@ impl Beat {
     /// The last word of a rank, if there is one.
     pub fn read(folder: &Path, rank: usize) -> Option<Self> {
         let mut text = String::new();
-        let file = File::open(Self::path(folder, rank)).ok()?;
+        let file = files::open(&Self::path(folder, rank)).ok()?;
         file.take(BYTES as u64).read_to_string(&mut text).ok()?;
         serde_json::from_str(text.trim_end()).ok()
     }

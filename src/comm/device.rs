@@ -65,7 +65,7 @@ impl Place {
             false => "",
         };
         let name = "device";
-        println!("{name:>12}  {gpus} x {}{shared}", models.join(", "));
+        crate::say!("{name:>12}  {gpus} x {}{shared}", models.join(", "));
     }
 }
 

@@ -77,11 +77,12 @@ impl World {
     fn report_error(&self, error: Error) -> Error {
         let code = error.exit_code();
         if !self.agreed.get() {
-            log::error!("rank {} on {}: {error}", self.rank, self.host);
+            let level = error.level();
+            log::log!(level, "rank {} on {}: {error}", self.rank, self.host);
             self.abort(code);
         }
         if !matches!(error, Error::Elsewhere { .. }) {
-            log::error!("{error}");
+            log::log!(error.level(), "{error}");
         }
         self.barrier();
         match error {

@@ -4,7 +4,7 @@ use super::Split;
 use super::dataset::Chosen;
 use super::structure::{ReadOptions, Structure, entry_of, id_of, is_structure_name, read};
 use crate::comm::World;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -93,7 +93,7 @@ fn tail(path: &Path, parts: usize) -> String {
 }
 
 fn from_list(list: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let text = std::fs::read_to_string(list).map_err(|e| Error::file(list, e))?;
+    let text = files::read_text(list)?;
     let folder = list.parent().unwrap_or(Path::new(""));
     for line in text
         .lines()

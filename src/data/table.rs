@@ -5,9 +5,8 @@
 //! Lines are counted from 1 as an editor does, blank and quoted ones included.
 
 use crate::data::structure::gunzip;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use std::fmt::Display;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -214,11 +213,7 @@ impl<'t> Row<'t> {
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>> {
-    let raw = std::fs::read(path).map_err(|e| match e.kind() {
-        ErrorKind::NotFound => Error::file(path, "no such file or folder"),
-        ErrorKind::IsADirectory => Error::file(path, "a folder, where a table is needed"),
-        _ => Error::io(path, e),
-    })?;
+    let raw = files::read(path)?;
     match raw.starts_with(&[0x1f, 0x8b]) {
         true => gunzip(path, &raw),
         false => Ok(raw),

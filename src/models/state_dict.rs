@@ -1,7 +1,7 @@
 //! Parameters and buffers in the file formats of the PyTorch world.
 
 use crate::models::{Entry, Parameters};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use candle_core::{DType, Device, Tensor, pickle::PthTensors};
 use safetensors::{Dtype, tensor::TensorView};
 use std::collections::BTreeMap;
@@ -15,9 +15,7 @@ pub type StateDict = BTreeMap<String, Tensor>;
 /// # Errors
 /// A missing file, one of another format, one without tensors.
 pub fn read(path: &Path) -> Result<StateDict> {
-    if !path.is_file() {
-        return Err(Error::file(path, "no such file"));
-    }
+    files::check(path)?;
     let is_safetensors = path.extension().is_some_and(|e| e == "safetensors");
     let tensors = if is_safetensors {
         candle_core::safetensors::load(path, &Device::Cpu)

@@ -117,11 +117,7 @@ impl Machine {
     /// # Errors
     /// An unreadable file; a missing, unknown or impossible value, by its key.
     pub fn load(path: &Path) -> Result<Self> {
-        let table = job::read(path).map_err(|e| match e {
-            Error::Input(what) => Error::Input(what.replace("no such job file", "no such file")),
-            other => other,
-        })?;
-        let machine: Self = job::from_table(path, table, &[])?;
+        let machine: Self = job::from_table(path, job::read(path)?, &[])?;
         machine.check().map_err(|e| e.in_file(path))?;
         Ok(machine)
     }

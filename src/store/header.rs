@@ -1,8 +1,7 @@
 //! The user block: one line that says what a file is and proves that it is whole.
 
 use super::Kind;
-use crate::{Error, Result};
-use std::fs::File;
+use crate::{Error, Result, files};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::str::FromStr;
@@ -62,7 +61,7 @@ impl Header {
     /// # Errors
     /// A missing or unreadable file, one that is not HDF5, one that is HDF5 but not ours.
     pub fn read(path: &Path) -> Result<Self> {
-        let mut file = readable(path)?;
+        let mut file = files::open(path)?;
         let mut block = Vec::with_capacity(BLOCK);
         Read::by_ref(&mut file)
             .take(BLOCK as u64)
@@ -161,21 +160,9 @@ fn damaged(path: &Path) -> Error {
     )
 }
 
-/// Opens a file for reading, in words that a user understands when that fails.
-pub(super) fn readable(path: &Path) -> Result<File> {
-    if path.is_dir() {
-        return Err(Error::file(path, "a folder, where a file is needed"));
-    }
-    File::open(path).map_err(|e| match e.kind() {
-        ErrorKind::NotFound => Error::file(path, "no such file"),
-        ErrorKind::PermissionDenied => Error::file(path, "no permission to read it"),
-        _ => Error::io(path, e),
-    })
-}
-
 fn digest_after_block(path: &Path) -> Result<(u64, Digest)> {
     let io = |e| Error::io(path, e);
-    let mut file = readable(path)?;
+    let mut file = files::open(path)?;
     file.seek(SeekFrom::Start(BLOCK as u64)).map_err(io)?;
     let mut hash = Xxh3::new();
     let mut buffer = vec![0; 1 << 20];

@@ -20,7 +20,7 @@ pub use element::Element;
 pub use header::{Digest, Header};
 pub use node::{Node, Storage};
 
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use std::io::{Seek, SeekFrom, Write};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -245,7 +245,7 @@ pub fn open_trusted(path: &Path, kind: Kind) -> Result<File> {
 /// # Errors
 /// A missing or unreadable file, or one that is not HDF5.
 pub fn open_plain(path: &Path) -> Result<File> {
-    header::readable(path)?;
+    files::open(path)?;
     Ok(File {
         root: open_hdf5(path)?,
         header: None,

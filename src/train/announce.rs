@@ -126,6 +126,6 @@ pub fn announce<T: Task>(world: &World, plan: &Plan<T>, calendar: &Calendar, fir
         ("holosig", env!("CARGO_PKG_VERSION").to_string()),
     ];
     for (name, value) in rows {
-        println!("{name:>12}  {value}");
+        crate::say!("{name:>12}  {value}");
     }
 }

@@ -1,7 +1,7 @@
 //! Job files: typed TOML, overrides from the command line, and errors that name the key.
 
 use super::upgrade;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
@@ -12,12 +12,7 @@ use toml::{Table, Value};
 /// # Errors
 /// An unreadable file, TOML that does not parse (with its line).
 pub fn read(path: &Path) -> Result<Table> {
-    let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => Error::file(path, "no such job file"),
-        std::io::ErrorKind::InvalidData => Error::file(path, "not a text file"),
-        _ => Error::io(path, e),
-    })?;
-    parse_table(path, &text)
+    parse_table(path, &files::read_text(path)?)
 }
 
 /// Text as TOML; `path` is the file to blame.

@@ -4,7 +4,7 @@
 //! `checkpoint`, `fault`, `preempted`, `end`), `step`
 //! (steps completed) and `time` (seconds since 1970).
 
-use crate::{Error, Result, store};
+use crate::{Error, Result, files, store};
 use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -85,11 +85,7 @@ pub fn read(path: &Path) -> Result<Vec<Value>> {
 
 /// Every whole line as it stands, and what it says.
 fn lines(path: &Path) -> Result<Vec<(String, Value)>> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(Error::io(path, e)),
-    };
+    let text = files::read_text_if_there(path)?.unwrap_or_default();
     let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
     let parse = |(i, line): (usize, &str)| {
         let record = serde_json::from_str(line)

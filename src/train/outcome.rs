@@ -5,7 +5,7 @@ use super::{RunFolder, metrics};
 use crate::comm::World;
 use crate::models::Parameters;
 use crate::store::{Header, write_bytes};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -82,10 +82,9 @@ impl Outcome {
     /// A file that cannot be read or is none of ours.
     pub fn read(folder: &RunFolder) -> Result<Option<Self>> {
         let path = folder.scores();
-        match std::fs::read_to_string(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::io(&path, e)),
-            Ok(text) => serde_json::from_str(&text)
+        match files::read_text_if_there(&path)? {
+            None => Ok(None),
+            Some(text) => serde_json::from_str(&text)
                 .map(Some)
                 .map_err(|e| Error::file(&path, format!("not the scores of a run: {e}"))),
         }

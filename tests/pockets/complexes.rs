@@ -266,7 +266,7 @@ fn some_bad(dir: &Path) -> (PathBuf, Vec<&'static str>) {
         "flat.sdf: line 2 calls it a 2D drawing",
         "cut.sdf: line 7: ",
         "odd.sdf: \"Xq\" is no element",
-        "missing.sdf: No such file",
+        "missing.sdf: no such file",
         "two.pdb: 2 residues are called LIG (LIG:L:401, LIG:M:401): name one of them",
         "bare.pdb: no CA atom of a canonical amino acid",
     ];

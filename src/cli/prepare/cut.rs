@@ -57,7 +57,7 @@ pub fn report(out: &Path, summary: &Summary) {
         true => format!("{most} nodes"),
         false => format!("{fewest} to {most} nodes"),
     };
-    println!(
+    crate::say!(
         "{}: {} trajectories, {} frames, {} segments, {nodes}, graphs: {}",
         out.display(),
         summary.trajectories,
@@ -71,7 +71,7 @@ pub fn report(out: &Path, summary: &Summary) {
             .iter()
             .map(|(label, count)| format!("{label} ({count})"))
             .collect();
-        println!("labels: {}", labels.join(", "));
+        crate::say!("labels: {}", labels.join(", "));
     }
     if let Some(first) = summary.without_edges.first() {
         log::warn!(
@@ -86,5 +86,5 @@ pub fn report(out: &Path, summary: &Summary) {
             summary.with_isolated.len()
         );
     }
-    println!("fingerprint: {}", summary.digest);
+    crate::say!("fingerprint: {}", summary.digest);
 }

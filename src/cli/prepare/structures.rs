@@ -226,7 +226,7 @@ impl Args {
         }
         self.write(&selected)?;
         if plan.others > 0 {
-            println!("{} files are in no list", plan.others);
+            crate::say!("{} files are in no list", plan.others);
         }
         match skipped as u64 {
             0 => Ok(()),
@@ -240,14 +240,14 @@ impl Args {
     fn write(&self, selected: &Selected) -> Result<()> {
         let dataset = Dataset::pack(&selected.chosen, &self.kept()?)?;
         let digest = dataset.write(&self.out)?;
-        println!(
+        crate::say!(
             "{}: {} structures, {} atoms",
             self.out.display(),
             dataset.structures().len(),
             dataset.atom_count()
         );
         let count = |s: Split| format!("{} {s}", dataset.split(s).len());
-        println!(
+        crate::say!(
             "{} neighborhoods: {}; fingerprint {digest}",
             dataset.len(),
             Split::ALL.map(count).join(", ")
@@ -269,7 +269,7 @@ impl Args {
         if !missing.is_empty() {
             let shown = missing[..missing.len().min(SHOWN)].join(", ");
             let more = if missing.len() > SHOWN { ", ..." } else { "" };
-            println!("{} without a structure: {shown}{more}", missing.len());
+            crate::say!("{} without a structure: {shown}{more}", missing.len());
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 use super::{ctfile, mol2};
 use crate::data::structure::{ReadOptions, atomic_number, gunzip, read_any};
 use crate::data::system::System;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -145,7 +145,7 @@ pub(super) fn checked(ligand: System) -> std::result::Result<System, String> {
 }
 
 fn text(path: &Path) -> Result<String> {
-    let raw = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let raw = files::read(path)?;
     let bytes = match raw.starts_with(&[0x1f, 0x8b]) {
         true => gunzip(path, &raw)?,
         false => raw,

@@ -18,7 +18,7 @@ pub use ligand::LigandPlace;
 use crate::data::Split;
 use crate::data::structure::{self, ReadOptions, Structure};
 use crate::data::system::System;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -106,7 +106,7 @@ pub fn list(source: &Path, options: &Options) -> Result<Listing> {
 /// Puts the complexes that a text file names, one a line, into a split: by id, or, where no
 /// complex has that id, by number from 0 as in ATOM3D's `*_indices.txt`.
 fn assign(entries: &mut [Entry], split: Split, path: &Path) -> Result<()> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+    let text = files::read_text(path)?;
     let places: HashMap<String, usize> = entries
         .iter()
         .enumerate()

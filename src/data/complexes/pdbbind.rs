@@ -3,7 +3,7 @@
 //! `code resolution year -logKd/Ki ...`.
 
 use super::{Entry, LigandPlace, Listing, Place};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use std::path::{Path, PathBuf};
 
 /// Lists the entries of an index; that of `folder` (or of its `index` or `readme`) if `index`
@@ -16,7 +16,7 @@ pub fn list(folder: &Path, index: Option<&Path>) -> Result<Listing> {
         Some(path) => path.to_path_buf(),
         None => find(folder)?,
     };
-    let bytes = std::fs::read(&index).map_err(|e| Error::file(&index, e))?;
+    let bytes = files::read(&index)?;
     // Names of ligands are not always UTF-8.
     let text = String::from_utf8_lossy(&bytes);
     let homes = homes(folder)?;

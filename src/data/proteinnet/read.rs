@@ -1,9 +1,8 @@
 //! The reader of ProteinNet text.
 
 use super::{Fields, Record, RecordId, Tertiary};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use flate2::bufread::MultiGzDecoder;
-use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
 
@@ -51,8 +50,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn open(path: &'a Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::io(path, e))?;
-        let mut file = BufReader::with_capacity(1 << 20, file);
+        let mut file = BufReader::with_capacity(1 << 20, files::open(path)?);
         let start = file.fill_buf().map_err(|e| Error::io(path, e))?;
         let source: Box<dyn BufRead> = if start.starts_with(&[0x1f, 0x8b]) {
             let text = MultiGzDecoder::new(file);

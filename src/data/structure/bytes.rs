@@ -1,6 +1,6 @@
 //! A structure file's text, whatever its name says about format and compression.
 
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use flate2::read::MultiGzDecoder;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -34,7 +34,7 @@ pub(super) fn strip_endings(name: &str) -> &str {
 }
 
 pub(super) fn load(path: &Path) -> Result<Loaded> {
-    let raw = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let raw = files::read(path)?;
     let digest = xxhash_rust::xxh3::xxh3_128(&raw);
     let text = match raw.starts_with(&[0x1f, 0x8b]) {
         true => gunzip(path, &raw)?,

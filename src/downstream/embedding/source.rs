@@ -8,7 +8,7 @@ use crate::data::zernikegrams::{of_centres, read_settings};
 use crate::models::hvae::Description;
 use crate::ops::zernike::{Settings, Transform};
 use crate::store::{self, Header, Node};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -153,8 +153,8 @@ fn first_difference(has: &Settings, needs: &Settings) -> Result<String> {
 /// Checks the bytes of a file that holosig wrote; any other HDF5 file has no checksum to check.
 fn verify(path: &Path) -> Result<()> {
     let mut start = [0; 8];
-    let ours = std::fs::File::open(path)
-        .and_then(|mut f| f.read_exact(&mut start))
+    let ours = files::open(path)?
+        .read_exact(&mut start)
         .is_ok_and(|()| &start == b"holosig ");
     if ours {
         Header::read(path)?.verify(path)?;

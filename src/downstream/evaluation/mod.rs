@@ -28,7 +28,7 @@ use crate::models::Model;
 use crate::ops::zernike::Transform;
 use crate::store::{self, Kind, Storage};
 use crate::train::Checkpoint;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ impl Record {
     /// A folder without a record, a record of another program.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(RECORD);
-        let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+        let text = files::read_text(&path)?;
         serde_json::from_str(&text).map_err(|e| Error::file(&path, format!("not a record: {e}")))
     }
 }

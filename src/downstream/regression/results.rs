@@ -4,7 +4,7 @@ use super::scores::{Interval, Intervals, Scores, advantage, intervals};
 use super::{Best, Fits, INTERVALS, LEARNED, Learner, MEAN, Pair, Problem, Settings, seed};
 use crate::downstream::pockets::Pockets;
 use crate::store::{self, Kind, Storage};
-use crate::{Error, Result, stats};
+use crate::{Error, Result, files, stats};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -198,7 +198,7 @@ impl Results {
     /// A folder without results, or with those of another version.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = file(folder);
-        let text = std::fs::read_to_string(&path).map_err(|_| {
+        let text = files::read_text(&path).map_err(|_| {
             Error::file(
                 folder,
                 "not the folder of a regression: no readable results.json in it",

@@ -1,7 +1,7 @@
 //! The records of a run folder.
 
 use crate::train::{Checkpoint, Outcome, RunFolder, metrics};
-use crate::{Error, Result, stats};
+use crate::{Error, Result, files, stats};
 use serde_json::Value;
 use std::path::Path;
 
@@ -27,7 +27,7 @@ impl Run {
     /// A folder that is not one of a run.
     pub fn read(folder: &Path) -> Result<Self> {
         let job = RunFolder::new(folder).job();
-        let job = std::fs::read_to_string(&job).map_err(|_| {
+        let job = files::read_text(&job).map_err(|_| {
             Error::file(
                 folder,
                 "not the folder of a run: no readable job.toml in it",

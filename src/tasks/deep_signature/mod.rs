@@ -69,7 +69,7 @@ impl TaskKind for DeepSignatureKind {
     fn test(world: &World, _: &Job<Self>, task: &DeepSignatureTask) -> Result<Option<Value>> {
         let scores = task.test(world)?;
         if world.reports_progress() {
-            print!("{}", scores.table());
+            crate::print::text(&scores.table());
         }
         world
             .agree(serde_json::to_value(&scores).map_err(Error::internal))

@@ -3,7 +3,7 @@
 use crate::store::write_bytes;
 use crate::tasks;
 use crate::train::{RunFolder, upgrade};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -131,10 +131,9 @@ impl Sweep {
     /// A file that cannot be read or understood.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let path = Self::file(folder);
-        match std::fs::read_to_string(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::io(&path, e)),
-            Ok(text) => {
+        match files::read_text_if_there(&path)? {
+            None => Ok(None),
+            Some(text) => {
                 let broken = |e| Error::file(&path, format!("not the list of a sweep: {e}"));
                 let mut sweep: Self = serde_json::from_str(&text).map_err(broken)?;
                 for run in &mut sweep.runs {

@@ -7,7 +7,7 @@ use crate::tasks;
 use crate::train::settings::FREE_ON_RESUME;
 use crate::train::signal::StopSignal;
 use crate::train::{Outcome, Start, job};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Instant;
@@ -64,7 +64,7 @@ pub fn work(world: &World, sweep: &Sweep, share: Share, folder: &Path) -> Result
                     _ => format!("rank {}: ", world.rank()),
                 };
                 let (own, tells) = (mine.len(), tell(&outcome));
-                println!(
+                crate::say!(
                     "{rank}{done}/{own} {} ({seconds:.0} s): {tells}",
                     run.words()
                 );
@@ -149,7 +149,7 @@ fn is_finished(run: &Planned, sweep: &Path) -> Result<bool> {
         return Ok(false);
     };
     let path = folder.job();
-    let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, e))?;
+    let text = files::read_text(&path)?;
     // Keys of the run's length are free to a run that goes on, not to one that is done.
     let length = ["train.steps", "train.epochs"];
     let free = FREE_ON_RESUME.iter().filter(|k| !length.contains(*k));

@@ -4,7 +4,7 @@
 use super::RunFolder;
 use crate::comm::{Beat, Process};
 use crate::store::{Scratch, write_bytes};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -137,7 +137,7 @@ impl Lock {
             Err(e) => return Err(Error::io(&place, e)),
         }
         // Between reading and renaming another job may have got the lock: give it back.
-        let taken = fs::read(&aside).ok();
+        let taken = files::read(&aside).ok();
         let taken = taken.and_then(|t| serde_json::from_slice::<Owner>(&t).ok());
         if taken.is_some_and(|t| t != *owner) {
             let _ = fs::hard_link(&aside, &place);
@@ -167,10 +167,9 @@ pub(super) fn owner(root: &Path) -> Option<Process> {
 fn read(root: &Path) -> Result<Option<Owner>> {
     let place = path(root);
     for _ in 0..20 {
-        match fs::read(&place) {
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Error::io(&place, e)),
-            Ok(text) => match serde_json::from_slice(&text) {
+        match files::read_text_if_there(&place)? {
+            None => return Ok(None),
+            Some(text) => match serde_json::from_str(&text) {
                 Ok(owner) => return Ok(Some(owner)),
                 // Where there are no links it may be half written.
                 Err(_) => std::thread::sleep(Duration::from_millis(100)),

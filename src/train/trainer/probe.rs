@@ -292,7 +292,7 @@ impl<T: Task> Trainer<'_, T> {
             ),
         ];
         for (name, value) in rows {
-            println!("{name:>13}  {value}");
+            crate::say!("{name:>13}  {value}");
         }
     }
 

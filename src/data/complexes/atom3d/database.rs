@@ -4,7 +4,7 @@ use crate::data::complexes::ligand;
 use crate::data::structure::atom3d::Table;
 use crate::data::structure::{ReadOptions, Structure, gunzip};
 use crate::data::system::System;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use heed::types::Bytes;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
 use serde::Deserialize;
@@ -35,9 +35,7 @@ struct Scores {
 impl Open {
     fn new(path: &Path) -> Result<Self> {
         let failed = |e: heed::Error| Error::file(path, format!("not a readable LMDB: {e}"));
-        let length = std::fs::metadata(path)
-            .map_err(|e| Error::io(path, e))?
-            .len();
+        let length = files::check(path)?.len();
         // LMDB wants whole pages; sixteen KiB is the largest page of any system.
         let map = (length as usize).next_multiple_of(1 << 14);
         let mut options = EnvOpenOptions::new().read_txn_without_tls();

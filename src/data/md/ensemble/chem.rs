@@ -3,7 +3,7 @@
 use super::periodic::simulation_box;
 use super::topology::{RawAtom, assemble};
 use crate::data::system::{Cell, System};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use chemfiles::{CellShape, Frame, Property, Topology, Trajectory};
 use std::path::Path;
 use std::sync::Once;
@@ -19,6 +19,7 @@ pub(super) fn open(path: &Path) -> Result<Trajectory> {
     static QUIET: Once = Once::new();
     // The library would write its remarks straight to standard error.
     QUIET.call_once(|| chemfiles::set_warning_callback(|text| log::debug!("{text}")));
+    files::check(path)?;
     let opened = match format(path) {
         Some(format) => Trajectory::open_with_format(path, 'r', format.as_str()),
         None => Trajectory::open(path, 'r'),

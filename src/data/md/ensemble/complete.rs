@@ -3,7 +3,7 @@
 //! A file that a crash, a full disk or a broken copy cut short ends in part of a frame. Readers
 //! drop that part in silence, so it is looked for here, by the formats' own record lengths.
 
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -19,7 +19,7 @@ pub(super) fn check(path: &Path) -> Result<()> {
         Some("pdb" | "ent") => pdb,
         _ => return Ok(()),
     };
-    let file = File::open(path).map_err(|e| Error::io(path, e))?;
+    let file = files::open(path)?;
     let length = file.metadata().map_err(|e| Error::io(path, e))?.len();
     if length == 0 {
         return Err(Error::file(path, "an empty file"));

@@ -6,16 +6,13 @@
 use super::periodic::simulation_box;
 use super::topology::{RawAtom, assemble};
 use crate::data::system::{Cell, System};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use std::path::Path;
 
 const ANGSTROM: f64 = 10.0;
 
 pub(super) fn read(path: &Path) -> Result<System<f64>> {
-    let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::InvalidData => Error::file(path, "not a GRO file: it is no text"),
-        _ => Error::io(path, e),
-    })?;
+    let text = files::read_text(path)?;
     parse(&text).map_err(|(line, what)| Error::file(path, format!("line {line}: {what}")))
 }
 

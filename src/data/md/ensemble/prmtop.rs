@@ -2,17 +2,12 @@
 
 use super::topology::{RawAtom, assemble};
 use crate::data::system::System;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use std::collections::HashMap;
 use std::path::Path;
 
 pub(super) fn read(path: &Path) -> Result<System<f64>> {
-    let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::InvalidData => {
-            Error::file(path, "not an AMBER topology: it is no text")
-        }
-        _ => Error::io(path, e),
-    })?;
+    let text = files::read_text(path)?;
     parse(&text).map_err(|what| Error::file(path, what))
 }
 

@@ -1,0 +1,149 @@
+//! Files from outside: what a name stands for is looked at before it is opened.
+//!
+//! A named pipe makes a reader wait for ever, a device may never end. Every reader opens its files
+//! here, and a library that opens a file by itself is given only names that [`check`] has let pass.
+
+use crate::{Error, Result};
+use std::fs::{File, FileType, Metadata};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+/// Opens a regular file for reading.
+///
+/// # Errors
+/// What is missing, may not be read, or is no regular file is the user's input ([`Error::Input`]).
+pub fn open(path: &Path) -> Result<File> {
+    check(path)?;
+    File::open(path).map_err(|e| refused(path, e))
+}
+
+/// Makes sure that `path` is a regular file, for libraries that open files by themselves.
+///
+/// # Errors
+/// As [`open`], except that permissions are not looked at.
+pub fn check(path: &Path) -> Result<Metadata> {
+    let found = std::fs::metadata(path).map_err(|e| refused(path, e))?;
+    match found.is_file() {
+        true => Ok(found),
+        false => {
+            let what = describe(found.file_type());
+            Err(Error::file(path, format!("{what}, where a file is needed")))
+        }
+    }
+}
+
+/// All bytes of a regular file.
+///
+/// # Errors
+/// As [`open`]; a disk that does not answer.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut file = open(path)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)
+        .map_err(|e| Error::io(path, e))?;
+    Ok(bytes)
+}
+
+/// The text of a regular file.
+///
+/// # Errors
+/// As [`read`]; bytes that are not UTF-8.
+pub fn read_text(path: &Path) -> Result<String> {
+    String::from_utf8(read(path)?).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        Error::file(path, format!("not a text file: byte {at} is not UTF-8"))
+    })
+}
+
+/// [`read_text`], and `None` where there is no such file.
+///
+/// # Errors
+/// As [`read_text`], but for a missing file.
+pub fn read_text_if_there(path: &Path) -> Result<Option<String>> {
+    match std::fs::symlink_metadata(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        _ => read_text(path).map(Some),
+    }
+}
+
+/// What a name stands for, with its article.
+pub fn describe(kind: FileType) -> &'static str {
+    match kind {
+        _ if kind.is_dir() => "a folder",
+        _ if kind.is_fifo() => "a named pipe",
+        _ if kind.is_socket() => "a socket",
+        _ if kind.is_char_device() || kind.is_block_device() => "a device",
+        _ if kind.is_file() => "a file",
+        _ => "not a regular file",
+    }
+}
+
+/// Why a file cannot be opened, in words that a user understands.
+fn refused(path: &Path, error: std::io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => Error::file(path, "no such file"),
+        ErrorKind::PermissionDenied => Error::file(path, "no permission to read it"),
+        ErrorKind::InvalidFilename | ErrorKind::InvalidInput => {
+            Error::file(path, "not the name of a file")
+        }
+        _ => Error::io(path, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    /// Every way to read refuses what is no file, at once and as the user's input.
+    #[test]
+    fn only_regular_files_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let socket = dir.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&pipe, &link).unwrap();
+        for (path, what) in [
+            (pipe, "a named pipe, where a file is needed"),
+            (link, "a named pipe, where a file is needed"),
+            (socket, "a socket, where a file is needed"),
+            (
+                PathBuf::from("/dev/zero"),
+                "a device, where a file is needed",
+            ),
+            (dir.path().into(), "a folder, where a file is needed"),
+            (dir.path().join("none"), "no such file"),
+        ] {
+            let told = [
+                check(&path).err(),
+                open(&path).err(),
+                read(&path).err(),
+                read_text(&path).err(),
+            ];
+            for error in told {
+                let error = error.unwrap();
+                assert_eq!(error.exit_code(), 2);
+                assert_eq!(error.to_string(), format!("{}: {what}", path.display()));
+            }
+        }
+    }
+
+    #[test]
+    fn text_is_utf_8_and_a_missing_file_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("text");
+        assert!(read_text_if_there(&path).unwrap().is_none());
+        std::fs::write(&path, "Å").unwrap();
+        assert_eq!(read_text_if_there(&path).unwrap().as_deref(), Some("Å"));
+        std::fs::write(&path, b"ab\xe9").unwrap();
+        let told = read_text(&path).unwrap_err().to_string();
+        assert!(
+            told.ends_with("not a text file: byte 2 is not UTF-8"),
+            "{told}"
+        );
+    }
+}
