@@ -25,7 +25,7 @@ struct Network {
 
 const SCHNET: Network = Network {
     name: "schnet",
-    config: "network = \"schnet\"\nhead = { readout = \"mean\", of = \"graph\" }",
+    config: "network = \"schnet\"\nvariant = \"published\"",
     cutoff: 10.0,
     per_edge: 6.0 * (51.0 * 128.0 + 128.0 * 128.0),
     per_atom: (6.0 * 3.0 + 2.0) * 128.0 * 128.0,
@@ -33,7 +33,7 @@ const SCHNET: Network = Network {
 
 const PAINN: Network = Network {
     name: "painn",
-    config: "network = \"painn\"\nhead = { of = \"graph\", hidden = true }",
+    config: "network = \"painn\"\nvariant = \"published\"",
     cutoff: 5.0,
     per_edge: 3.0 * 20.0 * 3.0 * 128.0,
     // Two layers of messages, three of the update, and two mixtures of three components.

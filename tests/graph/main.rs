@@ -1,10 +1,10 @@
-//! Networks of atoms: parity with the published code, symmetry, derivatives of every kind.
+//! Networks of atoms: symmetry, derivatives of every kind.
 
+#[path = "../common/graphs.rs"]
+mod graphs;
 #[path = "../common/numbers.rs"]
 mod numbers;
 
 mod batches;
-mod golden;
-mod parity;
 mod properties;
 mod second;

@@ -1,6 +1,6 @@
 //! What holds for every network: symmetry, derivatives, smoothness, independence.
 
-use crate::golden::{self, Atoms};
+use crate::graphs::{Atoms, loss, parameters, set_parameters};
 use crate::numbers::{numbers, values};
 use candle_core::{DType, Device, Tensor};
 use holosig::models::Model;
@@ -10,23 +10,23 @@ use holosig::so3::rotation;
 use serde_json::json;
 
 /// Small networks: every kind, with an energy of atoms and with one of the graph.
-fn configs() -> Vec<GraphConfig> {
+pub fn configs() -> Vec<GraphConfig> {
     let small = [
         json!({ "network": "schnet", "width": 12, "filters": 10, "layers": 2, "radial": 8,
             "cutoff": 3.0, "elements": 10 }),
         json!({ "network": "painn", "width": 12, "layers": 2, "radial": 8, "cutoff": 3.0,
             "elements": 10 }),
         json!({ "network": "painn", "width": 12, "layers": 2, "radial": 6, "basis": "bessel",
-            "cutoff": 3.0, "elements": 10, "head": { "hidden": true, "readout": "mean" } }),
+            "cutoff": 3.0, "elements": 10, "head": { "hidden": "half", "readout": "mean" } }),
         json!({ "network": "painn", "width": 12, "layers": 2, "radial": 6, "cutoff": 3.0,
-            "elements": 10, "head": { "hidden": true, "of": "graph" } }),
+            "elements": 10, "head": { "hidden": "half", "of": "graph" } }),
     ];
     small
         .map(|config| serde_json::from_value(config).unwrap())
         .into()
 }
 
-fn model(config: &GraphConfig, dtype: DType) -> GraphModel {
+pub fn model(config: &GraphConfig, dtype: DType) -> GraphModel {
     let model = GraphModel::new(config, 3, dtype, &Device::Cpu).unwrap();
     // Biases, which start at zero, matter too.
     let p = model.parameters();
@@ -37,7 +37,7 @@ fn model(config: &GraphConfig, dtype: DType) -> GraphModel {
 }
 
 /// Molecules of 7, 5 and 1 atoms, no two of them nearer than 0.8 Å.
-fn molecules() -> Atoms {
+pub fn molecules() -> Atoms {
     let mut atoms = Atoms {
         numbers: vec![],
         positions: vec![],
@@ -63,7 +63,7 @@ fn molecules() -> Atoms {
     atoms
 }
 
-fn batch(atoms: &Atoms, model: &GraphModel, dtype: DType) -> Batch {
+pub fn batch(atoms: &Atoms, model: &GraphModel, dtype: DType) -> Batch {
     atoms.batch(model.encoder().cutoff(), dtype)
 }
 
@@ -170,7 +170,7 @@ fn a_batch_equals_its_members() {
 
 #[test]
 fn distant_systems_have_the_sum_of_their_energies() {
-    for config in configs().into_iter().filter(|c| c.head.of == Of::Atoms) {
+    for config in configs().into_iter().filter(|c| c.head().of == Of::Atoms) {
         let model = model(&config, DType::F64);
         let atoms = molecules();
         let [energy, forces] = predict(&atoms, &model, DType::F64);
@@ -186,7 +186,7 @@ fn distant_systems_have_the_sum_of_their_energies() {
             graph_of: vec![0; atoms.numbers.len()],
         };
         let [e, f] = predict(&together, &model, DType::F64);
-        if config.head.readout == holosig::models::layers::Readout::Sum {
+        if config.head().readout == holosig::models::layers::Readout::Sum {
             close(
                 &e,
                 &[energy.iter().sum()],
@@ -278,16 +278,6 @@ fn virials_are_minus_the_derivative_by_strain() {
     }
 }
 
-/// The sum of a model's losses, as the trainer differentiates it.
-fn loss(model: &GraphModel, batch: &Batch) -> Tensor {
-    let terms = model
-        .terms(batch)
-        .unwrap()
-        .into_iter()
-        .map(|(_, term)| term);
-    terms.reduce(|a, b| (a + b).unwrap()).unwrap()
-}
-
 #[test]
 fn gradients_of_force_losses_equal_differences() {
     const STEP: f64 = 1e-5;
@@ -304,7 +294,7 @@ fn gradients_of_force_losses_equal_differences() {
         batch.targets.forces = target(2, &[13, 3]);
         let p = model.parameters();
         let gradient = p.exact_gradient(&loss(&model, &batch)).unwrap();
-        let flat = golden::parameters(&model);
+        let flat = parameters(&model);
         // Some elements of every parameter.
         for entry in p.entries() {
             for i in [
@@ -315,7 +305,7 @@ fn gradients_of_force_losses_equal_differences() {
                 let at = |step: f64| {
                     let mut moved = flat.clone();
                     moved[i] += step;
-                    golden::set_parameters(&model, &moved);
+                    set_parameters(&model, &moved);
                     values(&loss(&model, &batch))[0]
                 };
                 let slope = (at(STEP) - at(-STEP)) / (2.0 * STEP);

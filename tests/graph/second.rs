@@ -1,8 +1,8 @@
 //! The two ways to differentiate a loss of forces agree: a tangent beside each value, and
 //! gradients that keep their graphs, in a process that candle's switch is set in.
 
-use crate::golden;
 use crate::numbers::values;
+use crate::properties::{batch, configs, model, molecules};
 use candle_core::{DType, Device, Tensor, Var};
 use holosig::models::Model;
 use holosig::models::graph::{Batch, GraphModel};
@@ -45,12 +45,9 @@ fn tangents_and_kept_graphs_give_the_same_gradient() {
         return;
     }
     assert!(keeps_graphs());
-    for network in golden::NETWORKS {
-        let file = &golden::files(network)[0];
-        let group = file.group("small").unwrap();
-        let model = golden::model(&group, DType::F64);
-        let atoms = golden::Atoms::of(&group.group("input").unwrap());
-        let mut batch = atoms.batch(model.encoder().cutoff(), DType::F64);
+    for config in configs() {
+        let model = model(&config, DType::F64);
+        let mut batch = batch(&molecules(), &model, DType::F64);
         let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F64, &Device::Cpu).unwrap();
         batch.targets.energy = Some(zeros(&[batch.len()]));
         batch.targets.forces = Some(zeros(&[batch.atoms(), 3]));
@@ -61,7 +58,11 @@ fn tangents_and_kept_graphs_give_the_same_gradient() {
         let [kept, dual] =
             [kept, dual].map(|loss| model.parameters().exact_gradient(&loss).unwrap());
         for (i, (a, b)) in kept.iter().zip(&dual).enumerate() {
-            assert!((a - b).abs() < 1e-12, "{network} {i}: {a} and {b}");
+            assert!(
+                (a - b).abs() < 1e-12,
+                "{:?} {i}: {a} and {b}",
+                config.network
+            );
         }
         let largest = dual.iter().fold(0f64, |m, g| m.max(g.abs()));
         assert!(largest > 1e-3, "nothing to test");

@@ -5,7 +5,7 @@ use crate::models::layers::{Linear, Readout};
 use crate::models::{Init, Parameters, Scope};
 use crate::ops::dual::Dual;
 use crate::ops::pointwise::Silu;
-use candle_core::Result;
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -20,6 +20,21 @@ pub enum Of {
     /// The readout is over the features, and the head's layers come after it, as in the released
     /// SchNet and PaiNN.
     Graph,
+    /// The network has an output of its own: one number for each atom, its energy. The readout is
+    /// over these, and the head has no parameters.
+    Network,
+}
+
+/// The layer before the energy, with a SiLU after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hidden {
+    #[default]
+    None,
+    /// Of half the width, as in PaiNN.
+    Half,
+    /// Of the full width, as in EGNN.
+    Full,
 }
 
 /// How a head is built.
@@ -28,8 +43,27 @@ pub enum Of {
 pub struct HeadConfig {
     pub readout: Readout,
     pub of: Of,
-    /// A hidden layer of half the width before the energy.
-    pub hidden: bool,
+    pub hidden: Hidden,
+}
+
+impl HeadConfig {
+    /// Whether the head fits a network whose own head is `own`.
+    ///
+    /// # Errors
+    /// Layers on a network that gives energies, or none on one that gives features.
+    pub(super) fn check(self, own: Self) -> Result<()> {
+        let wrong = |what: &str| Err(Error::input(format!("head: {what}")));
+        match (self.of == Of::Network, own.of == Of::Network) {
+            (false, true) => wrong("the network gives the energies of atoms: of = \"network\""),
+            (true, false) => {
+                wrong("the network gives features of atoms: of = \"atoms\" or \"graph\"")
+            }
+            (true, true) if self.hidden != Hidden::None => {
+                wrong("of = \"network\" has no hidden layer: leave out hidden")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The energy of each graph.
@@ -42,16 +76,17 @@ pub struct EnergyHead {
 impl EnergyHead {
     /// A head on features of `width` channels.
     pub fn new(b: &mut Scope, config: HeadConfig, width: usize) -> Self {
+        let mut glorot =
+            |i, from, to| Linear::new(&mut b.scope(i), from, to, Init::glorot(from, to));
         let layers = match config.hidden {
-            false => vec![Linear::pytorch(b, width, 1)],
-            true => {
-                let sizes = [width, width / 2, 1];
-                let layer = |i| {
-                    let init = Init::glorot(sizes[i], sizes[i + 1]);
-                    Linear::new(&mut b.scope(i), sizes[i], sizes[i + 1], init)
-                };
-                [0, 1].map(layer).into()
-            }
+            _ if config.of == Of::Network => Vec::new(),
+            Hidden::None => vec![Linear::pytorch(b, width, 1)],
+            Hidden::Half => vec![glorot(0, width, width / 2), glorot(1, width / 2, 1)],
+            Hidden::Full => vec![
+                Linear::pytorch(&mut b.scope(0), width, width),
+                // As in PyTorch, the activation has a number too.
+                Linear::pytorch(&mut b.scope(2), width, 1),
+            ],
         };
         Self {
             config,
@@ -64,16 +99,22 @@ impl EnergyHead {
     ///
     /// # Errors
     /// Features of another width.
-    pub fn forward(&self, features: &Features, batch: &Batch, p: &Parameters) -> Result<Dual> {
+    pub fn forward(
+        &self,
+        features: &Features,
+        batch: &Batch,
+        p: &Parameters,
+    ) -> candle_core::Result<Dual> {
         let readout = |x: &Dual| self.config.readout.forward(x, &batch.graphs);
         let energies = match self.config.of {
             Of::Atoms => readout(&self.layers(features.scalars.clone(), p)?)?,
             Of::Graph => self.layers(readout(&features.scalars)?, p)?,
+            Of::Network => readout(&features.scalars)?,
         };
         energies.linear(|e| e.squeeze(1))
     }
 
-    fn layers(&self, x: Dual, p: &Parameters) -> Result<Dual> {
+    fn layers(&self, x: Dual, p: &Parameters) -> candle_core::Result<Dual> {
         let step = |x: Dual, (i, layer): (usize, &Linear)| match i {
             0 => layer.dual(&x, p),
             _ => layer.dual(&x.apply(&self.silu)?, p),

@@ -28,6 +28,7 @@ pub use model::{GraphConfig, GraphModel, Penalties, Penalty, Prediction};
 use crate::models::{Parameters, Scope};
 use crate::ops::dual::Dual;
 use crate::{Error, Result};
+use heads::HeadConfig;
 use serde::{Deserialize, Serialize};
 
 /// A network from a batch's geometry to features of its atoms.
@@ -38,7 +39,8 @@ pub trait Encoder: Send + Sync {
     /// The network knows atomic numbers up to this one.
     fn elements(&self) -> usize;
 
-    /// Scalars of an atom, `F`.
+    /// Scalars of an atom, `F`; one, the atom's energy, if the network's own head is of
+    /// [`heads::Of::Network`].
     fn width(&self) -> usize;
 
     /// Features of the atoms.
@@ -74,11 +76,28 @@ impl Network {
     }
 }
 
+/// Which form of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Variant {
+    /// What is plainly a mistake in the released code is mended: energies are sums over atoms, and
+    /// nothing jumps at the cutoff. `docs/networks.md` lists what differs.
+    #[default]
+    Mended,
+    /// The released code's numbers.
+    Published,
+}
+
 /// Settings that a network is built from.
 trait EncoderConfig {
     /// # Errors
     /// Sizes that are no network, by name.
     fn check(&self) -> Result<()>;
+
+    /// The network's own head.
+    fn head(&self) -> HeadConfig {
+        HeadConfig::default()
+    }
 
     /// Adds the network's parameters.
     fn build(&self, b: &mut Scope) -> Box<dyn Encoder>;

@@ -16,10 +16,23 @@ use serde::{Deserialize, Serialize};
 pub struct GraphConfig {
     #[serde(flatten)]
     pub network: Network,
-    #[serde(default)]
-    pub head: HeadConfig,
+    /// What replaces the network's own head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<HeadConfig>,
     #[serde(default)]
     pub penalties: Penalties,
+}
+
+impl GraphConfig {
+    /// The head: the network's own where no other is asked for.
+    pub fn head(&self) -> HeadConfig {
+        self.head.unwrap_or_else(|| self.network.config().head())
+    }
+
+    fn check(&self) -> Result<()> {
+        self.network.config().check()?;
+        self.head().check(self.network.config().head())
+    }
 }
 
 /// How far a prediction is from its target, for each term of the loss.
@@ -83,11 +96,11 @@ impl GraphModel {
     /// # Errors
     /// Sizes that are no network; a device without memory.
     pub fn new(config: &GraphConfig, seed: u64, dtype: DType, device: &Device) -> Result<Self> {
-        config.network.config().check()?;
+        config.check()?;
         let mut builder = ParametersBuilder::default();
         let mut root = builder.root();
         let encoder = config.network.config().build(&mut root.scope("model"));
-        let head = EnergyHead::new(&mut root.scope("head"), config.head, encoder.width());
+        let head = EnergyHead::new(&mut root.scope("head"), config.head(), encoder.width());
         Ok(Self {
             encoder,
             head,

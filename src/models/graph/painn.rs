@@ -3,7 +3,8 @@
 //!
 //! `N` atoms, `E` edges, `F` hidden width, `K` radial functions.
 
-use super::{Batch, Encoder, EncoderConfig, Features, check_sizes};
+use super::heads::{HeadConfig, Hidden, Of};
+use super::{Batch, Encoder, EncoderConfig, Features, Variant, check_sizes};
 use crate::Result;
 use crate::models::layers::{Basis, Cutoff, CutoffShape, Embedding, Geometry, Linear, Radial};
 use crate::models::layers::{check_radial, convolve, convolve_along, convolve_vectors};
@@ -30,8 +31,9 @@ pub struct PainnConfig {
     pub cutoff: f64,
     /// Atomic numbers up to this one.
     pub elements: usize,
-    /// The released code takes hydrogen's number for padding: its embedding is zero for ever.
-    pub hydrogen_is_padding: bool,
+    /// The released code takes hydrogen's number for padding, so that its embedding is zero for
+    /// ever, and its energy is a network of the sum over the atoms.
+    pub variant: Variant,
 }
 
 impl Default for PainnConfig {
@@ -44,7 +46,7 @@ impl Default for PainnConfig {
             envelope: CutoffShape::Cosine,
             cutoff: 5.0,
             elements: 119,
-            hydrogen_is_padding: false,
+            variant: Variant::default(),
         }
     }
 }
@@ -57,6 +59,17 @@ impl EncoderConfig for PainnConfig {
             ("elements", self.elements),
         ])?;
         check_radial(self.radial, self.cutoff, self.envelope)
+    }
+
+    fn head(&self) -> HeadConfig {
+        match self.variant {
+            Variant::Mended => HeadConfig::default(),
+            Variant::Published => HeadConfig {
+                of: Of::Graph,
+                hidden: Hidden::Half,
+                ..HeadConfig::default()
+            },
+        }
     }
 
     fn build(&self, b: &mut Scope) -> Box<dyn Encoder> {
@@ -140,7 +153,7 @@ impl Painn {
     /// The atoms' first scalars, `[N, F]`.
     fn embed(&self, batch: &Batch, p: &Parameters) -> candle_core::Result<Tensor> {
         let embedded = self.embedding.forward(&batch.species, p)?;
-        if !self.config.hydrogen_is_padding {
+        if self.config.variant != Variant::Published {
             return Ok(embedded);
         }
         let heavy = batch.species.ne(0u32)?.to_dtype(embedded.dtype())?;

@@ -3,10 +3,11 @@
 //!
 //! `N` atoms, `E` edges, `F` hidden width, `W` filters.
 
-use super::{Batch, Encoder, EncoderConfig, Features, check_sizes};
+use super::heads::{HeadConfig, Of};
+use super::{Batch, Encoder, EncoderConfig, Features, Variant, check_sizes};
 use crate::Result;
 use crate::models::layers::{Basis, Cutoff, Embedding, Geometry, Linear, Radial, convolve};
-use crate::models::layers::{CutoffShape, check_radial};
+use crate::models::layers::{CutoffShape, Readout, check_radial};
 use crate::models::{Init, Parameters, Scope};
 use crate::ops::dual::Dual;
 use crate::ops::pointwise::ShiftedSoftplus;
@@ -30,6 +31,8 @@ pub struct SchNetConfig {
     pub cutoff: f64,
     /// Atomic numbers up to this one.
     pub elements: usize,
+    /// The released code's energy is a layer on the mean over the atoms.
+    pub variant: Variant,
 }
 
 impl Default for SchNetConfig {
@@ -43,6 +46,7 @@ impl Default for SchNetConfig {
             envelope: CutoffShape::Cosine,
             cutoff: 10.0,
             elements: 119,
+            variant: Variant::default(),
         }
     }
 }
@@ -56,6 +60,17 @@ impl EncoderConfig for SchNetConfig {
             ("elements", self.elements),
         ])?;
         check_radial(self.radial, self.cutoff, self.envelope)
+    }
+
+    fn head(&self) -> HeadConfig {
+        match self.variant {
+            Variant::Mended => HeadConfig::default(),
+            Variant::Published => HeadConfig {
+                of: Of::Graph,
+                readout: Readout::Mean,
+                ..HeadConfig::default()
+            },
+        }
     }
 
     fn build(&self, b: &mut Scope) -> Box<dyn Encoder> {
