@@ -2,7 +2,7 @@
 
 use crate::graphs::{Atoms, loss, parameters, set_parameters};
 use crate::numbers::{numbers, values};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use holosig::models::Model;
 use holosig::models::graph::heads::Of;
 use holosig::models::graph::{Batch, GraphConfig, GraphModel, Penalty};
