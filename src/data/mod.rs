@@ -6,6 +6,7 @@ pub mod complexes;
 pub mod dataset;
 pub mod grd;
 pub mod md;
+pub mod names;
 pub mod neighborhoods;
 pub mod neighbors;
 pub mod prepare;
