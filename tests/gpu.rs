@@ -294,7 +294,7 @@ fn zernike_transforms() {
 /// Adam's kernel has the bits of the CPU's.
 #[test]
 fn adam() {
-    use holosig::train::optimizer::{AdamSettings, update};
+    use holosig::train::optimizer::{AdamSettings, Decay, update};
     let Some(gpu) = gpu() else { return };
     let n = 100_003;
     let (mut p, mut first, mut second) = (numbers(1, n), vec![0.0; n], vec![0.0; n]);
@@ -302,7 +302,15 @@ fn adam() {
     let [q, m, v] = [&p, &vec![0.0; n], &vec![0.0; n]].map(|v| on_gpu(v));
     for step in 0..3 {
         let g = numbers(10 + step, n);
-        let next = AdamSettings::default().step(step as u64, 1e-3);
+        let settings = AdamSettings {
+            weight_decay: 0.01,
+            decay: [Decay::L2, Decay::Decoupled][step % 2],
+            ..AdamSettings::default()
+        };
+        let next = device::adam::Step {
+            scale: [1.0, 0.3, 0.7][step],
+            ..settings.step(step as u64, 1e-3)
+        };
         update(&next, &mut p, &g, [&mut first, &mut second]);
         let sequence = device::adam::step(&next, n, step != 1);
         cuda::run_tensors(&sequence, &[&q, &on_gpu(&g), &m, &v]).unwrap();

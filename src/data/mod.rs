@@ -9,6 +9,7 @@ pub mod md;
 pub mod names;
 pub mod neighborhoods;
 pub mod neighbors;
+pub mod noise;
 pub mod prepare;
 pub mod proteinnet;
 pub mod sampler;

@@ -88,23 +88,21 @@ fn channels(transform: &Transform, clouds: &neighborhoods::Clouds) -> Vec<u8> {
     elements.map(|&z| settings.channel_of(z)).collect()
 }
 
-/// [`of_centres`] times `scale`, made on a GPU: only atoms go there.
+/// [`of_clouds`] times `scale`, made on a GPU: only atoms go there.
 ///
 /// # Errors
-/// As [`of_centres`]; a failure of the device.
+/// As [`of_clouds`]; a failure of the device.
 #[cfg(feature = "cuda")]
 pub fn on_device(
     transform: &Transform,
-    finder: &Finder,
-    centres: &[u32],
+    clouds: &neighborhoods::Clouds,
     device: &candle_core::Device,
     scale: f32,
 ) -> Result<candle_core::Tensor> {
-    let clouds = finder.clouds(centres);
     transform.apply_on(
         device,
         &clouds.coordinates,
-        &channels(transform, &clouds),
+        &channels(transform, clouds),
         &clouds.offsets,
         scale,
     )

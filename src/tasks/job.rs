@@ -5,7 +5,7 @@ use crate::comm::World;
 use crate::models::Model;
 use crate::train::Task;
 use crate::train::{
-    Costs, LossSchedule, Outcome, Plan, RunFolder, Settings, Start, TermSchedule, costs, job,
+    Costs, LossSchedule, Outcome, Plan, RunFolder, Settings, Start, TermSchedule, costs, init, job,
     outcome, probe, train,
 };
 use crate::{Error, Result};
@@ -66,7 +66,11 @@ impl<K: TaskKind> Job<K> {
             default("slices", K::SLICES as u64);
         }
         default_weights(&mut common, &terms);
-        let Common { train, mut loss } = job::from_table(path, common, &[])?;
+        let Common {
+            mut train,
+            mut loss,
+        } = job::from_table(path, common, &[])?;
+        train.complete();
         let known = terms
             .iter()
             .filter_map(|(name, _)| loss.remove_entry(*name));
@@ -238,7 +242,12 @@ impl<K: TaskKind> AnyJob for Job<K> {
         let place = world.agree(world.place(self.train.device))?;
         let checkpoint = folder.open(world, start)?;
         let input = K::open(world, self)?;
-        let purpose = Purpose::Training(checkpoint.as_ref());
+        // What a model knows of its data comes with its weights.
+        let init = match checkpoint {
+            None => init(world, &self.train)?,
+            Some(_) => None,
+        };
+        let purpose = Purpose::Training(checkpoint.as_ref().or(init.as_ref()));
         let task = K::build(world, self, &input, &place, purpose)?;
         place.announce(world);
         let plan = self.plan(&task, text, folder);

@@ -16,7 +16,7 @@ use std::path::Path;
 /// What a model is built for.
 #[derive(Clone, Copy)]
 pub enum Purpose<'a> {
-    /// To be trained, from a checkpoint if there is one.
+    /// To be trained, from a checkpoint if there is one: of this run, or what `train.init` names.
     Training(Option<&'a Saved>),
     /// To learn what training costs: the numbers of the model do not matter, so that nothing
     /// needs to be read off the data first.

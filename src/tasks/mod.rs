@@ -60,12 +60,13 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<BoxedJob> {
         }
         files::set(&mut table, text)?;
     }
-    let dataset = table
-        .get_mut("data")
-        .and_then(|data| data.get_mut("dataset"));
-    if let Some(Value::String(dataset)) = dataset {
-        let file = files::absolute(path, overrides, "data.dataset", Path::new(dataset))?;
-        *dataset = file.to_string_lossy().into_owned();
+    for (section, name) in [("data", "dataset"), ("train", "init")] {
+        let value = table.get_mut(section).and_then(|s| s.get_mut(name));
+        if let Some(Value::String(file)) = value {
+            let key = format!("{section}.{name}");
+            let absolute = files::absolute(path, overrides, &key, Path::new(file))?;
+            *file = absolute.to_string_lossy().into_owned();
+        }
     }
     of_table(path, table, renamed)
 }

@@ -34,7 +34,7 @@ impl Memory {
         let sharded = plan.settings.optimizer_state == OptimizerState::Sharded && world.size() > 1;
         let (own, in_flight) = match sharded {
             true => (world.part(len).len(), IN_FLIGHT * CHUNK),
-            false => (len, 3 * len),
+            false => (len, plan.settings.saved() * len),
         };
         // Of each slice that is being computed a gradient as it leaves the backward pass, and
         // one in the tree; there also one for each level of the rank's own subtree.
@@ -43,16 +43,24 @@ impl Memory {
         let rounding = usize::from(plan.settings.compression.is_some() && world.size() > 1);
         let tree = slices.min(parallel + slices.ilog2() as usize);
         Self {
-            // The model's parameters; what rounding takes; the moments of those that are updated
-            // here.
-            state: 4 * (len * (1 + rounding + parallel + tree) + 2 * own) as u64,
-            checkpoint: 4 * in_flight.min(3 * len) as u64,
+            // The model's parameters; what rounding takes; the moments and averages of those that
+            // are updated here.
+            state: 4
+                * (len * (1 + rounding + parallel + tree) + (plan.settings.saved() - 1) * own)
+                    as u64,
+            checkpoint: 4 * in_flight.min(plan.settings.saved() * len) as u64,
         }
     }
 }
 
-/// Prints the table on rank 0; collective.
-pub fn announce<T: Task>(world: &World, plan: &Plan<T>, calendar: &Calendar, first_step: u64) {
+/// Prints the table on rank 0, with what only this run has (`particulars`); collective.
+pub fn announce<T: Task>(
+    world: &World,
+    plan: &Plan<T>,
+    calendar: &Calendar,
+    first_step: u64,
+    particulars: Vec<(&str, String)>,
+) {
     let hosts = world.gather(world.host().as_bytes());
     let threads = world
         .gather(&[rayon::current_num_threads() as u64])
@@ -125,7 +133,7 @@ pub fn announce<T: Task>(world: &World, plan: &Plan<T>, calendar: &Calendar, fir
         ("data", plan.task.fingerprint()),
         ("holosig", env!("CARGO_PKG_VERSION").to_string()),
     ];
-    for (name, value) in rows {
+    for (name, value) in rows.into_iter().chain(particulars) {
         crate::say!("{name:>12}  {value}");
     }
 }

@@ -1,10 +1,11 @@
 //! Prepares the next batch while the model computes the current one.
 
 use super::guard::{Guard, seed_of_draw};
-use super::{Calendar, Task};
+use super::{Calendar, Settings, Task};
 use crate::comm::World;
 use crate::comm::slice_range;
 use crate::data::Split;
+use crate::data::noise::Noise;
 use crate::data::sampler::Permutation;
 use crate::models::Model;
 use crate::{Error, Result};
@@ -48,15 +49,13 @@ pub struct Loader<B> {
 
 impl<B: Send> Loader<B> {
     /// Starts to prepare the batches of `steps`, as often redrawn as `guard` says.
-    #[allow(clippy::too_many_arguments)]
     pub fn start<'scope, 'env, T>(
         scope: &'scope Scope<'scope, 'env>,
         task: &'env T,
         world: &World,
         calendar: Calendar,
         steps: Range<u64>,
-        slices: usize,
-        seed: u64,
+        settings: &'env Settings,
         guard: Guard,
     ) -> Self
     where
@@ -64,14 +63,17 @@ impl<B: Send> Loader<B> {
         T::Model: Model<Batch = B>,
         B: 'scope,
     {
-        let own = slice_range(slices, world.rank(), world.size());
+        let own = slice_range(settings.slices, world.rank(), world.size());
         let (send, ready) = sync_channel(1);
         scope.spawn(move || {
             for step in steps {
-                let seed = seed_of_draw(seed, guard.draw(step));
+                let draw = Draw {
+                    step,
+                    seed: seed_of_draw(settings.seed, guard.draw(step)),
+                };
                 let slices = own
                     .clone()
-                    .map(|s| slice_of(task, &calendar, step, s, slices, seed))
+                    .map(|s| slice_of(task, &calendar, settings, draw, s))
                     .collect();
                 // The trainer has stopped: nobody wants the rest.
                 if send.send(slices).is_err() {
@@ -102,21 +104,36 @@ impl<B: Send> Loader<B> {
     }
 }
 
+/// What the samples of a step are drawn by.
+#[derive(Clone, Copy)]
+struct Draw {
+    step: u64,
+    seed: u64,
+}
+
 fn slice_of<T: Task>(
     task: &T,
     calendar: &Calendar,
-    step: u64,
+    settings: &Settings,
+    draw: Draw,
     number: usize,
-    slices: usize,
-    seed: u64,
 ) -> Result<Slice<<T::Model as Model>::Batch>> {
+    let Draw { step, seed } = draw;
     let positions = calendar.positions(step);
-    let mine = slice_positions(&positions, number, slices);
+    let mine = slice_positions(&positions, number, settings.slices);
     let order = epoch_order(calendar.samples, seed, calendar.epoch(step));
     let ids: Vec<u64> = mine.map(|p| order.at(p)).collect();
-    let batch = match ids.is_empty() {
-        true => None,
-        false => Some(task.batch(Split::Train, &ids)?),
+    let batch = match (ids.is_empty(), settings.coordinate_noise) {
+        (true, _) => None,
+        (false, None) => Some(task.batch(Split::Train, &ids)?),
+        (false, Some(deviation)) => {
+            let noise = Noise {
+                deviation,
+                seed,
+                step,
+            };
+            Some(task.noisy_batch(&ids, &noise)?)
+        }
     };
     Ok(Slice {
         number,

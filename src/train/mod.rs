@@ -7,15 +7,20 @@
 //! and threads, with any number of kills and resumes between.
 
 pub mod announce;
+pub mod average;
 pub mod checkpoint;
 pub mod evaluate;
+pub mod events;
+pub mod groups;
 pub mod guard;
 pub mod job;
 pub mod loader;
 pub mod metrics;
+pub mod norm;
 pub mod optimizer;
 pub mod outcome;
 pub mod progress;
+pub mod rate;
 pub mod run_folder;
 pub mod schedule;
 pub mod settings;
@@ -23,18 +28,21 @@ pub mod signal;
 pub mod status;
 pub mod trainer;
 pub mod upgrade;
+pub mod watch;
 pub mod writer;
 
 pub use checkpoint::Checkpoint;
 pub use outcome::Outcome;
+pub use rate::LearningRateSchedule;
 pub use run_folder::{RunFolder, Start};
 pub use schedule::{LossSchedule, TermSchedule};
 pub use settings::{Calendar, Compression, OnNonfinite, OptimizerState, Reduction, Settings};
-pub use trainer::{Costs, Plan, costs, probe, train};
+pub use trainer::{Costs, Plan, costs, init, probe, train};
 
-use crate::Result;
 use crate::data::Split;
+use crate::data::noise::Noise;
 use crate::models::Model;
+use crate::{Error, Result};
 
 /// What is trained on what: a model and the batches for it.
 pub trait Task: Sync {
@@ -51,6 +59,28 @@ pub trait Task: Sync {
     /// The batch of some samples, by their numbers in `0..samples(split)`. Called from another
     /// thread than the model, while the model computes.
     fn batch(&self, split: Split, samples: &[u64]) -> Result<<Self::Model as Model>::Batch>;
+
+    /// Makes sure that samples can take noise on their coordinates
+    /// (`train.coordinate_noise`), as [`Task::noisy_batch`] makes them.
+    ///
+    /// # Errors
+    /// Samples without coordinates in Å.
+    fn check_noise(&self) -> Result<()> {
+        Err(Error::input(format!(
+            "train.coordinate_noise: the samples of task {} take no noise",
+            Self::NAME
+        )))
+    }
+
+    /// [`Task::batch`] of training samples with noise on their coordinates.
+    ///
+    /// # Errors
+    /// As [`Task::batch`] and [`Task::check_noise`].
+    fn noisy_batch(&self, samples: &[u64], noise: &Noise) -> Result<<Self::Model as Model>::Batch> {
+        let _ = (samples, noise);
+        self.check_noise()
+            .and_then(|()| Err(Error::internal("no batch with noise")))
+    }
 
     /// What a user calls a sample, for messages.
     fn sample_name(&self, split: Split, sample: u64) -> String;

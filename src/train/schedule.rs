@@ -1,40 +1,8 @@
-//! What changes from epoch to epoch: the learning rate and the weights of the objective's terms.
+//! The weights of the objective's terms, which change from epoch to epoch.
 
 use crate::models::Weights;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize, Serializer};
-
-/// How the learning rate moves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LearningRateSchedule {
-    #[default]
-    Constant,
-    /// Down one decade, evenly in the logarithm, over the epochs in which some weight is still
-    /// zero ([`LossSchedule::zero_epochs`]); constant after that. The published schedule of
-    /// this name.
-    LogDecreaseUntilEndOfWarmup,
-}
-
-impl LearningRateSchedule {
-    /// The rate in `epoch` (from 0), starting at `start`; `zero_epochs` as in
-    /// [`LossSchedule`].
-    pub fn at(self, start: f64, epoch: u64, zero_epochs: u64) -> f64 {
-        match self {
-            LearningRateSchedule::Constant => start,
-            LearningRateSchedule::LogDecreaseUntilEndOfWarmup => {
-                let decades = if epoch >= zero_epochs {
-                    1.0
-                } else if zero_epochs == 1 {
-                    0.0
-                } else {
-                    epoch as f64 / (zero_epochs - 1) as f64
-                };
-                start * 10f64.powf(-decades)
-            }
-        }
-    }
-}
 
 /// Weight of one term of the objective: zero for `start` epochs, then rising evenly from zero to
 /// `weight` over `warmup` epochs (both ends included, so the first of them is still zero), and
@@ -171,14 +139,6 @@ mod tests {
             Weights::from([("reconstruction", 1e3), ("kl", 0.0)])
         );
         assert_eq!(loss.at(5), loss.last());
-        let schedule = LearningRateSchedule::LogDecreaseUntilEndOfWarmup;
-        let rate: Vec<f64> = (0..12).map(|e| schedule.at(2.5e-3, e, 4)).collect();
-        for (e, r) in rate.iter().enumerate() {
-            let wanted = [2.5e-3, 1.16040e-3, 5.38609e-4][..]
-                .get(e)
-                .unwrap_or(&2.5e-4);
-            assert!((r / wanted - 1.0).abs() < 1e-5, "epoch {e}: {r}");
-        }
     }
 
     /// The published MNIST configuration: 25 epochs without KL, 35 of warm-up to 0.2.
@@ -200,6 +160,5 @@ mod tests {
         let loss = LossSchedule::constant(&[("a", 1.0), ("b", 0.1)]);
         assert_eq!(loss.at(0), loss.last());
         assert_eq!((loss.zero_epochs(), loss.warmup_epochs()), (0, 0));
-        assert_eq!(LearningRateSchedule::Constant.at(1e-3, 7, 0), 1e-3);
     }
 }

@@ -1,10 +1,15 @@
 //! The `[train]` section of a job, and where a step stands in it.
 
+use super::groups::{Group, Patterns};
+use super::job::{parse_table, to_text};
 use super::optimizer::AdamSettings;
-use super::schedule::LearningRateSchedule;
+use super::rate::LearningRateSchedule;
+use super::upgrade;
+use super::watch::Watch;
 use crate::comm::DeviceKind;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 
 /// How slice gradients are summed over the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -72,10 +77,47 @@ pub struct Settings {
     /// Optimizer steps; when present it decides the length of the run instead of `epochs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
+    /// A checkpoint to start from: its parameters and buffers. A run that is resumed has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+    /// Parameters and buffers, by name, that are not taken from `init` but drawn from the seed.
+    #[serde(default, skip_serializing_if = "Patterns::is_empty")]
+    pub fresh: Patterns,
+    /// Parameters and buffers, by name, that stay as they are.
+    #[serde(default, skip_serializing_if = "Patterns::is_empty")]
+    pub freeze: Patterns,
     #[serde(default = "default_learning_rate")]
     pub learning_rate: f64,
     #[serde(default)]
     pub learning_rate_schedule: LearningRateSchedule,
+    /// First steps over which the learning rate rises evenly.
+    #[serde(default)]
+    pub learning_rate_warmup: u64,
+    /// The step at which the cosine ends; absent: the last one of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learning_rate_steps: Option<u64>,
+    /// What cosine and plateaus leave of the learning rate at least, as a share of it.
+    #[serde(default)]
+    pub learning_rate_floor: f64,
+    /// Factor on the learning rate at a plateau.
+    #[serde(default = "half")]
+    pub learning_rate_drop: f64,
+    /// What the schedule `plateau` looks at; with that schedule only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plateau: Option<Watch>,
+    /// Ends the run when a metric of the validation has not improved for some validations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_stop: Option<Watch>,
+    /// Longest gradient: a longer one is shortened to this norm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// Decay of an exponential moving average of the parameters, which is validated, tested and
+    /// saved in their place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average: Option<f64>,
+    /// Standard deviation (Å) of noise on the coordinates of training samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coordinate_noise: Option<f64>,
     #[serde(default)]
     pub reduction: Reduction,
     /// With the fast reduction only.
@@ -98,6 +140,9 @@ pub struct Settings {
     /// Steps between lines in the metrics log.
     #[serde(default = "default_log_every")]
     pub log_every: u64,
+    /// Writes event files for TensorBoard beside the metrics log.
+    #[serde(default)]
+    pub tensorboard: bool,
     #[serde(default)]
     pub on_nonfinite: OnNonfinite,
     /// Most steps that a run skips or rolls back before it stops after all.
@@ -113,6 +158,9 @@ pub struct Settings {
     pub stall_timeout: f64,
     #[serde(default)]
     pub adam: AdamSettings,
+    /// Parameters with a learning rate or a decay of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Group>,
 }
 
 fn default_seed() -> u64 {
@@ -125,6 +173,10 @@ fn default_epochs() -> u64 {
 
 fn default_learning_rate() -> f64 {
     2.5e-3
+}
+
+fn half() -> f64 {
+    0.5
 }
 
 fn one() -> u64 {
@@ -147,11 +199,10 @@ fn default_stall_timeout() -> f64 {
     crate::comm::watchdog::STALL_TIMEOUT
 }
 
-/// Keys of a job that may change when a run is resumed: they do not change what a step computes
-/// from finite numbers (the device does in the last bits).
-pub const FREE_ON_RESUME: &[&str] = &[
-    "train.steps",
-    "train.epochs",
+/// Keys of a job that do not change what a run computes from finite numbers (the device does in the
+/// last bits).
+pub const FREE: &[&str] = &[
+    "train.tensorboard",
     "train.optimizer_state",
     "train.checkpoint_every",
     "train.keep",
@@ -194,32 +245,117 @@ impl Settings {
                  depend on the number of ranks",
             ));
         }
+        self.check_ranges()?;
+        self.check_names()?;
+        if let Some(watch) = &self.early_stop {
+            watch.check("train.early_stop")?;
+        }
+        match (&self.plateau, self.learning_rate_schedule) {
+            (Some(watch), LearningRateSchedule::Plateau) => watch.check("train.plateau"),
+            (Some(_), _) => Err(Error::input(
+                "train.plateau needs train.learning_rate_schedule = \"plateau\"",
+            )),
+            (None, _) => Ok(()),
+        }
+    }
+
+    fn check_ranges(&self) -> Result<()> {
         let AdamSettings {
             beta1,
             beta2,
             epsilon,
             weight_decay,
+            ..
         } = self.adam;
-        let unit = 0.0..1.0;
+        let (unit, from_zero) = (0.0..1.0, 0.0..f64::MAX);
+        let positive = f64::MIN_POSITIVE..f64::MAX;
         let ranges = [
-            ("learning_rate", self.learning_rate, 0.0..f64::MAX),
-            (
-                "spike",
-                self.spike.unwrap_or(1.0),
-                f64::MIN_POSITIVE..f64::MAX,
-            ),
-            ("stall_timeout", self.stall_timeout, 1.0..1e9),
-            ("adam.beta1", beta1, unit.clone()),
-            ("adam.beta2", beta2, unit),
-            ("adam.epsilon", epsilon, f64::MIN_POSITIVE..f64::MAX),
-            ("adam.weight_decay", weight_decay, 0.0..f64::MAX),
+            ("learning_rate", Some(self.learning_rate), &from_zero),
+            ("learning_rate_floor", Some(self.learning_rate_floor), &unit),
+            ("learning_rate_drop", Some(self.learning_rate_drop), &unit),
+            ("clip_norm", self.clip_norm, &positive),
+            ("average", self.average, &unit),
+            ("coordinate_noise", self.coordinate_noise, &positive),
+            ("spike", self.spike, &positive),
+            ("stall_timeout", Some(self.stall_timeout), &(1.0..1e9)),
+            ("adam.beta1", Some(beta1), &unit),
+            ("adam.beta2", Some(beta2), &unit),
+            ("adam.epsilon", Some(epsilon), &positive),
+            ("adam.weight_decay", Some(weight_decay), &from_zero),
         ];
-        for (key, value, range) in ranges {
-            if !range.contains(&value) {
+        let of_groups = self.groups.iter().flat_map(|g| {
+            let rate = ("groups.learning_rate", g.learning_rate, &from_zero);
+            [rate, ("groups.weight_decay", g.weight_decay, &from_zero)]
+        });
+        for (key, value, range) in ranges.into_iter().chain(of_groups) {
+            if let Some(value) = value.filter(|v| !range.contains(v)) {
                 return Err(Error::input(format!("train.{key} = {value}: out of range")));
             }
         }
         Ok(())
+    }
+
+    fn check_names(&self) -> Result<()> {
+        self.fresh.check("train.fresh")?;
+        self.freeze.check("train.freeze")?;
+        for group in &self.groups {
+            group.parameters.check("train.groups.parameters")?;
+        }
+        match self.init.is_none() && !self.fresh.is_empty() {
+            true => Err(Error::input(
+                "train.fresh needs train.init: without it all parameters are drawn",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes out what the choice of one setting says of another one.
+    pub fn complete(&mut self) {
+        if self.learning_rate_schedule == LearningRateSchedule::Plateau {
+            self.plateau.get_or_insert_default();
+        }
+    }
+
+    /// Numbers that a checkpoint has of each parameter: itself, two moments, and its average.
+    pub fn saved(&self) -> usize {
+        3 + usize::from(self.average.is_some())
+    }
+
+    /// What the schedule of that name looks at.
+    pub fn watched_plateau(&self) -> Option<Watch> {
+        let follows = self.learning_rate_schedule == LearningRateSchedule::Plateau;
+        follows.then(|| self.plateau.clone().unwrap_or_default())
+    }
+
+    /// A job with every default of `[train]` filled in: one that an older program has written lacks
+    /// the keys that came later. A section that cannot be understood stays as it is.
+    ///
+    /// # Errors
+    /// Text that is no TOML, a setting under two names; `path` is the file to blame.
+    pub fn fill(path: &Path, job: &str) -> Result<String> {
+        let mut table = parse_table(path, job)?;
+        upgrade::job(&mut table).map_err(|e| e.in_file(path))?;
+        if let Some(section) = table.get_mut("train")
+            && let Ok(mut settings) = section.clone().try_into::<Self>()
+        {
+            settings.complete();
+            *section = toml::Value::try_from(&settings).map_err(Error::internal)?;
+        }
+        to_text(&table)
+    }
+
+    /// Keys of a job that may change when a run is resumed.
+    pub fn free_on_resume(&self) -> Vec<&'static str> {
+        let mut free = FREE.to_vec();
+        // Of the start, which is over, and of the end.
+        free.extend(["train.init", "train.fresh", "train.early_stop.patience"]);
+        // A cosine that ends with the run depends on its length.
+        let follows = self.learning_rate_schedule == LearningRateSchedule::Cosine
+            && self.learning_rate_steps.is_none();
+        if !follows {
+            free.extend(["train.steps", "train.epochs"]);
+        }
+        free
     }
 
     /// Refuses a world that cannot share the slices.

@@ -1,34 +1,40 @@
 //! The training loop.
 
+mod control;
 mod faults;
 #[cfg(feature = "nccl")]
 mod gpus;
 mod probe;
 mod report;
 mod save;
+mod start;
 mod step;
 mod sums;
 
 pub use probe::{Costs, costs, probe};
 pub(super) use save::IN_FLIGHT;
+pub use start::init;
 
 use super::announce::announce;
+use super::average::Average;
 use super::checkpoint::{Best, Progress as Position, Saved};
+use super::events::EventFile;
+use super::groups::Groups;
 use super::guard::Guard;
 use super::loader::Loader;
 use super::metrics::MetricsLog;
 use super::optimizer::Adam;
 use super::progress::Progress;
 use super::run_folder::RunFolder;
-use super::settings::FREE_ON_RESUME;
 use super::signal::StopSignal;
+use super::watch::Control;
 use super::writer::Writer;
-use super::{Calendar, LossSchedule, OnNonfinite, OptimizerState, Settings, Task, job};
+use super::{Calendar, LossSchedule, OnNonfinite, OptimizerState, Settings, Task, job, metrics};
 use crate::comm::{Rounding, World, pulse};
 use crate::data::Split;
 use crate::models::Model;
 use crate::{Error, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -53,15 +59,24 @@ struct Trainer<'a, T: Task> {
     /// The parameters that this rank updates: all, or its part where the optimizer's state is
     /// sharded.
     own: Range<usize>,
+    groups: Groups,
     adam: Adam,
+    average: Option<Average>,
+    /// Norm of the last gradient before it was clipped, where it is.
+    norm: Option<f64>,
     /// Of compressed gradients; begins anew with every start of the program.
     rounding: Rounding,
     best: Option<Best>,
     guard: Guard,
+    control: Control,
+    /// Where the parameters of a new run come from, in words.
+    origin: Option<String>,
     /// Steps completed.
     done: u64,
     /// On rank 0.
     log: Option<MetricsLog>,
+    /// On rank 0.
+    events: Option<EventFile>,
     /// On rank 0.
     writer: Option<Writer>,
     /// Why no checkpoint can be written, until all ranks know.
@@ -90,7 +105,10 @@ pub fn train<T: Task>(world: &World, plan: &Plan<T>, checkpoint: Option<&Saved>)
     if let Some(saved) = checkpoint {
         let position = world.agree(trainer.own_position(saved))?;
         trainer.take_over(saved, position)?;
+    } else {
+        trainer.initialise()?;
     }
+    world.agree(trainer.check_watches())?;
     world.agree(trainer.begin(checkpoint.is_some()))?;
     trainer.run()
 }
@@ -103,6 +121,7 @@ impl<'a, T: Task> Trainer<'a, T> {
         if world.is_root() {
             plan.folder.begin(&plan.job)?;
             self.log = Some(self.open_log(resumed)?);
+            self.mirror_log()?;
             self.writer = Some(Writer::start(plan.folder.clone(), plan.settings.keep)?);
         }
         Ok(())
@@ -118,19 +137,31 @@ impl<'a, T: Task> Trainer<'a, T> {
             OptimizerState::Replicated => 0..model.len(),
             OptimizerState::Sharded => world.part(model.len()),
         };
+        if plan.settings.coordinate_noise.is_some() {
+            plan.task.check_noise()?;
+        }
+        let groups = Groups::new(plan.settings, model)?;
+        let adam = Adam::new(plan.settings.adam, model, own.clone(), None)?;
+        let average = |decay| Average::new(decay, model, own.clone());
         Ok(Self {
             world,
             plan,
             calendar: Calendar::new(samples, plan.settings)?,
             #[cfg(feature = "nccl")]
             nccl: None,
-            adam: Adam::new(plan.settings.adam, model, own.clone(), None)?,
+            adam: adam.with_stretches(groups.stretches.clone()),
+            average: plan.settings.average.map(average).transpose()?,
+            norm: None,
+            groups,
             own,
             rounding: Rounding::between_hosts(world),
             best: None,
             guard: Guard::default(),
+            control: Control::default(),
+            origin: None,
             done: 0,
             log: None,
+            events: None,
             writer: None,
             failed: None,
             stalled: Duration::ZERO,
@@ -149,7 +180,8 @@ impl<'a, T: Task> Trainer<'a, T> {
         let Some(position) = saved.progress() else {
             return Err(Error::file(folder, "the checkpoint is of no training run"));
         };
-        job::same_but(folder, &position.job, &self.plan.job, FREE_ON_RESUME)?;
+        let [old, new] = [&position.job, &self.plan.job].map(|job| Settings::fill(folder, job));
+        job::same_but(folder, &old?, &new?, &self.plan.settings.free_on_resume())?;
         let fingerprint = self.plan.task.fingerprint();
         if position.fingerprint != fingerprint {
             return Err(Error::file(
@@ -177,9 +209,13 @@ impl<'a, T: Task> Trainer<'a, T> {
     fn take_over(&mut self, saved: &Saved, position: &Position) -> Result<()> {
         let model = self.plan.task.model().parameters();
         saved.load_into(self.world, model)?;
+        self.begin_average()?;
+        saved.load_raw(self.world, model)?;
         let moments = saved.moments(self.world, self.own.clone())?;
         let settings = self.plan.settings.adam;
-        self.adam = Adam::new(settings, model, self.own.clone(), Some(moments))?;
+        let adam = Adam::new(settings, model, self.own.clone(), Some(moments))?;
+        self.adam = adam.with_stretches(self.groups.stretches.clone());
+        self.control = position.control;
         self.best = position.best;
         self.guard.clone_from(&position.guard);
         self.done = position.step;
@@ -188,11 +224,25 @@ impl<'a, T: Task> Trainer<'a, T> {
 
     /// A line without numbers; collective.
     fn log_event(&self, event: &str) -> Result<()> {
+        self.log_with(event, [])
+    }
+
+    /// A line of the log; collective.
+    fn log_with<const N: usize>(&self, event: &str, fields: [(String, Value); N]) -> Result<()> {
         let log = || match &self.log {
-            Some(log) => log.append(event, self.done, []),
+            Some(log) => log.append(event, self.done, fields),
             None => Ok(()),
         };
         self.world.on_root(log).map(drop)
+    }
+
+    /// Begins an event file with what the log says, if the job wants one; on rank 0.
+    fn mirror_log(&mut self) -> Result<()> {
+        if self.log.is_some() && self.plan.settings.tensorboard {
+            let records = metrics::read(&self.plan.folder.metrics())?;
+            self.events = Some(EventFile::mirror(self.plan.folder.path(), &records)?);
+        }
+        Ok(())
     }
 
     fn open_log(&self, resumed: bool) -> Result<MetricsLog> {
@@ -202,32 +252,39 @@ impl<'a, T: Task> Trainer<'a, T> {
         } else {
             (MetricsLog::create(&path)?, "start")
         };
-        log.append(
-            event,
-            self.done,
-            [
-                ("ranks".into(), json!(self.world.size())),
-                ("steps".into(), json!(self.calendar.steps)),
-            ],
-        )?;
+        let mut fields = vec![
+            ("ranks".to_string(), json!(self.world.size())),
+            ("steps".into(), json!(self.calendar.steps)),
+        ];
+        if let Some(origin) = &self.origin {
+            fields.push(("init".into(), json!(origin)));
+        }
+        log.append(event, self.done, fields)?;
         Ok(log)
     }
 
     fn run(mut self) -> Result<()> {
-        announce(self.world, self.plan, &self.calendar, self.done);
+        let particulars = self.particulars();
+        announce(
+            self.world,
+            self.plan,
+            &self.calendar,
+            self.done,
+            particulars,
+        );
         if self.done == 0 && self.plan.settings.on_nonfinite == OnNonfinite::Rollback {
             self.save(false); // what to go back to before the first checkpoint is due
         }
-        while self.done < self.calendar.steps {
+        while !self.is_over() {
             self.stretch()?;
         }
         self.settle()?;
-        self.log_event("end")?;
+        self.log_with("end", [("early".into(), json!(self.stops_early()))])?;
         self.finish();
         Ok(())
     }
 
-    /// Trains to the end of the plan, or to the next rollback.
+    /// Trains to the end of the run, or to the next rollback.
     fn stretch(&mut self) -> Result<()> {
         let (plan, calendar) = (self.plan, self.calendar);
         let steps = self.done..calendar.steps;
@@ -238,8 +295,7 @@ impl<'a, T: Task> Trainer<'a, T> {
                 self.world,
                 calendar,
                 steps.clone(),
-                plan.settings.slices,
-                plan.settings.seed,
+                plan.settings,
                 self.guard.clone(),
             );
             for step in steps {
@@ -256,13 +312,16 @@ impl<'a, T: Task> Trainer<'a, T> {
                         return Ok(()); // rolled back: the loader starts again
                     }
                 } else {
-                    self.update(step, epoch, sum)?;
+                    self.update(step, sum)?;
                 }
                 if self.done.is_multiple_of(plan.settings.log_every) {
                     let stalled = loader.take_stalled().as_secs_f64();
                     self.record(epoch, terms, stalled)?;
                 }
                 self.after_step(step, epoch)?;
+                if self.is_over() {
+                    return Ok(());
+                }
             }
             Ok(())
         })
@@ -272,11 +331,12 @@ impl<'a, T: Task> Trainer<'a, T> {
     fn after_step(&mut self, step: u64, epoch: u64) -> Result<()> {
         let calendar = self.calendar;
         let improved = calendar.evaluates(step) && self.validate(epoch)?;
-        let stop = self.agree_on(self.asked())? && !calendar.is_last(step);
-        if calendar.saves(step) || improved || stop {
+        let last = self.is_over();
+        let stop = self.agree_on(self.asked())? && !last;
+        if calendar.saves(step) || improved || stop || last {
             self.save(improved);
         }
-        if calendar.ends_epoch(step) || calendar.is_last(step) || stop {
+        if calendar.ends_epoch(step) || stop || last {
             self.draw()?;
         }
         match stop {

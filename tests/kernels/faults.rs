@@ -111,6 +111,8 @@ fn every_kernel() -> Vec<(&'static str, Sequence, Vec<Data>)> {
         new2: number,
         epsilon: number,
         decay: number,
+        shrink: number,
+        scale: number,
     };
     use batch_norm::launches as bn;
     use signature::launches as sig;

@@ -3,16 +3,17 @@
 use crate::host::Data;
 use crate::{random, run};
 use holosig::ops::device::adam;
-use holosig::train::optimizer::{AdamSettings, update};
+use holosig::train::optimizer::{AdamSettings, Decay, update};
 
 #[test]
 fn adam_has_the_bits_of_the_cpu() {
-    for (len, wide) in [1, 3, 4, 1027, 70_001]
-        .map(|l| [(l, true), (l, false)])
+    for (len, wide, decay) in [1, 3, 4, 1027, 70_001]
+        .map(|l| [(l, true, Decay::L2), (l, false, Decay::Decoupled)])
         .concat()
     {
         let settings = AdamSettings {
             weight_decay: 0.01,
+            decay,
             ..AdamSettings::default()
         };
         let mut p = random(1, len);
@@ -20,7 +21,10 @@ fn adam_has_the_bits_of_the_cpu() {
         let mut state = [p.clone(), vec![], first.clone(), second.clone()];
         for step in 0..3 {
             let g = random(10 + step, len);
-            let numbers = settings.step(step, 2.5e-3);
+            let numbers = adam::Step {
+                scale: [1.0, 0.3, 1.0][step as usize],
+                ..settings.step(step, 2.5e-3)
+            };
             update(&numbers, &mut p, &g, [&mut first, &mut second]);
             state[1] = g;
             let inputs = state.each_ref().map(|x| Data::F32(x.clone()));

@@ -2,6 +2,7 @@
 //! stop, and one clear line for every mistake.
 
 mod batch;
+mod options;
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use holosig::Result;
 use holosig::data::Split;
+use holosig::data::noise::Noise;
 use holosig::models::layers::Linear;
 use holosig::models::{Init, Losses, Model, Parameters, ParametersBuilder, StepKey};
 use holosig::train::Task;
@@ -81,19 +82,15 @@ impl Task for Regression {
     }
 
     fn batch(&self, split: Split, samples: &[u64]) -> Result<(Tensor, Tensor)> {
-        let offset = if split == Split::Validation { 1000 } else { 0 };
-        let rows: Vec<_> = samples.iter().map(|s| sample(s + offset)).collect();
-        let x: Vec<f32> = rows.iter().flat_map(|r| r.0.map(|v| v as f32)).collect();
-        let mut y: Vec<f32> = rows.iter().map(|r| (r.1 * self.scale) as f32).collect();
-        for (id, value) in &self.bad {
-            let found = samples.iter().position(|s| s + offset == *id);
-            found.iter().for_each(|&i| y[i] = *value);
-        }
-        let n = samples.len();
-        Ok((
-            Tensor::from_vec(x, (n, WIDTH), &Device::Cpu)?,
-            Tensor::from_vec(y, n, &Device::Cpu)?,
-        ))
+        self.points(split, samples, None)
+    }
+
+    fn check_noise(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn noisy_batch(&self, samples: &[u64], noise: &Noise) -> Result<(Tensor, Tensor)> {
+        self.points(Split::Train, samples, Some(noise))
     }
 
     fn sample_name(&self, _: Split, sample: u64) -> String {
@@ -106,5 +103,31 @@ impl Task for Regression {
 
     fn description(&self) -> Result<String> {
         Ok(String::new())
+    }
+}
+
+impl Regression {
+    fn points(
+        &self,
+        split: Split,
+        samples: &[u64],
+        noise: Option<&Noise>,
+    ) -> Result<(Tensor, Tensor)> {
+        let offset = if split == Split::Validation { 1000 } else { 0 };
+        let rows: Vec<_> = samples.iter().map(|s| sample(s + offset)).collect();
+        let mut x: Vec<f32> = rows.iter().flat_map(|r| r.0.map(|v| v as f32)).collect();
+        for (&sample, x) in samples.iter().zip(x.chunks_mut(WIDTH)) {
+            noise.iter().for_each(|noise| noise.add(sample, &mut *x));
+        }
+        let mut y: Vec<f32> = rows.iter().map(|r| (r.1 * self.scale) as f32).collect();
+        for (id, value) in &self.bad {
+            let found = samples.iter().position(|s| s + offset == *id);
+            found.iter().for_each(|&i| y[i] = *value);
+        }
+        let n = samples.len();
+        Ok((
+            Tensor::from_vec(x, (n, WIDTH), &Device::Cpu)?,
+            Tensor::from_vec(y, n, &Device::Cpu)?,
+        ))
     }
 }

@@ -4,6 +4,8 @@
 mod common;
 mod faults;
 mod line;
+mod options;
+mod weights;
 
 use common::{again_with, in_mpi};
 use holosig::Result;
@@ -60,7 +62,11 @@ fn run_task(
         task,
         settings,
         loss: &LossSchedule::constant(&[("mse", 1.0)]),
-        job: format!("[train]\n{}", toml::to_string(settings).unwrap()),
+        job: toml::to_string(&toml::Table::from_iter([(
+            "train".to_string(),
+            toml::Value::try_from(settings).unwrap(),
+        )]))
+        .unwrap(),
         folder: &folder,
     };
     train(world, &plan, checkpoint.as_ref())

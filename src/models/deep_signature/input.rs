@@ -1,6 +1,7 @@
 //! From the segments of a trajectories file to the model's input.
 
 use super::{Clip, Description, Graph, RawClip, Variant};
+use crate::data::noise::Noise;
 use crate::data::trajectory::{self, Dataset};
 use crate::{Error, Result};
 use candle_core::DType;
@@ -46,7 +47,25 @@ pub fn clip(
     id: u32,
     target: f64,
 ) -> Result<Clip> {
-    let read = dataset.segment(id)?;
+    noisy_clip(dataset, graphs, description, id, target, None)
+}
+
+/// [`clip`] with noise on the coordinates of all nodes in all frames.
+///
+/// # Errors
+/// As [`clip`].
+pub fn noisy_clip(
+    dataset: &Dataset,
+    graphs: &[Arc<Graph>],
+    description: &Description,
+    id: u32,
+    target: f64,
+    noise: Option<&Noise>,
+) -> Result<Clip> {
+    let mut read = dataset.segment(id)?;
+    if let Some(noise) = noise {
+        noise.add(id.into(), &mut read.values);
+    }
     let (frames, nodes, d) = (read.frames, read.nodes, read.dimensions);
     let scale = description.scale as f32;
     let mut features = Vec::with_capacity(read.values.len());

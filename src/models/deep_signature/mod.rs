@@ -28,7 +28,7 @@ pub use clip::{Clip, Graph, RawClip};
 pub use config::{Clock, DeepSignatureConfig, Method, Objective, Variant};
 pub use decision::Decision;
 pub use description::Description;
-pub use input::{clip, graphs};
+pub use input::{clip, graphs, noisy_clip};
 pub use temporal::{Segments, Summary};
 
 use crate::models::layers::Linear;

@@ -20,7 +20,12 @@ pub struct Step {
     /// `1 - beta2`
     pub new2: f32,
     pub epsilon: f32,
+    /// Of the L2 penalty.
     pub decay: f32,
+    /// Factor on the parameter: what decoupled decay leaves of it.
+    pub shrink: f32,
+    /// Factor on the gradient.
+    pub scale: f32,
 }
 
 /// One update in place of parameters and moments: inputs p, g, m, v, `len` elements each; `wide`
@@ -37,6 +42,8 @@ pub fn step(step: &Step, len: usize, wide: bool) -> Sequence {
         step.root_correction,
         step.epsilon,
         step.step_size,
+        step.shrink,
+        step.scale,
     ];
     args.extend(numbers.map(Arg::F32));
     let blocks = len.div_ceil(4 * THREADS).min(BLOCKS);

@@ -9,10 +9,11 @@ pub use scores::{ClassScores, Scores};
 use super::{Job, Purpose, TaskKind};
 use crate::comm::{Place, World, pulse, slice_range};
 use crate::data::Split;
+use crate::data::noise::Noise;
 use crate::data::trajectory::{Dataset, Partition};
 use crate::models::Model;
 use crate::models::deep_signature::{
-    Clip, DeepSignature, Description, Graph, Objective, TERMS, clip, graphs,
+    Clip, DeepSignature, Description, Graph, Objective, TERMS, graphs, noisy_clip,
 };
 use crate::train::Task;
 use crate::{Error, Result};
@@ -143,14 +144,19 @@ impl<'a> DeepSignatureTask<'a> {
         }
     }
 
-    fn clips(&self, ids: &[u32]) -> Result<Vec<Clip>> {
+    fn clips(&self, ids: &[u32], noise: Option<&Noise>) -> Result<Vec<Clip>> {
         let device = self.model.parameters().device();
+        let (dataset, graphs, description) = (self.dataset, &self.graphs, &self.description);
         let clip = |&id: &u32| {
             let target = self.target(id)?;
-            let clip = clip(self.dataset, &self.graphs, &self.description, id, target)?;
-            clip.to_device(device)
+            noisy_clip(dataset, graphs, description, id, target, noise)?.to_device(device)
         };
         ids.iter().map(clip).collect()
+    }
+
+    fn segments(&self, split: Split, samples: &[u64]) -> Vec<u32> {
+        let all = self.ids(split);
+        samples.iter().map(|&s| all[s as usize]).collect()
     }
 
     /// Scores on the test segments. Collective.
@@ -162,7 +168,7 @@ impl<'a> DeepSignatureTask<'a> {
             let mut out = Vec::with_capacity(own.len() * width);
             for id in &ids[own.clone()] {
                 pulse::tick();
-                let outputs = self.model.forward(&self.clips(&[*id])?)?;
+                let outputs = self.model.forward(&self.clips(&[*id], None)?)?;
                 out.extend(self.model.predict(&outputs.logits)?.concat());
             }
             Ok(out)
@@ -237,9 +243,28 @@ impl Task for DeepSignatureTask<'_> {
     }
 
     fn batch(&self, split: Split, samples: &[u64]) -> Result<<DeepSignature as Model>::Batch> {
-        let all = self.ids(split);
-        let ids: Vec<u32> = samples.iter().map(|&s| all[s as usize]).collect();
-        self.clips(&ids)
+        self.clips(&self.segments(split, samples), None)
+    }
+
+    fn check_noise(&self) -> Result<()> {
+        match self.dataset.unit() {
+            "angstrom" => Ok(()),
+            unit => Err(Error::file(
+                self.dataset.path(),
+                format!(
+                    "train.coordinate_noise: its values are no coordinates in Å (their unit is \
+                     {unit:?})"
+                ),
+            )),
+        }
+    }
+
+    fn noisy_batch(
+        &self,
+        samples: &[u64],
+        noise: &Noise,
+    ) -> Result<<DeepSignature as Model>::Batch> {
+        self.clips(&self.segments(Split::Train, samples), Some(noise))
     }
 
     fn sample_name(&self, split: Split, sample: u64) -> String {

@@ -9,8 +9,9 @@ use crate::comm::{Place, World};
 use crate::data::Split;
 use crate::data::balance;
 use crate::data::dataset::Dataset;
-use crate::data::neighborhoods::Finder;
-use crate::data::zernikegrams::of_centres;
+use crate::data::neighborhoods::{Clouds, Finder};
+use crate::data::noise::Noise;
+use crate::data::zernikegrams::of_clouds;
 #[cfg(feature = "cuda")]
 use crate::data::zernikegrams::on_device;
 use crate::models::Model;
@@ -20,7 +21,7 @@ use crate::so3::irreps::Irreps;
 use crate::train::Task;
 use crate::train::evaluate::sum_blocks;
 use crate::{Error, Result};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use std::path::Path;
 
 /// The task `hvae`.
@@ -133,11 +134,31 @@ impl<'a> HvaeTask<'a> {
         }
     }
 
-    /// Zernikegrams of some samples, row-major `[samples, dim]`, not normalised.
-    fn zernikegrams(&self, split: Split, samples: &[u64]) -> Result<Vec<f32>> {
+    /// The neighborhoods of some samples.
+    fn clouds(&self, split: Split, samples: &[u64]) -> Clouds {
         let all = self.ids(split);
         let centres: Vec<u32> = samples.iter().map(|&s| all[s as usize]).collect();
-        of_centres(&self.transform, &self.finder, &centres)
+        self.finder.clouds(&centres)
+    }
+
+    /// The normalised zernikegrams of some samples' neighborhoods.
+    fn normalised(&self, samples: &[u64], clouds: &Clouds) -> Result<HvaeBatch> {
+        let factor = self.description.norm_factor as f32;
+        let device = self.model.parameters().device();
+        #[cfg(feature = "cuda")]
+        if device.is_cuda() {
+            return Ok(HvaeBatch {
+                x: on_device(&self.transform, clouds, device, 1.0 / factor)?,
+                ids: samples.to_vec(),
+            });
+        }
+        let mut x = of_clouds(&self.transform, clouds)?;
+        x.iter_mut().for_each(|v| *v /= factor);
+        let shape = (samples.len(), self.transform.irreps().dim());
+        Ok(HvaeBatch {
+            x: Tensor::from_vec(x, shape, device)?,
+            ids: samples.to_vec(),
+        })
     }
 
     /// Mean over the training samples of `sqrt(sum_f x_f^2 / (2 l_f + 1))`, by which the
@@ -149,7 +170,7 @@ impl<'a> HvaeTask<'a> {
         let weights = norm_weights(self.transform.irreps());
         let sum = sum_blocks(world, samples, BLOCK, |range| {
             let ids: Vec<u64> = range.collect();
-            let x = self.zernikegrams(Split::Train, &ids)?;
+            let x = of_clouds(&self.transform, &self.clouds(Split::Train, &ids))?;
             Ok(vec![
                 x.chunks(weights.len()).map(|x| norm(x, &weights)).sum(),
             ])
@@ -208,30 +229,22 @@ impl Task for HvaeTask<'_> {
     }
 
     fn batch(&self, split: Split, samples: &[u64]) -> Result<<Hvae as Model>::Batch> {
-        let factor = self.description.norm_factor as f32;
-        #[cfg(feature = "cuda")]
-        if self.model.parameters().device().is_cuda() {
-            let all = self.ids(split);
-            let centres: Vec<u32> = samples.iter().map(|&s| all[s as usize]).collect();
-            let device = self.model.parameters().device();
-            return Ok(HvaeBatch {
-                x: on_device(
-                    &self.transform,
-                    &self.finder,
-                    &centres,
-                    device,
-                    1.0 / factor,
-                )?,
-                ids: samples.to_vec(),
-            });
+        self.normalised(samples, &self.clouds(split, samples))
+    }
+
+    fn check_noise(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The atoms about the centre move, those that were within the cutoff. One that leaves the
+    /// cutoff is left out.
+    fn noisy_batch(&self, samples: &[u64], noise: &Noise) -> Result<<Hvae as Model>::Batch> {
+        let mut clouds = self.clouds(Split::Train, samples);
+        for (&sample, atoms) in samples.iter().zip(clouds.offsets.windows(2)) {
+            let atoms = &mut clouds.coordinates[atoms[0]..atoms[1]];
+            noise.add(sample, atoms.as_flattened_mut());
         }
-        let mut x = self.zernikegrams(split, samples)?;
-        x.iter_mut().for_each(|v| *v /= factor);
-        let shape = (samples.len(), self.transform.irreps().dim());
-        Ok(HvaeBatch {
-            x: Tensor::from_vec(x, shape, &Device::Cpu)?,
-            ids: samples.to_vec(),
-        })
+        self.normalised(samples, &clouds)
     }
 
     fn sample_name(&self, split: Split, sample: u64) -> String {

@@ -4,9 +4,9 @@ use super::{Planned, Sweep};
 use crate::comm::World;
 use crate::store::Header;
 use crate::tasks;
-use crate::train::settings::FREE_ON_RESUME;
+use crate::train::settings::FREE;
 use crate::train::signal::StopSignal;
-use crate::train::{Outcome, Start, job};
+use crate::train::{Outcome, Settings, Start, job};
 use crate::{Error, Result, files};
 use std::path::Path;
 use std::str::FromStr;
@@ -150,11 +150,9 @@ fn is_finished(run: &Planned, sweep: &Path) -> Result<bool> {
     };
     let path = folder.job();
     let text = files::read_text(&path)?;
-    // Keys of the run's length are free to a run that goes on, not to one that is done.
-    let length = ["train.steps", "train.epochs"];
-    let free = FREE_ON_RESUME.iter().filter(|k| !length.contains(*k));
-    let free: Vec<&str> = free.copied().collect();
-    if job::same_but(folder.path(), &text, &run.job, &free).is_err() {
+    let fill = |job| Settings::fill(folder.path(), job);
+    let same = |old: String| job::same_but(folder.path(), &old, &fill(&run.job)?, FREE);
+    if fill(&text).and_then(same).is_err() {
         return Ok(false);
     }
     let job = tasks::parse(&path, &run.job)?;

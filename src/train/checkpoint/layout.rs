@@ -12,7 +12,7 @@ use std::path::Path;
 pub const CHUNK: usize = 1 << 20;
 
 /// Everything of a checkpoint but its numbers. The numbers come in this order: parameters,
-/// buffers, first moments, second moments.
+/// buffers, first moments, second moments, raw parameters where the first ones are averages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Layout {
     pub task: String,
@@ -20,8 +20,17 @@ pub struct Layout {
     /// Names and shapes.
     pub parameters: Vec<(String, Vec<usize>)>,
     pub buffers: Vec<(String, Vec<usize>)>,
-    /// Where the run stands, and the steps of Adam.
-    pub training: Option<(Progress, u64)>,
+    pub training: Option<State>,
+}
+
+/// Where a run stands, but for the numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    pub progress: Progress,
+    /// Updates that the moments have seen.
+    pub adam_steps: u64,
+    /// The parameters are moving averages; those that training goes on with come last.
+    pub averaged: bool,
 }
 
 fn names(entries: &[Entry]) -> Vec<(String, Vec<usize>)> {
@@ -55,7 +64,11 @@ impl Layout {
             description: checkpoint.description.clone(),
             parameters: names(&checkpoint.parameters),
             buffers: names(&checkpoint.buffers),
-            training: training.map(|(p, m)| (p.clone(), m.steps)),
+            training: training.map(|(progress, moments)| State {
+                progress: progress.clone(),
+                adam_steps: moments.steps,
+                averaged: moments.raw.is_some(),
+            }),
         }
     }
 
@@ -76,14 +89,15 @@ impl Layout {
         };
         let parameters = arrays(self.parameters);
         let buffers = arrays(self.buffers);
-        let half = rest.len() / 2;
-        let training = self.training.map(|(progress, steps)| {
+        let len: usize = parameters.iter().map(|a| a.values.len()).sum();
+        let training = self.training.map(|state| {
             let moments = Moments {
-                steps,
-                first: rest[..half].to_vec(),
-                second: rest[half..].to_vec(),
+                steps: state.adam_steps,
+                first: take(len),
+                second: take(len),
+                raw: state.averaged.then(|| take(len)),
             };
-            (progress, moments)
+            (state.progress, moments)
         });
         Checkpoint {
             task: self.task,
@@ -115,13 +129,17 @@ impl Layout {
                     write_array(&group, name, shape, values)?;
                 }
             }
-            let Some((progress, steps)) = &self.training else {
+            let Some(state) = &self.training else {
                 return Ok(());
             };
-            let training = training::write(root, progress, *steps)?;
+            let training = training::write(root, &state.progress, state.adam_steps)?;
             let shape = [total(&self.parameters)];
             write_array(&training, FIRST, &shape, values)?;
-            write_array(&training, SECOND, &shape, values)
+            write_array(&training, SECOND, &shape, values)?;
+            match state.averaged {
+                true => write_array(&training, RAW, &shape, values),
+                false => Ok(()),
+            }
         })
     }
 
@@ -151,18 +169,24 @@ impl Layout {
         };
         if root.has("training") {
             let group = root.group("training")?;
-            for name in [FIRST, SECOND] {
+            let averaged = group.has(RAW);
+            let flat = [FIRST, SECOND].into_iter().chain(averaged.then_some(RAW));
+            for name in flat {
                 let (shape, len) = (group.shape(name)?, total(&layout.parameters));
                 if shape != [len] {
                     let what = format!("training/{name} has shape {shape:?}, where [{len}] fits");
                     return Err(Error::file(root.path(), what));
                 }
             }
-            let (mut progress, steps) = training::read(&group)?;
+            let (mut progress, adam_steps) = training::read(&group)?;
             if first_version {
                 progress.job = upgrade::job_text(root.path(), &progress.job)?;
             }
-            layout.training = Some((progress, steps));
+            layout.training = Some(State {
+                progress,
+                adam_steps,
+                averaged,
+            });
         }
         Ok(layout)
     }
@@ -170,6 +194,7 @@ impl Layout {
 
 pub(super) const FIRST: &str = "first_moments";
 pub(super) const SECOND: &str = "second_moments";
+pub(super) const RAW: &str = "raw_parameters";
 
 /// Rows of an array that are read or written at a time, and values in a row.
 pub(super) fn rows(shape: &[usize]) -> (usize, usize) {

@@ -4,10 +4,11 @@ mod layout;
 mod saved;
 mod training;
 
-pub use layout::{CHUNK, Layout};
+pub use layout::{CHUNK, Layout, State};
 pub use saved::Saved;
 
 use super::guard::Guard;
+use super::watch::Control;
 use crate::comm::World;
 use crate::models::Parameters;
 use crate::store::{self, Digest, Kind, Node};
@@ -50,8 +51,22 @@ impl Best {
 }
 
 /// A number as its bits: text would round it.
-mod bits {
+pub(super) mod bits {
     use serde::{Deserialize, Deserializer, Serializer};
+
+    /// A number that may be absent.
+    pub mod optional {
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        pub fn serialize<S: Serializer>(value: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
+            value.map(f64::to_bits).serialize(to)
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+            let bits = Option::<u64>::deserialize(from)?;
+            Ok(bits.map(f64::from_bits))
+        }
+    }
 
     pub fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_u64(value.to_bits())
@@ -75,18 +90,23 @@ pub struct Progress {
     pub best: Option<Best>,
     /// What is known of numeric faults.
     pub guard: Guard,
+    /// What validations have decided.
+    pub control: Control,
     /// The resolved job, TOML.
     pub job: String,
     /// Identifies the data of the run.
     pub fingerprint: String,
 }
 
-/// First and second moments of Adam, flat in the parameters' order.
+/// First and second moments of Adam, and what else is flat in the parameters' order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Moments {
     pub steps: u64,
     pub first: Vec<f32>,
     pub second: Vec<f32>,
+    /// The parameters that training goes on with, where those of the checkpoint are their moving
+    /// averages.
+    pub raw: Option<Vec<f32>>,
 }
 
 /// The content of a checkpoint file. An imported model has no `training` part.
@@ -156,6 +176,7 @@ impl Checkpoint {
         let mut values: Vec<&[f32]> = arrays.map(|a| &a.values[..]).collect();
         if let Some((_, moments)) = &self.training {
             values.extend([&moments.first[..], &moments.second[..]]);
+            values.extend(moments.raw.as_deref());
         }
         let mut rest = values.into_iter();
         let mut current: &[f32] = &[];
@@ -179,14 +200,16 @@ impl Checkpoint {
         let root = store::open(path, Kind::Checkpoint)?;
         let layout = Layout::read(&root)?;
         let training = match layout.training {
-            Some((progress, steps)) => {
+            Some(state) => {
                 let group = root.group("training")?;
+                let raw = state.averaged.then(|| group.read(layout::RAW));
                 let moments = Moments {
-                    steps,
+                    steps: state.adam_steps,
                     first: group.read(layout::FIRST)?,
                     second: group.read(layout::SECOND)?,
+                    raw: raw.transpose()?,
                 };
-                Some((progress, moments))
+                Some((state.progress, moments))
             }
             None => None,
         };
@@ -217,6 +240,7 @@ impl Checkpoint {
         if let Some((_, moments)) = self.training {
             values.extend(moments.first);
             values.extend(moments.second);
+            values.extend(moments.raw.unwrap_or_default());
         }
         values
     }
@@ -238,6 +262,7 @@ fn read_arrays(group: &Node, arrays: Vec<(String, Vec<usize>)>) -> Result<Vec<Na
 #[cfg(test)]
 mod tests {
     use super::super::guard::LossTrend;
+    use super::super::watch::Still;
     use super::*;
 
     fn sample() -> Checkpoint {
@@ -266,6 +291,17 @@ mod tests {
                     recent: vec![0.1, 3.0],
                 },
             },
+            control: Control {
+                plateau: Still {
+                    best: Some(0.1),
+                    waited: 3,
+                },
+                drops: 2,
+                stop: Still {
+                    best: None,
+                    waited: 4,
+                },
+            },
             job: "[train]\nsteps = 9\n".into(),
             fingerprint: "abc".into(),
         };
@@ -273,6 +309,7 @@ mod tests {
             steps: 7,
             first: vec![0.5; 7],
             second: vec![0.25; 7],
+            raw: None,
         };
         Checkpoint {
             task: "some".into(),
@@ -290,6 +327,17 @@ mod tests {
         let checkpoint = sample();
         checkpoint.write(&path)?;
         assert_eq!(Checkpoint::read(&path)?, checkpoint);
+        let mut averaged = checkpoint.clone();
+        if let Some((_, moments)) = &mut averaged.training {
+            moments.raw = Some(vec![0.125; 7]);
+        }
+        averaged.write(&path)?;
+        assert_eq!(Checkpoint::read(&path)?, averaged);
+        let world = World::alone();
+        assert_eq!(
+            Checkpoint::broadcast(&world, Some(averaged.clone()))?,
+            averaged
+        );
         let imported = Checkpoint {
             training: None,
             ..checkpoint.clone()

@@ -1,10 +1,11 @@
 //! A checkpoint whose numbers are still in the file.
 
-use super::layout::{FIRST, Layout, SECOND, rows};
+use super::layout::{FIRST, Layout, RAW, SECOND, State, rows};
 use super::{Moments, Progress};
 use crate::comm::{World, pulse};
 use crate::models::{Entry, Parameters};
 use crate::store::{self, File, Kind, Node};
+use crate::train::groups::Patterns;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -52,7 +53,23 @@ impl Saved {
 
     /// Where the run stands; `None` for an imported model.
     pub fn progress(&self) -> Option<&Progress> {
-        self.layout.training.as_ref().map(|(progress, _)| progress)
+        self.layout.training.as_ref().map(|state| &state.progress)
+    }
+
+    /// The word that names its task.
+    pub fn task(&self) -> &str {
+        &self.layout.task
+    }
+
+    /// Names of its parameters and buffers.
+    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        let arrays = self.layout.parameters.iter().chain(&self.layout.buffers);
+        arrays.map(|(name, _)| name.as_str())
+    }
+
+    /// The file, on rank 0.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Puts parameters and buffers into a model of the same names and shapes. Collective.
@@ -64,13 +81,40 @@ impl Saved {
             .and_then(|()| fit(&self.layout.buffers, model.buffer_entries()))
             .map_err(|what| Error::file(&self.path, what));
         world.agree(fits)?;
+        self.load(world, model, &Patterns::default())
+    }
+
+    /// Puts those parameters and buffers into a model whose names fit no pattern of `fresh`; the
+    /// others stay as they are, whether the file has them or not. Returns their names. Collective.
+    ///
+    /// # Errors
+    /// The first name that only one of file and model has, the first shape that differs; a file
+    /// that cannot be read any more.
+    pub fn load_but(
+        &self,
+        world: &World,
+        model: &Parameters,
+        fresh: &Patterns,
+    ) -> Result<Vec<String>> {
+        let fits = fit_but(&self.layout.parameters, model.entries(), fresh)
+            .and_then(|()| fit_but(&self.layout.buffers, model.buffer_entries(), fresh))
+            .map_err(|what| Error::file(&self.path, what));
+        world.agree(fits)?;
+        self.load(world, model, fresh)?;
+        let names = model.entries().iter().chain(model.buffer_entries());
+        let names = names.map(|e| &e.name).filter(|name| fresh.fit(name));
+        Ok(names.cloned().collect())
+    }
+
+    fn load(&self, world: &World, model: &Parameters, fresh: &Patterns) -> Result<()> {
         let file = self.file(world)?;
-        for entry in model.entries() {
+        let taken = |e: &&Entry| !fresh.fit(&e.name);
+        for entry in model.entries().iter().filter(taken) {
             let put = |start: usize, values: &[f32]| model.set_range(entry.offset + start, values);
             pieces(world, &file, "parameters", &entry.name, &entry.shape, put)?;
         }
         let mut buffers = model.buffers();
-        for entry in model.buffer_entries() {
+        for entry in model.buffer_entries().iter().filter(taken) {
             let put = |start: usize, values: &[f32]| {
                 buffers[entry.offset + start..][..values.len()].copy_from_slice(values);
                 Ok(())
@@ -85,27 +129,56 @@ impl Saved {
     /// # Errors
     /// A checkpoint of no training run; a file that cannot be read any more.
     pub fn moments(&self, world: &World, own: Range<usize>) -> Result<Moments> {
-        let Some((_, steps)) = self.layout.training else {
-            return Err(Error::file(&self.path, "of no training run"));
-        };
+        let State { adam_steps, .. } = *self.state()?;
         let file = self.file(world)?;
-        let arrays = self.layout.parameters.iter();
-        let shape = [arrays.map(|a| a.1.iter().product::<usize>()).sum()];
         let read = |name| -> Result<Vec<f32>> {
             let mut part = Vec::with_capacity(own.len());
-            pieces(world, &file, "training", name, &shape, |start, values| {
-                let end = start + values.len();
-                let (from, to) = (own.start.clamp(start, end), own.end.clamp(start, end));
-                part.extend_from_slice(&values[from - start..to.max(from) - start]);
-                Ok(())
-            })?;
+            pieces(
+                world,
+                &file,
+                "training",
+                name,
+                &self.flat(),
+                |start, values| {
+                    let end = start + values.len();
+                    let (from, to) = (own.start.clamp(start, end), own.end.clamp(start, end));
+                    part.extend_from_slice(&values[from - start..to.max(from) - start]);
+                    Ok(())
+                },
+            )?;
             Ok(part)
         };
         Ok(Moments {
-            steps,
+            steps: adam_steps,
             first: read(FIRST)?,
             second: read(SECOND)?,
+            raw: None,
         })
+    }
+
+    /// Puts the parameters that training goes on with in the place of their averages, where the
+    /// file has averages. Collective.
+    ///
+    /// # Errors
+    /// A checkpoint of no training run; a file that cannot be read any more.
+    pub fn load_raw(&self, world: &World, model: &Parameters) -> Result<()> {
+        if !self.state()?.averaged {
+            return Ok(());
+        }
+        let file = self.file(world)?;
+        let put = |start: usize, values: &[f32]| model.set_range(start, values);
+        pieces(world, &file, "training", RAW, &self.flat(), put)
+    }
+
+    fn state(&self) -> Result<&State> {
+        let missing = || Error::file(&self.path, "of no training run");
+        self.layout.training.as_ref().ok_or_else(missing)
+    }
+
+    /// The shape of a vector in the parameters' order.
+    fn flat(&self) -> [usize; 1] {
+        let arrays = self.layout.parameters.iter();
+        [arrays.map(|a| a.1.iter().product::<usize>()).sum()]
     }
 
     fn file(&self, world: &World) -> Result<Option<File>> {
@@ -167,5 +240,35 @@ pub(super) fn fit(
             has.len(),
             wants.len()
         )),
+    }
+}
+
+/// Whether arrays, but for those that fit a pattern of `fresh`, are those of a model; the first
+/// difference in words.
+fn fit_but(
+    has: &[(String, Vec<usize>)],
+    wants: &[Entry],
+    fresh: &Patterns,
+) -> std::result::Result<(), String> {
+    for wanted in wants.iter().filter(|e| !fresh.fit(&e.name)) {
+        let Some((name, shape)) = has.iter().find(|(name, _)| *name == wanted.name) else {
+            let name = &wanted.name;
+            return Err(format!(
+                "has no {name}, which the model has; train.fresh = [{name:?}] draws it anew"
+            ));
+        };
+        if *shape != wanted.shape {
+            return Err(format!(
+                "{name} has shape {shape:?}, the model {:?}; train.fresh = [{name:?}] draws it anew",
+                wanted.shape
+            ));
+        }
+    }
+    let unknown = |name: &String| !wants.iter().any(|e| e.name == *name) && !fresh.fit(name);
+    match has.iter().map(|(name, _)| name).find(|name| unknown(name)) {
+        Some(name) => Err(format!(
+            "has {name}, which the model has not; train.fresh = [{name:?}] leaves it out"
+        )),
+        None => Ok(()),
     }
 }

@@ -1,6 +1,7 @@
 //! The group `training` of a checkpoint: where the run stands.
 
 use super::super::guard::{Guard, LossTrend};
+use super::super::watch::{Control, Still};
 use super::{Best, Progress};
 use crate::Result;
 use crate::store::{Node, Storage};
@@ -19,6 +20,7 @@ pub(super) fn write(root: &Node, progress: &Progress, adam_steps: u64) -> Result
         training.set_attr("best_warm", u8::from(best.warm))?;
     }
     write_guard(&training, &progress.guard)?;
+    write_control(&training, &progress.control)?;
     training.write_text("job", &progress.job)?;
     training.set_attr("adam_steps", adam_steps)?;
     Ok(training)
@@ -42,6 +44,7 @@ pub(super) fn read(training: &Node) -> Result<(Progress, u64)> {
         seed: training.attr("seed")?,
         best,
         guard: read_guard(training)?,
+        control: read_control(training)?,
         job: training.read_text("job")?,
         fingerprint: training.attr_text("fingerprint")?,
     };
@@ -75,5 +78,36 @@ fn read_guard(training: &Node) -> Result<Guard> {
         trend: LossTrend {
             recent: training.read("recent_losses")?,
         },
+    })
+}
+
+fn write_control(training: &Node, control: &Control) -> Result<()> {
+    training.set_attr("rate_drops", control.drops)?;
+    for (name, still) in [("plateau", &control.plateau), ("early_stop", &control.stop)] {
+        training.set_attr(&format!("{name}_waited"), still.waited)?;
+        if let Some(best) = still.best {
+            training.set_attr(&format!("{name}_best"), best)?;
+        }
+    }
+    Ok(())
+}
+
+/// Older checkpoints have no control.
+fn read_control(training: &Node) -> Result<Control> {
+    if !training.has_attr("rate_drops") {
+        return Ok(Control::default());
+    }
+    let still = |name: &str| -> Result<Still> {
+        let best = format!("{name}_best");
+        let best = training.has_attr(&best).then(|| training.attr(&best));
+        Ok(Still {
+            best: best.transpose()?,
+            waited: training.attr(&format!("{name}_waited"))?,
+        })
+    };
+    Ok(Control {
+        plateau: still("plateau")?,
+        drops: training.attr("rate_drops")?,
+        stop: still("early_stop")?,
     })
 }

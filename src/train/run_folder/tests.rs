@@ -9,6 +9,7 @@ fn checkpoint(step: u64) -> Checkpoint {
         seed: 1,
         best: None,
         guard: Default::default(),
+        control: Default::default(),
         job: String::new(),
         fingerprint: String::new(),
     };
@@ -16,6 +17,7 @@ fn checkpoint(step: u64) -> Checkpoint {
         steps: step,
         first: Vec::new(),
         second: Vec::new(),
+        raw: None,
     };
     Checkpoint {
         task: String::new(),

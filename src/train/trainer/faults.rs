@@ -243,7 +243,7 @@ impl<T: Task> Trainer<'_, T> {
         if let Some(log) = &mut self.log {
             log.forget_after(self.done)?;
         }
-        Ok(())
+        self.mirror_log()
     }
 }
 

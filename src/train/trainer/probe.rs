@@ -62,7 +62,9 @@ struct Probe {
 /// As [`super::train`].
 pub fn probe<T: Task>(world: &World, plan: &Plan<T>) -> Result<()> {
     let mut trainer = world.agree(Trainer::idle(world, plan))?;
-    announce(world, plan, &trainer.calendar, 0);
+    trainer.initialise()?;
+    world.agree(trainer.check_watches())?;
+    announce(world, plan, &trainer.calendar, 0, trainer.particulars());
     let measured = trainer.try_steps();
     let measured = world.agree(measured)?;
     let peak = world.gather(&[peak_memory().unwrap_or(0)]).concat();
@@ -190,8 +192,7 @@ impl<T: Task> Trainer<'_, T> {
                 self.world,
                 calendar,
                 steps.clone(),
-                plan.settings.slices,
-                plan.settings.seed,
+                plan.settings,
                 self.guard.clone(),
             );
             for step in steps {
@@ -199,7 +200,7 @@ impl<T: Task> Trainer<'_, T> {
                 let slices = loader.next_step()?;
                 let (sum, _) = self.gradients(step, 0, &slices)?;
                 let summed = Instant::now();
-                self.update(step, 0, sum)?;
+                self.update(step, sum)?;
                 updates.push(summed.elapsed());
                 times.push(started.elapsed());
             }
@@ -272,8 +273,10 @@ impl<T: Task> Trainer<'_, T> {
             ),
             ("steps", calendar.steps.to_string()),
             ("communication", self.communication(len + buffers + 1)),
-            // Parameters and two moments.
-            ("checkpoint", human_bytes(4 * (3 * len + buffers))),
+            (
+                "checkpoint",
+                human_bytes(4 * (plan.settings.saved() as u64 * len + buffers)),
+            ),
             (
                 "a step",
                 format!(

@@ -6,6 +6,7 @@ use crate::Result;
 use crate::comm::pulse;
 use crate::data::Split;
 use crate::draw::curves;
+use crate::models::Model;
 use crate::store::write_bytes;
 use crate::train::announce::{human_bytes, peak_memory};
 use crate::train::checkpoint::Best;
@@ -54,14 +55,14 @@ impl<T: Task> Trainer<'_, T> {
         ];
         let named = names.lines().map(String::from).zip(&sums[1..]);
         fields.extend(named.map(|(name, value)| (name, json!(value))));
-        let settings = self.plan.settings;
-        let zero_epochs = self.plan.loss.zero_epochs();
-        let rate = settings
-            .learning_rate_schedule
-            .at(settings.learning_rate, epoch, zero_epochs);
+        let rate = self.plan.settings.learning_rate * self.rate_factor(self.done - 1);
         fields.push(("learning_rate".into(), json!(rate)));
+        fields.extend(self.norm.map(|norm| ("gradient_norm".into(), json!(norm))));
         fields.push(("samples_per_second".into(), json!(speed)));
         fields.push(("stall_seconds".into(), json!(stalled)));
+        if let Some(events) = &self.events {
+            events.append("train", self.done, &fields)?;
+        }
         log.append("train", self.done, fields)?;
         self.progress.step(self.done, epoch, sums[0], speed);
         Ok(())
@@ -74,12 +75,7 @@ impl<T: Task> Trainer<'_, T> {
         }
         pulse::enter("validating");
         let started = Instant::now();
-        let means = evaluate(
-            self.world,
-            self.plan.task,
-            Split::Validation,
-            self.plan.settings.block(),
-        )?;
+        let means = self.validation_means()?;
         let loss = self.plan.loss;
         let mean = |name: &str| {
             means
@@ -97,12 +93,16 @@ impl<T: Task> Trainer<'_, T> {
         if improved {
             self.best = Some(candidate);
         }
+        self.watch(epoch, total, &means);
         if let Some(log) = &self.log {
             let mut fields = vec![
                 ("epoch".to_string(), json!(epoch)),
                 ("objective".into(), json!(total)),
             ];
             fields.extend(means.iter().map(|(n, v)| (n.clone(), json!(v))));
+            if let Some(events) = &self.events {
+                events.append("validation", self.done, &fields)?;
+            }
             log.append("validation", self.done, fields)?;
             let told: Vec<String> = means.iter().map(|(n, v)| format!("{n} {v:.5}")).collect();
             let star = if improved { ", the best so far" } else { "" };
@@ -115,6 +115,20 @@ impl<T: Task> Trainer<'_, T> {
         // Validation is no part of the training speed.
         self.since += started.elapsed();
         Ok(improved)
+    }
+
+    /// Means over the validation samples: of the averaged model, if there is one.
+    fn validation_means(&self) -> Result<Vec<(String, f64)>> {
+        let (world, task) = (self.world, self.plan.task);
+        let model = task.model().parameters();
+        let block = self.plan.settings.block();
+        let Some(average) = &self.average else {
+            return evaluate(world, task, Split::Validation, block);
+        };
+        let raw = average.put_in(world, model)?;
+        let means = evaluate(world, task, Split::Validation, block);
+        average.put_back(world, model, &raw)?;
+        means
     }
 
     pub(super) fn draw(&self) -> Result<()> {
@@ -136,8 +150,12 @@ impl<T: Task> Trainer<'_, T> {
                 Some(b) => format!("; best validation {:.5} at step {}", b.value, b.step),
                 None => String::new(),
             };
+            let early = match self.stops_early() {
+                true => ", stopped early",
+                false => "",
+            };
             log::info!(
-                "done: {} steps{best}; checkpoints stalled training {:.2} % of the time; peak \
+                "done: {} steps{early}{best}; checkpoints stalled training {:.2} % of the time; peak \
                  memory {peak} per rank; results in {}",
                 self.done,
                 100.0 * self.stalled_in_all.as_secs_f64() / self.started.elapsed().as_secs_f64(),

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::comm::pulse;
 use crate::models::Model;
 use crate::train::Task;
-use crate::train::checkpoint::{CHUNK, Layout, Progress as Position};
+use crate::train::checkpoint::{CHUNK, Layout, Progress as Position, State};
 use crate::train::writer::{Feed, Writer, Written};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ impl<T: Task> Trainer<'_, T> {
         let len = self.plan.task.model().parameters().len();
         let in_flight = match self.is_sharded() {
             true => IN_FLIGHT,
-            false => 3 * (len / CHUNK + 1) + 1, // all of it: training goes on at once
+            false => self.plan.settings.saved() * (len / CHUNK + 1) + 1, // all of it: training goes on at once
         };
         let layout = self.layout();
         let submitted = match (layout, &mut self.writer) {
@@ -63,10 +63,15 @@ impl<T: Task> Trainer<'_, T> {
             seed: plan.settings.seed,
             best: self.best,
             guard: self.guard.clone(),
+            control: self.control,
             job: plan.job.clone(),
             fingerprint: plan.task.fingerprint(),
         };
-        layout.training = Some((position, self.adam.steps()));
+        layout.training = Some(State {
+            progress: position,
+            adam_steps: self.adam.steps(),
+            averaged: self.average.is_some(),
+        });
         Ok(layout)
     }
 
@@ -78,23 +83,33 @@ impl<T: Task> Trainer<'_, T> {
                 feed.push(values);
             }
         };
+        if !self.is_sharded() && feed.is_none() {
+            return Ok(());
+        }
         let model = self.plan.task.model().parameters();
-        let mut read = Ok(());
-        if feed.is_some() {
-            read = (0..model.len()).step_by(CHUNK).try_for_each(|start| {
+        let parameters = || match feed {
+            None => Ok(()),
+            Some(_) => (0..model.len()).step_by(CHUNK).try_for_each(|start| {
                 push(model.range(start..(start + CHUNK).min(model.len()))?);
                 Ok(())
-            });
-            push(model.buffers());
+            }),
+        };
+        // What each rank has of a vector. All take part, whatever has failed on one.
+        let parts = |own: &[f32]| match self.is_sharded() {
+            true => self.world.collect_parts(model.len(), own, push),
+            false => own.chunks(CHUNK).for_each(|c| push(c.to_vec())),
+        };
+        let mut read = Ok(());
+        match &self.average {
+            Some(average) => parts(&average.values()?),
+            None => read = parameters(),
         }
-        if !self.is_sharded() && feed.is_none() {
-            return read;
-        }
+        push(model.buffers());
         for moments in self.adam.moments()? {
-            match self.is_sharded() {
-                true => self.world.collect_parts(model.len(), &moments, push),
-                false => moments.chunks(CHUNK).for_each(|c| push(c.to_vec())),
-            }
+            parts(&moments);
+        }
+        if self.average.is_some() {
+            read = parameters();
         }
         read
     }

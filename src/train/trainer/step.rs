@@ -173,18 +173,17 @@ impl<T: Task> Trainer<'_, T> {
     }
 
     /// One optimizer step.
-    pub(super) fn update(&mut self, step: u64, epoch: u64, sum: Sum) -> Result<()> {
-        let settings = self.plan.settings;
-        let zero_epochs = self.plan.loss.zero_epochs();
-        let rate = settings
-            .learning_rate_schedule
-            .at(settings.learning_rate, epoch, zero_epochs);
+    pub(super) fn update(&mut self, step: u64, sum: Sum) -> Result<()> {
         let model = self.plan.task.model().parameters();
-        self.adam.step(model, &sum.gradient, rate)?;
+        let (rate, scale) = (self.rate_factor(step), self.clip(&sum)?);
+        self.adam.scaled_step(model, &sum.gradient, rate, scale)?;
         if self.is_sharded() {
             self.adam.share(self.world, model, sum.gradient)?;
         }
-        model.update_buffers(&sum.statistics)?;
+        if let Some(average) = &mut self.average {
+            average.update(model, self.adam.steps() - 1)?;
+        }
+        self.groups.update_buffers(model, &sum.statistics)?;
         self.guard.trend.add(sum.objective);
         self.completed(step);
         Ok(())

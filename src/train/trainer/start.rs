@@ -1,0 +1,118 @@
+//! What a run starts from: weights of another run, and the metrics that it is to watch.
+
+use super::Trainer;
+use crate::comm::World;
+use crate::data::Split;
+use crate::models::Model;
+use crate::train::average::Average;
+use crate::train::checkpoint::Saved;
+use crate::train::watch::OBJECTIVE;
+use crate::train::{Settings, Task};
+use crate::{Error, Result};
+use std::path::Path;
+
+/// The checkpoint of `train.init`, on every rank. Collective.
+///
+/// # Errors
+/// A file that is no whole checkpoint.
+pub fn init(world: &World, settings: &Settings) -> Result<Option<Saved>> {
+    let Some(path) = &settings.init else {
+        return Ok(None);
+    };
+    let saved = world.on_root(|| Saved::open(path))?;
+    Saved::share(world, saved).map(Some)
+}
+
+impl<T: Task> Trainer<'_, T> {
+    /// Begins with the parameters of `train.init`, if the job has it. Collective.
+    pub(super) fn initialise(&mut self) -> Result<()> {
+        let (world, settings) = (self.world, self.plan.settings);
+        let Some(saved) = init(world, settings)? else {
+            return Ok(());
+        };
+        let model = self.plan.task.model().parameters();
+        world.agree(self.fits(&saved))?;
+        let fresh = saved.load_but(world, model, &settings.fresh)?;
+        self.begin_average()?;
+        let path = settings.init.as_deref().unwrap_or(Path::new("")).display();
+        self.origin = Some(match fresh.is_empty() {
+            true => path.to_string(),
+            false => format!("{path}; drawn anew: {}", fresh.join(", ")),
+        });
+        Ok(())
+    }
+
+    fn fits(&self, saved: &Saved) -> Result<()> {
+        let (settings, model) = (self.plan.settings, self.plan.task.model().parameters());
+        if saved.task() != T::NAME {
+            let what = format!(
+                "train.init: its task is {:?}, the job's {:?}",
+                saved.task(),
+                T::NAME
+            );
+            return Err(Error::file(saved.path(), what));
+        }
+        let names = model.entries().iter().chain(model.buffer_entries());
+        let names = names.map(|e| e.name.as_str()).chain(saved.names());
+        settings.fresh.check_use("train.fresh", names)
+    }
+
+    /// The average begins with the present parameters.
+    pub(super) fn begin_average(&mut self) -> Result<()> {
+        let model = self.plan.task.model().parameters();
+        let average = |decay| Average::new(decay, model, self.own.clone());
+        self.average = self.plan.settings.average.map(average).transpose()?;
+        Ok(())
+    }
+
+    /// Makes sure that the validation has the metrics that are watched.
+    pub(super) fn check_watches(&self) -> Result<()> {
+        let settings = self.plan.settings;
+        let plateau = settings.watched_plateau();
+        let watches = [
+            ("train.plateau", plateau.as_ref()),
+            ("train.early_stop", settings.early_stop.as_ref()),
+        ];
+        let watches = watches.into_iter().filter_map(|(key, w)| Some((key, w?)));
+        for (key, watch) in watches {
+            let task = self.plan.task;
+            if task.samples(Split::Validation) == 0 {
+                return Err(Error::input(format!(
+                    "{key}: there are no validation samples"
+                )));
+            }
+            if watch.metric == OBJECTIVE {
+                continue;
+            }
+            let first = task.batch(Split::Validation, &[0])?;
+            let metrics = task.model().metrics(&first)?;
+            let names: Vec<&str> = metrics.iter().map(|m| m.0).collect();
+            if !names.contains(&watch.metric.as_str()) {
+                return Err(Error::input(format!(
+                    "{key}.metric = {:?}: the validation has {OBJECTIVE}, {}",
+                    watch.metric,
+                    names.join(", ")
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows of the table of a run that only some runs have.
+    pub(super) fn particulars(&self) -> Vec<(&'static str, String)> {
+        let mut rows = Vec::new();
+        rows.extend(self.origin.clone().map(|origin| ("starts from", origin)));
+        let (trained, all) = (
+            self.groups.trained(),
+            self.plan.task.model().parameters().len(),
+        );
+        if trained < all {
+            let told = format!(
+                "{trained} parameters; the other {} are frozen",
+                all - trained
+            );
+            rows.push(("trained", told));
+        }
+        rows
+    }
+}

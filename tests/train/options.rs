@@ -1,0 +1,141 @@
+//! What a job may add to plain training, through the program and on real structures.
+
+use super::*;
+
+/// Everything at once.
+const SETS: [&str; 9] = [
+    "train.learning_rate_schedule=cosine",
+    "train.learning_rate_warmup=6",
+    "train.learning_rate_steps=60",
+    "train.adam.decay=decoupled",
+    "train.clip_norm=2.0",
+    "train.average=0.9",
+    "train.coordinate_noise=0.1",
+    "train.early_stop={ metric = \"cosine\", patience = 50 }",
+    "train.tensorboard=true",
+];
+
+fn sets<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&SETS[..], more].concat()
+}
+
+fn last_objective(out: &Path) -> f64 {
+    let records = holosig::train::metrics::read(&out.join("metrics.jsonl")).unwrap();
+    let mut train = records.iter().rev().filter(|r| r["event"] == "train");
+    train.next().unwrap()["objective"].as_f64().unwrap()
+}
+
+#[test]
+fn every_world_and_every_stop_gives_the_same_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let alone = dir.path().join("alone");
+    train_on(0, &alone, &sets(&["train.steps=24"]), &[]).success();
+    let scores = |out: &Path| std::fs::read_to_string(out.join("scores.json")).unwrap();
+    assert_ne!(hash(&alone), reference());
+    for ranks in [2, 4] {
+        let out = dir.path().join(ranks.to_string());
+        let more = ["train.steps=24", "train.optimizer_state=sharded"];
+        train_on(ranks, &out, &sets(&more), &[]).success();
+        assert_eq!(hash(&out), hash(&alone), "{ranks} ranks");
+        assert_eq!(scores(&out), scores(&alone), "{ranks} ranks");
+    }
+    // Killed while it runs, and ended in another world.
+    let out = dir.path().join("killed");
+    let running = started_with(2, &out, &SETS);
+    signal("KILL", &ranks_of(&running)[..1]);
+    assert_ne!(running.wait(LIMIT).code, 0);
+    let at = Checkpoint::read(&last(&out)).unwrap().training.unwrap().0.step;
+    let steps = format!("train.steps={}", at + 6);
+    let more = [&*steps, "train.optimizer_state=sharded"];
+    train_on(3, &out, &sets(&more), &["--resume"]).success();
+    let whole = dir.path().join("whole");
+    train_on(0, &whole, &sets(&[&steps]), &[]).success();
+    assert_eq!(hash(&out), hash(&whole));
+    assert_eq!(last_objective(&out), last_objective(&whole));
+}
+
+#[test]
+fn a_model_goes_on_from_the_weights_of_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = dir.path().join("first");
+    train_on(0, &first, &["train.steps=10"], &[]).success();
+    let init = format!("train.init={}", last(&first).display());
+    let second = dir.path().join("second");
+    let other = format!("data.dataset={}", bench().join("other.h5").display());
+    let more = [&*init, &*other, "train.steps=3", "train.learning_rate=0.0"];
+    let frozen = [&more[..], &["train.freeze=[\"*bn*\", \"*norm*\"]"]].concat();
+    let outcome = train_on(2, &second, &more, &[]).success();
+    assert!(outcome.stdout.contains("starts from"), "{outcome:#?}");
+    let parameters = |out: &Path| Checkpoint::read(&last(out)).unwrap().parameters;
+    assert_eq!(parameters(&second), parameters(&first));
+    // The norm factor comes with the weights, whatever the data.
+    let description = |out: &Path| Checkpoint::read(&last(out)).unwrap().description;
+    let factor = |out: &Path| -> String {
+        let text = description(out);
+        let mut lines = text.lines().filter(|l| l.starts_with("norm_factor"));
+        lines.next().unwrap().to_string()
+    };
+    assert_eq!(factor(&second), factor(&first));
+    let third = dir.path().join("third");
+    train_on(0, &third, &[&other, "train.steps=1"], &[]).success();
+    assert_ne!(factor(&third), factor(&first));
+    // A dry run tells what does not fit, and nothing is written.
+    let no = dir.path().join("no");
+    let told = train_on(2, &no, &[&*init, "model.latent_dim=5"], &["--dry-run"]);
+    told.failure(2, "draws it anew");
+    let dry = train_on(0, &no, &frozen, &["--dry-run"]);
+    dry.failure(2, "no parameter fits \"*bn*\"");
+    assert!(!no.exists());
+}
+
+/// A dry run of the script that sends metrics to services, on a run of ours.
+#[test]
+fn runs_can_be_sent_to_services() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/sync_run.py");
+    let python = Command::new("python3").args(["-c", "import tomllib"]).status();
+    if !python.is_ok_and(|status| status.success()) {
+        eprintln!("not tested: no Python of 3.11 or later");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    train_on(0, &out, &["train.steps=3", "train.tensorboard=true"], &[]).success();
+    let sync = |folder: &Path, service| {
+        let mut command = Command::new("python3");
+        command.arg(&script).arg(folder);
+        run(command.args(["--to", service, "--dry-run"]))
+    };
+    for service in ["wandb", "mlflow"] {
+        let told = sync(&out, service).success().stdout;
+        let lines: Vec<&str> = told.lines().collect();
+        assert!(lines.contains(&"config train.steps = 3"), "{told}");
+        let step = format!("step 3 train/objective = {:?}", last_objective(&out));
+        assert!(lines.contains(&&*step), "{step}: {told}");
+        assert!(told.contains("step 3 validation/cosine = "), "{told}");
+    }
+    sync(dir.path(), "wandb").failure(2, "no run folder");
+    reads_in_tensorboard(&out);
+}
+
+/// Opens the event file with TensorBoard's own reader, where Python has it.
+fn reads_in_tensorboard(out: &Path) {
+    let program = "import sys\n\
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator\n\
+        found = EventAccumulator(sys.argv[1])\n\
+        found.Reload()\n\
+        for tag in found.Tags()['scalars']:\n    \
+            for event in found.Scalars(tag):\n        \
+                print(tag, event.step, repr(event.value))\n";
+    let python = std::env::var("HOLOSIG_PYTHON").unwrap_or("python3".into());
+    let import = "import tensorboard.backend.event_processing.event_accumulator";
+    let there = Command::new(&python).args(["-c", import]).output();
+    if !there.is_ok_and(|o| o.status.success()) {
+        eprintln!("not tested: Python has no TensorBoard");
+        return;
+    }
+    let mut command = Command::new(&python);
+    let told = run(command.args(["-c", program]).arg(out)).success().stdout;
+    let value = f64::from(last_objective(out) as f32);
+    let wanted = format!("train/objective 3 {value:?}");
+    assert!(told.lines().any(|line| line == wanted), "{wanted}: {told}");
+}
