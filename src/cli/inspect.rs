@@ -110,7 +110,10 @@ fn checkpoint(path: &Path) -> Result<()> {
     );
     row("hash", c.hash());
     match &c.training {
-        Some((progress, _)) => {
+        Some((progress, moments)) => {
+            if moments.raw.is_some() {
+                row("parameters are", "moving averages (train.average)");
+            }
             row(
                 "step",
                 format!("{} (epoch {})", progress.step, progress.epoch),

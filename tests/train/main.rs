@@ -2,9 +2,9 @@
 //! stop, and one clear line for every mistake.
 
 mod batch;
-mod options;
 #[path = "../common/mod.rs"]
 mod common;
+mod options;
 
 use common::{Outcome, Running, flip_byte, holosig, holosig_on, run, start};
 use holosig::data::Split;

@@ -44,7 +44,12 @@ fn every_world_and_every_stop_gives_the_same_bits() {
     let running = started_with(2, &out, &SETS);
     signal("KILL", &ranks_of(&running)[..1]);
     assert_ne!(running.wait(LIMIT).code, 0);
-    let at = Checkpoint::read(&last(&out)).unwrap().training.unwrap().0.step;
+    let at = Checkpoint::read(&last(&out))
+        .unwrap()
+        .training
+        .unwrap()
+        .0
+        .step;
     let steps = format!("train.steps={}", at + 6);
     let more = [&*steps, "train.optimizer_state=sharded"];
     train_on(3, &out, &sets(&more), &["--resume"]).success();
@@ -92,7 +97,9 @@ fn a_model_goes_on_from_the_weights_of_another() {
 #[test]
 fn runs_can_be_sent_to_services() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/sync_run.py");
-    let python = Command::new("python3").args(["-c", "import tomllib"]).status();
+    let python = Command::new("python3")
+        .args(["-c", "import tomllib"])
+        .status();
     if !python.is_ok_and(|status| status.success()) {
         eprintln!("not tested: no Python of 3.11 or later");
         return;

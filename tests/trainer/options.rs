@@ -102,7 +102,10 @@ fn the_rate_of_the_log_is_that_of_the_schedule() {
             drops: 0,
         };
         let wanted = settings.learning_rate * settings.rate_factor(stand);
-        assert!((rate / wanted - 1.0).abs() < 1e-12, "{step}: {rate} {wanted}");
+        assert!(
+            (rate / wanted - 1.0).abs() < 1e-12,
+            "{step}: {rate} {wanted}"
+        );
     }
     // A cosine over the whole run is another one when the run gets longer.
     let dir = tempfile::tempdir().unwrap();

@@ -67,11 +67,6 @@ impl Saved {
         arrays.map(|(name, _)| name.as_str())
     }
 
-    /// The file, on rank 0.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Puts parameters and buffers into a model of the same names and shapes. Collective.
     ///
     /// # Errors

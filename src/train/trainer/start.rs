@@ -14,12 +14,21 @@ use std::path::Path;
 /// The checkpoint of `train.init`, on every rank. Collective.
 ///
 /// # Errors
-/// A file that is no whole checkpoint.
-pub fn init(world: &World, settings: &Settings) -> Result<Option<Saved>> {
+/// A file that is no whole checkpoint of `task`.
+pub fn init(world: &World, settings: &Settings, task: &str) -> Result<Option<Saved>> {
     let Some(path) = &settings.init else {
         return Ok(None);
     };
-    let saved = world.on_root(|| Saved::open(path))?;
+    let saved = world.on_root(|| {
+        let saved = Saved::open(path)?;
+        match saved.task() == task {
+            true => Ok(saved),
+            false => Err(Error::file(
+                path,
+                format!("train.init: its task is {:?}, the job's {task:?}", saved.task()),
+            )),
+        }
+    })?;
     Saved::share(world, saved).map(Some)
 }
 
@@ -27,11 +36,13 @@ impl<T: Task> Trainer<'_, T> {
     /// Begins with the parameters of `train.init`, if the job has it. Collective.
     pub(super) fn initialise(&mut self) -> Result<()> {
         let (world, settings) = (self.world, self.plan.settings);
-        let Some(saved) = init(world, settings)? else {
+        let Some(saved) = init(world, settings, T::NAME)? else {
             return Ok(());
         };
         let model = self.plan.task.model().parameters();
-        world.agree(self.fits(&saved))?;
+        let names = model.entries().iter().chain(model.buffer_entries());
+        let names = names.map(|e| e.name.as_str()).chain(saved.names());
+        world.agree(settings.fresh.check_use("train.fresh", names))?;
         let fresh = saved.load_but(world, model, &settings.fresh)?;
         self.begin_average()?;
         let path = settings.init.as_deref().unwrap_or(Path::new("")).display();
@@ -40,21 +51,6 @@ impl<T: Task> Trainer<'_, T> {
             false => format!("{path}; drawn anew: {}", fresh.join(", ")),
         });
         Ok(())
-    }
-
-    fn fits(&self, saved: &Saved) -> Result<()> {
-        let (settings, model) = (self.plan.settings, self.plan.task.model().parameters());
-        if saved.task() != T::NAME {
-            let what = format!(
-                "train.init: its task is {:?}, the job's {:?}",
-                saved.task(),
-                T::NAME
-            );
-            return Err(Error::file(saved.path(), what));
-        }
-        let names = model.entries().iter().chain(model.buffer_entries());
-        let names = names.map(|e| e.name.as_str()).chain(saved.names());
-        settings.fresh.check_use("train.fresh", names)
     }
 
     /// The average begins with the present parameters.
