@@ -25,7 +25,10 @@ pub fn init(world: &World, settings: &Settings, task: &str) -> Result<Option<Sav
             true => Ok(saved),
             false => Err(Error::file(
                 path,
-                format!("train.init: its task is {:?}, the job's {task:?}", saved.task()),
+                format!(
+                    "train.init: its task is {:?}, the job's {task:?}",
+                    saved.task()
+                ),
             )),
         }
     })?;
