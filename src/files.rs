@@ -45,14 +45,40 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The text of a regular file.
+/// The text of a regular file, without the byte order mark that editors put before it.
 ///
 /// # Errors
 /// As [`read`]; bytes that are not UTF-8.
 pub fn read_text(path: &Path) -> Result<String> {
-    String::from_utf8(read(path)?).map_err(|e| {
+    String::from_utf8(without_mark(read(path)?)).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         Error::file(path, format!("not a text file: byte {at} is not UTF-8"))
+    })
+}
+
+/// The bytes of a text without its byte order mark, which is no part of it (Unicode standard,
+/// section 23.8). What begins with a mark of UTF-16 becomes UTF-8.
+pub fn without_mark(mut bytes: Vec<u8>) -> Vec<u8> {
+    let unit: fn([u8; 2]) -> u16 = match bytes[..] {
+        [0xef, 0xbb, 0xbf, ..] => {
+            bytes.drain(..3);
+            return bytes;
+        }
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => return bytes,
+    };
+    let (pairs, _) = bytes[2..].as_chunks();
+    let units: Vec<u16> = pairs.iter().map(|&pair| unit(pair)).collect();
+    String::from_utf16_lossy(&units).into_bytes()
+}
+
+/// Text of which only the ASCII part matters, such as a table of numbers with remarks in another
+/// encoding: bytes of what is not UTF-8 become `?`, so that columns stay where they are.
+pub fn lossy_text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|e| {
+        let ascii = |b: u8| if b.is_ascii() { char::from(b) } else { '?' };
+        e.into_bytes().into_iter().map(ascii).collect()
     })
 }
 
@@ -130,6 +156,25 @@ mod tests {
                 assert_eq!(error.to_string(), format!("{}: {what}", path.display()));
             }
         }
+    }
+
+    #[test]
+    fn marks_are_no_text_and_columns_stay() {
+        let utf16 = |unit: fn(u16) -> [u8; 2]| {
+            let units = "\u{feff}Åb\n".encode_utf16();
+            units.flat_map(unit).collect::<Vec<u8>>()
+        };
+        for bytes in [
+            "\u{feff}Åb\n".as_bytes().to_vec(),
+            "Åb\n".into(),
+            utf16(u16::to_le_bytes),
+            utf16(u16::to_be_bytes),
+        ] {
+            assert_eq!(without_mark(bytes), "Åb\n".as_bytes());
+        }
+        assert_eq!(without_mark(vec![0xff]), [0xff]);
+        assert_eq!(lossy_text(b"\xc5b 1".to_vec()), "?b 1");
+        assert_eq!(lossy_text("Åb".into()), "Åb");
     }
 
     #[test]

@@ -75,6 +75,7 @@ mod tests {
                 ..System::default()
             },
             centres: (0..n as u32).collect(),
+            notes: Default::default(),
         };
         let chosen = Chosen {
             structure,

@@ -1,7 +1,8 @@
 //! Tables that users write: CSV and TSV files whose first line names the columns.
 //!
 //! Commas, tabs or semicolons part the columns, whichever the first line has most of. Cells may be
-//! quoted, blanks around them do not count, nor does a byte order mark; the file may be gzipped.
+//! quoted, blanks around them do not count, nor does a byte order mark; the file may be gzipped, and
+//! text that is not UTF-8 is read as Latin-1.
 //! Lines are counted from 1 as an editor does, blank and quoted ones included.
 
 use crate::data::structure::gunzip;
@@ -30,7 +31,7 @@ impl Table {
     /// Reads a file.
     ///
     /// # Errors
-    /// A file that cannot be read or is no UTF-8 text; a line with more or fewer cells than the
+    /// A file that cannot be read; a line with more or fewer cells than the
     /// first one.
     pub fn read(path: &Path) -> Result<Self> {
         Self::parse(path, &bytes(path)?, None)
@@ -45,7 +46,8 @@ impl Table {
     }
 
     fn parse(path: &Path, bytes: &[u8], remark: Option<u8>) -> Result<Self> {
-        let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let text = text(path, bytes);
+        let text = text.as_bytes();
         let mut lines = Lines {
             text,
             remark,
@@ -64,18 +66,16 @@ impl Table {
             columns: Vec::new(),
             rows: Vec::new(),
         };
-        let mut record = csv::ByteRecord::new();
+        let mut cells = csv::StringRecord::new();
         let mut first = true;
         loop {
             let start = reader.position().byte() as usize;
-            let more = reader.read_byte_record(&mut record);
+            let more = reader.read_record(&mut cells);
             let number = lines.number(start);
             let bad = |what: String| Error::file(path, format!("line {number}: {what}"));
             if !more.map_err(|e| bad(e.to_string()))? {
                 return Ok(table);
             }
-            let cells = csv::StringRecord::from_byte_record(record.clone());
-            let cells = cells.map_err(|_| bad("not UTF-8 text".into()))?;
             if std::mem::take(&mut first) {
                 table.columns = cells.iter().map(str::to_string).collect();
             } else if cells.iter().any(|c| !c.is_empty()) {
@@ -84,6 +84,7 @@ impl Table {
                     let what = format!("{here} columns where the first line has {wanted}");
                     return Err(bad(what));
                 }
+                let cells = cells.clone();
                 table.rows.push(Line { number, cells });
             }
         }
@@ -143,9 +144,9 @@ impl Table {
     }
 
     /// # Errors
-    /// Two columns of one name.
+    /// Two columns of one name; several may have none, as an index that pandas writes has.
     pub fn check_names(&self) -> Result<()> {
-        let mut names: Vec<&String> = self.columns.iter().collect();
+        let mut names: Vec<&String> = self.columns.iter().filter(|c| !c.is_empty()).collect();
         names.sort();
         match names.windows(2).find(|w| w[0] == w[1]) {
             Some(w) => Err(self.in_header(format!("two columns {:?}: rename or remove one", w[0]))),
@@ -218,6 +219,17 @@ fn bytes(path: &Path) -> Result<Vec<u8>> {
         true => gunzip(path, &raw),
         false => Ok(raw),
     }
+}
+
+/// The text of a table. What is not UTF-8 is taken for Latin-1, in which old spreadsheets write: every
+/// byte is then a character, and what such a cell says is right in most of Europe's languages.
+fn text(path: &Path, bytes: &[u8]) -> String {
+    String::from_utf8(files::without_mark(bytes.to_vec())).unwrap_or_else(|e| {
+        let at = e.utf8_error().valid_up_to();
+        let name = path.display();
+        log::warn!("{name}: byte {at} is not UTF-8: the table is read as Latin-1");
+        e.into_bytes().into_iter().map(char::from).collect()
+    })
 }
 
 /// The delimiter that the first line has most of outside quotes.
@@ -339,6 +351,10 @@ mod tests {
         let twice = table.find("GROUP").unwrap_err().to_string();
         assert!(twice.contains("line 1: two columns \"GROUP\""), "{twice}");
         table.check_names().unwrap();
+        super::tests::table(",,a\n0,1,2\n")
+            .unwrap()
+            .check_names()
+            .unwrap();
         let same = super::tests::table("a,b,a\n").unwrap();
         assert!(same.check_names().is_err() && same.find("a").is_err());
         let empty = super::tests::table("").unwrap().column("id").unwrap_err();
@@ -358,9 +374,8 @@ mod tests {
             "a/t.csv: line 4: 1 columns where the first line has 2"
         );
         assert!(refused("a\n1,2\n").contains("line 2: 2 columns where the first line has 1"));
-        let bytes = Table::parse(Path::new("t"), b"a\n1\n\xff\n", None);
-        let error = bytes.map(drop).unwrap_err().to_string();
-        assert_eq!(error, "t: line 3: not UTF-8 text");
+        let latin = Table::parse(Path::new("t"), b"a\nM\xfcller\n", None).unwrap();
+        assert_eq!(latin.rows().next().unwrap().text(0), "Müller");
         let table = table("a,b\nx,\n").unwrap();
         let row = table.rows().next().unwrap();
         let empty = row.filled(1).unwrap_err().to_string();

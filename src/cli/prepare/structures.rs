@@ -8,7 +8,7 @@ use crate::data::dataset::Dataset;
 use crate::data::prepare::{Collected, Fractions, StructureFile, collect, list_files};
 use crate::data::proteinnet;
 use crate::data::selection::{Selected, Selection};
-use crate::data::structure::{Elements, Models, ReadOptions};
+use crate::data::structure::{Elements, Models, Notes, ReadOptions};
 use crate::store::{Scratch, write_bytes};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -47,6 +47,14 @@ pub struct Args {
     /// Leave out ligands, ions and modified residues
     #[arg(long)]
     no_hetero: bool,
+    /// Count modified amino acids (MSE, SEP, TPO, ...) as those that they were made of, so that
+    /// their CA atoms are centres; names of force fields (HIE, CYX, ...) always count so
+    #[arg(long)]
+    modified: bool,
+    /// Leave out atoms of a confidence below this (pLDDT of 0 to 100, in the column of the B
+    /// factors): for predicted models
+    #[arg(long, value_name = "PLDDT")]
+    min_plddt: Option<f32>,
     /// Keep hydrogen atoms
     #[arg(long)]
     hydrogens: bool,
@@ -121,6 +129,8 @@ impl Args {
             models: self.models,
             hetero: !self.no_hetero,
             hydrogens: self.hydrogens,
+            modified: self.modified,
+            min_plddt: self.min_plddt,
             elements: self.elements,
             ..ReadOptions::default()
         }
@@ -135,6 +145,11 @@ impl Args {
     }
 
     fn plan(&self) -> Result<Plan> {
+        if self.min_plddt.is_some_and(|p| !(0.0..=100.0).contains(&p)) {
+            return Err(Error::input(
+                "--min-plddt: a number from 0 to 100 is needed",
+            ));
+        }
         let files = list_files(&self.inputs)?;
         let selection = match (&self.splits, &self.proteinnet[..]) {
             (Some(table), _) => Selection::Listed(Choice::from_csv(table)?),
@@ -252,6 +267,13 @@ impl Args {
             dataset.len(),
             Split::ALL.map(count).join(", ")
         );
+        let mut notes = Notes::default();
+        for chosen in &selected.chosen {
+            notes.merge(&chosen.structure.notes);
+        }
+        for line in notes.lines() {
+            say!("{line}");
+        }
         for split in [Split::Train, Split::Validation] {
             if dataset.split(split).is_empty() {
                 log::warn!("no structure is for {split}: training needs some");

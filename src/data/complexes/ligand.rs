@@ -3,7 +3,7 @@
 
 use super::{ctfile, mol2};
 use crate::data::structure::{ReadOptions, atomic_number, gunzip, read_any};
-use crate::data::system::System;
+use crate::data::system::{Residue, System};
 use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum LigandPlace {
     File(PathBuf),
-    /// A residue of the protein's file: `NAME`, `NAME:CHAIN` or `NAME:CHAIN:NUMBER`.
+    /// A residue of the protein's file: `NAME`, `NAME:CHAIN` or `NAME:CHAIN:NUMBER`, the number
+    /// with its insertion code if it has one (`LIG:A:401B`).
     Residue(String),
 }
 
@@ -31,15 +32,6 @@ pub(super) fn finite(texts: [&str; 3]) -> std::result::Result<[f32; 3], String> 
     Ok(position)
 }
 
-/// Everything of a file that may be a ligand: hetero atoms and true elements, whatever a model
-/// was trained on. Of several models the first.
-fn all_heavy_atoms() -> ReadOptions {
-    ReadOptions {
-        same_names: true,
-        ..ReadOptions::default()
-    }
-}
-
 /// Reads the heavy atoms of the first molecule of a file.
 ///
 /// # Errors
@@ -52,7 +44,7 @@ pub fn read(path: &Path) -> Result<System> {
         "sdf" | "mol" | "sd" => ctfile::atoms(&text(path)?).and_then(|a| heavy(&a)),
         "mol2" => mol2::atoms(&text(path)?).and_then(|a| heavy(&a)),
         "pdb" | "ent" | "cif" | "mmcif" => {
-            let structure = read_any(path, &all_heavy_atoms())?.swap_remove(0);
+            let structure = read_any(path, &ReadOptions::default())?.swap_remove(0);
             Ok(without_residues(structure.system))
         }
         other => {
@@ -70,36 +62,10 @@ pub fn read(path: &Path) -> Result<System> {
 /// # Errors
 /// No such residue, or several of them.
 pub fn of_residue(path: &Path, wanted: &str) -> Result<System> {
-    let mut system = read_any(path, &all_heavy_atoms())?.swap_remove(0).system;
-    let mut parts = wanted.split(':');
-    let (name, chain, number) = (parts.next(), parts.next(), parts.next());
-    let matching: Vec<usize> = system
-        .residues
-        .iter()
-        .enumerate()
-        .filter(|(_, r)| {
-            name == Some(r.name.as_str())
-                && chain.is_none_or(|c| c == r.chain.as_str())
-                && number.is_none_or(|n| n == r.number.to_string())
-        })
-        .map(|(i, _)| i)
-        .collect();
-    let found = match matching[..] {
-        [only] => only,
-        [] => return Err(Error::file(path, format!("no residue {wanted}"))),
-        _ => {
-            let all = matching.iter().take(4).map(|&i| {
-                let r = &system.residues[i];
-                format!("{}:{}:{}", r.name, r.chain, r.number)
-            });
-            let all = all.collect::<Vec<_>>().join(", ");
-            let what = format!(
-                "{} residues are called {wanted} ({all}): name one of them",
-                matching.len()
-            );
-            return Err(Error::file(path, what));
-        }
-    };
+    let mut system = read_any(path, &ReadOptions::default())?
+        .swap_remove(0)
+        .system;
+    let found = find(&system.residues, wanted).map_err(|what| Error::file(path, what))?;
     let keep: Vec<bool> = system
         .residue_of
         .iter()
@@ -108,6 +74,42 @@ pub fn of_residue(path: &Path, wanted: &str) -> Result<System> {
     system.retain(&keep);
     checked(without_residues(system))
         .map_err(|what| Error::file(path, format!("residue {wanted}: {what}")))
+}
+
+/// The place of the one residue that `wanted` names.
+fn find(residues: &[Residue], wanted: &str) -> std::result::Result<usize, String> {
+    let mut parts = wanted.splitn(3, ':');
+    let (name, chain, number) = (parts.next(), parts.next(), parts.next());
+    let code = |r: &Residue| match r.icode {
+        b' ' => String::new(),
+        code => char::from(code).to_string(),
+    };
+    let called = |r: &(usize, &Residue)| {
+        let r = r.1;
+        name == Some(r.name.as_str()) && chain.is_none_or(|c| c == r.chain.as_str())
+    };
+    let named: Vec<(usize, &Residue)> = residues.iter().enumerate().filter(called).collect();
+    let with = |text: &dyn Fn(&Residue) -> String| -> Vec<(usize, &Residue)> {
+        let fits = |r: &&(usize, &Residue)| number.is_none_or(|n| n == text(r.1));
+        named.iter().filter(fits).copied().collect()
+    };
+    // The bare number stands for residues with insertion codes where none goes without.
+    let mut matching = with(&|r| format!("{}{}", r.number, code(r)));
+    if matching.is_empty() {
+        matching = with(&|r| r.number.to_string());
+    }
+    match matching[..] {
+        [(only, _)] => Ok(only),
+        [] => Err(format!("no residue {wanted}")),
+        _ => {
+            let all = matching.iter().take(4);
+            let all = all.map(|(_, r)| format!("{}:{}:{}{}", r.name, r.chain, r.number, code(r)));
+            let (count, all) = (matching.len(), all.collect::<Vec<_>>().join(", "));
+            Err(format!(
+                "{count} residues are called {wanted} ({all}): name one of them"
+            ))
+        }
+    }
 }
 
 /// A ligand is one whole, whatever residues its file makes of it.
@@ -150,5 +152,6 @@ fn text(path: &Path) -> Result<String> {
         true => gunzip(path, &raw)?,
         false => raw,
     };
-    String::from_utf8(bytes).map_err(|_| Error::file(path, "not a text file"))
+    // Titles and data fields come in whatever encoding; atoms are ASCII.
+    Ok(files::lossy_text(files::without_mark(bytes)))
 }

@@ -98,8 +98,9 @@ const NUCLEOTIDES_AND_CAPS: [&str; 55] = [
 ];
 
 /// Residue names of water that structures leave out.
-const WATERS: [&str; 13] = [
-    "HOH", "WAT", "DOD", "H2O", "OH2", "TIP", "TIP3", "TIP4", "TP3", "T3P", "SOL", "SPC", "D2O",
+const WATERS: [&str; 18] = [
+    "HOH", "WAT", "DOD", "H2O", "OH2", "TIP", "TIP2", "TIP3", "TIP4", "TIP5", "TP3", "TP4", "T3P",
+    "T4P", "SOL", "SPC", "SPCE", "D2O",
 ];
 
 /// Whether a residue is water, by its name.

@@ -58,8 +58,15 @@ pub struct Tertiary {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Backbone {
     pub id: RecordId,
-    /// One-letter code, place in the sequence from 1, and N, CA, C in Å.
+    /// One-letter code, place in the sequence from 1, and N, CA, C in Å. An atom at the origin is a
+    /// placeholder ([`is_placeholder`]).
     pub residues: Vec<(char, usize, [[f32; 3]; 3])>,
+}
+
+/// Whether an atom stands at the origin: ProteinNet writes zeros for atoms that the entry does not
+/// have (N and C of entries of CA alone), also where the mask says that the residue is known.
+pub fn is_placeholder(atom: &[f32; 3]) -> bool {
+    *atom == [0.0; 3]
 }
 
 impl Record {
@@ -68,7 +75,8 @@ impl Record {
         let Tertiary { backbone, mask } = self.tertiary?;
         let letters = self.sequence.chars().zip(1..);
         let residues = letters.zip(backbone).zip(mask);
-        let known = residues.filter(|(_, known)| *known);
+        let somewhere = |atoms: &[[f32; 3]; 3]| !atoms.iter().all(is_placeholder);
+        let known = residues.filter(|((_, atoms), known)| *known && somewhere(atoms));
         Some(Backbone {
             id: self.id,
             residues: known.map(|(((c, n), atoms), _)| (c, n, atoms)).collect(),
@@ -131,10 +139,10 @@ mod tests {
         let record = Record {
             id: RecordId::new("1A2B_1_A"),
             line: 2,
-            sequence: "AGW".into(),
+            sequence: "AGWM".into(),
             tertiary: Some(Tertiary {
-                backbone: vec![atoms(1.0), atoms(0.0), atoms(7.0)],
-                mask: vec![true, false, true],
+                backbone: vec![atoms(1.0), atoms(0.0), atoms(7.0), [[0.0; 3]; 3]],
+                mask: vec![true, false, true, true],
             }),
         };
         let backbone = record.clone().into_backbone().unwrap();

@@ -218,6 +218,6 @@ fn stops_where_the_caller_does() {
     assert_eq!(seen, 1);
     assert!(matches!(
         read(&folder.path().join("none"), Fields::Sequence, |_| Ok(())),
-        Err(Error::Io { .. })
+        Err(Error::Input(_))
     ));
 }

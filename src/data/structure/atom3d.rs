@@ -3,6 +3,7 @@
 
 use super::assemble::{Assembler, Record};
 use super::{ReadOptions, Structure, element};
+use crate::data::names::{self, Named};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -44,6 +45,7 @@ impl Table {
             model: 1,
             system: model.system,
             centres: model.centres,
+            notes: model.notes,
         })
     }
 }
@@ -116,7 +118,13 @@ impl Columns {
         let number = number.and_then(|n| i32::try_from(n).ok());
         let occupancy = self.occupancy.and_then(|i| row.get(i)?.as_f64());
         let hetero = !hetero.is_empty();
-        let named = || element::of_name(name.as_bytes(), residue.as_bytes(), false);
+        let named = || {
+            names::element(&Named {
+                name: name.as_bytes(),
+                residue: residue.as_bytes(),
+                ..Named::default()
+            })
+        };
         let blank = |text: &str| text.bytes().next().unwrap_or(b' ');
         Ok(Record {
             hetero,
@@ -124,11 +132,13 @@ impl Columns {
             altloc: blank(altloc),
             residue: residue.as_bytes(),
             chain: chain.as_bytes(),
+            segid: b"",
             segment: 0,
             number: number.ok_or("residue is not a whole number")?,
             icode: blank(icode),
             position: coordinates(row, self.position)?,
             occupancy: occupancy.unwrap_or(1.0) as f32,
+            b_factor: None,
             element: element::number(symbol.as_bytes()).unwrap_or_else(named),
         })
     }

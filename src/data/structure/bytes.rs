@@ -40,6 +40,7 @@ pub(super) fn load(path: &Path) -> Result<Loaded> {
         true => gunzip(path, &raw)?,
         false => raw,
     };
+    let text = files::without_mark(text);
     if text.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::file(path, "empty file"));
     }
@@ -60,13 +61,31 @@ pub(super) fn load(path: &Path) -> Result<Loaded> {
     })
 }
 
+/// How many times larger than its packed form a text may be, beyond [`ALWAYS_FITS`]; tables of atoms
+/// shrink to a fourth or tenth.
+const LARGEST_RATIO: u64 = 64;
+
+/// Unpacked bytes that need no such comparison.
+const ALWAYS_FITS: u64 = 16 << 20;
+
 /// Unpacks gzip, of one member or several.
 ///
 /// # Errors
-/// A truncated or damaged file, which `path` names.
+/// A truncated or damaged file, which `path` names; one that unpacks to far more than text does.
 pub fn gunzip(path: &Path, raw: &[u8]) -> Result<Vec<u8>> {
     let mut text = Vec::with_capacity(4 * raw.len());
-    match MultiGzDecoder::new(raw).read_to_end(&mut text) {
+    let most = ALWAYS_FITS + LARGEST_RATIO * raw.len() as u64;
+    match MultiGzDecoder::new(raw)
+        .take(most + 1)
+        .read_to_end(&mut text)
+    {
+        Ok(_) if text.len() as u64 > most => Err(Error::file(
+            path,
+            format!(
+                "gzip data that unpack to more than {LARGEST_RATIO} times their size: no file of \
+                 this kind; unpack it by hand if it is one"
+            ),
+        )),
         Ok(_) => Ok(text),
         Err(e) => {
             let what = match e.kind() {

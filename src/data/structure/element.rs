@@ -1,4 +1,4 @@
-//! Atomic numbers from symbols, and from PDB atom names where the symbol is missing.
+//! Atomic numbers from symbols.
 
 use super::Elements;
 use crate::elements;
@@ -9,29 +9,6 @@ pub fn number(symbol: &[u8]) -> Option<u8> {
         return Some(1);
     }
     elements::number(symbol)
-}
-
-/// The element of an atom whose file names none. An ion carries its residue's name (`ZN` in
-/// residue `ZN`); otherwise the first letter decides, as in all names of amino acids,
-/// nucleotides and most ligands. `two_letters` says that the file gives the name as one that
-/// begins with a two-letter symbol (PDB: a hetero atom's name in the first of four columns).
-pub(super) fn of_name(name: &[u8], residue: &[u8], two_letters: bool) -> u8 {
-    let symbol = letters(name);
-    let ion = symbol.eq_ignore_ascii_case(letters(residue));
-    symbol
-        .get(..2)
-        .filter(|_| ion || two_letters)
-        .and_then(number)
-        .or_else(|| symbol.get(..1).and_then(number))
-        .unwrap_or(0)
-}
-
-/// The first run of letters.
-fn letters(text: &[u8]) -> &[u8] {
-    let start = text.iter().position(u8::is_ascii_alphabetic);
-    let text = &text[start.unwrap_or(text.len())..];
-    let end = text.iter().position(|b| !b.is_ascii_alphabetic());
-    &text[..end.unwrap_or(text.len())]
 }
 
 impl Elements {

@@ -1,9 +1,11 @@
 //! The atoms of an mmCIF file: its first `data_` block's `_atom_site` category.
 //!
-//! Author names (`auth_*`) are taken where the file has them, `label_*` otherwise.
+//! Author names (`auth_*`) are taken where the file has them, `label_*` otherwise: in each row and for
+//! each value by itself, for either may be null (`.`, `?`).
 
 use super::assemble::{Assembler, Model, Record, coordinate};
 use super::{Models, ReadOptions, element};
+use crate::data::names::{self, Named};
 
 /// The models of an mmCIF file that `options` ask for, in file order.
 ///
@@ -32,13 +34,23 @@ pub(super) fn parse(text: &[u8], options: &ReadOptions) -> Result<Vec<Model>, St
         let open = models.iter().position(|(n, _)| *n == number);
         let model = match open {
             Some(i) => i,
-            None if options.models == Models::First && !models.is_empty() => break,
+            None if options.models == Models::First && !models.is_empty() => {
+                let what = "files with further models, of which the first is read";
+                models[0].1.notes().add(what, 1);
+                break;
+            }
             None => {
                 models.push((number, Assembler::new(options)));
                 models.len() - 1
             }
         };
-        models[model].1.push(&record).map_err(at_line)?;
+        let model = &mut models[model].1;
+        match record {
+            Some(record) => model.push(&record).map_err(at_line)?,
+            None => model
+                .notes()
+                .add("atoms without coordinates, which are left out", 1),
+        }
         if !table.looped {
             break;
         }
@@ -56,7 +68,7 @@ struct Token<'a> {
     quoted: bool,
 }
 
-impl Token<'_> {
+impl<'a> Token<'a> {
     fn is_name(&self) -> bool {
         !self.quoted && self.text.starts_with(b"_")
     }
@@ -72,7 +84,7 @@ impl Token<'_> {
     }
 
     /// The value, unless it is unknown or inapplicable.
-    fn value(&self) -> Option<&[u8]> {
+    fn value(&self) -> Option<&'a [u8]> {
         let null = !self.quoted && (self.text == b"." || self.text == b"?");
         (!null).then_some(self.text)
     }
@@ -241,15 +253,27 @@ fn next_row<'a>(
 struct Columns {
     group: Option<usize>,
     symbol: Option<usize>,
-    name: usize,
+    name: Pair,
     altloc: Option<usize>,
-    residue: usize,
-    chain: usize,
-    number: usize,
+    residue: Pair,
+    chain: Pair,
+    number: Pair,
     icode: Option<usize>,
     xyz: [usize; 3],
     occupancy: Option<usize>,
+    b_factor: Option<usize>,
     model: Option<usize>,
+}
+
+/// The places of two columns that say the same, the preferred one first.
+#[derive(Clone, Copy)]
+struct Pair([Option<usize>; 2]);
+
+impl Pair {
+    /// The first value of a row that is not null.
+    fn value<'a>(self, row: &[Token<'a>]) -> Option<&'a [u8]> {
+        self.0.into_iter().flatten().find_map(|c| row[c].value())
+    }
 }
 
 impl Columns {
@@ -260,64 +284,83 @@ impl Columns {
                 name.eq_ignore_ascii_case(column.as_bytes())
             })
         };
-        let any = |columns: &[&str]| {
-            columns.iter().find_map(|c| find(c)).ok_or_else(|| {
-                let wanted: Vec<String> =
-                    columns.iter().map(|c| format!("_atom_site.{c}")).collect();
-                format!("missing column {}", wanted.join(" or "))
-            })
+        let pair = |columns: [&str; 2]| match columns.map(find) {
+            [None, None] => Err(format!(
+                "missing column _atom_site.{} or _atom_site.{}",
+                columns[0], columns[1]
+            )),
+            places => Ok(Pair(places)),
         };
+        let needed =
+            |column: &str| find(column).ok_or(format!("missing column _atom_site.{column}"));
         Ok(Self {
             group: find("group_PDB"),
             symbol: find("type_symbol"),
-            name: any(&["label_atom_id", "auth_atom_id"])?,
+            name: pair(["label_atom_id", "auth_atom_id"])?,
             altloc: find("label_alt_id"),
-            residue: any(&["auth_comp_id", "label_comp_id"])?,
-            chain: any(&["auth_asym_id", "label_asym_id"])?,
-            number: any(&["auth_seq_id", "label_seq_id"])?,
+            residue: pair(["auth_comp_id", "label_comp_id"])?,
+            chain: pair(["auth_asym_id", "label_asym_id"])?,
+            number: pair(["auth_seq_id", "label_seq_id"])?,
             icode: find("pdbx_PDB_ins_code"),
-            xyz: [any(&["Cartn_x"])?, any(&["Cartn_y"])?, any(&["Cartn_z"])?],
+            xyz: [needed("Cartn_x")?, needed("Cartn_y")?, needed("Cartn_z")?],
             occupancy: find("occupancy"),
+            b_factor: find("B_iso_or_equiv"),
             model: find("pdbx_PDB_model_num"),
         })
     }
 
-    /// A row's model number and atom.
-    fn record<'a>(&self, row: &[Token<'a>]) -> Result<(i32, Record<'a>), String> {
+    /// A row's model number and atom; `None` for an atom whose place is unknown.
+    fn record<'a>(&self, row: &[Token<'a>]) -> Result<(i32, Option<Record<'a>>), String> {
         let optional = |column: Option<usize>| column.and_then(|c| row[c].value());
-        let needed = |column: usize, what: &str| {
-            let value = row[column].value();
+        let needed = |column: Pair, what: &str| {
+            let value = column.value(row);
             value.ok_or_else(|| format!("an atom without {what}"))
         };
-        let integer = |text: &[u8], what: &str| -> Result<i32, String> {
-            let value = std::str::from_utf8(text).ok().and_then(|t| t.parse().ok());
-            let shown = || String::from_utf8_lossy(text).into_owned();
-            value.ok_or_else(|| format!("{what} {:?} is not a number", shown()))
-        };
-        needed(self.name, "a name")?;
-        needed(self.residue, "a residue name")?;
-        let (name, residue) = (row[self.name].text, row[self.residue].text);
-        let [x, y, z] = [0, 1, 2].map(|i| coordinate(['x', 'y', 'z'][i], row[self.xyz[i]].text));
-        let occupancy = optional(self.occupancy)
-            .and_then(|t| std::str::from_utf8(t).ok()?.parse().ok())
-            .filter(|o: &f32| o.is_finite());
-        let one = |column| optional(column).and_then(|t| t.first().copied());
         let model = optional(self.model).map_or(Ok(1), |t| integer(t, "model number"))?;
+        if self.xyz.iter().all(|&c| row[c].value().is_none()) {
+            return Ok((model, None));
+        }
+        let name = needed(self.name, "a name")?;
+        let residue = needed(self.residue, "a residue name")?;
+        let [x, y, z] = [0, 1, 2].map(|i| coordinate(['x', 'y', 'z'][i], row[self.xyz[i]].text));
+        let decimal = |column| {
+            let number = optional(column).and_then(|t| std::str::from_utf8(t).ok()?.parse().ok());
+            number.filter(|o: &f32| o.is_finite())
+        };
+        let one = |column| optional(column).and_then(|t| t.first().copied());
+        // Ligands and water have no number in `label_seq_id`.
+        let number = self.number.value(row);
+        let number = number.map_or(Ok(0), |t| integer(t, "residue number"))?;
+        let named = || {
+            names::element(&Named {
+                name,
+                residue,
+                ..Named::default()
+            })
+        };
         let record = Record {
             hetero: optional(self.group) == Some(b"HETATM"),
             name,
             altloc: one(self.altloc).unwrap_or(b' '),
             residue,
-            chain: row[self.chain].text,
+            chain: self.chain.value(row).unwrap_or_default(),
+            segid: b"",
             segment: 0,
-            number: integer(needed(self.number, "a residue number")?, "residue number")?,
+            number,
             icode: one(self.icode).unwrap_or(b' '),
             position: [x?, y?, z?],
-            occupancy: occupancy.unwrap_or(1.0),
+            occupancy: decimal(self.occupancy).unwrap_or(1.0),
+            b_factor: decimal(self.b_factor),
             element: optional(self.symbol)
                 .and_then(element::number)
-                .unwrap_or_else(|| element::of_name(name, residue, false)),
+                .unwrap_or_else(named),
         };
-        Ok((model, record))
+        Ok((model, Some(record)))
     }
+}
+
+fn integer(text: &[u8], what: &str) -> Result<i32, String> {
+    let value = std::str::from_utf8(text).ok().and_then(|t| t.parse().ok());
+    let shown = || String::from_utf8_lossy(text).into_owned();
+    value.ok_or_else(|| format!("{what} {:?} is not a number", shown()))
 }

@@ -9,25 +9,33 @@
 //! - of an atom's alternate locations the one with the highest occupancy, the first of equals;
 //!   where a file puts several residue names in one place, the name with the highest occupancy
 //!   (Biopython takes the last one named);
+//! - all atoms of residues that share chain and number with others but are no alternate locations
+//!   (Biopython drops all but the first; see [`Notes`]);
 //! - the first model, unless all are asked for;
 //! - chain, residue number and insertion code of the author;
 //! - true elements; the published code keeps their first letter only (selenium is its sulphur),
 //!   see [`Elements::FirstLetter`];
-//! - as centres, CA atoms of the 20 canonical residues. Modified residues stay as atoms.
+//! - as centres, CA atoms of the 20 canonical residues, under whatever name of a force field, and,
+//!   where it is asked for, those of modified residues. Otherwise these stay as atoms.
 
 mod assemble;
 pub mod atom3d;
 mod bytes;
 mod element;
 mod mmcif;
+mod notes;
 mod pdb;
 #[cfg(test)]
 mod tests;
 
 pub use bytes::{gunzip, is_structure_name};
 pub use element::number as atomic_number;
+pub use notes::Notes;
+#[allow(unused_imports)] // for topologies
+pub(in crate::data) use pdb::atom as pdb_record;
 
-use super::system::System;
+pub use super::names::CANONICAL;
+use super::system::{System, crowd};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -49,6 +57,9 @@ pub struct Structure {
     pub system: System,
     /// Atoms that are centres of neighborhoods.
     pub centres: Vec<u32>,
+    /// What the reader renamed, repeated or left out.
+    #[serde(default)]
+    pub notes: Notes,
 }
 
 /// Which models of a file to read.
@@ -81,10 +92,13 @@ pub struct ReadOptions {
     /// Keep hydrogen and deuterium.
     pub hydrogens: bool,
     pub elements: Elements,
-    /// Keep atoms of one residue that share a name but are not alternate locations: some
-    /// programs call all carbons of a ligand `C`.
-    #[serde(skip)]
-    pub same_names: bool,
+    /// Count modified residues (`MSE`, `SEP`) as the amino acids that they were made of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub modified: bool,
+    /// Leave out atoms whose B factor is below this: in predicted models that is the confidence
+    /// (pLDDT), of 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_plddt: Option<f32>,
 }
 
 impl Default for ReadOptions {
@@ -94,20 +108,11 @@ impl Default for ReadOptions {
             hetero: true,
             hydrogens: false,
             elements: Elements::True,
-            same_names: false,
+            modified: false,
+            min_plddt: None,
         }
     }
 }
-
-/// Names of the 20 amino acids whose CA can be a centre.
-pub const CANONICAL: [&str; 20] = [
-    "ALA", "ARG", "ASN", "ASP", "CYS", "GLN", "GLU", "GLY", "HIS", "ILE", "LEU", "LYS", "MET",
-    "PHE", "PRO", "SER", "THR", "TRP", "TYR", "VAL",
-];
-
-const WATERS: [&str; 13] = [
-    "HOH", "WAT", "DOD", "H2O", "OH2", "TIP", "TIP3", "TIP4", "TP3", "T3P", "SOL", "SPC", "D2O",
-];
 
 /// Reads a structure file: one structure per model that is asked for, at least one.
 ///
@@ -137,6 +142,9 @@ pub fn read_any(path: &Path, options: &ReadOptions) -> Result<Vec<Structure>> {
         bytes::Format::Mmcif => ("mmcif", mmcif::parse(&loaded.text, options)),
     };
     let models = parsed.map_err(|what| Error::file(path, what))?;
+    if let Some(crowd) = models.iter().find_map(|m| crowd(&m.system.positions)) {
+        return Err(Error::file(path, crowd));
+    }
     let id = id_of(path);
     let file = file_name(path);
     let several = models.len() > 1;
@@ -154,6 +162,7 @@ pub fn read_any(path: &Path, options: &ReadOptions) -> Result<Vec<Structure>> {
             model: m.number,
             system: m.system,
             centres: m.centres,
+            notes: m.notes,
         })
         .collect())
 }

@@ -3,52 +3,138 @@
 
 use super::assemble::{Assembler, Model, Record, coordinate};
 use super::{Models, ReadOptions, element};
+use crate::data::names::{self, Columns, Named};
+use std::cell::OnceCell;
+use std::collections::HashSet;
 
-/// The models of a PDB file that `options` ask for.
+/// The models of a PDB file that `options` ask for. `MODEL`, `ENDMDL` and `END` each end the model
+/// before them; a model without atoms is none.
 ///
 /// # Errors
 /// What is wrong and in which line.
 pub(super) fn parse(text: &[u8], options: &ReadOptions) -> Result<Vec<Model>, String> {
-    let mut models = Vec::new();
+    let mut models = Finished::default();
     let mut model = Assembler::new(options);
-    let mut number = 1;
-    let mut segment = 0;
-    let mut width = 0;
+    let layout = Layout::of_file(text);
+    let mut number = None;
+    let (mut segment, mut width) = (0, 0);
     let mut lines = text.split(|&b| b == b'\n').zip(1usize..).peekable();
     while let Some((line, at)) = lines.next() {
         let at_line = |what: String| format!("line {at}: {what}");
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match record_name(line) {
+            b"ATOM" | b"HETATM" if options.models == Models::First && models.any() => {
+                // Only that there is more is of interest.
+                let what = "files with further models, of which the first is read";
+                models.all[0].notes.add(what, 1);
+                return Ok(models.all);
+            }
             b"ATOM" | b"HETATM" => {
-                let last = lines.peek().is_none();
-                if last && line.len() < width {
+                if lines.peek().is_none() && is_cut(line, width) {
                     return Err(at_line("the file ends inside this atom: truncated".into()));
                 }
                 width = line.len();
-                let record = atom(line, segment).map_err(at_line)?;
+                let record = atom_in(line, segment, &layout).map_err(at_line)?;
                 model.push(&record).map_err(at_line)?;
             }
             b"TER" => segment += 1,
-            b"MODEL" => {
-                let text = column(line, 6, line.len());
-                number = parse_number(text).unwrap_or(number);
-            }
-            b"ENDMDL" => {
-                models.push(std::mem::replace(&mut model, Assembler::new(options)).finish(number));
-                number += 1;
-                segment = 0;
-                if options.models == Models::First {
-                    return Ok(models);
+            end @ (b"MODEL" | b"ENDMDL" | b"END") => {
+                if !model.is_empty() {
+                    let done = std::mem::replace(&mut model, Assembler::new(options));
+                    models.push(done, number.take());
+                    segment = 0;
+                }
+                if end == b"MODEL" {
+                    number = parse_number(column(line, 6, line.len()));
                 }
             }
-            b"END" => break,
             _ => {}
         }
     }
-    if !model.is_empty() || models.is_empty() {
-        models.push(model.finish(number));
+    if !model.is_empty() || !models.any() {
+        models.push(model, number);
     }
-    Ok(models)
+    Ok(models.all)
+}
+
+/// Models that are whole, each with a number of its own.
+#[derive(Default)]
+struct Finished {
+    all: Vec<Model>,
+    numbers: HashSet<i32>,
+}
+
+impl Finished {
+    fn any(&self) -> bool {
+        !self.all.is_empty()
+    }
+
+    /// Takes a model under the number that the file gives it, or, where there is none or another
+    /// model has it, the next free one.
+    fn push(&mut self, model: Assembler, number: Option<i32>) {
+        let next = self.all.last().map_or(1, |m| m.number.saturating_add(1));
+        let mut number = number.unwrap_or(next);
+        while !self.numbers.insert(number) {
+            number = number.wrapping_add(1);
+        }
+        self.all.push(model.finish(number));
+    }
+}
+
+/// Whether a last line without its end, shorter than the one before it, stops inside a field.
+/// Columns after 54 may be missing, and blanks at the end of lines too.
+fn is_cut(line: &[u8], width: usize) -> bool {
+    const WHOLE: [usize; 2] = [54, 60];
+    // One letter of a symbol of two: column 77 is blank before a symbol of one letter.
+    let half_a_symbol = line.len() == 77 && line[76] != b' ';
+    line.len() < width && (half_a_symbol || (line.len() < 66 && !WHOLE.contains(&line.len())))
+}
+
+/// What the lines of a file say together about their columns.
+#[derive(Default)]
+pub(in crate::data) struct Layout<'t> {
+    text: &'t [u8],
+    aligned: OnceCell<bool>,
+    chains: OnceCell<HashSet<[u8; 2]>>,
+}
+
+impl<'t> Layout<'t> {
+    fn of_file(text: &'t [u8]) -> Self {
+        Self {
+            text,
+            ..Self::default()
+        }
+    }
+
+    fn atoms(&self) -> impl Iterator<Item = &'t [u8]> {
+        let lines = self.text.split(|&b| b == b'\n');
+        lines.filter(|l| l.len() >= 27 && matches!(record_name(l), b"ATOM" | b"HETATM"))
+    }
+
+    /// Whether atom names stand in their columns: no name of one letter stands in column 13, as in
+    /// files whose names are left-justified.
+    fn is_aligned(&self) -> bool {
+        let shifted = |l: &[u8]| b"CNOS".contains(&l[12]) && l[13..16].trim_ascii().is_empty();
+        *self.aligned.get_or_init(|| !self.atoms().any(shifted))
+    }
+
+    /// Chains of two letters, which reach into column 21: those of amino acids, nucleotides and
+    /// water, whose names have three letters at most.
+    fn chains(&self) -> &HashSet<[u8; 2]> {
+        self.chains.get_or_init(|| {
+            let two = |l: &&[u8]| l[20] != b' ' && is_short_residue(&l[17..21]);
+            self.atoms().filter(two).map(|l| [l[20], l[21]]).collect()
+        })
+    }
+}
+
+/// Whether columns 18 to 21 hold the name of a residue of at most three letters and the first
+/// letter of a chain, as far as the name tells.
+fn is_short_residue(field: &[u8]) -> bool {
+    let (three, four) = (field[..3].trim_ascii(), field.trim_ascii());
+    let known = |name: &[u8]| names::is_polymer(name) || names::is_water(name);
+    // A shorter name is right-justified.
+    !known(four) && (known(three) || field[0] == b' ')
 }
 
 /// The record's name without trailing blanks.
@@ -66,7 +152,17 @@ fn parse_number(text: &[u8]) -> Option<i32> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-fn atom(line: &[u8], segment: u32) -> Result<Record<'_>, String> {
+/// Reads an atom record, of whose file nothing else is known; `segment` counts the ends of chains
+/// before it.
+///
+/// # Errors
+/// What is wrong with it.
+#[allow(dead_code)] // for topologies
+pub(in crate::data) fn atom(line: &[u8], segment: u32) -> Result<Record<'_>, String> {
+    atom_in(line, segment, &Layout::default())
+}
+
+fn atom_in<'l>(line: &'l [u8], segment: u32, layout: &Layout) -> Result<Record<'l>, String> {
     const COORDINATES_END: usize = 54;
     if line.len() < COORDINATES_END {
         return Err(format!(
@@ -74,45 +170,59 @@ fn atom(line: &[u8], segment: u32) -> Result<Record<'_>, String> {
             line.len()
         ));
     }
-    let hetero = line.starts_with(b"HETATM");
     let name = column(line, 12, 16);
-    // Four-letter residue names of MD programs (TIP3) reach into the blank column before the
-    // chain.
-    let residue = column(line, 17, 21);
-    let chain = match column(line, 21, 22) {
-        b"" => column(line, 72, 76),
-        chain => chain,
-    };
+    let segid = column(line, 72, 76);
+    let (residue, chain) = residue_and_chain(line, layout);
     let [x, y, z] = [('x', 30), ('y', 38), ('z', 46)]
         .map(|(axis, from)| coordinate(axis, column(line, from, from + 8)));
-    let two_letters = hetero && line[12].is_ascii_alphabetic() && name.len() < 4;
-    let element = element::number(column(line, 76, 78))
-        .unwrap_or_else(|| element::of_name(name, residue, two_letters));
+    let columns = match line[12] {
+        _ if !layout.is_aligned() => Columns::Unknown,
+        first if first.is_ascii_alphabetic() => Columns::First,
+        _ => Columns::Second,
+    };
+    let named = Named {
+        name,
+        residue,
+        columns,
+        ..Named::default()
+    };
     let number = column(line, 22, 26);
     Ok(Record {
-        hetero,
+        hetero: line.starts_with(b"HETATM"),
         name,
         altloc: line[16],
         residue,
-        chain,
-        // A chain may come back after its TER with ligands of its own numbers; without a
-        // name, only TER tells chains apart.
-        segment: if chain.is_empty() { segment } else { 0 },
+        // A segment name stands in for a missing chain.
+        chain: if chain.is_empty() { segid } else { chain },
+        segid,
+        segment,
         number: residue_number(number).ok_or_else(|| {
             let shown = String::from_utf8_lossy(number).into_owned();
             format!("residue number {shown:?} is not a number")
         })?,
         icode: line[26],
         position: [x?, y?, z?],
-        occupancy: occupancy(column(line, 54, 60)),
-        element,
+        occupancy: decimal(column(line, 54, 60)).unwrap_or(1.0),
+        b_factor: decimal(column(line, 60, 66)),
+        element: element::number(column(line, 76, 78)).unwrap_or_else(|| names::element(&named)),
     })
 }
 
-/// Missing or malformed occupancies count as full, as in most programs.
-fn occupancy(text: &[u8]) -> f32 {
+/// Column 21, blank by the format, belongs to residue names of four letters (TIP3, POPC) or to
+/// chains of two.
+fn residue_and_chain<'l>(line: &'l [u8], layout: &Layout) -> (&'l [u8], &'l [u8]) {
+    let long_chain = line[20] != b' '
+        && (is_short_residue(&line[17..21]) || layout.chains().contains(&[line[20], line[21]]));
+    match long_chain {
+        true => (column(line, 17, 20), column(line, 20, 22)),
+        false => (column(line, 17, 21), column(line, 21, 22)),
+    }
+}
+
+/// A finite number. Missing or malformed occupancies count as full, as in most programs.
+fn decimal(text: &[u8]) -> Option<f32> {
     let value = std::str::from_utf8(text).ok().and_then(|t| t.parse().ok());
-    value.filter(|o: &f32| o.is_finite()).unwrap_or(1.0)
+    value.filter(|o: &f32| o.is_finite())
 }
 
 /// A residue number in four columns: decimal up to 9999, then hybrid-36

@@ -1,6 +1,9 @@
 use super::*;
 use std::io::Write;
 
+#[path = "identity_tests.rs"]
+mod identity;
+
 /// An atom record; `name` is the four-column field.
 fn atom(
     record: &str,
@@ -172,13 +175,14 @@ fn chains_without_a_name_end_at_ter() {
     let rest = format!("{:18}PROT", "  1.00  0.00");
     let s = one(&atom("ATOM", CA, ' ', "GLY", "    1 ", 1.0, &rest));
     assert_eq!(s.system.residues[0].chain.as_str(), "PROT");
-    // With a name, ligands after TER belong to the chain.
+    // With a name too, TER ends a residue: what comes after it in the chain is another molecule.
     let s = one(&format!(
         "{}TER\n{}",
         plain(CA, "GLY", "A   1 ", 1.0),
         plain(" N  ", "GLY", "A   1 ", 2.0)
     ));
-    assert_eq!(s.system.residues.len(), 1);
+    assert_eq!(xs(&s), [1.0, 2.0]);
+    assert_eq!(s.system.residues.len(), 2);
 }
 
 #[test]
@@ -340,8 +344,14 @@ fn bad_pdb_files_are_told_by_line() {
         let text = with(bad);
         assert!(text.contains(part), "{part}: {text}");
     }
-    let cut = format!("{good}{}", &good[..60]);
-    assert!(told("cut.pdb", cut.as_bytes()).contains("line 2: the file ends inside this atom"));
+    for columns in [55, 57, 63, 65] {
+        let cut = format!("{good}{}", &good[..columns]);
+        let text = told("cut.pdb", cut.as_bytes());
+        assert!(
+            text.contains("line 2: the file ends inside this atom"),
+            "{columns}: {text}"
+        );
+    }
     // A whole last line without its line end is no cut.
     one(&format!(
         "{good}{}",

@@ -12,7 +12,7 @@ pub use label::Label;
 
 use crate::elements;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A residue, in the author's numbering: atoms that belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -190,6 +190,45 @@ impl<T> System<T> {
     }
 }
 
+/// A place where more atoms stand than matter allows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Crowd {
+    /// Number of atoms in a cube of 1 Å.
+    pub atoms: u32,
+    /// A corner of the cube, in Å.
+    pub corner: [i64; 3],
+}
+
+impl std::fmt::Display for Crowd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (n, [x, y, z]) = (self.atoms, self.corner);
+        write!(
+            f,
+            "{n} atoms stand within 1 Å of ({x}, {y}, {z}): no molecule is so dense; are these \
+             placeholders, or many copies in one place?"
+        )
+    }
+}
+
+/// Most atoms in a cube of 1 Å: a molecule has one or two, and some copies of it may lie in one place.
+const DENSEST: u32 = 64;
+
+/// Fewer atoms than this may all stand in one place.
+const FEW: usize = 9;
+
+/// The fullest cube of 1 Å (positions in Å), if it is fuller than matter allows or holds everything:
+/// what is done for each pair of neighbours would have no bound there.
+pub fn crowd<T: Into<f64> + Copy>(positions: &[[T; 3]]) -> Option<Crowd> {
+    let mut cubes: HashMap<[i64; 3], u32> = HashMap::new();
+    for position in positions {
+        let cube = position.map(|x| x.into().floor() as i64);
+        *cubes.entry(cube).or_default() += 1;
+    }
+    let (corner, atoms) = cubes.into_iter().max_by_key(|(corner, n)| (*n, *corner))?;
+    let all = positions.len() >= FEW && atoms as usize == positions.len();
+    (atoms > DENSEST || all).then_some(Crowd { atoms, corner })
+}
+
 /// Joins lists that go with so many atoms each, or empties the one that would be cut.
 fn append<T>(values: &mut Vec<T>, mut others: Vec<T>, atoms: [usize; 2]) {
     match [values.len(), others.len()] == atoms {
@@ -238,6 +277,25 @@ mod tests {
             bonds: vec![[0, 2], [1, 3], [2, 3]],
             ..System::default()
         }
+    }
+
+    #[test]
+    fn atoms_in_one_place_are_seen() {
+        let line = |n: usize, step: f32| -> Vec<[f32; 3]> {
+            (0..n).map(|i| [i as f32 * step, -0.5, 0.0]).collect()
+        };
+        assert_eq!(crowd(&line(10_000, 1.2)), None);
+        assert_eq!(crowd(&line(8, 0.0)), None);
+        let all = crowd(&line(9, 0.0)).unwrap();
+        assert_eq!(
+            all,
+            Crowd {
+                atoms: 9,
+                corner: [0, -1, 0]
+            }
+        );
+        assert_eq!(crowd(&line(100, 1.0 / 65.0)).unwrap().atoms, 65);
+        assert_eq!(crowd(&line(100, 1.0 / 60.0)), None);
     }
 
     #[test]

@@ -98,10 +98,9 @@ impl Table {
             root.write_strings("group", &groups)?;
         }
         let columns = root.create_group("columns")?;
-        for (i, name) in listing.columns.iter().enumerate() {
+        for (i, name) in stored_names(&listing.columns).iter().enumerate() {
             let values: Vec<&str> = entries.iter().map(|e| e.columns[i].as_str()).collect();
-            // A slash would make a group.
-            columns.write_strings(&name.replace('/', "_"), &values)?;
+            columns.write_strings(name, &values)?;
         }
         self.write_facts(root)?;
         self.write_residues(&root.group("residues")?)?;
@@ -313,4 +312,48 @@ fn scalars(root: &Node) -> Result<usize> {
     Ok(crate::data::zernikegrams::read_settings(root)?
         .irreps()
         .channels(0))
+}
+
+/// Names under which a user's columns can be datasets of one group: a slash would make a group, a
+/// point is the group itself, and `split` and `group` are columns with a role. A column without a
+/// name gets that of its place.
+fn stored_names(columns: &[String]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (i, column) in columns.iter().enumerate() {
+        let plain = column.replace(['/', '\0'], "_");
+        let plain = match plain.as_str() {
+            "" | "." => format!("column_{}", i + 1),
+            _ => plain,
+        };
+        let taken = |name: &str| {
+            matches!(name, "split" | "group")
+                || names.iter().chain(columns).filter(|n| *n == name).count()
+                    > usize::from(name == column)
+        };
+        let mut others = (2..).map(|k| format!("{plain}_{k}"));
+        let name = match taken(&plain) {
+            true => others.find(|n| !taken(n)).unwrap_or_default(),
+            false => plain.clone(),
+        };
+        names.push(name);
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stored_names;
+
+    #[test]
+    fn names_of_columns_are_told_apart() {
+        let names = |columns: &[&str]| {
+            stored_names(&columns.iter().map(|c| c.to_string()).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            names(&["", "a/b", "a_b", "split", "."]),
+            ["column_1", "a_b_2", "a_b", "split_2", "column_5"]
+        );
+        assert_eq!(names(&["a/b", "a/b", "a_b_2"]), ["a_b", "a_b_3", "a_b_2"]);
+        assert_eq!(names(&["", "column_1"]), ["column_1_2", "column_1"]);
+    }
 }
