@@ -272,7 +272,7 @@ impl Args {
             notes.merge(&chosen.structure.notes);
         }
         for line in notes.lines() {
-            say!("{line}");
+            crate::say!("{line}");
         }
         for split in [Split::Train, Split::Validation] {
             if dataset.split(split).is_empty() {
