@@ -2,7 +2,9 @@
 
 use super::Split;
 use super::dataset::Chosen;
-use super::structure::{ReadOptions, Structure, entry_of, id_of, is_structure_name, read};
+use super::structure::{
+    ReadOptions, Structure, entry_of, id_of, is_entry, is_structure_name, read,
+};
 use crate::comm::World;
 use crate::{Error, Result, files};
 use rayon::prelude::*;
@@ -40,20 +42,27 @@ pub struct Collected {
 /// files in name order (subfolders too), `@LIST` with the paths in that text file, one a line,
 /// relative to it. Each file once, where it is first named.
 ///
+/// Where there is a `library`, a four-character PDB id that is no file stands for its entry there:
+/// a plain folder, or one in the layout of the archive and its mirrors
+/// (`divided/pdb/ab/pdb1abc.ent.gz`), PDB format first.
+///
 /// A file's name gives its id ([`id_of`]); files that share one have as much of their path as
 /// tells them apart instead (`a/1abc.pdb`, `b/1abc.pdb`).
 ///
 /// # Errors
 /// A path that does not exist; a folder or list without structure files.
-pub fn list_files(inputs: &[PathBuf]) -> Result<Vec<StructureFile>> {
+pub fn list_files(inputs: &[PathBuf], library: Option<&Path>) -> Result<Vec<StructureFile>> {
     let mut files = Vec::new();
     for input in inputs {
         let before = files.len();
         match input.to_str().and_then(|t| t.strip_prefix('@')) {
-            Some(list) => from_list(Path::new(list), &mut files)?,
+            Some(list) => from_list(Path::new(list), library, &mut files)?,
             None if input.is_dir() => from_folder(input, &mut files)?,
             None if input.exists() => files.push(input.clone()),
-            None => return Err(Error::file(input, "no such file or folder")),
+            None => match library.and_then(|folder| entry_in(folder, input)) {
+                Some(path) => files.push(path),
+                None => return Err(Error::file(input, "no such file or folder")),
+            },
         }
         if files.len() == before {
             return Err(Error::file(
@@ -92,7 +101,41 @@ fn tail(path: &Path, parts: usize) -> String {
     all[all.len().saturating_sub(parts)..].join("/")
 }
 
-fn from_list(list: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+/// The file of the PDB entry `id` in a library of structures, under the names and folders that the
+/// archive gives it. An entry that is not there is given the plain name, for the reader to refuse;
+/// `None` if `id` is no id of an entry.
+fn entry_in(library: &Path, id: &Path) -> Option<PathBuf> {
+    let given = id.to_str().filter(|id| is_entry(id))?;
+    let id = given.to_ascii_lowercase();
+    let middle = &id[1..3];
+    let folders = [
+        "",
+        "pdb",
+        "mmCIF",
+        "divided",
+        "divided/pdb",
+        "divided/mmCIF",
+    ];
+    let folders = folders
+        .iter()
+        .flat_map(|f| [library.join(f), library.join(f).join(middle)]);
+    let names = [
+        format!("pdb{id}.ent"),
+        format!("{id}.pdb"),
+        format!("{given}.pdb"),
+        format!("{id}.ent"),
+        format!("{id}.cif"),
+        format!("{given}.cif"),
+    ];
+    let mut paths = folders.flat_map(|folder| {
+        let both = |name: &String| [folder.join(name), folder.join(format!("{name}.gz"))];
+        names.iter().flat_map(both).collect::<Vec<_>>()
+    });
+    let found = paths.find(|path| path.is_file());
+    Some(found.unwrap_or_else(|| library.join(format!("{id}.pdb"))))
+}
+
+fn from_list(list: &Path, library: Option<&Path>, files: &mut Vec<PathBuf>) -> Result<()> {
     let text = files::read_text(list)?;
     let folder = list.parent().unwrap_or(Path::new(""));
     for line in text
@@ -100,7 +143,12 @@ fn from_list(list: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         .map(str::trim)
         .filter(|l| !l.is_empty() && !l.starts_with('#'))
     {
-        files.push(folder.join(line));
+        let here = folder.join(line);
+        let entry = || entry_in(library?, Path::new(line));
+        files.push(match here.exists() {
+            true => here,
+            false => entry().unwrap_or(here),
+        });
     }
     Ok(())
 }
@@ -244,7 +292,7 @@ mod tests {
         let list = folder.path().join("list");
         std::fs::write(&list, "# again\nb/1abc.pdb\n\na/1abc.pdb\n").unwrap();
         let at = PathBuf::from(format!("@{}", list.display()));
-        let found = list_files(&[at, folder.path().to_path_buf()]).unwrap();
+        let found = list_files(&[at, folder.path().to_path_buf()], None).unwrap();
         let ids: Vec<&str> = found.iter().map(|f| f.id.as_str()).collect();
         assert_eq!(ids, ["b/1abc.pdb", "a/1abc.pdb", "1abc.cif.gz", "2xyz"]);
         // One entry, one split: a file's format and folder do not count.
@@ -252,11 +300,43 @@ mod tests {
         assert_eq!(entries, ["1abc", "1abc", "1abc", "2xyz"]);
 
         let nowhere = [folder.path().join("nowhere")];
-        let error = list_files(&nowhere).unwrap_err().to_string();
+        let error = list_files(&nowhere, None).unwrap_err().to_string();
         assert!(
             error.ends_with("nowhere: no such file or folder"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn entries_are_found_in_a_library() {
+        let library = tempfile::tempdir().unwrap();
+        let names = [
+            "divided/pdb/ab/pdb1abc.ent.gz",
+            "divided/mmCIF/xy/2xyz.cif.gz",
+            "3DEF.pdb",
+            "hi/pdb4hij.ent",
+        ];
+        for name in names {
+            let path = library.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        let list = library.path().join("list");
+        std::fs::write(
+            &list,
+            "\u{feff}1ABC\r\n2xyz\r\n\r\n3DEF\r\n4hij\r\n9zzz\r\n",
+        )
+        .unwrap();
+        let at = PathBuf::from(format!("@{}", list.display()));
+        let found = list_files(&[at, "1abc".into()], Some(library.path())).unwrap();
+        let paths: Vec<PathBuf> = found.iter().map(|f| f.path.clone()).collect();
+        let expected = names.iter().chain(&["9zzz.pdb"]);
+        assert_eq!(
+            paths,
+            expected.map(|n| library.path().join(n)).collect::<Vec<_>>()
+        );
+        let ids: Vec<&str> = found.iter().map(|f| f.id.as_str()).collect();
+        assert_eq!(ids, ["1abc", "2xyz", "3DEF", "4hij", "9zzz"]);
     }
 
     #[test]

@@ -22,6 +22,10 @@ pub struct Args {
     /// Structure files (PDB or mmCIF, gzipped or not), folders of them, or @LIST
     #[arg(required_unless_present = "backbone", value_name = "FILE|FOLDER|@LIST")]
     inputs: Vec<PathBuf>,
+    /// Look up inputs that are PDB ids (1abc, also in @LIST) in this folder: plain, or in the layout
+    /// of the archive (divided/pdb/ab/pdb1abc.ent.gz)
+    #[arg(long, value_name = "FOLDER")]
+    from: Option<PathBuf>,
     /// Dataset file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -150,7 +154,7 @@ impl Args {
                 "--min-plddt: a number from 0 to 100 is needed",
             ));
         }
-        let files = list_files(&self.inputs)?;
+        let files = list_files(&self.inputs, self.from.as_deref())?;
         let selection = match (&self.splits, &self.proteinnet[..]) {
             (Some(table), _) => Selection::Listed(Choice::from_csv(table)?),
             (None, []) => {

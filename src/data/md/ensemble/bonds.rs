@@ -3,7 +3,7 @@
 use super::solvent::Residues;
 use crate::data::md::Selection;
 use crate::data::neighbors::{CellList, pairs};
-use crate::data::system::{Residue, System, dot, sub};
+use crate::data::system::{Residue, System, crowd, dot, sub};
 use crate::data::trajectory::Graph;
 use crate::elements::{LARGEST_RADIUS, covalent_radius};
 use std::collections::{HashMap, HashSet};
@@ -20,6 +20,11 @@ const REACH: f64 = 2.0 * LARGEST_RADIUS + SLACK + 1e-3;
 /// their covalent radii allow. Does nothing where the file has no coordinates.
 pub(super) fn complete(system: &mut System<f64>) {
     if system.positions.is_empty() {
+        return;
+    }
+    // Where atoms are packed beyond matter, everything would be bound to everything.
+    if let Some(crowd) = crowd(&system.positions) {
+        log::warn!("no bonds are looked for: {crowd}");
         return;
     }
     let gaps = Gaps::new(system);

@@ -22,6 +22,8 @@ fn sections(text: &str) -> std::result::Result<HashMap<&str, Vec<&str>>, String>
         } else if let Some(format) = line.strip_prefix("%FORMAT") {
             width = field_width(format)
                 .ok_or_else(|| format!("not an AMBER topology: format {}", format.trim()))?;
+        } else if line.starts_with('%') {
+            // A remark (`%COMMENT`), or a directive that holds no fields (`%VERSION`).
         } else if let Some(fields) = flag.and_then(|f| sections.get_mut(f)) {
             let mut rest = line;
             while !rest.is_empty() && width > 0 && rest.is_ascii() {
@@ -150,6 +152,15 @@ ALA WAT
         assert_eq!(system.bonds, [[0, 1], [1, 2], [3, 4]]);
         assert_eq!(system.members().of(1), [3, 4]);
         assert_eq!(Residues::new(&system).solute(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn remarks_hold_no_fields() {
+        let remark = "%COMMENT  made by a test\n";
+        let text = TEXT
+            .replace("%FORMAT", &format!("{remark}%FORMAT"))
+            .replace("%FLAG RESIDUE", &format!("{remark}%FLAG RESIDUE"));
+        assert_eq!(parse(&text).unwrap(), parse(TEXT).unwrap());
     }
 
     #[test]

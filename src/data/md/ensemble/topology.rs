@@ -1,6 +1,7 @@
 //! The atoms of a topology file, whatever its format.
 
 use super::{chem, gro, prmtop};
+use crate::data::names::{self, Named};
 use crate::data::system::{Cell, Residue, System};
 use crate::{Error, Result};
 use std::ops::Range;
@@ -99,72 +100,20 @@ fn is_polymer(atoms: &[RawAtom]) -> bool {
         || matches!(atoms, [a] if lone_ca(a))
 }
 
+/// The element by the rules of [`names`]. In amino acids and nucleotides they come before what the
+/// file is said to state: a library that guesses takes their CA for calcium.
 fn element(atom: &RawAtom, polymer: bool) -> u8 {
-    let letters: String = atom
-        .name
-        .chars()
-        .skip_while(|c| !c.is_ascii_alphabetic())
-        .take_while(char::is_ascii_alphabetic)
-        .collect();
-    let first = letters.chars().next().map(|c| c.to_ascii_uppercase());
-    let by_letter = match first {
-        Some('H' | 'D') => 1,
-        Some('C') => 6,
-        Some('N') => 7,
-        Some('O') => 8,
-        Some('F') => 9,
-        Some('P') => 15,
-        Some('S') if letters.eq_ignore_ascii_case("SE") => 34,
-        Some('S') => 16,
-        Some('K') => 19,
-        Some('I') => 53,
-        _ => 0,
-    };
-    if polymer && by_letter != 0 {
-        return by_letter;
+    let by_name = names::element(&Named {
+        name: atom.name.as_bytes(),
+        residue: atom.residue_name.as_bytes(),
+        polymer,
+        mass: atom.mass,
+        ..Named::default()
+    });
+    match atom.element {
+        Some(stated) if !polymer || by_name == 0 => stated,
+        _ => by_name,
     }
-    atom.element
-        .or_else(|| atom.mass.and_then(by_mass))
-        .unwrap_or(by_letter)
-}
-
-/// Elements of biomolecules and their mass in Da.
-const MASSES: [(u8, f64); 22] = [
-    (1, 1.008),
-    (3, 6.94),
-    (5, 10.81),
-    (6, 12.011),
-    (7, 14.007),
-    (8, 15.999),
-    (9, 18.998),
-    (11, 22.990),
-    (12, 24.305),
-    (15, 30.974),
-    (16, 32.06),
-    (17, 35.45),
-    (19, 39.098),
-    (20, 40.078),
-    (25, 54.938),
-    (26, 55.845),
-    (29, 63.546),
-    (30, 65.38),
-    (34, 78.971),
-    (35, 79.904),
-    (53, 126.90),
-    (55, 132.91),
-];
-
-fn by_mass(mass: f64) -> Option<u8> {
-    // Repartitioned hydrogens weigh 3 to 4 Da, and take that from the carbon beside them.
-    if (0.9..4.5).contains(&mass) {
-        return Some(1);
-    }
-    MASSES
-        .iter()
-        .map(|&(element, exact)| (element, (mass - exact).abs()))
-        .filter(|&(_, off)| off < 0.3)
-        .min_by(|a, b| a.1.total_cmp(&b.1))
-        .map(|(element, _)| element)
 }
 
 #[cfg(test)]
@@ -172,11 +121,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn masses_name_elements() {
-        for (element, mass) in MASSES {
-            assert_eq!(by_mass(mass + 0.02), Some(element));
+    fn elements_follow_residue_name_and_mass() {
+        let atom = |name: &str, residue: &str, mass| RawAtom {
+            name: name.into(),
+            element: None,
+            mass,
+            key: 0,
+            residue_name: residue.into(),
+            residue_number: 1,
+            chain: String::new(),
+        };
+        for (name, residue, mass, polymer, number) in [
+            ("CA", "XYZ", None, true, 6),
+            ("CA", "XYZ", Some(40.08), false, 20),
+            ("HG", "LIG", None, false, 1),
+            ("CL1", "LIG", None, false, 17),
+            ("FE", "HEM", None, false, 26),
+            ("F1", "LIG", Some(18.998), false, 9),
+            ("SOD", "SOD", None, false, 11),
+            ("X", "LIG", Some(4.032), false, 1),
+        ] {
+            let found = element(&atom(name, residue, mass), polymer);
+            assert_eq!(found, number, "{name} of {residue}");
         }
-        assert_eq!(by_mass(4.032), Some(1));
-        assert_eq!(by_mass(0.0), None);
+        let stated = RawAtom {
+            element: Some(30),
+            ..atom("Q1", "LIG", None)
+        };
+        assert_eq!((element(&stated, false), element(&stated, true)), (30, 30));
     }
 }
