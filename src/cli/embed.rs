@@ -99,7 +99,7 @@ type Skipped = (u64, u64);
 
 /// Reads structures, ranks sharing the files, into a dataset in the memory of every rank.
 fn read(world: &World, args: &Args, options: &ReadOptions) -> Result<(Dataset, Skipped)> {
-    let files = world.agree(list_files(&args.structures))?;
+    let files = world.agree(list_files(&args.structures, None))?;
     let collected = collect(world, &files, options, args.strict, |_| ())?;
     let (structures, skipped): (Vec<Structure>, u64) = world.broadcast_value(|| {
         for s in &collected.skipped {

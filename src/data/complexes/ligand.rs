@@ -155,3 +155,64 @@ fn text(path: &Path) -> Result<String> {
     // Titles and data fields come in whatever encoding; atoms are ASCII.
     Ok(files::lossy_text(files::without_mark(bytes)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::system::Label;
+
+    #[test]
+    fn insertion_codes_tell_residues_apart() {
+        let residue = |chain: &str, number, icode| Residue {
+            chain: chain.into(),
+            number,
+            icode,
+            name: Label::from("LIG"),
+        };
+        let residues = [
+            residue("A", 401, b' '),
+            residue("A", 401, b'B'),
+            residue("B", 7, b'A'),
+            residue("C", 8, b'A'),
+            residue("C", 8, b'B'),
+        ];
+        for (wanted, place) in [
+            ("LIG:A:401", 0),
+            ("LIG:A:401B", 1),
+            ("LIG:B", 2),
+            ("LIG:B:7", 2),
+            ("LIG:B:7A", 2),
+            ("LIG:C:8B", 4),
+        ] {
+            assert_eq!(find(&residues, wanted), Ok(place), "{wanted}");
+        }
+        let two = find(&residues, "LIG:C:8").unwrap_err();
+        assert!(two.contains("(LIG:C:8A, LIG:C:8B)"), "{two}");
+        assert!(
+            find(&residues, "LIG")
+                .unwrap_err()
+                .starts_with("5 residues")
+        );
+        for none in ["LIG:A:402", "LIG:D", "ATP", "LIG:A:401:B"] {
+            assert_eq!(find(&residues, none), Err(format!("no residue {none}")));
+        }
+    }
+
+    #[test]
+    fn titles_in_any_encoding_leave_atoms_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("l.sdf");
+        let atom =
+            |x: f32, symbol: &str| format!("{x:10.4}{:10.4}{:10.4} {symbol:<3} 0  0\n", 2.0, 3.0);
+        let text = format!(
+            "\u{feff}M\u{fc}ller\n  program\n\n  2  0  0  0  0  0  0  0  0  0999 V2000\n{}{}M  END\n> <Auf\u{df}en>\n\u{b5}M\n\n$$$$\n",
+            atom(1.0, "C"),
+            atom(2.0, "Cl")
+        );
+        let latin: Vec<u8> = text.chars().skip(1).map(|c| c as u8).collect();
+        for bytes in [text.as_bytes(), &latin] {
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(read(&path).unwrap().formula(), "C1 Cl1");
+        }
+    }
+}
