@@ -25,7 +25,7 @@ done
 
 cargo=${CARGO:-cargo}
 mapfile -t known < <("$cargo" test --release --test fuzz -- --list 2>/dev/null |
-    sed -n 's/: test$//p' | grep -v '^reading$')
+    sed -n 's/: test$//p' | grep -v -e '^reading$' -e '::')
 [ ${#known[@]} -gt 0 ] || "$cargo" test --release --test fuzz --no-run
 [ ${#readers[@]} -gt 0 ] || readers=("${known[@]}")
 export HOLOSIG_FUZZ_SEED=$seed

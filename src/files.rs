@@ -73,6 +73,22 @@ pub fn without_mark(mut bytes: Vec<u8>) -> Vec<u8> {
     String::from_utf16_lossy(&units).into_bytes()
 }
 
+/// The text of a regular file of which only the ASCII part matters: [`read`], [`without_mark`],
+/// [`lossy_text`].
+///
+/// # Errors
+/// As [`read`]; zero bytes, which no text holds.
+pub fn read_lossy_text(path: &Path) -> Result<String> {
+    let bytes = without_mark(read(path)?);
+    match bytes.iter().position(|&b| b == 0) {
+        None => Ok(lossy_text(bytes)),
+        Some(at) => Err(Error::file(
+            path,
+            format!("not a text file: byte {at} is zero"),
+        )),
+    }
+}
+
 /// Text of which only the ASCII part matters, such as a table of numbers with remarks in another
 /// encoding: bytes of what is not UTF-8 become `?`, so that columns stay where they are.
 pub fn lossy_text(bytes: Vec<u8>) -> String {
@@ -175,6 +191,13 @@ mod tests {
         assert_eq!(without_mark(vec![0xff]), [0xff]);
         assert_eq!(lossy_text(b"\xc5b 1".to_vec()), "?b 1");
         assert_eq!(lossy_text("Åb".into()), "Åb");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("text");
+        std::fs::write(&path, b"\xef\xbb\xbfa\xe9").unwrap();
+        assert_eq!(read_lossy_text(&path).unwrap(), "a?");
+        std::fs::write(&path, b"a\0").unwrap();
+        let told = read_lossy_text(&path).unwrap_err().to_string();
+        assert!(told.ends_with("byte 1 is zero"), "{told}");
     }
 
     #[test]

@@ -199,10 +199,11 @@ fn pdb_ids(name: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Refuses columns other than `id`, `split` and `chain`: a name with a slip in it must not pass
-/// for one that is left out.
+/// for one that is left out. A column without a name, an index that pandas writes, says nothing.
 fn check_columns(table: &Table) -> Result<()> {
     let names = ["id", "split", "chain"];
-    let strange = |c: &&String| !names.iter().any(|n| n.eq_ignore_ascii_case(c));
+    let known = |c: &str| c.is_empty() || names.iter().any(|n| n.eq_ignore_ascii_case(c));
+    let strange = |c: &&String| !known(c);
     match table.columns().iter().find(strange) {
         Some(column) => Err(table.in_header(format!(
             "unknown column {column:?}: the columns are id,split or id,split,chain, named in the \
@@ -315,6 +316,12 @@ mod tests {
         let chains = ["A", "B", "X"].map(String::from);
         let found = ["1abc_A", "2xyz", "my, protein"].map(|name| (name, &chains[..]));
         assert_eq!(choice.missing(found), ["1A2K_l_u", "pdb_00002abc"]);
+    }
+
+    #[test]
+    fn an_index_without_a_name_says_nothing() {
+        let choice = csv(",id,split\n0,1abc,test\n1,2abc,train\n").unwrap();
+        assert_eq!(choice.find("1abc"), Some((Split::Test, None)));
     }
 
     #[test]

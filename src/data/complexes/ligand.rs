@@ -105,8 +105,13 @@ fn find(residues: &[Residue], wanted: &str) -> std::result::Result<usize, String
             let all = matching.iter().take(4);
             let all = all.map(|(_, r)| format!("{}:{}:{}{}", r.name, r.chain, r.number, code(r)));
             let (count, all) = (matching.len(), all.collect::<Vec<_>>().join(", "));
+            let same = matching.iter().all(|m| m.1 == matching[0].1);
+            let mend = match same {
+                true => "the file must tell them apart by chain, number or insertion code",
+                false => "name one of them",
+            };
             Err(format!(
-                "{count} residues are called {wanted} ({all}): name one of them"
+                "{count} residues are called {wanted} ({all}): {mend}"
             ))
         }
     }

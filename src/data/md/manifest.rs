@@ -60,7 +60,8 @@ struct Columns {
 impl Columns {
     fn find(table: &Table, label: &str) -> Result<Self> {
         let known = || COLUMNS.into_iter().chain([label]);
-        let strange = |h: &&String| !known().any(|c| c.eq_ignore_ascii_case(h));
+        // An index that pandas writes has no name.
+        let strange = |h: &&String| !h.is_empty() && !known().any(|c| c.eq_ignore_ascii_case(h));
         if let Some(unknown) = table.columns().iter().find(strange) {
             let near = |c: &str| strsim::jaro_winkler(unknown, c);
             let near = known()
@@ -153,6 +154,12 @@ mod tests {
             (rows[0].item.group.as_str(), &rows[0].item.label),
             ("g", &None)
         );
+    }
+
+    #[test]
+    fn an_index_without_a_name_says_nothing() {
+        let rows = read(",trajectory,topology\n0,a.xtc,a.pdb\n1,b.xtc,a.pdb\n").unwrap();
+        assert_eq!(rows.len(), 2);
     }
 
     #[test]
