@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 /// Bytes of a heartbeat file: one write, never more than a page.
 const BYTES: usize = 512;
 
-/// Seconds between heartbeats that a file may claim: what the watchdog leaves, with some room.
-const EVERY: std::ops::RangeInclusive<f64> = 0.02..=20.0;
+/// Seconds between heartbeats that a file may claim: what the watchdog leaves, at the most.
+const EVERY: std::ops::RangeInclusive<f64> = 0.02..=10.0;
 
 /// A process, such that no later one is taken for it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -180,7 +180,7 @@ mod tests {
             Beat::read(dir.path(), 0).map(|b| b.every)
         };
         assert_eq!(claim("0.5"), Some(0.5));
-        assert_eq!(claim("1e9"), Some(20.0));
+        assert_eq!(claim("1e9"), Some(10.0));
         assert_eq!(claim("-1e300"), Some(0.02));
         assert_eq!(claim("1e999"), None);
         assert_eq!(claim("null"), None);

@@ -62,21 +62,30 @@ impl StateDict {
         }
     }
 
-    fn names(&self) -> Vec<String> {
+    /// Names of the tensors in the file.
+    pub fn names(&self) -> Vec<String> {
         match &self.source {
             Source::Torch(file) => file.names().map(String::from).collect(),
             Source::Safetensors(file) => file.metadata.tensors().into_keys().collect(),
         }
     }
 
-    fn shape(&self, name: &str) -> Result<Option<&[usize]>> {
+    /// The shape of a tensor; `None` for one that the file does not have.
+    ///
+    /// # Errors
+    /// A tensor of a kind that is not read; the caller names the file.
+    pub fn shape(&self, name: &str) -> Result<Option<&[usize]>> {
         match &self.source {
             Source::Torch(file) => file.shape(name),
             Source::Safetensors(file) => Ok(file.metadata.info(name).map(|t| &t.shape[..])),
         }
     }
 
-    fn read(&mut self, wanted: &[Wanted]) -> Result<Vec<Vec<f32>>> {
+    /// Values of tensors in row-major order, as f32.
+    ///
+    /// # Errors
+    /// A tensor that is not there or not read; a damaged file.
+    pub fn read(&mut self, wanted: &[Wanted]) -> Result<Vec<Vec<f32>>> {
         match &mut self.source {
             Source::Torch(file) => file.read(wanted),
             Source::Safetensors(file) => {

@@ -184,7 +184,10 @@ mod tests {
         assert_eq!(steps(read(&path)?), [1, 2]);
         MetricsLog::resume(&path, 2)?.append("train", 3, [])?;
         assert_eq!(steps(read(&path)?), [1, 2, 3]);
-        assert_eq!(std::fs::read(dir.path().join("metrics.broken")).unwrap(), broken);
+        assert_eq!(
+            std::fs::read(dir.path().join("metrics.broken")).unwrap(),
+            broken
+        );
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 3);
         Ok(())

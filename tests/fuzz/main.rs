@@ -8,6 +8,8 @@
 mod campaign;
 mod faulty;
 mod mutate;
+#[path = "../common/torch.rs"]
+mod written;
 
 use std::path::Path;
 
@@ -53,6 +55,7 @@ readers! {
     safetensors,
     sdf,
     table,
+    torch,
 }
 
 /// Not a test of its own: the process that [`campaign::run`] starts finds itself here.
