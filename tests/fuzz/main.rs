@@ -8,6 +8,7 @@
 mod campaign;
 mod faulty;
 mod mutate;
+mod run;
 #[path = "../common/torch.rs"]
 mod written;
 
@@ -47,12 +48,16 @@ macro_rules! readers {
 
 readers! {
     gzip,
+    heartbeat,
     job,
     mmcif,
     mol2,
     pdb,
     proteinnet,
+    run_lock,
+    run_log,
     safetensors,
+    scores,
     sdf,
     table,
     torch,

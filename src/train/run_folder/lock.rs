@@ -171,12 +171,20 @@ fn read(root: &Path) -> Result<Option<Owner>> {
             None => return Ok(None),
             Some(text) => match serde_json::from_str(&text) {
                 Ok(owner) => return Ok(Some(owner)),
+                Err(_) if !is_fresh(&place) => break,
                 // Where there are no links it may be half written.
                 Err(_) => std::thread::sleep(Duration::from_millis(100)),
             },
         }
     }
     Err(Error::file(&place, "not a lock of holosig; delete it"))
+}
+
+/// Whether a file may still be being written: by a clock that need not be ours.
+fn is_fresh(place: &Path) -> bool {
+    let written = fs::metadata(place).and_then(|m| m.modified());
+    let age = written.map(|w| SystemTime::now().duration_since(w).unwrap_or_default());
+    age.is_ok_and(|age| age < Duration::from_secs(60))
 }
 
 /// Whether the owner on another host has left no heartbeat for long; waits until that is certain.
