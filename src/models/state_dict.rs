@@ -218,7 +218,8 @@ fn fit(state: &StateDict, entries: &[&Entry]) -> Result<Vec<String>> {
     match named.keys().next() {
         None => Ok(names),
         Some(extra) => Err(Error::input(format!(
-            "extra tensor {extra}: the model of these hyper-parameters has none of that name"
+            "extra tensor {}: the model of these hyper-parameters has none of that name",
+            extra.escape_debug().take(200).collect::<String>()
         ))),
     }
 }

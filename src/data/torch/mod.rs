@@ -73,7 +73,7 @@ impl TorchFile {
         let view = self.state.tensors.get(name);
         view.map(|v| v.as_ref())
             .transpose()
-            .map_err(|why| Error::input(format!("tensor {name} {why}")))
+            .map_err(|why| Error::input(format!("tensor {} {why}", tensors::short(name))))
     }
 
     /// Values of tensors in row-major order, as f32. Each storage is read once, whatever number of

@@ -171,8 +171,8 @@ fn without_tensors(graph: &Graph) -> String {
 }
 
 /// The beginning of a text from the file, for messages.
-fn short(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(60).collect()
+pub(super) fn short(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(120).collect()
 }
 
 /// The function that makes a value, and its arguments.
