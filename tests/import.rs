@@ -1,11 +1,18 @@
 //! Published models come in and go out again without a changed bit.
 
 mod common;
+#[path = "common/torch.rs"]
+mod torch;
 
 use common::{flip_byte, holosig, run};
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use torch::{
+    Array, archive, archive_with, dictionary, global, legacy, pickle, row_major, state_dict,
+    tensor, text, tuple,
+};
+use zip::CompressionMethod;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -165,4 +172,251 @@ fn a_damaged_checkpoint_is_not_exported() {
     flip_byte(&ckpt, 200_000);
     run(holosig().arg("export").args([&ckpt, &out])).failure(2, "ckpt.h5: damaged");
     assert_eq!(names(dir.path()), ["ckpt.h5"]);
+}
+
+/// The tensors of the published model as PyTorch would store them, one storage each.
+fn published() -> (Vec<Array>, Vec<(String, Vec<u8>)>) {
+    let tensors = candle_core::pickle::read_all(fixture("model.pt")).unwrap();
+    let pair = |(i, (name, tensor)): (usize, (String, candle_core::Tensor))| {
+        let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+        let shape: Vec<i64> = tensor.dims().iter().map(|&d| d as i64).collect();
+        let array = Array {
+            name,
+            class: "FloatStorage",
+            key: i.to_string(),
+            stored: values.len() as i64,
+            offset: 0,
+            strides: row_major(&shape),
+            shape,
+        };
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        (array, (i.to_string(), bytes))
+    };
+    tensors.into_iter().enumerate().map(pair).unzip()
+}
+
+/// Imports a file; what was said, and the bytes of the checkpoint if there is one.
+fn imported(file: &[u8]) -> (common::Outcome, Option<Vec<u8>>) {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, out) = (dir.path().join("m.pt"), dir.path().join("c.h5"));
+    std::fs::write(&model, file).unwrap();
+    let told = run(&mut import(&model, &fixture("hparams.json"), &out));
+    (told, std::fs::read(&out).ok())
+}
+
+#[test]
+fn every_form_of_a_pytorch_file_gives_the_same_checkpoint() {
+    let (_, whole) = imported(&std::fs::read(fixture("model.pt")).unwrap());
+    let whole = whole.unwrap();
+    let (arrays, storages) = published();
+    let state = state_dict(&arrays);
+    let renamed = |name: &dyn Fn(&str) -> String| {
+        let rename = |a: &Array| Array {
+            name: name(&a.name),
+            ..a.clone()
+        };
+        state_dict(&arrays.iter().map(rename).collect::<Vec<_>>())
+    };
+    let parameter = [&global("torch._utils", "_rebuild_parameter")[..], b"("].concat();
+    let optimizer = dictionary(&[("state", dictionary(&[("0", tensor(&arrays[0]))]))]);
+    let unknown = [
+        global("os", "system"),
+        tuple(&[text("exit 1")]),
+        b"R".to_vec(),
+    ]
+    .concat();
+    let config = [
+        global("a.b", "Config"),
+        b")R}(".to_vec(),
+        text("k"),
+        b"K\x01ub".to_vec(),
+    ];
+    let checkpoint = |key| {
+        dictionary(&[
+            ("epoch", b"K\x05".to_vec()),
+            ("optimizer", optimizer.clone()),
+            ("hyper_parameters", config.concat()),
+            ("callbacks", unknown.clone()),
+            (key, state.clone()),
+        ])
+    };
+    let mut parameters = b"}(".to_vec();
+    for array in &arrays {
+        let wrapped = [&parameter[..], &tensor(array), b"\x88}tR"].concat();
+        parameters.extend([text(&array.name), wrapped].concat());
+    }
+    parameters.push(b'u');
+    let bodies = [
+        ("plain", state.clone()),
+        ("state_dict", checkpoint("state_dict")),
+        ("model", checkpoint("model")),
+        (
+            "deep",
+            dictionary(&[("a", dictionary(&[("ema", state.clone())]))]),
+        ),
+        ("parallel", renamed(&|n| format!("module.{n}"))),
+        ("compiled", renamed(&|n| format!("_orig_mod.module.{n}"))),
+        (
+            "sharded",
+            renamed(&|n| n.replacen('.', "._fsdp_wrapped_module.", 1)),
+        ),
+        ("lightning", renamed(&|n| format!("autoencoder.net.{n}"))),
+        ("parameters", parameters),
+    ];
+    for (name, body) in bodies {
+        let (told, file) = imported(&archive(&pickle(&body), &storages));
+        assert!(file.as_ref() == Some(&whole), "{name}: {told:?}");
+    }
+    let numbers =
+        |(key, bytes): &(String, Vec<u8>)| (key.clone(), bytes.len() as i64 / 4, bytes.clone());
+    let old: Vec<_> = storages.iter().map(numbers).collect();
+    let (told, file) = imported(&legacy(&pickle(&state), true, &old));
+    assert!(file.as_ref() == Some(&whole), "legacy: {told:?}");
+}
+
+#[test]
+fn one_storage_of_any_type_and_order_serves_all_tensors() {
+    let (mut arrays, storages) = published();
+    // All tensors in one storage, every matrix with its axes in the other order in memory.
+    let mut all: Vec<f32> = Vec::new();
+    for (array, (_, bytes)) in arrays.iter_mut().zip(&storages) {
+        let values: Vec<f32> = bytes
+            .chunks_exact(4)
+            .map(|b| half::bf16::from_f32(f32::from_le_bytes(b.try_into().unwrap())).to_f32())
+            .collect();
+        array.key = "all".into();
+        array.offset = all.len() as i64;
+        match array.shape[..] {
+            [rows, columns] => {
+                array.strides = vec![1, rows];
+                let (rows, columns) = (rows as usize, columns as usize);
+                let turned = (0..rows * columns).map(|i| values[i % rows * columns + i / rows]);
+                all.extend(turned);
+            }
+            _ => all.extend(values),
+        }
+    }
+    let file = |class: &'static str, bytes: Vec<u8>| {
+        let arrays: Vec<Array> = arrays
+            .iter()
+            .map(|a| Array {
+                class,
+                stored: all.len() as i64,
+                ..a.clone()
+            })
+            .collect();
+        archive(&pickle(&state_dict(&arrays)), &[("all".into(), bytes)])
+    };
+    let bytes_of = |f: &dyn Fn(f32) -> Vec<u8>| all.iter().flat_map(|&v| f(v)).collect::<Vec<u8>>();
+    let f32s = file("FloatStorage", bytes_of(&|v| v.to_le_bytes().to_vec()));
+    let f64s = file(
+        "DoubleStorage",
+        bytes_of(&|v| f64::from(v).to_le_bytes().to_vec()),
+    );
+    let halves = file(
+        "BFloat16Storage",
+        bytes_of(&|v| half::bf16::from_f32(v).to_le_bytes().to_vec()),
+    );
+    let (told, expected) = imported(&f32s);
+    assert!(expected.is_some(), "{told:?}");
+    assert!(imported(&f64s).1 == expected);
+    assert!(imported(&halves).1 == expected);
+}
+
+#[test]
+fn a_pytorch_file_that_cannot_be_read_is_refused_with_the_way_out() {
+    let (arrays, storages) = published();
+    let whole = pickle(&state_dict(&arrays));
+    let one = |change: &dyn Fn(&mut Array)| {
+        let mut arrays = arrays.clone();
+        change(&mut arrays[0]);
+        archive(&pickle(&state_dict(&arrays)), &storages)
+    };
+    let object = [&global("my.models", "Net")[..], b")\x81}b"].concat();
+    let both = dictionary(&[("a", state_dict(&arrays)), ("b", state_dict(&arrays))]);
+    let sparse = [
+        &global("torch._utils", "_rebuild_sparse_tensor")[..],
+        b"(K\x01tR",
+    ]
+    .concat();
+    let mut cut = storages.clone();
+    cut[0].1.pop();
+    let mut entry = archive(&whole, &storages);
+    entry.truncate(entry.len() / 2);
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        (
+            "object",
+            archive(&pickle(&object), &[]),
+            "an object of the class my.models.Net",
+        ),
+        (
+            "twice",
+            archive(&pickle(&both), &storages),
+            "tensors lie under both \"a\" and \"b\"",
+        ),
+        (
+            "nothing",
+            archive(&pickle(b"}"), &[]),
+            "an empty dictionary",
+        ),
+        (
+            "big",
+            archive_with(&whole, &storages, CompressionMethod::Stored, "big"),
+            "big-endian",
+        ),
+        ("old big", legacy(&whole, false, &[]), "big-endian"),
+        ("cut entry", archive(&whole, &cut), "damaged or cut off"),
+        (
+            "no entry",
+            archive(&whole, &storages[1..]),
+            "no entry \"model/data/0\"",
+        ),
+        ("cut file", entry, "not a PyTorch state dict"),
+        (
+            "sparse",
+            archive(&pickle(&dictionary(&[("x", sparse)])), &[]),
+            "missing tensor",
+        ),
+        (
+            "complex",
+            one(&|a| a.class = "ComplexFloatStorage"),
+            "has numbers of type ComplexFloat",
+        ),
+        ("far", one(&|a| a.offset = 1), "goes beyond its storage"),
+        ("before", one(&|a| a.offset = -1), "has a bad offset"),
+        (
+            "huge",
+            one(&|a| a.shape = vec![i64::MAX, i64::MAX]),
+            "another number of strides",
+        ),
+        (
+            "wide",
+            one(&|a| a.strides[0] = i64::MAX),
+            "goes beyond its storage",
+        ),
+        (
+            "missing storage",
+            one(&|a| a.key = "../0".into()),
+            "no entry \"model/data/../0\"",
+        ),
+        ("gzip", b"\x1f\x8b\x08\0".to_vec(), "a gzip file"),
+        (
+            "lfs",
+            b"version https://git-lfs.github.com/spec/v1\n".to_vec(),
+            "Git LFS",
+        ),
+        (
+            "pickle",
+            pickle(&dictionary(&[])),
+            "a pickle that torch.save did not write",
+        ),
+    ];
+    for (name, bytes, told) in cases {
+        let (outcome, file) = imported(&bytes);
+        assert_eq!(outcome.code, 2, "{name}: {outcome:?}");
+        assert!(outcome.stderr.contains(told), "{name}: {outcome:?}");
+        assert_eq!(outcome.stderr.lines().count(), 1, "{name}: {outcome:?}");
+        assert!(outcome.stderr.contains("m.pt: "), "{name}: {outcome:?}");
+        assert_eq!(file, None, "{name}");
+    }
 }

@@ -3,7 +3,7 @@
 use crate::comm::World;
 use crate::models::Model;
 use crate::models::hvae::published;
-use crate::models::state_dict;
+use crate::models::state_dict::{StateDict, assign};
 use crate::tasks::TaskKind;
 use crate::tasks::hvae::HvaeKind;
 use crate::train::Checkpoint;
@@ -34,8 +34,8 @@ fn import(args: &Args) -> Result<()> {
     let model = description
         .build(0, DType::F32, &Device::Cpu)
         .map_err(here)?;
-    let state = state_dict::read(&args.model)?;
-    state_dict::assign(model.parameters(), &state, &args.model)?;
+    let mut state = StateDict::open(&args.model)?;
+    assign(model.parameters(), &mut state)?;
     let checkpoint =
         Checkpoint::of_model(HvaeKind::name(), description.to_toml()?, model.parameters())?;
     checkpoint.write(&args.out)?;

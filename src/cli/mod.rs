@@ -11,6 +11,7 @@ pub mod export;
 pub mod hash;
 pub mod import;
 pub mod inspect;
+pub mod manual;
 pub mod pockets;
 pub mod predict;
 pub mod prepare;
@@ -73,6 +74,10 @@ enum Command {
     Inspect(inspect::Args),
     /// Print a hash of a checkpoint's parameters and buffers
     Hash(hash::Args),
+    /// Print the script with which a shell completes commands and options
+    Completions(manual::CompletionsArgs),
+    /// Write manual pages
+    Man(manual::ManArgs),
 }
 
 impl Cli {
@@ -96,6 +101,7 @@ impl Command {
     fn only_prints(&self) -> bool {
         match self {
             Command::Status(_) | Command::Inspect(_) | Command::Hash(_) | Command::Bench(_) => true,
+            Command::Completions(_) => true,
             Command::Scale(a) => a.only_prints(),
             Command::Train(a) => a.dry_run,
             Command::Sweep(a) => a.dry_run,
@@ -125,6 +131,8 @@ impl Command {
             Command::Scale(a) => scale::run(a),
             Command::Inspect(a) => inspect::run(a),
             Command::Hash(a) => hash::run(a),
+            Command::Completions(a) => manual::completions(&a),
+            Command::Man(a) => manual::man(&a),
         }
     }
 }

@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// Bytes of a heartbeat file: one write, never more than a page.
 const BYTES: usize = 512;
 
+/// Seconds between heartbeats that a file may claim: what the watchdog leaves, at the most.
+const EVERY: std::ops::RangeInclusive<f64> = 0.02..=10.0;
+
 /// A process, such that no later one is taken for it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Process {
@@ -109,7 +112,19 @@ impl Beat {
         let mut text = String::new();
         let file = files::open(&Self::path(folder, rank)).ok()?;
         file.take(BYTES as u64).read_to_string(&mut text).ok()?;
-        serde_json::from_str(text.trim_end()).ok()
+        let mut beat: Self = serde_json::from_str(text.trim_end()).ok()?;
+        // Others wait by this number, and anybody may have written the file.
+        beat.every = beat.every.clamp(*EVERY.start(), *EVERY.end());
+        Some(beat)
+    }
+
+    /// Ranks that have left a heartbeat, in their order.
+    pub fn ranks(folder: &Path) -> Vec<usize> {
+        let rank = |name: std::ffi::OsString| name.to_str()?.strip_prefix("rank-")?.parse().ok();
+        let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut ranks: Vec<usize> = names.filter_map(|e| rank(e.file_name())).collect();
+        ranks.sort_unstable();
+        ranks
     }
 
     /// `rank 3 on node7 (step 120, computing)`.
@@ -151,5 +166,23 @@ mod tests {
         beat.write(dir.path()).unwrap();
         assert_eq!(Beat::read(dir.path(), 2), Some(beat));
         assert_eq!(Beat::read(dir.path(), 1), None);
+        assert_eq!(Beat::ranks(dir.path()), [2]);
+    }
+
+    #[test]
+    fn what_a_beat_claims_has_bounds() {
+        let dir = tempfile::tempdir().unwrap();
+        let beat = Beat::of(0, &Process::this(), 1, 0.5, &super::super::pulse::now());
+        let text = serde_json::to_string(&beat).unwrap();
+        let claim = |every: &str| {
+            let text = text.replace("\"every\":0.5", &format!("\"every\":{every}"));
+            std::fs::write(Beat::path(dir.path(), 0), text).unwrap();
+            Beat::read(dir.path(), 0).map(|b| b.every)
+        };
+        assert_eq!(claim("0.5"), Some(0.5));
+        assert_eq!(claim("1e9"), Some(10.0));
+        assert_eq!(claim("-1e300"), Some(0.02));
+        assert_eq!(claim("1e999"), None);
+        assert_eq!(claim("null"), None);
     }
 }

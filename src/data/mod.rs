@@ -19,6 +19,7 @@ pub mod splits;
 pub mod structure;
 pub mod system;
 pub mod table;
+pub mod torch;
 pub mod trajectory;
 pub mod zernikegrams;
 

@@ -8,6 +8,7 @@
 use super::handle::{Buffer, Extent, Parameter};
 use super::init::Init;
 use super::parameters::{Entry, Parameters};
+use super::sizes::check_room;
 use crate::Result;
 use candle_core::{DType, Device, Shape};
 use std::fmt::Display;
@@ -42,6 +43,9 @@ impl ParametersBuilder {
     /// Makes the variables. Each entry is drawn from its own stream of a counter-based
     /// generator keyed by `seed`, so an entry's start does not depend on the others. `momentum`
     /// is the weight of new statistics in [`Parameters::update_buffers`].
+    ///
+    /// # Errors
+    /// A model that is too large ([`super::sizes`]).
     pub fn build(
         self,
         seed: u64,
@@ -49,6 +53,7 @@ impl ParametersBuilder {
         device: &Device,
         momentum: f64,
     ) -> Result<Parameters> {
+        check_room(self.len.saturating_add(self.buffer_len))?;
         let mut parameters = Parameters::zeros(&self.groups, dtype, device)?;
         // Group by group: no second copy of all values stays in memory.
         let mut entries = self.entries.iter().enumerate().peekable();
@@ -112,7 +117,7 @@ impl Scope<'_> {
                 offset: self.builder.len,
                 ..entry
             };
-            self.builder.len += entry.len();
+            self.builder.len = self.builder.len.saturating_add(entry.len());
             self.builder.entries.push(entry);
         }
         self.extent(offset, false)
@@ -157,7 +162,7 @@ impl Scope<'_> {
             ..Entry::new(self.name(name), vec![len], Init::Constant(start))
         };
         self.builder.buffers.push(entry);
-        self.builder.buffer_len += len;
+        self.builder.buffer_len = self.builder.buffer_len.saturating_add(len);
         Buffer { offset, len }
     }
 }

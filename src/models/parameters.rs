@@ -38,8 +38,9 @@ impl Entry {
         }
     }
 
+    /// Number of values; `usize::MAX` where it is beyond counting.
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        self.shape.iter().fold(1, |len, &d| len.saturating_mul(d))
     }
 
     pub fn is_empty(&self) -> bool {

@@ -1,112 +1,227 @@
 //! Parameters and buffers in the file formats of the PyTorch world.
 
+use crate::data::torch::{Scalar, TorchFile, Wanted};
 use crate::models::{Entry, Parameters};
 use crate::{Error, Result, files};
-use candle_core::{DType, Device, Tensor, pickle::PthTensors};
-use safetensors::{Dtype, tensor::TensorView};
-use std::collections::BTreeMap;
-use std::path::Path;
+use safetensors::tensor::{Metadata, TensorView};
+use safetensors::{Dtype, SafeTensors};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
-/// Tensors under their published names.
-pub type StateDict = BTreeMap<String, Tensor>;
+/// Names that training programs add to a state dict beside the model's own: the number of models
+/// in an average of weights (`torch.optim.swa_utils.AveragedModel`).
+const BESIDE: [&str; 1] = ["n_averaged"];
+/// Parts of names that wrappers of PyTorch put anywhere: compiled, sharded, recomputed modules.
+const WRAPPERS: [&str; 3] = [
+    "_orig_mod",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+];
 
-/// Reads a PyTorch state dict (`.pt`, `.pth`) or a `.safetensors` file.
-///
-/// # Errors
-/// A missing file, one of another format, one without tensors.
-pub fn read(path: &Path) -> Result<StateDict> {
-    files::check(path)?;
-    let is_safetensors = path.extension().is_some_and(|e| e == "safetensors");
-    let tensors = if is_safetensors {
-        candle_core::safetensors::load(path, &Device::Cpu)
-            .map_err(|e| Error::file(path, format!("not a safetensors file: {}", one_line(&e))))?
+/// Tensors under their published names, in a file.
+pub struct StateDict {
+    path: PathBuf,
+    source: Source,
+}
+
+enum Source {
+    Torch(TorchFile),
+    Safetensors(Safetensors),
+}
+
+struct Safetensors {
+    metadata: Metadata,
+    bytes: Vec<u8>,
+    /// Where the numbers begin.
+    start: usize,
+}
+
+impl StateDict {
+    /// Opens a PyTorch file (`.pt`, `.pth`, `.ckpt`; [`crate::data::torch`]) or a safetensors file;
+    /// the content tells which it is.
+    ///
+    /// # Errors
+    /// A missing file, one of another format, one without tensors.
+    pub fn open(path: &Path) -> Result<Self> {
+        let source = match is_safetensors(path)? {
+            true => Source::Safetensors(Safetensors::open(path)?),
+            false => Source::Torch(TorchFile::open(path)?),
+        };
+        let state = Self {
+            path: path.to_path_buf(),
+            source,
+        };
+        match state.names().is_empty() {
+            true => Err(Error::file(
+                path,
+                "holds no tensors: a state dict, as torch.save(model.state_dict(), ...) writes \
+                 it, is needed",
+            )),
+            false => Ok(state),
+        }
+    }
+
+    /// Names of the tensors in the file.
+    pub fn names(&self) -> Vec<String> {
+        match &self.source {
+            Source::Torch(file) => file.names().map(String::from).collect(),
+            Source::Safetensors(file) => file.metadata.tensors().into_keys().collect(),
+        }
+    }
+
+    /// The shape of a tensor; `None` for one that the file does not have.
+    ///
+    /// # Errors
+    /// A tensor of a kind that is not read; the caller names the file.
+    pub fn shape(&self, name: &str) -> Result<Option<&[usize]>> {
+        match &self.source {
+            Source::Torch(file) => file.shape(name),
+            Source::Safetensors(file) => Ok(file.metadata.info(name).map(|t| &t.shape[..])),
+        }
+    }
+
+    /// Values of tensors in row-major order, as f32.
+    ///
+    /// # Errors
+    /// A tensor that is not there or not read; a damaged file.
+    pub fn read(&mut self, wanted: &[Wanted]) -> Result<Vec<Vec<f32>>> {
+        match &mut self.source {
+            Source::Torch(file) => file.read(wanted),
+            Source::Safetensors(file) => {
+                let read = |w: &Wanted| file.read(w.name).map_err(|e| e.in_file(&self.path));
+                wanted.iter().map(read).collect()
+            }
+        }
+    }
+
+    /// The name in the file of every tensor, by its name in a model: without what wrappers put
+    /// into it, and without a beginning that the names of the model's tensors have in common.
+    fn named(&self, entries: &[&Entry]) -> BTreeMap<String, String> {
+        let plain: BTreeMap<String, String> = self
+            .names()
             .into_iter()
-            .collect()
-    } else {
-        read_pickle(path)
-            .map_err(|e| Error::file(path, format!("not a PyTorch state dict: {}", one_line(&e))))?
-    };
-    if tensors.is_empty() {
-        return Err(Error::file(
-            path,
-            "holds no tensors: a state dict, as torch.save(model.state_dict(), ...) writes it, is needed",
-        ));
+            .filter(|name| !BESIDE.contains(&name.as_str()))
+            .map(|name| (unwrapped(&name), name))
+            .collect();
+        let prefix = prefix(plain.keys(), entries);
+        if !prefix.is_empty() {
+            let file = self.path.display();
+            log::info!("{file}: the names of the model's tensors begin with {prefix:?} there");
+        }
+        let own = |name: String| {
+            name.strip_prefix(&prefix)
+                .map_or(name.clone(), String::from)
+        };
+        plain.into_iter().map(|(k, v)| (own(k), v)).collect()
     }
-    Ok(tensors)
 }
 
-fn read_pickle(path: &Path) -> candle_core::Result<StateDict> {
-    let file = PthTensors::new(path, None)?;
-    let mut tensors = StateDict::new();
-    for name in file.tensor_infos().keys() {
-        if let Some(tensor) = file.get(name)? {
-            tensors.insert(name.clone(), tensor);
+impl Safetensors {
+    fn open(path: &Path) -> Result<Self> {
+        let bytes = files::read(path)?;
+        let parsed = SafeTensors::deserialize(&bytes).map(drop);
+        let parsed = parsed.and_then(|()| SafeTensors::read_metadata(&bytes));
+        let (header, metadata) =
+            parsed.map_err(|e| Error::file(path, format!("not a safetensors file: {e}")))?;
+        Ok(Self {
+            metadata,
+            start: 8 + header,
+            bytes,
+        })
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<f32>> {
+        let info = self.metadata.info(name);
+        let info = info.ok_or_else(|| Error::input(format!("no tensor {name}")))?;
+        let unread = || Error::input(format!("tensor {name}: {:?} is not read", info.dtype));
+        let scalar = Scalar::of_safetensors(info.dtype).ok_or_else(unread)?;
+        let (start, end) = info.data_offsets;
+        let numbers = self.bytes[self.start + start..self.start + end].chunks_exact(scalar.size());
+        Ok(numbers.map(|bytes| scalar.read(bytes)).collect())
+    }
+}
+
+/// Whether a file is named or begins as safetensors: the length of its header, and a brace.
+fn is_safetensors(path: &Path) -> Result<bool> {
+    let mut head = Vec::new();
+    let read = files::open(path)?.take(9).read_to_end(&mut head);
+    read.map_err(|e| Error::io(path, e))?;
+    let named = path.extension().is_some_and(|e| e == "safetensors");
+    Ok(named || head.get(8) == Some(&b'{'))
+}
+
+fn unwrapped(name: &str) -> String {
+    let parts = name.split('.').filter(|part| !WRAPPERS.contains(part));
+    parts.collect::<Vec<_>>().join(".")
+}
+
+/// What stands before the names of most of a model's tensors in a file: `module.` of parallel
+/// training, the name of the model in a larger module; mostly nothing.
+fn prefix<'a>(names: impl Iterator<Item = &'a String>, entries: &[&Entry]) -> String {
+    let known: BTreeSet<&str> = entries.iter().map(|e| e.name.as_str()).collect();
+    let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in names {
+        let dots = name.match_indices('.').map(|(at, _)| at + 1).take(20);
+        for at in std::iter::once(0).chain(dots) {
+            if known.contains(&name[at..]) {
+                *votes.entry(&name[..at]).or_default() += 1;
+            }
         }
     }
-    Ok(tensors)
+    // Of equals the shortest.
+    let best = votes.into_iter().rev().max_by_key(|&(_, votes)| votes);
+    best.map_or(String::new(), |(prefix, _)| prefix.to_string())
 }
 
-fn one_line(e: &candle_core::Error) -> String {
-    e.to_string().lines().next().unwrap_or_default().to_string()
-}
-
-/// Puts the tensors of `state` (read from `path`) into a model. Names and shapes must be the
-/// model's own, no more and no fewer.
+/// Puts the tensors of a file into a model. Names and shapes must be the model's own, no more and
+/// no fewer, but for a beginning that all names of the file have in common (`module.`).
 ///
 /// # Errors
-/// The first tensor that is missing, has another shape or is not the model's, by name.
-pub fn assign(parameters: &Parameters, state: &StateDict, path: &Path) -> Result<()> {
-    let flat = collect(parameters.entries(), state, path)?;
-    let buffers = collect(parameters.buffer_entries(), state, path)?;
-    let known = |name: &str| {
-        let entries = parameters
-            .entries()
-            .iter()
-            .chain(parameters.buffer_entries());
-        entries.into_iter().any(|e| e.name == name)
-    };
-    if let Some(extra) = state.keys().find(|name| !known(name)) {
-        return Err(Error::file(
-            path,
-            format!(
-                "extra tensor {extra}: the model of these hyper-parameters has none of that name"
-            ),
-        ));
+/// The first tensor that is missing, has another shape, is not the model's or holds a number that
+/// is not finite, by name.
+pub fn assign(parameters: &Parameters, state: &mut StateDict) -> Result<()> {
+    let both = [parameters.entries(), parameters.buffer_entries()];
+    let entries: Vec<&Entry> = both.into_iter().flatten().collect();
+    let names = fit(state, &entries).map_err(|e| e.in_file(&state.path))?;
+    let wanted = names.iter().zip(&entries).map(|(name, entry)| Wanted {
+        name,
+        shape: &entry.shape,
+    });
+    let values = state.read(&wanted.collect::<Vec<_>>())?;
+    for (entry, values) in entries.iter().zip(&values) {
+        if let Some(i) = values.iter().position(|v| !v.is_finite()) {
+            let what = format!("tensor {}: element {i} is {}", entry.name, values[i]);
+            return Err(Error::file(&state.path, what));
+        }
     }
-    parameters.set_flat(&flat)?;
-    parameters.set_buffers(&buffers)
+    let (flat, buffers) = values.split_at(parameters.entries().len());
+    parameters.set_flat(&flat.concat())?;
+    parameters.set_buffers(&buffers.concat())
 }
 
-fn collect(entries: &[Entry], state: &StateDict, path: &Path) -> Result<Vec<f32>> {
-    let mut flat = Vec::new();
-    for entry in entries {
-        let name = &entry.name;
-        let tensor = state
-            .get(name)
-            .ok_or_else(|| Error::file(path, format!("missing tensor {name} {:?}", entry.shape)))?;
-        if tensor.dims() != entry.shape {
-            return Err(Error::file(
-                path,
-                format!(
-                    "tensor {name} has shape {:?}, where the hyper-parameters need {:?}",
-                    tensor.dims(),
-                    entry.shape
-                ),
-            ));
+/// The name in the file of each entry, if the file holds exactly these.
+fn fit(state: &StateDict, entries: &[&Entry]) -> Result<Vec<String>> {
+    let mut named = state.named(entries);
+    let mut names = Vec::new();
+    for Entry { name, shape, .. } in entries {
+        let missing = || Error::input(format!("missing tensor {name} {shape:?}"));
+        let full = named.remove(name).ok_or_else(missing)?;
+        let has = state.shape(&full)?.ok_or_else(missing)?;
+        if has != shape {
+            return Err(Error::input(format!(
+                "tensor {name} has shape {has:?}, where the hyper-parameters need {shape:?}"
+            )));
         }
-        let values = tensor
-            .to_dtype(DType::F32)?
-            .flatten_all()?
-            .to_vec1::<f32>()?;
-        if let Some(i) = values.iter().position(|v| !v.is_finite()) {
-            return Err(Error::file(
-                path,
-                format!("tensor {name}: element {i} is {}", values[i]),
-            ));
-        }
-        flat.extend(values);
+        names.push(full);
     }
-    Ok(flat)
+    match named.keys().next() {
+        None => Ok(names),
+        Some(extra) => Err(Error::input(format!(
+            "extra tensor {}: the model of these hyper-parameters has none of that name",
+            extra.escape_debug().take(200).collect::<String>()
+        ))),
+    }
 }
 
 /// Writes parameters and buffers under their published names as safetensors (f32).

@@ -7,6 +7,9 @@ use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
+/// Parts of a key at the most.
+const DEEPEST: usize = 16;
+
 /// Reads a TOML file.
 ///
 /// # Errors
@@ -60,6 +63,13 @@ pub fn set(table: &mut Table, text: &str) -> Result<()> {
     .unwrap_or_else(|| Value::String(value.to_string()));
     let key = upgrade::key(key.trim());
     let mut names: Vec<&str> = key.split('.').collect();
+    if names.len() > DEEPEST {
+        let start: String = key.chars().take(40).collect();
+        return Err(Error::input(format!(
+            "--set {start}...: a key of {} parts; no section lies deeper than {DEEPEST}",
+            names.len()
+        )));
+    }
     let last = names.pop().unwrap_or_default();
     let mut here = table;
     for name in names {

@@ -28,25 +28,52 @@ impl MetricsLog {
     }
 
     /// Goes on with a log, dropping what came after `step`: the steps that the lost part of the
-    /// run had made will be made again.
+    /// run had made will be made again. Lines that are no records go to a file beside it
+    /// (`metrics.broken`), and are said.
+    ///
+    /// # Errors
+    /// A log that cannot be read or written; never one line in it.
     pub fn resume(path: &Path, step: u64) -> Result<Self> {
         let log = Self {
             path: path.to_path_buf(),
         };
+        log.set_aside(&lines(path)?)?;
         log.forget_after(step)?;
         Ok(log)
+    }
+
+    fn set_aside(&self, lines: &[Line]) -> Result<()> {
+        let broken = || lines.iter().filter(|line| line.record.is_none());
+        let Some(first) = broken().next() else {
+            return Ok(());
+        };
+        let aside = self.path.with_extension("broken");
+        let mut kept = match aside.exists() {
+            true => files::read(&aside)?,
+            false => Vec::new(),
+        };
+        kept.extend(broken().flat_map(|line| &line.bytes));
+        store::write_bytes(&aside, &kept)?;
+        log::warn!(
+            "{}: {} broken lines, the first is line {}: set aside in {}",
+            self.path.display(),
+            broken().count(),
+            first.number,
+            aside.display()
+        );
+        Ok(())
     }
 
     /// Drops what came after `step`, but for faults.
     pub fn forget_after(&self, step: u64) -> Result<()> {
         let stays =
             |r: &Value| r["event"] == Self::FAULT || r["step"].as_u64().is_some_and(|s| s <= step);
-        let kept: String = lines(&self.path)?
+        let kept: Vec<u8> = lines(&self.path)?
             .into_iter()
-            .filter(|(_, r)| stays(r))
-            .map(|(line, _)| line)
+            .filter(|line| line.record.as_ref().is_some_and(stays))
+            .flat_map(|line| line.bytes)
             .collect();
-        store::write_bytes(&self.path, kept.as_bytes())
+        store::write_bytes(&self.path, &kept)
     }
 
     /// Appends one line.
@@ -74,25 +101,42 @@ impl MetricsLog {
     }
 }
 
-/// All records of a log. A last line that a killed process left unfinished is dropped; no file
-/// means no records.
+/// All records of a log. A last line that a killed process left unfinished is dropped, a broken
+/// line elsewhere is said and passed over; no file means no records.
 ///
 /// # Errors
-/// An unreadable file, a broken line elsewhere.
+/// An unreadable file.
 pub fn read(path: &Path) -> Result<Vec<Value>> {
-    Ok(lines(path)?.into_iter().map(|(_, record)| record).collect())
+    let lines = lines(path)?;
+    if let Some(first) = lines.iter().find(|line| line.record.is_none()) {
+        log::warn!("{}: line {} is no record", path.display(), first.number);
+    }
+    Ok(lines.into_iter().filter_map(|line| line.record).collect())
 }
 
-/// Every whole line as it stands, and what it says.
-fn lines(path: &Path) -> Result<Vec<(String, Value)>> {
-    let text = files::read_text_if_there(path)?.unwrap_or_default();
-    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-    let parse = |(i, line): (usize, &str)| {
-        let record = serde_json::from_str(line)
-            .map_err(|e| Error::file(path, format!("line {}: not JSON: {e}", i + 1)))?;
-        Ok((line.to_string(), record))
+/// A whole line of a log.
+struct Line {
+    /// From 1.
+    number: usize,
+    /// As it stands, with its end.
+    bytes: Vec<u8>,
+    /// What it says; `None` for one that is not a JSON object.
+    record: Option<Value>,
+}
+
+fn lines(path: &Path) -> Result<Vec<Line>> {
+    let bytes = match std::fs::symlink_metadata(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        _ => files::read(path)?,
     };
-    whole.split_inclusive('\n').enumerate().map(parse).collect()
+    let whole = bytes.split_inclusive(|&b| b == b'\n');
+    let whole = whole.filter(|line| line.ends_with(b"\n")).enumerate();
+    let line = |(i, line): (usize, &[u8])| Line {
+        number: i + 1,
+        bytes: line.to_vec(),
+        record: serde_json::from_slice(line).ok().filter(Value::is_object),
+    };
+    Ok(whole.map(line).collect())
 }
 
 #[cfg(test)]
@@ -125,15 +169,27 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_line_is_named() {
+    fn broken_lines_are_passed_over_and_set_aside() -> Result<()> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.jsonl");
-        std::fs::write(&path, "{}\nnonsense\n{}\n").unwrap();
-        assert!(
-            read(&path)
-                .unwrap_err()
-                .to_string()
-                .contains("line 2: not JSON")
+        let deep = "[".repeat(100_000);
+        let broken = format!("nonsense\n\n7\n{deep}\n\"step\"\n").into_bytes();
+        let broken = [&broken[..], b"\xff\xfe\n"].concat();
+        let good = |step: u64| format!("{{\"event\":\"train\",\"step\":{step}}}\n").into_bytes();
+        let text = [&good(1)[..], &broken, &good(2), b"{\"event\":\"tr"].concat();
+        std::fs::write(&path, text).unwrap();
+        let steps = |records: Vec<Value>| -> Vec<u64> {
+            records.iter().filter_map(|r| r["step"].as_u64()).collect()
+        };
+        assert_eq!(steps(read(&path)?), [1, 2]);
+        MetricsLog::resume(&path, 2)?.append("train", 3, [])?;
+        assert_eq!(steps(read(&path)?), [1, 2, 3]);
+        assert_eq!(
+            std::fs::read(dir.path().join("metrics.broken")).unwrap(),
+            broken
         );
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 3);
+        Ok(())
     }
 }

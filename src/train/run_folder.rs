@@ -200,7 +200,8 @@ impl RunFolder {
                 continue;
             }
             seen.push((meta.dev(), meta.ino()));
-            match Saved::open(&path) {
+            let opened = Saved::open(&path).and_then(|c| c.verify().map(|()| c));
+            match opened {
                 Ok(c) if c.progress().is_some() => {
                     log::info!("resuming from {}", path.display());
                     return Ok(Some(c));

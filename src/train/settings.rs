@@ -58,6 +58,9 @@ pub enum OnNonfinite {
     Rollback,
 }
 
+/// Most slices of a batch, and so most ranks.
+const MOST_SLICES: usize = 1 << 20;
+
 /// How to train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -233,6 +236,12 @@ impl Settings {
                 )));
             }
         }
+        if self.slices > MOST_SLICES {
+            return Err(Error::input(format!(
+                "train.slices = {}: the most is {MOST_SLICES}",
+                self.slices
+            )));
+        }
         if !self.slices.is_power_of_two() {
             return Err(Error::input(format!(
                 "train.slices = {}: a power of two is needed",
@@ -407,7 +416,9 @@ impl Calendar {
         Ok(Self {
             samples,
             batch,
-            steps: settings.steps.unwrap_or(settings.epochs * per_epoch),
+            steps: settings
+                .steps
+                .unwrap_or(settings.epochs.saturating_mul(per_epoch)),
             evaluations_per_epoch: settings.evaluations_per_epoch.min(per_epoch),
             checkpoint_every: settings.checkpoint_every.unwrap_or(per_epoch),
         })

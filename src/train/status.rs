@@ -85,14 +85,19 @@ pub fn status(path: &Path) -> Result<Status> {
         steps,
         ranks: with("ranks"),
         speed: train().find_map(|r| r["samples_per_second"].as_f64()),
-        left: left.map(|(steps, pace)| pace.mul_f64(steps.saturating_sub(step) as f64)),
+        left: left.and_then(|(steps, pace)| seconds(pace * steps.saturating_sub(step) as f64)),
         checkpoint: newest(&folder)?,
         state,
     })
 }
 
-/// Time per step since the last start.
-fn pace(records: &[Value]) -> Option<Duration> {
+/// A time that is not negative and not beyond what the machine counts.
+fn seconds(seconds: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// Seconds per step since the last start.
+fn pace(records: &[Value]) -> Option<f64> {
     let start = records
         .iter()
         .rposition(|r| r["event"] == "start" || r["event"] == "resume")?;
@@ -101,7 +106,7 @@ fn pace(records: &[Value]) -> Option<Duration> {
         .as_u64()?
         .checked_sub(first["step"].as_u64()?)?;
     let seconds = last["time"].as_f64()? - first["time"].as_f64()?;
-    (steps > 0 && seconds > 0.0).then(|| Duration::from_secs_f64(seconds / steps as f64))
+    (steps > 0 && seconds > 0.0).then(|| seconds / steps as f64)
 }
 
 fn beat(folder: &RunFolder, rank: usize) -> Option<Beat> {
@@ -129,10 +134,10 @@ fn state(folder: &RunFolder, records: &[Value]) -> Result<State> {
         if !runs {
             return Ok(State::Dead);
         }
-        let ranks = records.iter().rev().find_map(|r| r["ranks"].as_u64());
-        let stalled: Vec<String> = (0..ranks.unwrap_or(1) as usize)
-            .filter(|&r| beat(folder, r).is_some() && silent(r))
-            .map(|r| beat(folder, r).map_or(format!("rank {r}"), |b| b.place()))
+        let stalled: Vec<String> = Beat::ranks(&folder.alive())
+            .into_iter()
+            .filter(|&rank| silent(rank))
+            .filter_map(|rank| beat(folder, rank).map(|b| b.place()))
             .collect();
         return Ok(match stalled.is_empty() {
             true => State::Running,

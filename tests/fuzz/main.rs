@@ -8,6 +8,9 @@
 mod campaign;
 mod faulty;
 mod mutate;
+mod run;
+#[path = "../common/torch.rs"]
+mod written;
 
 use std::path::Path;
 
@@ -45,14 +48,19 @@ macro_rules! readers {
 
 readers! {
     gzip,
+    heartbeat,
     job,
     mmcif,
     mol2,
     pdb,
     proteinnet,
+    run_lock,
+    run_log,
     safetensors,
+    scores,
     sdf,
     table,
+    torch,
 }
 
 /// Not a test of its own: the process that [`campaign::run`] starts finds itself here.

@@ -1,7 +1,7 @@
 //! Weights in safetensors files.
 
 use super::Target;
-use holosig::models::state_dict;
+use super::torch::read_all;
 use safetensors::{Dtype, serialize, tensor::TensorView};
 
 pub const TARGET: Target = Target {
@@ -13,5 +13,5 @@ pub const TARGET: Target = Target {
     },
     words: &["\"F32\"", "\"BF16\"", "\"BOOL\"", "\"shape\"", "\"data_offsets\"", "[", "]", "{", "}", "__metadata__"],
     ending: ".safetensors",
-    read: |path| state_dict::read(path).map(drop),
+    read: read_all,
 };

@@ -1,5 +1,6 @@
 //! What a Deep Signature model is made of.
 
+use crate::models::sizes::WIDEST;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -128,6 +129,18 @@ impl DeepSignatureConfig {
                 return bad(format!("{name} = {value}: at least {least} is needed"));
             }
         }
+        for (name, value, most) in [
+            ("clusters", self.clusters, WIDEST),
+            ("hidden", self.hidden, WIDEST),
+            ("depth", self.depth, DEPTH),
+            ("segments", self.segments, WIDEST),
+            ("lstm", self.lstm, WIDEST),
+            ("projection", self.projection.unwrap_or(1), WIDEST),
+        ] {
+            if value > most {
+                return bad(format!("{name} = {value}: the most is {most}"));
+            }
+        }
         if !(0.0..1.0).contains(&self.dropout) {
             return bad(format!(
                 "dropout = {}: 0 to below 1 is needed",
@@ -193,6 +206,9 @@ impl DeepSignatureConfig {
         )))
     }
 }
+
+/// Deepest log-signature: with two channels it has 1125 terms.
+const DEPTH: usize = 12;
 
 /// Attention heads of the transformer baseline.
 pub(super) const HEADS: usize = 5;

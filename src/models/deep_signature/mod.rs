@@ -32,6 +32,7 @@ pub use input::{clip, graphs, noisy_clip};
 pub use temporal::{Segments, Summary};
 
 use crate::models::layers::Linear;
+use crate::models::sizes::PARAMETERS;
 use crate::models::{Losses, Model, Parameters, ParametersBuilder, StepKey};
 use crate::{Error, Result, words};
 use aggregate::Aggregator;
@@ -234,7 +235,7 @@ fn affordable(config: &DeepSignatureConfig, features: usize) -> Result<()> {
     if config.method != Method::DeepSignature {
         return Ok(());
     }
-    let (depth, limit) = (config.depth, config.max_parameters);
+    let (depth, limit) = (config.depth, config.max_parameters.min(PARAMETERS));
     let all = config.clusters * features;
     let channels = config.projection.unwrap_or(all);
     let terms = words::lyndon_terms(channels, depth);

@@ -25,9 +25,10 @@ pub use crate::models::layers::Geometry;
 pub use batch::{Batch, Parts, Targets};
 pub use model::{GraphConfig, GraphModel, Penalties, Penalty, Prediction};
 
+use crate::Result;
+use crate::models::sizes::check_width;
 use crate::models::{Parameters, Scope};
 use crate::ops::dual::Dual;
-use crate::{Error, Result};
 use heads::HeadConfig;
 use serde::{Deserialize, Serialize};
 
@@ -103,10 +104,8 @@ trait EncoderConfig {
     fn build(&self, b: &mut Scope) -> Box<dyn Encoder>;
 }
 
-/// Refuses a size of zero.
+/// Refuses sizes of zero and absurd ones.
 fn check_sizes(sizes: &[(&str, usize)]) -> Result<()> {
-    match sizes.iter().find(|(_, size)| *size == 0) {
-        Some((name, _)) => Err(Error::input(format!("{name} = 0: must be at least 1"))),
-        None => Ok(()),
-    }
+    let mut sizes = sizes.iter();
+    sizes.try_for_each(|(name, size)| check_width(name, *size))
 }

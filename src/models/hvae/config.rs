@@ -1,6 +1,8 @@
 //! Settings of an H-(V)AE and the plan of degrees and channels that follows from them.
 
 use crate::models::layers::Activation;
+use crate::models::sizes::{DEEPEST, check_width};
+use crate::ops::zernike;
 use crate::so3::irreps::Irreps;
 use crate::so3::paths::Rule;
 use crate::{Error, Result};
@@ -176,6 +178,8 @@ impl HvaeConfig {
         if self.latent_dim == 0 || self.hidden.contains(&0) || self.projection == Some(0) {
             return bad("latent_dim, hidden and projection must be positive".into());
         }
+        self.check_sizes()
+            .map_err(|e| Error::input(format!("model.{e}")))?;
         for (name, len) in [
             ("degrees", self.degrees.as_ref().map_or(n, Vec::len)),
             (
@@ -234,6 +238,27 @@ impl HvaeConfig {
             return bad("the last entry of degrees must be 1 (the frame is read from it)".into());
         }
         Ok(())
+    }
+
+    fn check_sizes(&self) -> Result<()> {
+        check_width("latent_dim", self.latent_dim)?;
+        check_width("projection", self.projection.unwrap_or(1))?;
+        for (key, list) in [("channels", &self.channels), ("hidden", &self.hidden)] {
+            if list.len() > DEEPEST {
+                let len = list.len();
+                return Err(Error::input(format!(
+                    "{key}: {len} entries, the most is {DEEPEST}"
+                )));
+            }
+            list.iter().try_for_each(|&size| check_width(key, size))?;
+        }
+        match self.lmax.filter(|&lmax| lmax > zernike::LMAX) {
+            Some(lmax) => Err(Error::input(format!(
+                "lmax = {lmax}: the largest degree is {}",
+                zernike::LMAX
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn linear_first_fits(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Cutoff functions: factors of a message that go to zero with the distance, so that an energy
 //! does not jump when an atom comes into reach.
 
+use crate::models::sizes::WIDEST;
 use crate::ops::cpu::Real;
 use crate::ops::pointwise::Functions;
 use crate::{Error, Result};
@@ -38,6 +39,9 @@ pub fn check_radial(count: usize, cutoff: f64, envelope: CutoffShape) -> Result<
     }
     if count < 2 {
         return wrong(format!("radial = {count}: must be at least 2"));
+    }
+    if count > WIDEST {
+        return wrong(format!("radial = {count}: the most is {WIDEST}"));
     }
     match envelope {
         CutoffShape::Polynomial(p) if p < 2 => {

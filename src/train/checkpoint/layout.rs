@@ -4,7 +4,7 @@ use super::{Checkpoint, Moments, NamedArray, Progress, training};
 use crate::models::{Entry, Parameters};
 use crate::store::{self, Digest, File, Kind, Node, Storage};
 use crate::train::upgrade;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -39,7 +39,10 @@ fn names(entries: &[Entry]) -> Vec<(String, Vec<usize>)> {
 }
 
 fn total(arrays: &[(String, Vec<usize>)]) -> usize {
-    arrays.iter().map(|a| a.1.iter().product::<usize>()).sum()
+    let len = |shape: &[usize]| shape.iter().fold(1usize, |len, &d| len.saturating_mul(d));
+    arrays
+        .iter()
+        .fold(0, |sum, (_, shape)| sum.saturating_add(len(shape)))
 }
 
 impl Layout {
@@ -143,10 +146,23 @@ impl Layout {
         })
     }
 
+    /// Values of all parameters; `usize::MAX` where that is beyond counting.
+    pub(super) fn scalars(&self) -> usize {
+        total(&self.parameters)
+    }
+
+    /// Numbers that the file is to hold; `usize::MAX` where that is beyond counting.
+    fn numbers(&self) -> usize {
+        let training = self.training.as_ref();
+        let vectors = training.map_or(0, |state| 2 + usize::from(state.averaged));
+        let parameters = self.scalars().saturating_mul(1 + vectors);
+        parameters.saturating_add(total(&self.buffers))
+    }
+
     /// Reads everything but the numbers.
     ///
     /// # Errors
-    /// Missing or malformed content.
+    /// Missing or malformed content; more numbers than the file has bytes for.
     pub fn read(root: &File) -> Result<Self> {
         let arrays = |name: &str| -> Result<Vec<(String, Vec<usize>)>> {
             let names = root.read_strings(&format!("{name}_order"))?;
@@ -187,6 +203,11 @@ impl Layout {
                 adam_steps,
                 averaged,
             });
+        }
+        let (numbers, bytes) = (layout.numbers(), files::check(root.path())?.len());
+        if numbers.saturating_mul(4) as u64 > bytes {
+            let what = format!("claims {numbers} numbers, and has {bytes} bytes");
+            return Err(Error::file(root.path(), what));
         }
         Ok(layout)
     }

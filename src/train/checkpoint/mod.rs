@@ -6,6 +6,8 @@ mod training;
 
 pub use layout::{CHUNK, Layout, State};
 pub use saved::Saved;
+#[cfg(test)]
+pub(super) use saved::write_damaged_inside;
 
 use super::guard::Guard;
 use super::watch::Control;

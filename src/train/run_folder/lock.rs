@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Heartbeats that must be missing before an owner on another host counts as gone.
 const MISSED: f64 = 6.0;
@@ -53,7 +53,7 @@ impl Lock {
             }
             let gone = match owner.process.runs() {
                 Some(runs) => !runs,
-                None => silent(root)?,
+                None => silent(root, &owner.process)?,
             };
             if !gone {
                 return Err(Error::file(
@@ -171,6 +171,7 @@ fn read(root: &Path) -> Result<Option<Owner>> {
             None => return Ok(None),
             Some(text) => match serde_json::from_str(&text) {
                 Ok(owner) => return Ok(Some(owner)),
+                Err(_) if !is_fresh(&place) => break,
                 // Where there are no links it may be half written.
                 Err(_) => std::thread::sleep(Duration::from_millis(100)),
             },
@@ -179,9 +180,16 @@ fn read(root: &Path) -> Result<Option<Owner>> {
     Err(Error::file(&place, "not a lock of holosig; delete it"))
 }
 
+/// Whether a file may still be being written: by a clock that need not be ours.
+fn is_fresh(place: &Path) -> bool {
+    let written = fs::metadata(place).and_then(|m| m.modified());
+    let age = written.map(|w| SystemTime::now().duration_since(w).unwrap_or_default());
+    age.is_ok_and(|age| age < Duration::from_secs(60))
+}
+
 /// Whether the owner on another host has left no heartbeat for long; waits until that is certain.
 /// Both times are of the file server, so clocks need not agree.
-fn silent(root: &Path) -> Result<bool> {
+fn silent(root: &Path, owner: &Process) -> Result<bool> {
     let beats = Beat::path(&root.join(RunFolder::ALIVE), 0);
     let every = || Beat::read(&root.join(RunFolder::ALIVE), 0).map_or(EVERY, |b| b.every);
     let stamp = || {
@@ -191,6 +199,8 @@ fn silent(root: &Path) -> Result<bool> {
     let Some(first) = stamp() else {
         return Ok(true);
     };
+    let started = Instant::now();
+    let mut told = false;
     loop {
         let probe = Scratch::new(&path(root))?;
         let now = fs::metadata(probe.path()).and_then(|m| m.modified());
@@ -199,9 +209,18 @@ fn silent(root: &Path) -> Result<bool> {
             Some(s) if s != first => return Ok(false),
             _ => {}
         }
-        let age = now.duration_since(first).unwrap_or_default().as_secs_f64();
-        if age > MISSED * every() {
+        let age = now.duration_since(first).unwrap_or_default();
+        let patience = Duration::from_secs_f64(MISSED * every());
+        // A stamp of the future has no age: then our own clock decides.
+        if age.max(started.elapsed()) > patience {
             return Ok(true);
+        }
+        if started.elapsed() > Duration::from_secs(2) && !std::mem::replace(&mut told, true) {
+            log::info!(
+                "{}: waiting up to {} s for a heartbeat of {owner}",
+                root.display(),
+                patience.as_secs()
+            );
         }
         std::thread::sleep(Duration::from_millis(200));
     }
@@ -283,6 +302,10 @@ mod tests {
             "{told}"
         );
         beats.join().unwrap();
+        // A heartbeat dated far in the future is no sign of life either.
+        let future = SystemTime::now() + Duration::from_secs(1_000_000);
+        let file = fs::File::options().write(true).open(Beat::path(&alive, 0));
+        file.unwrap().set_modified(future).unwrap();
         let lock = Lock::take(dir.path()).unwrap();
         owned_by(dir.path(), Process::default());
         assert!(

@@ -1,5 +1,5 @@
 use super::*;
-use crate::train::checkpoint::{Checkpoint, Moments, Progress};
+use crate::train::checkpoint::{Checkpoint, Moments, Progress, write_damaged_inside};
 
 fn checkpoint(step: u64) -> Checkpoint {
     let progress = Progress {
@@ -93,6 +93,24 @@ fn damaged_checkpoints_are_skipped() {
     flip(&folder.step(1));
     let told = folder.open(&world, Start::Auto).unwrap_err().to_string();
     assert!(told.contains("none of 2 checkpoints can be used"), "{told}");
+}
+
+#[test]
+fn a_checkpoint_that_is_damaged_inside_is_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = RunFolder::new(dir.path());
+    let world = World::alone();
+    folder.open(&world, Start::New).unwrap();
+    save(&folder, 1, true);
+    let progress = checkpoint(2).training.unwrap().0;
+    let write = |path: &Path| write_damaged_inside(path, &progress);
+    folder.save(write, 2, false, 2).unwrap();
+    let newest = Saved::open(&folder.step(2)).unwrap();
+    assert!(newest.verify().is_err());
+    assert_eq!(
+        step_of(folder.open(&world, Start::Resume).unwrap()),
+        Some(1)
+    );
 }
 
 #[test]

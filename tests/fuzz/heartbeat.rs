@@ -1,0 +1,3 @@
+//! Heartbeats.
+
+pub use super::run::HEARTBEAT as TARGET;

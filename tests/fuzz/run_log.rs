@@ -1,0 +1,3 @@
+//! The log of a run.
+
+pub use super::run::LOG as TARGET;

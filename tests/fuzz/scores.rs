@@ -1,0 +1,3 @@
+//! Scores of a run.
+
+pub use super::run::SCORES as TARGET;
