@@ -46,7 +46,7 @@ fn batch(molecules: usize, cutoff: f64) -> Batch {
     let systems: Vec<_> = (0..molecules).map(&mut molecule).collect();
     let device = Device::Cpu;
     let mut batch = Batch::of_systems(&systems, cutoff, DType::F32, &device).unwrap();
-    batch.targets.energy = Some(Tensor::zeros(molecules, DType::F32, &device).unwrap());
+    batch.targets.graphs = vec![Tensor::zeros(molecules, DType::F32, &device).unwrap()];
     batch.targets.forces = Some(Tensor::ones((batch.atoms(), 3), DType::F32, &device).unwrap());
     batch
 }
@@ -65,11 +65,12 @@ fn kept(model: &GraphModel, batch: &Batch) -> holosig::Result<Tensor> {
     let store = energy.sum_all()?.backward()?;
     let gradient = store.get(&vectors).expect("energies depend on distances");
     let forces = forces(&batch.edges, gradient)?;
-    let mean = |t: Tensor, target: &Option<Tensor>| match target {
+    let mean = |t: Tensor, target: Option<&Tensor>| match target {
         Some(target) => (t - target)?.abs()?.mean_all(),
         None => unreachable!("the batch has targets"),
     };
-    Ok((mean(energy, &batch.targets.energy)? + mean(forces, &batch.targets.forces)?)?)
+    let targets = &batch.targets;
+    Ok((mean(energy, targets.graphs.first())? + mean(forces, targets.forces.as_ref())?)?)
 }
 
 /// Processor time of all threads of this process so far.

@@ -95,7 +95,7 @@ fn step(network: &'static Network, count: usize, forces: bool) -> Case {
         let model = GraphModel::new(&config, 1, DType::F32, device)?;
         let mut batch = Batch::of_systems(&systems, network.cutoff, DType::F32, device)?;
         let random = |shape: &[usize]| Tensor::randn(0f32, 1.0, shape, device);
-        batch.targets.energy = Some(random(&[count])?);
+        batch.targets.graphs = vec![random(&[count])?];
         if forces {
             batch.targets.forces = Some(random(&[batch.atoms(), 3])?);
         }

@@ -135,7 +135,8 @@ impl Case {
                 tensor.to_dtype(dtype).unwrap()
             };
             let (graphs, atoms) = (batch.len(), batch.atoms());
-            batch.targets.energy = expected.energy.as_ref().map(|v| tensor(v, &[graphs]));
+            let energy = expected.energy.as_ref().map(|v| tensor(v, &[graphs]));
+            batch.targets.graphs = energy.into_iter().collect();
             batch.targets.forces = expected.forces.as_ref().map(|v| tensor(v, &[atoms, 3]));
             let loss = loss(&model, &batch);
             check(&values(&loss), &[expected.value], largest, &what("loss"));
@@ -185,7 +186,7 @@ impl Case {
         let what = |part: &str| format!("{} {part} of training", self.place);
         let model = self.model(DType::F64);
         let mut batch = self.batch(DType::F64);
-        batch.targets.energy = Some(Tensor::new(&*training.energy, &Device::Cpu).unwrap());
+        batch.targets.graphs = vec![Tensor::new(&*training.energy, &Device::Cpu).unwrap()];
         let mut adam = Adam {
             rate: training.rate,
             moments: vec![[0.0; 2]; model.parameters().len()],

@@ -217,7 +217,7 @@ fn lone_atoms_have_energies_and_gradients_and_no_forces() {
         let prediction = model.predict(&batch).unwrap();
         assert_eq!(values(&prediction.forces), [0.0; 9]);
         assert_eq!(values(&prediction.virial), [0.0; 18]);
-        batch.targets.energy = Some(prediction.energy.affine(1.0, 0.5).unwrap());
+        batch.targets.graphs = vec![prediction.energy.affine(1.0, 0.5).unwrap()];
         batch.targets.forces = Some(prediction.forces.ones_like().unwrap());
         let terms = model.terms(&batch).unwrap();
         let losses: Vec<f64> = terms.iter().flat_map(|(_, term)| values(term)).collect();

@@ -289,9 +289,9 @@ fn gradients_of_force_losses_equal_differences() {
         config.penalties.forces = penalty;
         let model = model(&config, DType::F64);
         let mut batch = batch(&molecules(), &model, DType::F64);
-        let target = |seed, shape: &[usize]| Some(crate::numbers::tensor(seed, shape, DType::F64));
-        batch.targets.energy = target(1, &[3]);
-        batch.targets.forces = target(2, &[13, 3]);
+        let target = |seed, shape: &[usize]| crate::numbers::tensor(seed, shape, DType::F64);
+        batch.targets.graphs = vec![target(1, &[3])];
+        batch.targets.forces = Some(target(2, &[13, 3]));
         let p = model.parameters();
         let gradient = p.exact_gradient(&loss(&model, &batch)).unwrap();
         let flat = parameters(&model);

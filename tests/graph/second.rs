@@ -49,7 +49,7 @@ fn tangents_and_kept_graphs_give_the_same_gradient() {
         let model = model(&config, DType::F64);
         let mut batch = batch(&molecules(), &model, DType::F64);
         let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F64, &Device::Cpu).unwrap();
-        batch.targets.energy = Some(zeros(&[batch.len()]));
+        batch.targets.graphs = vec![zeros(&[batch.len()])];
         batch.targets.forces = Some(zeros(&[batch.atoms(), 3]));
         let kept = kept(&model, &batch);
         let terms = model.terms(&batch).unwrap();

@@ -1,6 +1,6 @@
 //! Graphs of atoms as networks take them.
 
-use crate::data::neighbors::{self, Coordinate};
+use crate::data::neighbors::{self, Coordinate, Edges};
 use crate::data::system::System;
 use crate::models::layers::{Geometry, differences};
 use crate::ops::dual::Dual;
@@ -31,9 +31,10 @@ pub struct Parts<'a> {
 /// What is known of a batch's graphs.
 #[derive(Debug, Clone, Default)]
 pub struct Targets {
-    /// `[graphs]`.
-    pub energy: Option<Tensor>,
-    /// `[N, 3]`, energy per Å.
+    /// `[graphs]` for each output of the model, in their order: numbers in the output's scale, or
+    /// classes (u32).
+    pub graphs: Vec<Tensor>,
+    /// `[N, 3]`, the first output's unit per Å, negative gradients of it.
     pub forces: Option<Tensor>,
 }
 
@@ -96,11 +97,27 @@ impl Batch {
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
+        let edges = systems
+            .iter()
+            .map(|system| neighbors::edges(system, cutoff));
+        let edges: Vec<Edges> = edges.collect::<Result<_>>()?;
+        Self::of_graphs(systems, &edges, dtype, device)
+    }
+
+    /// A batch of systems, one graph each, with these edges; no targets.
+    ///
+    /// # Errors
+    /// As [`Batch::new`].
+    pub fn of_graphs<T: Coordinate>(
+        systems: &[System<T>],
+        edges: &[Edges],
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
         let (mut numbers, mut positions, mut graph_of) = (Vec::new(), Vec::new(), Vec::new());
         let (mut receivers, mut senders, mut shifts) = (Vec::new(), Vec::new(), Vec::new());
-        for (graph, system) in (0u32..).zip(systems) {
+        for (graph, (system, edges)) in (0u32..).zip(systems.iter().zip(edges)) {
             let first = numbers.len() as u32;
-            let edges = neighbors::edges(system, cutoff)?;
             shifts.extend(edges.offsets(system));
             receivers.extend(edges.receivers.iter().map(|i| first + i));
             senders.extend(edges.senders.iter().map(|j| first + j));

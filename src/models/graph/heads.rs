@@ -66,7 +66,7 @@ impl HeadConfig {
     }
 }
 
-/// The energy of each graph.
+/// The energy of each graph, or several numbers.
 pub struct EnergyHead {
     config: HeadConfig,
     layers: Vec<Linear>,
@@ -74,18 +74,18 @@ pub struct EnergyHead {
 }
 
 impl EnergyHead {
-    /// A head on features of `width` channels.
-    pub fn new(b: &mut Scope, config: HeadConfig, width: usize) -> Self {
+    /// A head with `outputs` channels on features of `width` channels.
+    pub fn new(b: &mut Scope, config: HeadConfig, width: usize, outputs: usize) -> Self {
         let mut glorot =
             |i, from, to| Linear::new(&mut b.scope(i), from, to, Init::glorot(from, to));
         let layers = match config.hidden {
             _ if config.of == Of::Network => Vec::new(),
-            Hidden::None => vec![Linear::pytorch(b, width, 1)],
-            Hidden::Half => vec![glorot(0, width, width / 2), glorot(1, width / 2, 1)],
+            Hidden::None => vec![Linear::pytorch(b, width, outputs)],
+            Hidden::Half => vec![glorot(0, width, width / 2), glorot(1, width / 2, outputs)],
             Hidden::Full => vec![
                 Linear::pytorch(&mut b.scope(0), width, width),
                 // As in PyTorch, the activation has a number too.
-                Linear::pytorch(&mut b.scope(2), width, 1),
+                Linear::pytorch(&mut b.scope(2), width, outputs),
             ],
         };
         Self {
@@ -95,7 +95,7 @@ impl EnergyHead {
         }
     }
 
-    /// Energies, `[graphs]`.
+    /// Energies and whatever else is learned, `[graphs, outputs]`.
     ///
     /// # Errors
     /// Features of another width.
@@ -106,12 +106,11 @@ impl EnergyHead {
         p: &Parameters,
     ) -> candle_core::Result<Dual> {
         let readout = |x: &Dual| self.config.readout.forward(x, &batch.graphs);
-        let energies = match self.config.of {
-            Of::Atoms => readout(&self.layers(features.scalars.clone(), p)?)?,
-            Of::Graph => self.layers(readout(&features.scalars)?, p)?,
-            Of::Network => readout(&features.scalars)?,
-        };
-        energies.linear(|e| e.squeeze(1))
+        match self.config.of {
+            Of::Atoms => readout(&self.layers(features.scalars.clone(), p)?),
+            Of::Graph => self.layers(readout(&features.scalars)?, p),
+            Of::Network => readout(&features.scalars),
+        }
     }
 
     fn layers(&self, x: Dual, p: &Parameters) -> candle_core::Result<Dual> {

@@ -18,12 +18,14 @@
 pub mod batch;
 pub mod heads;
 mod model;
+mod outputs;
 pub mod painn;
 pub mod schnet;
 
 pub use crate::models::layers::Geometry;
 pub use batch::{Batch, Parts, Targets};
 pub use model::{GraphConfig, GraphModel, Penalties, Penalty, Prediction};
+pub use outputs::{FORCES, Output, Outputs, keep};
 
 use crate::Result;
 use crate::models::sizes::check_width;

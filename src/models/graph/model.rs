@@ -1,7 +1,8 @@
 //! The adapter from networks to the trainer.
 
-use super::heads::{EnergyHead, HeadConfig};
-use super::{Batch, Encoder, Network};
+use super::heads::{EnergyHead, HeadConfig, Of};
+use super::outputs::{FORCES, FORCES_SCORE};
+use super::{Batch, Encoder, Network, Output, Outputs};
 use crate::models::layers::{Readout, differences, forces};
 use crate::models::{self, Model, Parameters, ParametersBuilder, StepKey};
 use crate::ops::derivatives::gradients;
@@ -56,7 +57,7 @@ pub enum Penalty {
 
 impl Penalty {
     /// Of every number.
-    fn of(self, difference: &Tensor) -> candle_core::Result<Tensor> {
+    pub(super) fn of(self, difference: &Tensor) -> candle_core::Result<Tensor> {
         match self {
             Penalty::L1 => difference.abs(),
             Penalty::L2 => difference.sqr(),
@@ -74,8 +75,10 @@ impl Penalty {
 
 /// What is predicted of a batch; constants.
 pub struct Prediction {
-    /// `[graphs]`.
+    /// The first output, `[graphs]`.
     pub energy: Tensor,
+    /// All outputs, `[graphs, width]`.
+    pub outputs: Tensor,
     /// Minus the gradient of the energy by the positions, `[N, 3]`.
     pub forces: Tensor,
     /// Minus the derivative of the energy by a strain of everything, `[graphs, 3, 3]`.
@@ -86,24 +89,49 @@ pub struct Prediction {
 pub struct GraphModel {
     encoder: Box<dyn Encoder>,
     head: EnergyHead,
+    outputs: Outputs,
     penalties: Penalties,
     parameters: Parameters,
 }
 
 impl GraphModel {
-    /// A model that computes in `dtype`; `seed` draws its initial values.
+    /// A model of energies that computes in `dtype`; `seed` draws its initial values.
     ///
     /// # Errors
     /// Sizes that are no network; a device without memory.
     pub fn new(config: &GraphConfig, seed: u64, dtype: DType, device: &Device) -> Result<Self> {
+        Self::of_outputs(config, &[Output::default()], seed, dtype, device)
+    }
+
+    /// [`GraphModel::new`] for other outputs than an energy. Forces are those of the first one.
+    ///
+    /// # Errors
+    /// As [`GraphModel::new`] and [`Outputs::new`]; several numbers from a network whose own output
+    /// is one.
+    pub fn of_outputs(
+        config: &GraphConfig,
+        outputs: &[Output],
+        seed: u64,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let outputs = Outputs::new(outputs)?;
         config.check()?;
+        if config.head().of == Of::Network && outputs.width() != 1 {
+            return Err(Error::input(
+                "the network gives one number: a target that is a class, or several targets, need \
+                 another network",
+            ));
+        }
         let mut builder = ParametersBuilder::default();
         let mut root = builder.root();
         let encoder = config.network.config().build(&mut root.scope("model"));
-        let head = EnergyHead::new(&mut root.scope("head"), config.head(), encoder.width());
+        let mut at = root.scope("head");
+        let head = EnergyHead::new(&mut at, config.head(), encoder.width(), outputs.width());
         Ok(Self {
             encoder,
             head,
+            outputs,
             penalties: config.penalties,
             parameters: builder.build(seed, dtype, device, 0.0)?,
         })
@@ -114,9 +142,9 @@ impl GraphModel {
         &*self.encoder
     }
 
-    /// Energies `[graphs]` for edges of these vectors; `p` are the model's parameters or
+    /// Outputs `[graphs, width]` for edges of these vectors; `p` are the model's parameters or
     /// [`Parameters::constants`] of them.
-    fn energies(&self, batch: &Batch, vectors: Dual, p: &Parameters) -> Result<Dual> {
+    fn run(&self, batch: &Batch, vectors: Dual, p: &Parameters) -> Result<Dual> {
         if batch.largest as usize > self.encoder.elements() {
             return Err(Error::input(format!(
                 "atomic number {}: the network knows elements up to {}",
@@ -143,7 +171,17 @@ impl GraphModel {
     /// As [`GraphModel::energy`].
     pub fn energy_along(&self, batch: &Batch, vectors: &Tensor) -> Result<Tensor> {
         let vectors = vectors.clone().into();
-        Ok(self.energies(batch, vectors, &self.parameters)?.value)
+        Ok(first(&self.run(batch, vectors, &self.parameters)?.value)?)
+    }
+
+    /// All outputs, `[graphs, width]`; constants.
+    ///
+    /// # Errors
+    /// As [`GraphModel::energy`].
+    pub fn outputs(&self, batch: &Batch) -> Result<Tensor> {
+        let vectors = batch.vectors()?.into();
+        let p = self.parameters.constants();
+        Ok(self.run(batch, vectors, &p)?.value.detach())
     }
 
     /// Energies, forces and virials.
@@ -153,7 +191,8 @@ impl GraphModel {
     pub fn predict(&self, batch: &Batch) -> Result<Prediction> {
         let vectors = Var::from_tensor(&batch.vectors()?)?.into_inner();
         let p = self.parameters.constants();
-        let energy = self.energies(batch, vectors.clone().into(), &p)?.value;
+        let outputs = self.run(batch, vectors.clone().into(), &p)?.value;
+        let energy = first(&outputs)?;
         let gradient = match batch.edges.is_empty() {
             true => vectors.zeros_like()?,
             false => {
@@ -163,6 +202,7 @@ impl GraphModel {
         };
         Ok(Prediction {
             energy: energy.detach(),
+            outputs: outputs.detach(),
             forces: forces(&batch.edges, &gradient)?,
             virial: virial(batch, &vectors.detach(), &gradient)?,
         })
@@ -186,28 +226,35 @@ impl GraphModel {
             vectors.tangent = Some(differences(&batch.edges, &ascent)?);
             force_loss = Some(self.penalties.forces.of(&difference)?.mean_all()?);
         }
-        let energies = self.energies(batch, vectors, &self.parameters)?;
+        let outputs = self.run(batch, vectors, &self.parameters)?;
         let mut terms = Vec::new();
-        if let Some(target) = &batch.targets.energy {
-            let difference = (&energies.value - target)?;
-            terms.push(("energy", self.penalties.energy.of(&difference)?.mean_all()?));
+        if !batch.targets.graphs.is_empty() {
+            let (targets, penalty) = (&batch.targets.graphs, self.penalties.energy);
+            for (name, values) in self.outputs.penalties(&outputs.value, targets, penalty)? {
+                terms.push((name, values.mean_all()?));
+            }
         }
         if let Some(loss) = force_loss {
-            let Some(tangent) = energies.tangent else {
+            let Some(tangent) = &outputs.tangent else {
                 return Err(Error::internal("the energy does not depend on positions"));
             };
-            let tangent = tangent.sum_all()?;
+            let tangent = first(tangent)?.sum_all()?;
             let rest = (loss - tangent.detach())?;
             // Forces do not change with a constant of the energy. Its gradient is zero, and not
             // missing as that of a parameter which was forgotten.
-            let constant = (energies.value.sum_all()? * tangent.zeros_like()?)?;
-            terms.push(("forces", ((tangent + rest)? + constant)?));
+            let constant = (outputs.value.sum_all()? * tangent.zeros_like()?)?;
+            terms.push((FORCES, ((tangent + rest)? + constant)?));
         }
         match terms.is_empty() {
             true => Err(Error::internal("a batch of graphs without targets")),
             false => Ok(terms),
         }
     }
+}
+
+/// The first output of `[graphs, width]`.
+fn first(outputs: &Tensor) -> candle_core::Result<Tensor> {
+    outputs.narrow(1, 0, 1)?.squeeze(1)
 }
 
 /// `-sum over a graph's edges of r (x) dE/dr`.
@@ -238,17 +285,34 @@ impl Model for GraphModel {
     }
 
     fn metrics(&self, batch: &Batch) -> Result<Vec<(&'static str, Vec<f64>)>> {
-        let prediction = self.predict(batch)?;
         let values = |t: Tensor| -> Result<Vec<f64>> { Ok(t.to_dtype(DType::F64)?.to_vec1()?) };
+        let (outputs, forces) = match &batch.targets.forces {
+            Some(_) => {
+                let prediction = self.predict(batch)?;
+                (prediction.outputs, Some(prediction.forces))
+            }
+            None => (self.outputs(batch)?, None),
+        };
         let mut metrics = Vec::new();
-        if let Some(target) = &batch.targets.energy {
-            let penalty = self.penalties.energy.of(&(prediction.energy - target)?)?;
-            metrics.push(("energy", values(penalty)?));
+        let targets = &batch.targets.graphs;
+        if !targets.is_empty() {
+            let penalties = self
+                .outputs
+                .penalties(&outputs, targets, self.penalties.energy)?;
+            let scores = self.outputs.scores(&outputs, targets)?;
+            for (name, of_graphs) in penalties.into_iter().chain(scores) {
+                metrics.push((name, values(of_graphs)?));
+            }
         }
-        if let Some(target) = &batch.targets.forces {
-            let penalty = self.penalties.forces.of(&(prediction.forces - target)?)?;
-            let means = Readout::Mean.forward(&penalty.into(), &batch.graphs)?;
-            metrics.push(("forces", values(means.value.mean(1)?)?));
+        if let (Some(forces), Some(target)) = (forces, &batch.targets.forces) {
+            let difference = (forces - target)?;
+            let mean = |of_atoms: Tensor| -> Result<Vec<f64>> {
+                let means = Readout::Mean.forward(&of_atoms.into(), &batch.graphs)?;
+                values(means.value.mean(1)?)
+            };
+            metrics.push((FORCES, mean(self.penalties.forces.of(&difference)?)?));
+            let absolute = (difference.abs()? * self.outputs.scale())?;
+            metrics.push((FORCES_SCORE, mean(absolute)?));
         }
         Ok(metrics)
     }
