@@ -32,6 +32,7 @@
 pub mod adapter;
 pub mod assign;
 pub mod batch_norm;
+pub mod blockwise;
 mod cache;
 pub mod cg;
 pub mod cpu;
@@ -50,6 +51,7 @@ pub mod segment;
 pub mod signature;
 pub mod skip;
 pub mod sparse;
+pub mod tensor_product;
 pub mod zernike;
 
 /// Runs `work` on a thread of rayon's pool, as the trainer runs the slices of a step. There every
