@@ -94,7 +94,13 @@ impl Blocks {
 
     /// One channel of each degree up to `lmax` with the parity of spherical harmonics, or all even.
     pub fn harmonics(lmax: usize, even: bool) -> Self {
-        let irrep = |l| if even { Irrep::even(l) } else { Irrep::natural(l) };
+        let irrep = |l| {
+            if even {
+                Irrep::even(l)
+            } else {
+                Irrep::natural(l)
+            }
+        };
         (0..=lmax).map(|l| irrep(l).of(1)).collect()
     }
 
@@ -204,9 +210,14 @@ mod tests {
 
     fn features() -> Blocks {
         let vectors = Irrep::natural(1);
-        [Irrep::SCALAR.of(4), vectors.of(2), vectors.of(3), Irrep::even(2).of(0)]
-            .into_iter()
-            .collect()
+        [
+            Irrep::SCALAR.of(4),
+            vectors.of(2),
+            vectors.of(3),
+            Irrep::even(2).of(0),
+        ]
+        .into_iter()
+        .collect()
     }
 
     #[test]
@@ -229,7 +240,10 @@ mod tests {
                 .map(|p| format!("{}{}:{}", p.left, p.right, p.irrep))
                 .collect()
         };
-        assert_eq!(told(|_| true), ["00:0e", "01:1o", "10:1o", "11:0e", "11:1e", "11:2e"]);
+        assert_eq!(
+            told(|_| true),
+            ["00:0e", "01:1o", "10:1o", "11:0e", "11:1e", "11:2e"]
+        );
         assert_eq!(told(|irrep| irrep.l == 1), ["01:1o", "10:1o", "11:1e"]);
     }
 }

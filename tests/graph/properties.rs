@@ -293,7 +293,7 @@ fn gradients_of_force_losses_equal_differences() {
         batch.targets.energy = target(1, &[3]);
         batch.targets.forces = target(2, &[13, 3]);
         let p = model.parameters();
-        let gradient = p.exact_gradient(&loss(&model, &batch)).unwrap();
+        let gradient = p.exact_gradient(&loss(&model, &batch, [1.0; 2])).unwrap();
         let flat = parameters(&model);
         // Some elements of every parameter.
         for entry in p.entries() {
@@ -306,7 +306,7 @@ fn gradients_of_force_losses_equal_differences() {
                     let mut moved = flat.clone();
                     moved[i] += step;
                     set_parameters(&model, &moved);
-                    values(&loss(&model, &batch))[0]
+                    values(&loss(&model, &batch, [1.0; 2]))[0]
                 };
                 let slope = (at(STEP) - at(-STEP)) / (2.0 * STEP);
                 let error = (gradient[i] - slope).abs();
@@ -374,7 +374,7 @@ fn bits_do_not_depend_on_threads() {
                 .build()
                 .unwrap();
             pool.install(|| {
-                let loss = loss(&model, &batch);
+                let loss = loss(&model, &batch, [1.0; 2]);
                 let gradient = model.parameters().exact_gradient(&loss).unwrap();
                 gradient.into_iter().map(f64::to_bits).collect::<Vec<_>>()
             })

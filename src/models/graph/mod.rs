@@ -15,9 +15,11 @@
 //!    the constant `v`;
 //! 4. one ordinary backward pass of `L_E + ` that tangent, by the trainer.
 
+pub mod allegro;
 pub mod batch;
 pub mod heads;
 mod model;
+pub mod nequip;
 pub mod painn;
 pub mod schnet;
 
@@ -64,6 +66,8 @@ pub struct Features {
 pub enum Network {
     SchNet(schnet::SchNetConfig),
     Painn(painn::PainnConfig),
+    Nequip(nequip::NequipConfig),
+    Allegro(allegro::AllegroConfig),
 }
 
 impl Network {
@@ -72,6 +76,8 @@ impl Network {
         match self {
             Network::SchNet(config) => config,
             Network::Painn(config) => config,
+            Network::Nequip(config) => config,
+            Network::Allegro(config) => config,
         }
     }
 }
@@ -108,5 +114,15 @@ fn check_sizes(sizes: &[(&str, usize)]) -> Result<()> {
     match sizes.iter().find(|(_, size)| *size == 0) {
         Some((name, _)) => Err(Error::input(format!("{name} = 0: must be at least 1"))),
         None => Ok(()),
+    }
+}
+
+/// Refuses a mean number of neighbors that sums cannot be divided by.
+fn check_neighbors(neighbors: f64) -> Result<()> {
+    match neighbors.is_finite() && neighbors > 0.0 {
+        true => Ok(()),
+        false => Err(Error::input(format!(
+            "neighbors = {neighbors}: must be above 0"
+        ))),
     }
 }

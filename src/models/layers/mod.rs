@@ -32,6 +32,7 @@ mod dual;
 mod embedding;
 #[cfg(test)]
 mod geometry_tests;
+pub mod irreps;
 mod linear;
 mod lstm;
 mod message;
@@ -50,5 +51,5 @@ pub use lstm::{Direction, Lstm};
 pub use message::{Geometry, convolve, convolve_along, convolve_vectors, differences, forces};
 pub use mlp::Mlp;
 pub use norm::LayerNorm;
-pub use radial::{Basis, Bessel, Gaussians, Radial};
+pub use radial::{Basis, Bessel, Gaussians, Radial, SineBasis};
 pub use readout::Readout;

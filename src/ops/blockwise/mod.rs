@@ -15,7 +15,7 @@
 mod cpu;
 mod plan;
 
-pub use plan::{Map, Plan, merged, single};
+pub use plan::{Map, Part, Plan, merged, single};
 
 use super::adapter::apply;
 use super::cpu::Real;
@@ -105,7 +105,10 @@ impl Op<2> for Form {
         for (k, shape) in inputs.iter().enumerate() {
             let expected = self.dims(self.argument(k));
             if shape.dims() != expected {
-                bail!("{}: argument {k} is {shape:?}, not {expected:?}", Self::NAME);
+                bail!(
+                    "{}: argument {k} is {shape:?}, not {expected:?}",
+                    Self::NAME
+                );
             }
         }
         Ok(self.dims(self.by).into())

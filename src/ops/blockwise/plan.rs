@@ -11,6 +11,16 @@ pub struct Plan {
     to: usize,
     weights: usize,
     kinds: usize,
+    /// Inputs of a channel of each output block.
+    fans: Vec<usize>,
+}
+
+/// A part of the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    pub len: usize,
+    /// Number of inputs of a channel of the output.
+    pub fan: usize,
 }
 
 /// One block to one block, with weights `[from channels, kinds, to channels]`.
@@ -22,6 +32,8 @@ pub struct Map {
     pub channels: [usize; 2],
     /// `2 l + 1` of both.
     pub dim: usize,
+    /// Number of the output block.
+    pub block: usize,
     /// Times the weights.
     pub factor: f64,
 }
@@ -39,7 +51,7 @@ impl Plan {
         factor: impl Fn(usize) -> f64,
     ) -> Self {
         let (from_starts, to_starts) = (from.offsets(), to.offsets());
-        let fans = fans([from, to]);
+        let fans: Vec<usize> = fans([from, to]).iter().map(|fan| fan * kinds).collect();
         let (mut maps, mut weights) = (Vec::new(), 0);
         for group in groups {
             for (o, out) in to.iter().enumerate() {
@@ -48,7 +60,8 @@ impl Plan {
                         starts: [from_starts[i], to_starts[o], weights],
                         channels: [from[i].channels, out.channels],
                         dim: out.irrep.dim(),
-                        factor: factor(fans[o] * kinds),
+                        block: o,
+                        factor: factor(fans[o]),
                     });
                     weights += from[i].channels * kinds * out.channels;
                 }
@@ -60,6 +73,7 @@ impl Plan {
             to: to.dim(),
             weights,
             kinds,
+            fans,
         }
     }
 
@@ -68,11 +82,21 @@ impl Plan {
         self.weights
     }
 
-    /// Number of weights and inputs of each map, in the order of the weights.
-    pub fn parts(&self) -> impl Iterator<Item = &Map> {
-        self.maps.iter()
+    /// The parts of the weights that belong to one block of the output, in order: their length, and
+    /// the number of inputs of a channel of that block.
+    pub fn parts(&self) -> impl Iterator<Item = Part> {
+        self.maps.iter().map(|map| Part {
+            len: map.channels[0] * self.kinds * map.channels[1],
+            fan: self.fans[map.block],
+        })
     }
 
+    /// Number of inputs of a channel of an output block.
+    pub fn fan(&self, block: usize) -> usize {
+        self.fans[block]
+    }
+
+    /// Number of kinds of rows.
     pub fn kinds(&self) -> usize {
         self.kinds
     }

@@ -9,8 +9,18 @@ const KINDS: usize = 3;
 /// Two neighbours of one irrep, and a block that nothing is made of.
 fn blocks() -> [Blocks; 2] {
     let vectors = Irrep::natural(1);
-    let from = [Irrep::SCALAR.of(5), vectors.of(2), vectors.of(3), Irrep::even(2).of(4)];
-    let to = [vectors.of(4), Irrep::SCALAR.of(6), vectors.of(1), Irrep::even(1).of(2)];
+    let from = [
+        Irrep::SCALAR.of(5),
+        vectors.of(2),
+        vectors.of(3),
+        Irrep::even(2).of(4),
+    ];
+    let to = [
+        vectors.of(4),
+        Irrep::SCALAR.of(6),
+        vectors.of(1),
+        Irrep::even(1).of(2),
+    ];
     [from.into_iter().collect(), to.into_iter().collect()]
 }
 
@@ -29,7 +39,10 @@ fn values(t: &Tensor) -> Vec<f64> {
 fn naive(plan: &Plan, runs: &[Run], [x, g, w]: [&[f64]; 3]) -> [Vec<f64>; 3] {
     let mut out = [x, g, w].map(|values| vec![0.0; values.len()]);
     let [from, to, _] = plan.widths();
-    for (row, kind) in runs.iter().flat_map(|r| r.rows.clone().map(move |i| (i, r.kind))) {
+    for (row, kind) in runs
+        .iter()
+        .flat_map(|r| r.rows.clone().map(move |i| (i, r.kind)))
+    {
         for map in &plan.maps {
             for c in 0..map.dim {
                 for u in 0..map.channels[0] {
@@ -55,16 +68,27 @@ fn maps_and_their_gradients_equal_the_definition() {
     let run = |rows, kind| Run { rows, kind };
     let runs: Arc<[Run]> = [run(0..7, 2), run(7..290, 0), run(290..300, 1)].into();
     for groups in [single(&from), merged(&from)] {
-        let plan = Plan::new([&from, &to], &groups, KINDS, |fan| 1.0 / (fan as f64).sqrt());
+        let plan = Plan::new([&from, &to], &groups, KINDS, |fan| {
+            1.0 / (fan as f64).sqrt()
+        });
         let plan = Arc::new(plan);
         assert_eq!(plan.weights(), KINDS * (5 * 6 + 5 * 4 + 5));
-        let dims = [vec![rows, from.dim()], vec![rows, to.dim()], vec![plan.weights()]];
+        let dims = [
+            vec![rows, from.dim()],
+            vec![rows, to.dim()],
+            vec![plan.weights()],
+        ];
         let [x, grad, w] = [0, 1, 2].map(|a| random(a as u64, &dims[a]));
         let all = [&x, &grad, &w].map(values);
         let expected = naive(&plan, &runs, all.each_ref().map(Vec::as_slice));
         let [x, w] = [x, w].map(|t| Var::from_tensor(&t).unwrap().into_inner());
         let out = blockwise_by_kind(&plan, &runs, &x, &w).unwrap();
-        let store = (&out * &grad).unwrap().sum_all().unwrap().backward().unwrap();
+        let store = (&out * &grad)
+            .unwrap()
+            .sum_all()
+            .unwrap()
+            .backward()
+            .unwrap();
         let own = [store.get(&x).unwrap(), &out, store.get(&w).unwrap()];
         for (own, expected) in own.into_iter().zip(&expected) {
             for (a, b) in values(own).iter().zip(expected) {
@@ -85,14 +109,23 @@ fn weights_of_merged_blocks_are_those_of_one_block() {
     let mut row = values(&x);
     for c in 0..3 {
         for u in 0..5 {
-            let old = if u < 2 { 5 + 2 * c + u } else { 11 + 3 * c + u - 2 };
+            let old = if u < 2 {
+                5 + 2 * c + u
+            } else {
+                11 + 3 * c + u - 2
+            };
             row[5 + 5 * c + u] = values(&x)[old];
         }
     }
     let x = Tensor::from_vec(row, (1, from.dim()), &Device::Cpu).unwrap();
     let from = from.merged();
     let one = blockwise(&plan(&from), &x, &w).unwrap();
-    assert!(values(&own).iter().zip(values(&one)).all(|(a, b)| (a - b).abs() < 1e-14));
+    assert!(
+        values(&own)
+            .iter()
+            .zip(values(&one))
+            .all(|(a, b)| (a - b).abs() < 1e-14)
+    );
 }
 
 #[test]
@@ -103,7 +136,11 @@ fn what_does_not_fit_is_refused() {
     let w = Tensor::zeros(3, DType::F32, &Device::Cpu).unwrap();
     let told = blockwise(&plan, &x, &w).unwrap_err().to_string();
     assert!(told.contains("argument 1 is [3], not [55]"), "{told}");
-    let runs: Arc<[Run]> = [Run { rows: 0..2, kind: 1 }].into();
+    let runs: Arc<[Run]> = [Run {
+        rows: 0..2,
+        kind: 1,
+    }]
+    .into();
     let told = blockwise_by_kind(&plan, &runs, &x, &w).unwrap_err();
     assert!(told.to_string().contains("2 rows, but kinds"), "{told}");
 }

@@ -28,10 +28,7 @@ struct Job<'a, T> {
 
 /// The derivative's rows one after another. Blocks of rows are computed side by side; each row is
 /// summed by one thread in the order of its edges.
-pub(super) fn derivative<T: Real, const N: usize>(
-    form: &Form<N>,
-    arguments: [&[T]; 4],
-) -> Vec<T> {
+pub(super) fn derivative<T: Real, const N: usize>(form: &Form<N>, arguments: [&[T]; 4]) -> Vec<T> {
     /// Numbers of the result that one thread takes at a time, about.
     const BLOCK: usize = 4096;
     let couplings = &form.plan.couplings;
@@ -167,8 +164,16 @@ impl Coupling {
     /// Where its block of an argument is in a row.
     #[inline(always)]
     fn part(&self, argument: usize) -> Range<usize> {
-        let channels = if argument == RIGHT { self.right_channels } else { self.channels };
-        let dim = if argument == WEIGHTS { 1 } else { self.dims[argument] };
+        let channels = if argument == RIGHT {
+            self.right_channels
+        } else {
+            self.channels
+        };
+        let dim = if argument == WEIGHTS {
+            1
+        } else {
+            self.dims[argument]
+        };
         let start = self.starts[argument];
         start..start + dim * channels
     }

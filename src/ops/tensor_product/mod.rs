@@ -104,7 +104,10 @@ impl<const N: usize> Op<N> for Form<N> {
         for (k, shape) in inputs.iter().enumerate() {
             let expected = expected(self.argument(k));
             if shape.dims() != expected {
-                bail!("{}: argument {k} is {shape:?}, not {expected:?}", Self::NAME);
+                bail!(
+                    "{}: argument {k} is {shape:?}, not {expected:?}",
+                    Self::NAME
+                );
             }
         }
         let narrow = |c: &plan::Coupling| c.right_channels == 1;

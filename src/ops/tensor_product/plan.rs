@@ -97,6 +97,23 @@ impl Plan {
         self.weights
     }
 
+    /// The product of two rows in f64, for constants.
+    pub fn evaluate(&self, left: &[f64], right: &[f64]) -> Vec<f64> {
+        let mut out = vec![0.0; self.out.dim()];
+        for coupling in &self.couplings {
+            let [a, b, c, _] = coupling.starts;
+            let (n, k) = (coupling.channels, coupling.right_channels);
+            for term in &coupling.terms {
+                for u in 0..n {
+                    let x = left[a + term.at[0] * n + u];
+                    let y = right[b + term.at[1] * k + if k == 1 { 0 } else { u }];
+                    out[c + term.at[2] * n + u] += term.factor * x * y;
+                }
+            }
+        }
+        out
+    }
+
     /// Numbers of a row of left, right, result and weights.
     pub(super) fn widths(&self) -> [usize; 4] {
         [self.left, self.right, self.out.dim(), self.weights]

@@ -17,9 +17,14 @@ fn incidence() -> Arc<Incidence> {
 /// More channels than lanes, and fewer; two blocks of one irrep.
 fn left() -> Blocks {
     let vectors = Irrep::natural(1);
-    [Irrep::SCALAR.of(18), vectors.of(3), vectors.of(16), Irrep::even(2).of(5)]
-        .into_iter()
-        .collect()
+    [
+        Irrep::SCALAR.of(18),
+        vectors.of(3),
+        vectors.of(16),
+        Irrep::even(2).of(5),
+    ]
+    .into_iter()
+    .collect()
 }
 
 fn random(seed: u64, dims: [usize; 2]) -> Tensor {
@@ -44,7 +49,11 @@ fn naive(plan: &Plan, edges: &Incidence, places: [Place; 4], all: &[Vec<f64>]) -
     });
     for edge in 0..edges.len() {
         for c in &plan.couplings {
-            for (term, u) in c.terms.iter().flat_map(|t| (0..c.channels).map(move |u| (t, u))) {
+            for (term, u) in c
+                .terms
+                .iter()
+                .flat_map(|t| (0..c.channels).map(move |u| (t, u)))
+            {
                 let at = |a: usize| {
                     let row = match places[a] {
                         Place::Receiver => edges.receivers()[edge] as usize,
@@ -76,7 +85,12 @@ where
     let edges = incidence();
     let dims = |a: usize| [edges.rows(places[a]), plan.widths()[a]];
     let all: Vec<Tensor> = (0..=N).map(|a| random(a as u64, dims(a))).collect();
-    let expected = naive(plan, &edges, places, &all.iter().map(values).collect::<Vec<_>>());
+    let expected = naive(
+        plan,
+        &edges,
+        places,
+        &all.iter().map(values).collect::<Vec<_>>(),
+    );
     let inputs: [Tensor; N] = std::array::from_fn(|k| {
         let tensor = all[k + usize::from(k >= OUT)].to_dtype(dtype).unwrap();
         Var::from_tensor(&tensor).unwrap().into_inner()
@@ -101,7 +115,10 @@ fn products_and_their_gradients_equal_the_definition() {
     let right = Blocks::harmonics(2, false);
     let all = paths(&left(), &right, |irrep| irrep.l < 3);
     let plan = Arc::new(Plan::new(&left(), &right, &all, |irrep| irrep));
-    for places in PLACES.iter().flat_map(|&a| PLACES.map(|out| [a, Place::Edge, out, Place::Edge])) {
+    for places in PLACES
+        .iter()
+        .flat_map(|&a| PLACES.map(|out| [a, Place::Edge, out, Place::Edge]))
+    {
         check::<2>(&plan, places, DType::F64, 1e-12);
         check::<3>(&plan, places, DType::F64, 1e-12);
         check::<3>(&plan, places, DType::F32, 1e-5);
@@ -112,9 +129,13 @@ fn products_and_their_gradients_equal_the_definition() {
 
 #[test]
 fn channel_by_channel() {
-    let right: Blocks = [Irrep::SCALAR.of(18), Irrep::natural(1).of(3), Irrep::natural(1).of(16)]
-        .into_iter()
-        .collect();
+    let right: Blocks = [
+        Irrep::SCALAR.of(18),
+        Irrep::natural(1).of(3),
+        Irrep::natural(1).of(16),
+    ]
+    .into_iter()
+    .collect();
     let mut fitting = paths(&left(), &right, |_| true);
     fitting.retain(|p| left()[p.left].channels == right[p.right].channels);
     assert!(fitting.len() > 5);
@@ -122,8 +143,8 @@ fn channel_by_channel() {
     for places in PLACES.map(|out| [Place::Edge, Place::Receiver, out, out]) {
         check::<2>(&plan, places, DType::F64, 1e-12);
     }
-    let [x, y, w] = [left().dim(), right.dim(), plan.weights()]
-        .map(|width| Dual::from(random(1, [7, width])));
+    let [x, y, w] =
+        [left().dim(), right.dim(), plan.weights()].map(|width| Dual::from(random(1, [7, width])));
     let at = |dual| At(Place::Edge, dual);
     let told = weighted_product(&plan, &incidence(), [at(&x), at(&y), at(&w)], Place::Edge);
     assert!(told.unwrap_err().to_string().contains("with channels"));
@@ -163,5 +184,9 @@ fn shapes_that_do_not_fit_are_refused() {
     let [x, y] = [[5, left().dim()], [7, 3]].map(|dims| Dual::from(random(1, dims)));
     let [left, right] = [At(Place::Sender, &x), At(Place::Edge, &y)];
     let told = product(&plan, &incidence(), left, right, Place::Receiver).unwrap_err();
-    assert!(told.to_string().contains("argument 1 is [7, 3], not [7, 4]"), "{told}");
+    assert!(
+        told.to_string()
+            .contains("argument 1 is [7, 3], not [7, 4]"),
+        "{told}"
+    );
 }
