@@ -11,6 +11,8 @@ pub enum Init {
     Constant(f32),
     /// Uniform on [-a, a].
     Uniform(f64),
+    /// Uniform between these numbers.
+    Between([f64; 2]),
     /// Normal with mean 0 and this standard deviation.
     Normal(f64),
     /// 1, 2, 3, .. times this number.
@@ -116,6 +118,7 @@ impl Init {
         let one = || match *self {
             Init::Constant(c) => c,
             Init::Uniform(a) => ((2.0 * rng.random::<f64>() - 1.0) * a) as f32,
+            Init::Between([a, b]) => (a + (b - a) * rng.random::<f64>()) as f32,
             Init::Normal(deviation) => {
                 let z: f64 = StandardNormal.sample(rng);
                 (z * deviation) as f32

@@ -10,6 +10,8 @@
 //! | [`skip`] | sum of steerable tensors of different sizes | of any order |
 //! | [`sparse`] | product with a constant sparse matrix | of any order |
 //! | [`signature::at_lyndon_words`] | choice of words | of any order |
+//! | [`tensor_product`] | products of irreps along edges | of any order |
+//! | [`blockwise`] | linear map of blocks of irreps | of any order |
 //! | [`batch_norm`] | batch norm of steerable tensors | first |
 //! | [`cg`] | Clebsch-Gordan product, signal norm and linear map | first |
 //! | [`hidden`] | a hidden layer that is not kept | first |

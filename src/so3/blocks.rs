@@ -10,14 +10,18 @@ use std::fmt;
 /// when space is inverted, odd ones (`o`) do. Even comes before odd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Irrep {
+    /// The degree.
     pub l: usize,
+    /// Whether it changes sign when space is inverted.
     pub odd: bool,
 }
 
 /// Channels of one irrep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block {
+    /// How many copies of the irrep.
     pub channels: usize,
+    /// The irrep of every channel.
     pub irrep: Irrep,
 }
 
@@ -29,6 +33,7 @@ impl Irrep {
     /// Invariants.
     pub const SCALAR: Irrep = Irrep::even(0);
 
+    /// Degree `l`, even.
     pub const fn even(l: usize) -> Self {
         Self { l, odd: false }
     }
@@ -104,6 +109,7 @@ impl Blocks {
         (0..=lmax).map(|l| irrep(l).of(1)).collect()
     }
 
+    /// The blocks in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Block> + Clone {
         self.0.iter()
     }
@@ -113,6 +119,7 @@ impl Blocks {
         self.0.len()
     }
 
+    /// Whether there are no blocks.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -137,6 +144,7 @@ impl Blocks {
         self.0.iter().scan(0, start).collect()
     }
 
+    /// Whether a block has this irrep.
     pub fn contains(&self, irrep: Irrep) -> bool {
         self.0.iter().any(|b| b.irrep == irrep)
     }
@@ -182,8 +190,11 @@ impl std::ops::Index<usize> for Blocks {
 /// A path of a tensor product: which block of each factor, and the irrep that they are coupled to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Path {
+    /// Number of the block of the left factor.
     pub left: usize,
+    /// Number of the block of the right factor.
     pub right: usize,
+    /// What the two are coupled to.
     pub irrep: Irrep,
 }
 

@@ -11,7 +11,7 @@ use holosig::models::graph::GraphConfig;
 use serde_json::{Value, json};
 
 pub const FAMILY: Family = Family {
-    networks: &["nequip", "allegro"],
+    networks: &["nequip", "allegro", "equiformer", "segnn"],
     cases,
 };
 
@@ -29,8 +29,37 @@ fn settings(network: &str, c: &Value) -> Value {
             "layers": c["num_layers"], "lmax": c["l_max"], "radial": c["num_basis"],
             "cutoff": c["r_max"], "envelope": { "polynomial": c["p"] },
         }),
+        "equiformer" => json!({
+            "width": channels(&c["irreps_node_embedding"]), "layers": c["num_layers"],
+            "heads": c["num_heads"], "head_width": channels(&c["irreps_head"]),
+            "hidden": channels(&c["irreps_mlp_mid"]),
+            "features": channels(&c["irreps_feature"])[0],
+            "radial": c["number_of_basis"], "radial_widths": c["fc_neurons"],
+            "basis": match c["basis_type"].as_str() {
+                Some("exp") => "exponential",
+                other => other.unwrap(),
+            },
+            "nonlinear": c["nonlinear_message"], "cutoff": c["max_radius"],
+            "elements": c["node_class"],
+        }),
+        "segnn" => json!({
+            "width": c["hidden_features"], "layers": c["N"], "lmax": c["lmax_h"],
+            "lmax_attributes": c["lmax_pos"], "attention": c["edge_inference"] == 1,
+            "cutoff": c["radius"], "elements": c["input_features"],
+            "head": {
+                "of": "graph", "hidden": "full",
+                "readout": if c["pool"] == "avg" { "mean" } else { "sum" },
+            },
+        }),
         other => panic!("no settings for {other}"),
     }
+}
+
+/// Channels by degree of `8x0e+4x1e`.
+fn channels(irreps: &Value) -> Vec<usize> {
+    let blocks = irreps.as_str().unwrap().split('+');
+    let channels = |block: &str| block.split('x').next().unwrap().parse().unwrap();
+    blocks.map(channels).collect()
 }
 
 fn cases(file: &File, network: &str) -> Vec<Case> {
@@ -88,15 +117,48 @@ fn case(group: &Group, network: &str) -> Case {
 /// Parameters, or their gradients, under the names that they have here.
 fn values(group: &Group, folder: &str) -> Vec<Values> {
     let folder = group.group(folder).unwrap();
-    let value = |name: String| Values {
-        values: read(&folder, &name),
-        name: format!("model.{name}"),
+    let value = |name: String| {
+        let values = read::<f64>(&folder, &name);
+        match of_head(&name) {
+            None => Values {
+                name: format!("model.{name}"),
+                values,
+            },
+            Some(own) => Values {
+                values: match own.ends_with("weight") {
+                    true => transposed(&values, read::<f64>(&folder, HEAD_BIAS).len()),
+                    false => values,
+                },
+                name: own.into(),
+            },
+        }
     };
     folder
         .member_names()
         .unwrap()
         .into_iter()
         .map(value)
+        .collect()
+}
+
+/// SEGNN's layers after the readout are those of a head, whose weights are `[to, from]`.
+const HEAD_BIAS: &str = "head_post_pool_layer_1.biases.0";
+
+fn of_head(name: &str) -> Option<&'static str> {
+    match name {
+        "head_post_pool_layer_1.tp.weight" => Some("head.0.weight"),
+        HEAD_BIAS => Some("head.0.bias"),
+        "head_post_pool_layer_2.tp.weight" => Some("head.2.weight"),
+        "head_post_pool_layer_2.biases.0" => Some("head.2.bias"),
+        _ => None,
+    }
+}
+
+/// A matrix of `from` rows as one of `from` columns.
+fn transposed(values: &[f64], from: usize) -> Vec<f64> {
+    let to = values.len() / from;
+    (0..values.len())
+        .map(|i| values[i % from * to + i / from])
         .collect()
 }
 

@@ -17,11 +17,13 @@
 
 pub mod allegro;
 pub mod batch;
+pub mod equiformer;
 pub mod heads;
 mod model;
 pub mod nequip;
 pub mod painn;
 pub mod schnet;
+pub mod segnn;
 
 pub use crate::models::layers::Geometry;
 pub use batch::{Batch, Parts, Targets};
@@ -68,6 +70,8 @@ pub enum Network {
     Painn(painn::PainnConfig),
     Nequip(nequip::NequipConfig),
     Allegro(allegro::AllegroConfig),
+    Equiformer(equiformer::EquiformerConfig),
+    Segnn(segnn::SegnnConfig),
 }
 
 impl Network {
@@ -78,6 +82,8 @@ impl Network {
             Network::Painn(config) => config,
             Network::Nequip(config) => config,
             Network::Allegro(config) => config,
+            Network::Equiformer(config) => config,
+            Network::Segnn(config) => config,
         }
     }
 }

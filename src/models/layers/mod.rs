@@ -40,6 +40,7 @@ mod mlp;
 mod norm;
 mod radial;
 mod readout;
+mod softmax;
 #[cfg(test)]
 mod tests;
 
@@ -53,3 +54,4 @@ pub use mlp::Mlp;
 pub use norm::LayerNorm;
 pub use radial::{Basis, Bessel, Gaussians, Radial, SineBasis};
 pub use readout::Readout;
+pub use softmax::edge_softmax;

@@ -15,6 +15,8 @@ use std::sync::Arc;
 pub enum Scale {
     /// Normal with deviation 1, and `1 / sqrt(F)` in the layer.
     Layer,
+    /// Normal with deviation 1; biases are zero.
+    Unit,
     /// Normal with deviation `1 / sqrt(F)`; biases are zero.
     Normal,
     /// Uniform on `+-1 / sqrt(F)`, weights and biases.
@@ -110,7 +112,7 @@ impl BlockLinear {
             )
         };
         let init = match style.scale {
-            Scale::Layer => Init::Normal(1.0),
+            Scale::Layer | Scale::Unit => Init::Normal(1.0),
             Scale::Normal => parts(&|fan| Init::Normal(1.0 / (fan as f64).sqrt())),
             Scale::Uniform => parts(&Init::fan_in),
         };
@@ -181,6 +183,24 @@ impl BlockLinear {
             },
             |_, t| map(t),
         )
+    }
+
+    /// The sums of the layer's results over some rows, from the sums `x` `[rows, from]` of these
+    /// rows and their numbers `count` `[rows]`.
+    ///
+    /// # Errors
+    /// Another width or number of rows.
+    pub fn of_sums(&self, x: &Dual, count: &Dual, p: &Parameters) -> Result<Dual> {
+        let weights = self.weights(p)?;
+        let runs: Arc<[Run]> = Arc::new([Run {
+            rows: 0..x.value.dim(0)?,
+            kind: 0,
+        }]);
+        let sums = x.linear(|x| blockwise_by_kind(&self.plan, &runs, x, &weights))?;
+        match self.bias(p)? {
+            Some(bias) => sums.add(&count.linear(|n| n.unsqueeze(1)?.matmul(&bias.unsqueeze(0)?))?),
+            None => Ok(sums),
+        }
     }
 
     /// Each row with the weights of its kind; without biases.
