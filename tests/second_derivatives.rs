@@ -13,17 +13,21 @@ use holosig::models::deep_signature::{
 use holosig::models::hvae::gram_schmidt;
 use holosig::ops::assign::assign;
 use holosig::ops::batch_norm::{BatchNorm, Mode, Normalization, batch_norm, statistics};
+use holosig::ops::blockwise::{self, blockwise, single};
 use holosig::ops::cg::{Plan, cg};
 use holosig::ops::dense::{biased, dense};
 use holosig::ops::derivatives::{gradients, keeps_graphs};
+use holosig::ops::dual::Dual;
 use holosig::ops::hidden;
 use holosig::ops::linear::{Order, Side, linear};
 use holosig::ops::mincut::{self, Adjacency, Edges};
 use holosig::ops::pointwise::{ShiftedSoftplus, Silu, slopes, values as values_of};
-use holosig::ops::segment::{Ends, Incidence, Row, contract, edge, receiver, sender};
+use holosig::ops::segment::{Ends, Incidence, Place, Row, contract, edge, receiver, sender};
 use holosig::ops::signature::{Basis, at_lyndon_words, log_signature, signature};
 use holosig::ops::skip::skip;
 use holosig::ops::sparse::Sparse;
+use holosig::ops::tensor_product::{self, At, weighted_product};
+use holosig::so3::blocks::{Blocks, Irrep, paths};
 use holosig::so3::irreps::Irreps;
 use holosig::so3::paths::Rule;
 use numbers::{tensor, values};
@@ -153,6 +157,17 @@ fn closed_ops_have_right_second_derivatives() {
         let (silu, softplus) = (Arc::new(Silu), Arc::new(ShiftedSoftplus));
         let ends = |rows| Ends { rows, count: 3 };
         let incidence = Incidence::new(ends(&[0, 0, 1, 2]), ends(&[1, 2, 0, 1])).unwrap();
+        let vectors = Irrep::natural(1).of(1);
+        let blocks: Blocks = [Irrep::SCALAR.of(2), vectors].into_iter().collect();
+        let harmonics = Blocks::harmonics(1, false);
+        let all = paths(&blocks, &harmonics, |_| true);
+        let coupling = Arc::new(tensor_product::Plan::new(&blocks, &harmonics, &all, |_| ()));
+        assert_eq!(coupling.weights(), 8);
+        let to: Blocks = [Irrep::SCALAR.of(2), vectors, vectors]
+            .into_iter()
+            .collect();
+        let mixing = blockwise::Plan::new([&blocks, &to], &single(&blocks), 1, |_| 0.5);
+        let mixing = Arc::new(mixing);
         let sparse = Sparse::new(3, 4, &[(0, 1, 2.0), (2, 0, -1.0), (0, 1, 0.5), (2, 2, 1.0)]);
         for case in [
             case("linear", [x.clone(), w.clone()], |v| {
@@ -204,6 +219,29 @@ fn closed_ops_have_right_second_derivatives() {
                     ];
                     contract(&incidence, factors, receiver(Row::Vectors))
                 },
+            ),
+            case(
+                "product along edges",
+                [
+                    random(20, &[3, 5]),
+                    random(21, &[4, 4]),
+                    random(22, &[4, 8]),
+                ],
+                |v| {
+                    let duals = [0, 1, 2].map(|i| Dual::from(v[i].clone()));
+                    let factors = [
+                        At(Place::Sender, &duals[0]),
+                        At(Place::Edge, &duals[1]),
+                        At(Place::Edge, &duals[2]),
+                    ];
+                    let out = Place::Receiver;
+                    Ok(weighted_product(&coupling, &incidence, factors, out)?.value)
+                },
+            ),
+            case(
+                "map of blocks",
+                [random(23, &[3, 5]), random(24, &[6])],
+                |v| blockwise(&mixing, &v[0], &v[1]),
             ),
         ] {
             check_second(&case);

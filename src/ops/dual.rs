@@ -179,8 +179,31 @@ impl Dual {
         Ok(Self { value, tangent })
     }
 
-    /// [`segment::contract`]; tangent: the sum over the factors of the contraction with that
-    /// factor's tangent in its place.
+    /// A function that is linear in each factor; tangent: the sum over the factors of the function
+    /// with that factor's tangent in its place.
+    ///
+    /// # Errors
+    /// Those of the function.
+    pub fn multilinear<const N: usize>(
+        factors: [&Self; N],
+        f: impl Fn([&Tensor; N]) -> Result<Tensor>,
+    ) -> Result<Self> {
+        let values = factors.map(|dual| &dual.value);
+        let changed = |k: usize| match &factors[k].tangent {
+            Some(tangent) => {
+                let mut values = values;
+                values[k] = tangent;
+                f(values).map(Some)
+            }
+            None => Ok(None),
+        };
+        Ok(Self {
+            value: f(values)?,
+            tangent: sum((0..N).map(changed).collect::<Result<Vec<_>>>()?)?,
+        })
+    }
+
+    /// [`segment::contract`] of values and tangents.
     ///
     /// # Errors
     /// Those of the contraction.
@@ -192,18 +215,10 @@ impl Dual {
     where
         Adapter<Contraction<N>, N>: Apply<N>,
     {
-        let values = factors.map(|(kind, dual)| (kind, &dual.value));
-        let changed = |k: usize| match &factors[k].1.tangent {
-            Some(tangent) => {
-                let mut values = values;
-                values[k].1 = tangent;
-                segment::contract(edges, values, out).map(Some)
-            }
-            None => Ok(None),
-        };
-        Ok(Self {
-            value: segment::contract(edges, values, out)?,
-            tangent: sum((0..N).map(changed).collect::<Result<Vec<_>>>()?)?,
+        let kinds = factors.map(|(kind, _)| kind);
+        Self::multilinear(factors.map(|(_, dual)| dual), |values| {
+            let factor = |k: usize| (kinds[k], values[k]);
+            segment::contract(edges, std::array::from_fn(factor), out)
         })
     }
 }

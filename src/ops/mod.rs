@@ -10,6 +10,8 @@
 //! | [`skip`] | sum of steerable tensors of different sizes | of any order |
 //! | [`sparse`] | product with a constant sparse matrix | of any order |
 //! | [`signature::at_lyndon_words`] | choice of words | of any order |
+//! | [`tensor_product`] | products of irreps along edges | of any order |
+//! | [`blockwise`] | linear map of blocks of irreps | of any order |
 //! | [`batch_norm`] | batch norm of steerable tensors | first |
 //! | [`cg`] | Clebsch-Gordan product, signal norm and linear map | first |
 //! | [`hidden`] | a hidden layer that is not kept | first |
@@ -32,6 +34,7 @@
 pub mod adapter;
 pub mod assign;
 pub mod batch_norm;
+pub mod blockwise;
 mod cache;
 pub mod cg;
 pub mod cpu;
@@ -50,6 +53,7 @@ pub mod segment;
 pub mod signature;
 pub mod skip;
 pub mod sparse;
+pub mod tensor_product;
 pub mod zernike;
 
 /// Runs `work` on a thread of rayon's pool, as the trainer runs the slices of a step. There every

@@ -5,6 +5,7 @@
 //! Convention (that of the published code): real harmonics with `y` as the polar axis,
 //! `m = -l..=l` ascending, so that degree 1 is `(x, y, z)` up to a factor; parity plays no part.
 
+pub mod blocks;
 pub mod harmonics;
 pub mod irreps;
 pub mod paths;

@@ -53,10 +53,14 @@ impl Atoms {
     }
 }
 
-/// The sum of a model's losses, as the trainer differentiates it.
-pub fn loss(model: &GraphModel, batch: &Batch) -> Tensor {
-    let terms = model.terms(batch).unwrap();
-    let terms = terms.into_iter().map(|(_, term)| term);
+/// The sum of a model's losses times the weights of energies and forces, as the trainer
+/// differentiates it.
+pub fn loss(model: &GraphModel, batch: &Batch, [energy, forces]: [f64; 2]) -> Tensor {
+    let weighted = |(name, term): (&str, Tensor)| match name {
+        "energy" => (term * energy).unwrap(),
+        _ => (term * forces).unwrap(),
+    };
+    let terms = model.terms(batch).unwrap().into_iter().map(weighted);
     terms.reduce(|a, b| (a + b).unwrap()).unwrap()
 }
 

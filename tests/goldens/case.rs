@@ -32,8 +32,10 @@ pub struct Published {
     pub single: Option<Vec<f64>>,
 }
 
-/// A loss: a penalty of the model's settings on each target that there is.
+/// A loss: a penalty of the model's settings on each target that there is, times its weight.
 pub struct Loss {
+    /// Of energies and of forces.
+    pub weights: [f64; 2],
     pub energy: Option<Vec<f64>>,
     pub forces: Option<Vec<f64>>,
     pub value: f64,
@@ -138,7 +140,7 @@ impl Case {
             let energy = expected.energy.as_ref().map(|v| tensor(v, &[graphs]));
             batch.targets.graphs = energy.into_iter().collect();
             batch.targets.forces = expected.forces.as_ref().map(|v| tensor(v, &[atoms, 3]));
-            let loss = loss(&model, &batch);
+            let loss = loss(&model, &batch, expected.weights);
             check(&values(&loss), &[expected.value], largest, &what("loss"));
             self.check_gradients(&model, &loss, &expected.gradients, 10.0 * largest);
         }
@@ -194,7 +196,7 @@ impl Case {
         };
         let mut losses = Vec::new();
         for step in 0..training.losses.len() {
-            let loss = loss(&model, &batch);
+            let loss = loss(&model, &batch, [1.0; 2]);
             losses.extend(values(&loss));
             if step + 1 < training.losses.len() {
                 adam.step(&model, &gradient(&model, &loss).concat());

@@ -68,6 +68,7 @@ fn whole_case(group: &Group, network: &str) -> Case {
         energy: published("energy"),
         forces: Some(published("force")),
         losses: vec![Loss {
+            weights: [1.0; 2],
             energy: Some(energy.clone()),
             forces: Some(read(&input, "force_target")),
             value: scalar(group, "out/loss_ef"),

@@ -12,6 +12,7 @@ mod numbers;
 mod case;
 mod file;
 mod invariant;
+mod spherical;
 
 use candle_core::DType;
 use case::Case;
@@ -25,23 +26,19 @@ struct Family {
     cases: fn(&hdf5::File, &str) -> Vec<Case>,
 }
 
-const FAMILIES: &[Family] = &[invariant::FAMILY];
+const FAMILIES: &[Family] = &[invariant::FAMILY, spherical::FAMILY];
 
 /// Files without a network yet.
 const WAITING: &[&str] = &[
-    "allegro",
     "cdconv",
     "dimenetpp",
     "egnn",
-    "equiformer",
     "gearnet",
     "gemnet",
     "gvp",
-    "nequip",
     "pretraining",
     "pronet",
     "se3_transformer",
-    "segnn",
     "spherenet",
     "tfn",
 ];

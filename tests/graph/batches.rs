@@ -205,7 +205,7 @@ fn an_element_that_the_network_does_not_know_is_refused() {
 
 #[test]
 fn lone_atoms_have_energies_and_gradients_and_no_forces() {
-    for network in ["schnet", "painn"] {
+    for network in ["schnet", "painn", "nequip"] {
         let model = model(json!({ "network": network })).unwrap();
         let lone = Parts {
             receivers: &[],

@@ -15,19 +15,23 @@
 //!    the constant `v`;
 //! 4. one ordinary backward pass of `L_E + ` that tangent, by the trainer.
 
+pub mod allegro;
 pub mod batch;
+pub mod equiformer;
 pub mod heads;
 mod model;
 mod outputs;
+pub mod nequip;
 pub mod painn;
 pub mod schnet;
+pub mod segnn;
 
 pub use crate::models::layers::Geometry;
 pub use batch::{Batch, Parts, Targets};
 pub use model::{GraphConfig, GraphModel, Penalties, Penalty, Prediction};
 pub use outputs::{FORCES, Output, Outputs, keep};
 
-use crate::Result;
+use crate::{Error, Result};
 use crate::models::sizes::check_width;
 use crate::models::{Parameters, Scope};
 use crate::ops::dual::Dual;
@@ -67,6 +71,10 @@ pub struct Features {
 pub enum Network {
     SchNet(schnet::SchNetConfig),
     Painn(painn::PainnConfig),
+    Nequip(nequip::NequipConfig),
+    Allegro(allegro::AllegroConfig),
+    Equiformer(equiformer::EquiformerConfig),
+    Segnn(segnn::SegnnConfig),
 }
 
 impl Network {
@@ -75,6 +83,10 @@ impl Network {
         match self {
             Network::SchNet(config) => config,
             Network::Painn(config) => config,
+            Network::Nequip(config) => config,
+            Network::Allegro(config) => config,
+            Network::Equiformer(config) => config,
+            Network::Segnn(config) => config,
         }
     }
 }
@@ -110,4 +122,14 @@ trait EncoderConfig {
 fn check_sizes(sizes: &[(&str, usize)]) -> Result<()> {
     let mut sizes = sizes.iter();
     sizes.try_for_each(|(name, size)| check_width(name, *size))
+}
+
+/// Refuses a mean number of neighbors that sums cannot be divided by.
+fn check_neighbors(neighbors: f64) -> Result<()> {
+    match neighbors.is_finite() && neighbors > 0.0 {
+        true => Ok(()),
+        false => Err(Error::input(format!(
+            "neighbors = {neighbors}: must be above 0"
+        ))),
+    }
 }

@@ -77,16 +77,16 @@ impl Signal {
         balance: Option<f64>,
         normalization: Normalization,
     ) -> Self {
-        let one = Init::Constant(1.0);
+        const ONE: Init = Init::Constant(1.0);
         let degree_weights = |size: fn(&Irreps, usize) -> usize| -> Vec<_> {
             (0..=irreps.lmax())
-                .map(|l| Entry::new(format_args!("weights.{l}"), vec![size(irreps, l)], one))
+                .map(|l| Entry::new(format_args!("weights.{l}"), vec![size(irreps, l)], ONE))
                 .collect()
         };
         let bias = |shape| Entry::new("bias", shape, Init::Constant(0.0));
         let entries = match affine {
             SignalAffine::None => vec![],
-            SignalAffine::Unique => vec![Entry::new("weight", vec![1], one)],
+            SignalAffine::Unique => vec![Entry::new("weight", vec![1], ONE)],
             SignalAffine::PerL => [degree_weights(|_, _| 1), vec![bias(vec![1])]].concat(),
             SignalAffine::PerFeature => [
                 degree_weights(Irreps::channels),

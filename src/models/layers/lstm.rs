@@ -31,7 +31,7 @@ impl Lstm {
             Direction::Reverse => "_reverse",
         };
         let mut add = |name: &str, shape: &[usize]| {
-            b.parameter(format_args!("{name}_l0{suffix}"), shape, init)
+            b.parameter(format_args!("{name}_l0{suffix}"), shape, init.clone())
         };
         Self {
             direction,

@@ -32,6 +32,7 @@ mod dual;
 mod embedding;
 #[cfg(test)]
 mod geometry_tests;
+pub mod irreps;
 mod linear;
 mod lstm;
 mod message;
@@ -39,6 +40,7 @@ mod mlp;
 mod norm;
 mod radial;
 mod readout;
+mod softmax;
 #[cfg(test)]
 mod tests;
 
@@ -50,5 +52,6 @@ pub use lstm::{Direction, Lstm};
 pub use message::{Geometry, convolve, convolve_along, convolve_vectors, differences, forces};
 pub use mlp::Mlp;
 pub use norm::LayerNorm;
-pub use radial::{Basis, Bessel, Gaussians, Radial};
+pub use radial::{Basis, Bessel, Gaussians, Radial, SineBasis};
 pub use readout::Readout;
+pub use softmax::edge_softmax;

@@ -1,6 +1,7 @@
 //! Normalisation of features.
 
 use crate::models::{Init, Parameter, Parameters, Scope};
+use crate::ops::dual::Dual;
 use candle_core::{D, Result, Tensor};
 
 /// Normalises the last axis to mean 0 and variance 1, then scales and shifts.
@@ -27,5 +28,22 @@ impl LayerNorm {
             .broadcast_div(&(variance + Self::EPS)?.sqrt()?)?
             .broadcast_mul(&p.get(&self.weight)?)?
             .broadcast_add(&p.get(&self.bias)?)
+    }
+
+    /// [`LayerNorm::forward`] of a value with a tangent.
+    ///
+    /// # Errors
+    /// Another width.
+    pub fn dual(&self, x: &Dual, p: &Parameters) -> Result<Dual> {
+        let (weight, bias) = (p.get(&self.weight)?, p.get(&self.bias)?);
+        let centred = x.linear(|x| x.broadcast_sub(&x.mean_keepdim(D::Minus1)?))?;
+        let variance = centred
+            .mul(&centred)?
+            .linear(|s| s.mean_keepdim(D::Minus1))?;
+        let inverse = variance.sqrt(Self::EPS)?.recip()?;
+        let scaled = Dual::multilinear([&centred, &inverse], |[x, s]| {
+            x.broadcast_mul(s)?.broadcast_mul(&weight)
+        })?;
+        scaled.map(|x| x.broadcast_add(&bias), |_, t| Ok(t.clone()))
     }
 }

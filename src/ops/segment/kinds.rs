@@ -114,7 +114,7 @@ pub struct Contraction<const N: usize> {
 
 impl Incidence {
     /// Number of rows at a place.
-    pub(super) fn rows(&self, place: Place) -> usize {
+    pub fn rows(&self, place: Place) -> usize {
         match place {
             Place::Receiver => self.receiving(),
             Place::Sender => self.sending(),
