@@ -1,0 +1,68 @@
+"""A calculator of ASE that asks the program for energies and forces."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+from ase import units
+from ase.calculators.calculator import Calculator, all_changes
+from ase.io import write
+
+from .files import Error
+from .program import run
+
+#: eV of one of each unit that files name.
+ENERGIES = {"eV": 1.0, "kcal/mol": units.kcal / units.mol, "kJ/mol": units.kJ / units.mol, "hartree": units.Hartree}
+
+
+class Holosig(Calculator):
+    """Energies (eV) and forces (eV/Å) of a checkpoint that was trained on energies of systems.
+
+    Every calculation starts the program once; for many systems at once, write them to a file and use
+    ``holosig prepare systems`` and ``holosig predict``.
+    """
+
+    implemented_properties = ["energy", "forces"]
+
+    def __init__(self, checkpoint: os.PathLike | str, **options):
+        super().__init__(**options)
+        self.checkpoint = Path(checkpoint)
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        with tempfile.TemporaryDirectory(prefix="holosig-") as folder:
+            here = Path(folder)
+            # Positions with all their digits, and nothing that an earlier calculation left.
+            write(here / "atoms.xyz", _plain(self.atoms), format="extxyz")
+            run("prepare", "systems", here / "atoms.xyz", "--out", here / "systems.h5")
+            run("predict", self.checkpoint, "--systems", here / "systems.h5", "--out", here / "out.h5")
+            with h5py.File(here / "out.h5", "r") as out:
+                self.results = _results(out, self.checkpoint)
+
+
+def _plain(atoms):
+    plain = atoms.copy()
+    plain.calc = None
+    plain.info, plain.constraints = {}, []
+    return plain
+
+
+def _results(out: h5py.File, checkpoint: Path) -> dict:
+    if "energy" not in out:
+        raise Error(f"{checkpoint}: predicts no energies")
+    energy = out["energy"]
+    factor = _factor(str(energy.attrs["unit"]), checkpoint)
+    results = {"energy": float(energy[0]) * factor}
+    if "forces" in out:
+        results["forces"] = np.asarray(out["forces"]) * factor
+    return results
+
+
+def _factor(unit: str, checkpoint: Path) -> float:
+    if unit not in ENERGIES:
+        raise Error(f"{checkpoint}: energies in {unit!r}; known are {', '.join(ENERGIES)}")
+    return ENERGIES[unit]
