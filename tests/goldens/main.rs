@@ -31,18 +31,14 @@ const FAMILIES: &[Family] = &[invariant::FAMILY];
 const WAITING: &[&str] = &[
     "allegro",
     "cdconv",
-    "dimenetpp",
-    "egnn",
     "equiformer",
     "gearnet",
-    "gemnet",
     "gvp",
     "nequip",
     "pretraining",
     "pronet",
     "se3_transformer",
     "segnn",
-    "spherenet",
     "tfn",
 ];
 

@@ -16,10 +16,16 @@
 //! 4. one ordinary backward pass of `L_E + ` that tangent, by the trainer.
 
 pub mod batch;
+pub mod dimenetpp;
+mod directional;
+pub mod egnn;
+pub mod gemnet;
 pub mod heads;
 mod model;
 pub mod painn;
 pub mod schnet;
+pub mod spherenet;
+pub mod triplets;
 
 pub use crate::models::layers::Geometry;
 pub use batch::{Batch, Parts, Targets};
@@ -43,6 +49,15 @@ pub trait Encoder: Send + Sync {
     /// [`heads::Of::Network`].
     fn width(&self) -> usize;
 
+    /// Makes what the network needs of a batch besides its edges, so that the thread that makes
+    /// batches does it and not the one that computes.
+    ///
+    /// # Errors
+    /// Edges that the network cannot do with.
+    fn prepare(&self, _: &Batch) -> Result<()> {
+        Ok(())
+    }
+
     /// Features of the atoms.
     ///
     /// # Errors
@@ -64,6 +79,10 @@ pub struct Features {
 pub enum Network {
     SchNet(schnet::SchNetConfig),
     Painn(painn::PainnConfig),
+    Egnn(egnn::EgnnConfig),
+    DimeNetPp(dimenetpp::DimeNetConfig),
+    SphereNet(spherenet::SphereNetConfig),
+    GemNet(gemnet::GemNetConfig),
 }
 
 impl Network {
@@ -72,6 +91,10 @@ impl Network {
         match self {
             Network::SchNet(config) => config,
             Network::Painn(config) => config,
+            Network::Egnn(config) => config,
+            Network::DimeNetPp(config) => config,
+            Network::SphereNet(config) => config,
+            Network::GemNet(config) => config,
         }
     }
 }
@@ -101,6 +124,16 @@ trait EncoderConfig {
 
     /// Adds the network's parameters.
     fn build(&self, b: &mut Scope) -> Box<dyn Encoder>;
+}
+
+/// Refuses numbers of degrees of spherical harmonics that are no network, or lose digits.
+fn check_degrees(degrees: usize) -> Result<()> {
+    match degrees {
+        1..=12 => Ok(()),
+        _ => Err(Error::input(format!(
+            "degrees = {degrees}: must be from 1 to 12"
+        ))),
+    }
 }
 
 /// Refuses a size of zero.

@@ -32,12 +32,23 @@ pub enum CutoffShape {
 /// # Errors
 /// One that is out of range, by name.
 pub fn check_radial(count: usize, cutoff: f64, envelope: CutoffShape) -> Result<()> {
+    check_cutoff(cutoff, envelope)?;
+    match count < 2 {
+        true => Err(Error::input(format!(
+            "radial = {count}: must be at least 2"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Checks a network's envelope up to `cutoff` Å.
+///
+/// # Errors
+/// One that is out of range, by name.
+pub fn check_cutoff(cutoff: f64, envelope: CutoffShape) -> Result<()> {
     let wrong = |what: String| Err(Error::input(what));
     if !(cutoff.is_finite() && cutoff > 0.0) {
         return wrong(format!("cutoff = {cutoff}: must be a positive length in Å"));
-    }
-    if count < 2 {
-        return wrong(format!("radial = {count}: must be at least 2"));
     }
     match envelope {
         CutoffShape::Polynomial(p) if p < 2 => {

@@ -3,8 +3,14 @@
 //! Each is a set of [`Functions`] with derivatives up to the second, which is what the gradient
 //! of a tangent needs.
 
+use super::{Cutoff, Geometry};
+use crate::models::{Init, Parameter, Parameters, Scope};
 use crate::ops::cpu::Real;
-use crate::ops::pointwise::Functions;
+use crate::ops::dense::dense;
+use crate::ops::dual::Dual;
+use crate::ops::pointwise::{Functions, Sine};
+use crate::ops::segment::{Row, edge};
+use candle_core::Result;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use std::sync::Arc;
@@ -52,6 +58,50 @@ impl Basis {
 pub enum Radial {
     Gaussian(Gaussians),
     Bessel(Bessel),
+}
+
+/// `norm C(d) sin(f_n x) / x` with `x = d / cutoff`, a cutoff function `C` and frequencies `f_n`
+/// that are trained, from `n pi` on (Gasteiger et al. 2020, eq. 7 and 8).
+pub struct SineBasis {
+    frequencies: Parameter,
+    envelope: Arc<Cutoff>,
+    norm: f64,
+    sine: Arc<Sine>,
+}
+
+impl SineBasis {
+    /// `count` functions, whose frequencies are the parameter `name`.
+    pub fn new(b: &mut Scope, name: &str, count: usize, envelope: Cutoff, norm: f64) -> Self {
+        Self {
+            frequencies: b.parameter(name, count, Init::Multiples(PI as f32)),
+            envelope: Arc::new(envelope),
+            norm,
+            sine: Arc::new(Sine),
+        }
+    }
+
+    /// `[E, count]`.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn forward(&self, geometry: &Geometry, p: &Parameters) -> Result<Dual> {
+        let cutoff = self.envelope.radius;
+        let frequencies = p.get(&self.frequencies)?.unsqueeze(1)?;
+        let arguments = geometry.distances.linear(|d| {
+            let x = (d / cutoff)?.unsqueeze(1)?;
+            dense(&x, &frequencies)
+        })?;
+        let inverse = geometry
+            .distances
+            .recip()?
+            .linear(|y| y * (cutoff * self.norm))?;
+        let factors = [
+            (edge(Row::Channels), &arguments.apply(&self.sine)?),
+            (edge(Row::Number), &geometry.radial(&self.envelope)?),
+            (edge(Row::Number), &inverse),
+        ];
+        Dual::contract(&geometry.edges, factors, edge(Row::Channels))
+    }
 }
 
 impl Gaussians {

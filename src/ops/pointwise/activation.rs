@@ -12,6 +12,64 @@ pub struct Silu;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShiftedSoftplus;
 
+/// `1 / (1 + e^-x)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sigmoid;
+
+/// `x / (1 + e^-x) / 0.6`, which keeps the variance of normal numbers (GemNet, Gasteiger et al.
+/// 2021).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScaledSilu;
+
+/// `sin x`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sine;
+
+impl Functions for Sigmoid {
+    const NAME: &'static str = "the logistic function";
+    const HIGHEST: usize = 2;
+
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn evaluate<T: Real>(&self, order: usize, x: &[T], out: &mut [T]) {
+        // It is the derivative of the softplus.
+        ShiftedSoftplus.evaluate(order + 1, x, out);
+    }
+}
+
+impl Functions for ScaledSilu {
+    const NAME: &'static str = "the scaled SiLU";
+    const HIGHEST: usize = 3;
+
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn evaluate<T: Real>(&self, order: usize, x: &[T], out: &mut [T]) {
+        let scale = T::from_f64(1.0 / 0.6);
+        Silu.evaluate(order, x, out);
+        out.iter_mut().for_each(|out| *out *= scale);
+    }
+}
+
+impl Functions for Sine {
+    const NAME: &'static str = "the sine";
+    const HIGHEST: usize = 3;
+
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn evaluate<T: Real>(&self, order: usize, x: &[T], out: &mut [T]) {
+        for (out, &x) in out.iter_mut().zip(x) {
+            let (sin, cos) = x.to_f64().sin_cos();
+            *out = T::from_f64([sin, cos, -sin, -cos][order]);
+        }
+    }
+}
+
 impl Functions for Silu {
     const NAME: &'static str = "the SiLU";
     const HIGHEST: usize = 3;
