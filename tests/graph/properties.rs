@@ -400,3 +400,23 @@ fn bits_do_not_depend_on_threads() {
         assert_eq!(bits(1), bits(3));
     }
 }
+
+#[test]
+fn default_sizes_have_the_published_number_of_parameters() {
+    for (network, count) in [
+        ("schnet", 483_841),
+        ("painn", 591_489),
+        ("egnn", 905_480),
+        ("dimenetpp", 1_067_782),
+        ("spherenet", 1_890_118),
+        ("gemnet", 1_895_639),
+    ] {
+        let config = match network {
+            "gemnet" => json!({ "network": network }),
+            _ => json!({ "network": network, "variant": "published" }),
+        };
+        let config: GraphConfig = serde_json::from_value(config).unwrap();
+        let model = GraphModel::new(&config, 3, DType::F32, &Device::Cpu).unwrap();
+        assert_eq!(model.parameters().len(), count, "{network}");
+    }
+}
