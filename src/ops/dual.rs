@@ -28,6 +28,7 @@
 //! the same for 288 rows): the copies into one tensor and apart cost more than they save.
 
 use super::adapter::{Adapter, Apply};
+use super::cross::cross;
 use super::pointwise::{self, Functions};
 use super::segment::{self, Contraction, Incidence, Kind};
 use candle_core::{Result, Tensor};
@@ -114,17 +115,37 @@ impl Dual {
     /// # Errors
     /// Different shapes.
     pub fn mul(&self, other: &Self) -> Result<Self> {
-        let with = |tangent: &Option<Tensor>, value: &Tensor| match tangent {
-            Some(tangent) => Ok::<_, candle_core::Error>(Some((tangent * value)?)),
-            None => Ok(None),
-        };
+        self.bilinear(other, |a, b| a * b)
+    }
+
+    /// A bilinear function; tangent `f(a', b) + f(a, b')`.
+    fn bilinear(
+        &self,
+        other: &Self,
+        f: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
+    ) -> Result<Self> {
+        let first = self.tangent.as_ref().map(|a| f(a, &other.value));
+        let second = other.tangent.as_ref().map(|b| f(&self.value, b));
         Ok(Self {
-            value: (&self.value * &other.value)?,
-            tangent: sum([
-                with(&self.tangent, &other.value)?,
-                with(&other.tangent, &self.value)?,
-            ])?,
+            value: f(&self.value, &other.value)?,
+            tangent: sum([first.transpose()?, second.transpose()?])?,
         })
+    }
+
+    /// Matrix products, `[.., n, k]` and `[.., k, m]`.
+    ///
+    /// # Errors
+    /// Shapes that do not fit.
+    pub fn matmul(&self, other: &Self) -> Result<Self> {
+        self.bilinear(other, |a, b| a.matmul(b))
+    }
+
+    /// [`cross`] products of `[rows, 3]`.
+    ///
+    /// # Errors
+    /// Other shapes.
+    pub fn cross(&self, other: &Self) -> Result<Self> {
+        self.bilinear(other, cross)
     }
 
     /// Side by side along an axis.

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`linear`] | linear map over the channels of each degree | of any order |
 //! | [`skip`] | sum of steerable tensors of different sizes | of any order |
+//! | [`cross`] | cross products | of any order |
 //! | [`sparse`] | product with a constant sparse matrix | of any order |
 //! | [`signature::at_lyndon_words`] | choice of words | of any order |
 //! | [`tensor_product`] | products of irreps along edges | of any order |
@@ -38,6 +39,7 @@ pub mod blockwise;
 mod cache;
 pub mod cg;
 pub mod cpu;
+pub mod cross;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 pub mod dense;

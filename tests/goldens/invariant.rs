@@ -13,7 +13,14 @@ use holosig::models::{Entry, Model};
 use serde_json::{Value, json};
 
 pub const FAMILY: Family = Family {
-    networks: &["schnet", "painn"],
+    networks: &[
+        "schnet",
+        "painn",
+        "egnn",
+        "dimenetpp",
+        "spherenet",
+        "gemnet",
+    ],
     cases,
 };
 
@@ -22,6 +29,23 @@ fn settings(network: &str, c: &Value) -> Value {
     match network {
         "schnet" => json!({ "filters": c["num_filters"], "radial": c["num_gaussians"] }),
         "painn" => json!({ "radial": c["n_rbf"] }),
+        "egnn" => json!({}),
+        "gemnet" => {
+            let messages = if c["emb_edge"].is_null() {
+                &c["emb"]
+            } else {
+                &c["emb_edge"]
+            };
+            json!({ "messages": messages, "inner": c["emb_size_trip"],
+                "radial_basis": c["emb_size_rbf"], "circular_basis": c["emb_size_cbf"],
+                "bilinear": c["emb_size_bil_trip"], "degrees": c["num_spherical"],
+                "radial": c["num_radial"], "residuals": c["num_atom"] })
+        }
+        "dimenetpp" | "spherenet" => {
+            json!({ "inner": c["int_emb_size"], "basis": c["basis_emb_size"],
+            "out": c["out_emb_channels"], "degrees": c["num_spherical"],
+            "radial": c["num_radial"] })
+        }
         other => panic!("no settings for {other}"),
     }
 }
@@ -30,13 +54,16 @@ fn config(group: &Group, network: &str) -> GraphConfig {
     let c = parsed(group, "config");
     let mut config = json!({
         "network": network,
-        "variant": "published",
         "width": c["emb"],
         "layers": c["layers"],
         "cutoff": c["cutoff"],
         "elements": c["node_class"],
     });
     let more = settings(network, &c);
+    // GemNet has nothing that was to be mended.
+    if network != "gemnet" {
+        config["variant"] = "published".into();
+    }
     let all = config.as_object_mut().unwrap();
     all.extend(more.as_object().unwrap().clone());
     serde_json::from_value(config).unwrap()
@@ -46,6 +73,11 @@ fn cases(file: &File, network: &str) -> Vec<Case> {
     let groups = file.groups().unwrap();
     let whole = groups.iter().filter(|g| g.attr("config").is_ok());
     let mut cases: Vec<_> = whole.map(|group| whole_case(group, network)).collect();
+    cases.extend(
+        groups
+            .iter()
+            .filter_map(|group| full_forces(group, network)),
+    );
     if let Ok(group) = file.group("degenerate") {
         cases.push(degenerate(&group, &file.group("small").unwrap(), network));
     }
@@ -85,6 +117,31 @@ fn whole_case(group: &Group, network: &str) -> Case {
         atoms,
         edges,
     }
+}
+
+/// The forces that are the gradient of the energy, where those of the released code are not: the
+/// mended network has them.
+fn full_forces(group: &Group, network: &str) -> Option<Case> {
+    group.dataset("out/force_full").ok()?;
+    let mut case = whole_case(group, network);
+    let mut config = serde_json::to_value(&case.config).unwrap();
+    config["variant"] = "mended".into();
+    Some(Case {
+        place: format!("{} mended", case.place),
+        config: serde_json::from_value(config).unwrap(),
+        forces: case.forces.take().map(|forces| Published {
+            double: read(group, "out/force_full"),
+            single: forces.single.map(|single| {
+                // The errors of the released forces in single precision.
+                let full = read::<f64>(group, "out/force_full");
+                let errors = single.iter().zip(&forces.double).map(|(a, b)| a - b);
+                full.iter().zip(errors).map(|(f, e)| f + e).collect()
+            }),
+        }),
+        losses: Vec::new(),
+        training: None,
+        ..case
+    })
 }
 
 fn degenerate(group: &Group, small: &Group, network: &str) -> Case {

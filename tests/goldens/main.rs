@@ -31,15 +31,11 @@ const FAMILIES: &[Family] = &[invariant::FAMILY, spherical::FAMILY];
 /// Files without a network yet.
 const WAITING: &[&str] = &[
     "cdconv",
-    "dimenetpp",
-    "egnn",
     "gearnet",
-    "gemnet",
     "gvp",
     "pretraining",
     "pronet",
     "se3_transformer",
-    "spherenet",
     "tfn",
 ];
 

@@ -40,7 +40,28 @@ fn crystal(copies: usize) -> System<f64> {
 
 #[test]
 fn a_larger_cell_of_the_same_crystal_has_as_many_times_the_energy() {
-    let model = model(json!({})).unwrap();
+    compare_cells(&model(json!({})).unwrap());
+}
+
+#[test]
+fn pairs_of_edges_in_crystals_tell_images_apart() {
+    let more = json!({ "inner": 4, "degrees": 3 });
+    for (network, sizes) in [
+        ("dimenetpp", json!({ "basis": 4, "out": 6 })),
+        ("gemnet", json!({ "messages": 6, "bilinear": 5 })),
+    ] {
+        let mut config = config(json!({ "network": network }));
+        for part in [&more, &sizes] {
+            let part = part.as_object().unwrap().clone();
+            config.as_object_mut().unwrap().extend(part);
+        }
+        let config: GraphConfig = serde_json::from_value(config).unwrap();
+        compare_cells(&crate::properties::model(&config, DType::F64));
+    }
+}
+
+/// Three cells have three times the energy of one, and the same forces.
+fn compare_cells(model: &GraphModel) {
     let systems = [crystal(1), crystal(3)];
     let batch = Batch::of_systems(&systems, 4.0, DType::F64, &Device::Cpu).unwrap();
     // An atom's own images are among its neighbors.
@@ -205,8 +226,8 @@ fn an_element_that_the_network_does_not_know_is_refused() {
 
 #[test]
 fn lone_atoms_have_energies_and_gradients_and_no_forces() {
-    for network in ["schnet", "painn", "nequip"] {
-        let model = model(json!({ "network": network })).unwrap();
+    for config in crate::properties::configs() {
+        let model = crate::properties::model(&config, DType::F64);
         let lone = Parts {
             receivers: &[],
             senders: &[],

@@ -1,6 +1,7 @@
 //! Graphs of atoms as networks take them.
 
 use crate::data::neighbors::{self, Coordinate, Edges};
+use super::triplets::Lists;
 use crate::data::system::System;
 use crate::models::layers::{Geometry, differences};
 use crate::ops::dual::Dual;
@@ -54,6 +55,8 @@ pub struct Batch {
     /// The atoms of each graph.
     pub graphs: Arc<Incidence>,
     pub targets: Targets,
+    /// Pairs of edges, made when they are asked for.
+    pub(super) lists: Lists,
     /// Type of the network's numbers.
     pub dtype: DType,
 }
@@ -82,6 +85,7 @@ impl Batch {
                 count: parts.graphs,
             })?,
             targets: Targets::default(),
+            lists: Lists::default(),
             dtype,
         })
     }
@@ -154,8 +158,12 @@ impl Batch {
     /// Å: the vectors from each edge's receiver to its sender, `[E, 3]`. They are differences in
     /// f64, so that rounding does not grow with the distance from the origin.
     pub fn vectors(&self) -> Result<Tensor> {
-        let vectors = (differences(&self.edges, &self.positions)? + &self.shifts)?;
-        Ok(vectors.to_dtype(self.dtype)?)
+        Ok(self.vectors_f64()?.to_dtype(self.dtype)?)
+    }
+
+    /// [`Batch::vectors`] in f64.
+    pub(super) fn vectors_f64(&self) -> Result<Tensor> {
+        Ok((differences(&self.edges, &self.positions)? + &self.shifts)?)
     }
 
     /// The edges' geometry with these vectors.

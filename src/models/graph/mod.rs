@@ -18,6 +18,10 @@
 pub mod allegro;
 pub mod batch;
 pub mod equiformer;
+pub mod dimenetpp;
+mod directional;
+pub mod egnn;
+pub mod gemnet;
 pub mod heads;
 mod model;
 mod outputs;
@@ -25,6 +29,8 @@ pub mod nequip;
 pub mod painn;
 pub mod schnet;
 pub mod segnn;
+pub mod spherenet;
+pub mod triplets;
 
 pub use crate::models::layers::Geometry;
 pub use batch::{Batch, Parts, Targets};
@@ -49,6 +55,15 @@ pub trait Encoder: Send + Sync {
     /// Scalars of an atom, `F`; one, the atom's energy, if the network's own head is of
     /// [`heads::Of::Network`].
     fn width(&self) -> usize;
+
+    /// Makes what the network needs of a batch besides its edges, so that the thread that makes
+    /// batches does it and not the one that computes.
+    ///
+    /// # Errors
+    /// Edges that the network cannot do with.
+    fn prepare(&self, _: &Batch) -> Result<()> {
+        Ok(())
+    }
 
     /// Features of the atoms.
     ///
@@ -75,6 +90,10 @@ pub enum Network {
     Allegro(allegro::AllegroConfig),
     Equiformer(equiformer::EquiformerConfig),
     Segnn(segnn::SegnnConfig),
+    Egnn(egnn::EgnnConfig),
+    DimeNetPp(dimenetpp::DimeNetConfig),
+    SphereNet(spherenet::SphereNetConfig),
+    GemNet(gemnet::GemNetConfig),
 }
 
 impl Network {
@@ -87,6 +106,10 @@ impl Network {
             Network::Allegro(config) => config,
             Network::Equiformer(config) => config,
             Network::Segnn(config) => config,
+            Network::Egnn(config) => config,
+            Network::DimeNetPp(config) => config,
+            Network::SphereNet(config) => config,
+            Network::GemNet(config) => config,
         }
     }
 }
@@ -116,6 +139,16 @@ trait EncoderConfig {
 
     /// Adds the network's parameters.
     fn build(&self, b: &mut Scope) -> Box<dyn Encoder>;
+}
+
+/// Refuses numbers of degrees of spherical harmonics that are no network, or lose digits.
+fn check_degrees(degrees: usize) -> Result<()> {
+    match degrees {
+        1..=12 => Ok(()),
+        _ => Err(Error::input(format!(
+            "degrees = {degrees}: must be from 1 to 12"
+        ))),
+    }
 }
 
 /// Refuses sizes of zero and absurd ones.

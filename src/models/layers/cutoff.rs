@@ -33,15 +33,23 @@ pub enum CutoffShape {
 /// # Errors
 /// One that is out of range, by name.
 pub fn check_radial(count: usize, cutoff: f64, envelope: CutoffShape) -> Result<()> {
+    check_cutoff(cutoff, envelope)?;
+    let wrong = |what: String| Err(Error::input(format!("radial = {count}: {what}")));
+    match count {
+        0 | 1 => wrong("must be at least 2".into()),
+        _ if count > WIDEST => wrong(format!("the most is {WIDEST}")),
+        _ => Ok(()),
+    }
+}
+
+/// Checks a network's envelope up to `cutoff` Å.
+///
+/// # Errors
+/// One that is out of range, by name.
+pub fn check_cutoff(cutoff: f64, envelope: CutoffShape) -> Result<()> {
     let wrong = |what: String| Err(Error::input(what));
     if !(cutoff.is_finite() && cutoff > 0.0) {
         return wrong(format!("cutoff = {cutoff}: must be a positive length in Å"));
-    }
-    if count < 2 {
-        return wrong(format!("radial = {count}: must be at least 2"));
-    }
-    if count > WIDEST {
-        return wrong(format!("radial = {count}: the most is {WIDEST}"));
     }
     match envelope {
         CutoffShape::Polynomial(p) if p < 2 => {

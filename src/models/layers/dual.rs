@@ -23,12 +23,41 @@ impl Linear {
     /// # Errors
     /// As [`Linear::dual`].
     pub fn dual_rows(&self, rows: Range<usize>, x: &Dual, p: &Parameters) -> Result<Dual> {
+        self.part(rows, 0..self.inputs(), x, self.has_bias(), p)
+    }
+
+    /// The part of [`Linear::dual`] that some channels `columns` of the input have in the result,
+    /// with the bias or without it.
+    ///
+    /// # Errors
+    /// As [`Linear::dual`].
+    pub fn dual_columns(
+        &self,
+        columns: Range<usize>,
+        x: &Dual,
+        bias: bool,
+        p: &Parameters,
+    ) -> Result<Dual> {
+        self.part(0..self.width(), columns, x, bias && self.has_bias(), p)
+    }
+
+    fn part(
+        &self,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        x: &Dual,
+        bias: bool,
+        p: &Parameters,
+    ) -> Result<Dual> {
         let part = |t: Tensor| match rows.len() == self.width() {
             true => Ok(t),
             false => t.narrow(0, rows.start, rows.len()),
         };
-        let weight = part(self.weight(p)?)?;
-        let bias = match self.has_bias() {
+        let mut weight = part(self.weight(p)?)?;
+        if columns.len() < self.inputs() {
+            weight = weight.narrow(1, columns.start, columns.len())?;
+        }
+        let bias = match bias {
             true => Some(part(self.bias(p)?)?),
             false => None,
         };

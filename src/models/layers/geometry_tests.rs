@@ -79,6 +79,88 @@ fn bessel() {
 }
 
 #[test]
+fn spherical_bessel() {
+    let f = SphericalBessel::new(5.0, 7, 6);
+    // The norms are of zeros that are rounded; at the cutoff all functions are zero.
+    close(&at(&f, 0, 5.0), &[0.0; 42], 3e-6);
+    for x in [0.7f64, 2.5, 4.9] {
+        let (values, y) = (at(&f, 0, x), PI * x / 5.0);
+        // j_0(pi) = 0 and j_1(pi) = 1 / pi.
+        close(&values[..1], &[2f64.sqrt() * PI * y.sin() / y], 1e-6);
+        // The first zero of j_1 is 4.4934, where j_2 = -j_0.
+        let z = 4.493_409_457_909_064f64;
+        let y = z * x / 5.0;
+        let norm = 2f64.sqrt() / (z.sin() / z).abs();
+        close(&values[6..7], &[norm * (y.sin() / y - y.cos()) / y], 1e-6);
+    }
+    check_derivatives(&f, &[0.1, 0.7, 1.3, 2.5, 4.9]);
+}
+
+#[test]
+fn spherical_bessel_functions_of_small_arguments_are_not_lost() {
+    let f = SphericalBessel::new(5.0, 7, 1);
+    let [near, nearer] = [1e-3, 5e-4].map(|x| at(&f, 0, x));
+    for l in 0..7 {
+        let ratio = near[l] / nearer[l];
+        assert!(
+            (ratio / 2f64.powi(l as i32) - 1.0).abs() < 1e-5,
+            "{l}: {ratio}"
+        );
+    }
+    let mut single = [0f32; 7];
+    f.evaluate(0, &[1e-7], &mut single);
+    assert!(single.iter().all(|v| *v == 0.0 || v.is_normal()));
+}
+
+#[test]
+fn zonal_harmonics() {
+    let f = AngularPolynomials::zonal(7);
+    for x in [-1.0f64, -0.3, 0.6, 1.0] {
+        let norm = |l: f64| ((2.0 * l + 1.0) / (4.0 * PI)).sqrt();
+        let own = at(&f, 0, x);
+        let expected = [norm(0.0), norm(1.0) * x, norm(2.0) * (1.5 * x * x - 0.5)];
+        close(&own[..3], &expected, 1e-14);
+        let sixth = (231.0 * x.powi(6) - 315.0 * x.powi(4) + 105.0 * x * x - 5.0) / 16.0;
+        close(&own[6..], &[norm(6.0) * sixth], 1e-14);
+    }
+    check_derivatives(&f, &[-0.9, -0.3, 0.6, 0.99]);
+}
+
+#[test]
+fn tesseral_harmonics() {
+    let (theta, phi) = (0.7f64, 2.1f64);
+    let direction = [
+        theta.sin() * phi.cos(),
+        theta.sin() * phi.sin(),
+        theta.cos(),
+    ];
+    let [x, y, z] = direction.map(|c| Dual::from(Tensor::new(&[c], &Device::Cpu).unwrap()));
+    let polynomials = Arc::new(AngularPolynomials::associated(6));
+    check_derivatives(&*polynomials, &[-0.9, 0.3]);
+    let own = values(&tesseral(&polynomials, 6, [&x, &y, &z]).unwrap().value);
+    // sqrt(2) N_11 P_1^1 cos phi with P_1^1 = -sin theta, and so on.
+    let norm = |c: f64| (c / PI).sqrt();
+    let [s, c] = [theta.sin(), theta.cos()];
+    let expected = [
+        norm(0.25),
+        norm(0.75) * c,
+        -norm(0.75) * s * phi.cos(),
+        -norm(0.75) * s * phi.sin(),
+        norm(5.0 / 16.0) * (3.0 * c * c - 1.0),
+        -norm(15.0 / 4.0) * s * c * phi.cos(),
+        norm(15.0 / 16.0) * s * s * (2.0 * phi).cos(),
+        norm(15.0 / 16.0) * s * s * (2.0 * phi).sin(),
+        -norm(15.0 / 4.0) * s * c * phi.sin(),
+    ];
+    close(&own[..9], &expected, 1e-14);
+    // The sum of the squares of a degree does not depend on the direction.
+    for l in 0..6 {
+        let sum: f64 = own[l * l..(l + 1) * (l + 1)].iter().map(|y| y * y).sum();
+        close(&[sum], &[(2 * l + 1) as f64 / (4.0 * PI)], 1e-13);
+    }
+}
+
+#[test]
 fn cutoffs_start_at_one_and_end_at_zero() {
     for shape in [
         CutoffShape::Cosine,

@@ -65,6 +65,11 @@ impl Linear {
         Self::of(self.weight.clone(), None).forward(dx, p)
     }
 
+    /// Channels of the input.
+    pub fn inputs(&self) -> usize {
+        self.from
+    }
+
     /// Channels of the result.
     pub fn width(&self) -> usize {
         self.to

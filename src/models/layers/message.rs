@@ -1,9 +1,11 @@
 //! Message passing: what atoms send along edges, and its sum at the receivers.
 
+use super::Linear;
+use crate::models::Parameters;
 use crate::ops::dual::Dual;
 use crate::ops::pointwise::Functions;
-use crate::ops::segment::{Incidence, Row, contract, edge, receiver, sender};
-use candle_core::{Result, Tensor};
+use crate::ops::segment::{Incidence, Kind, Place, Row, contract, edge, receiver, sender};
+use candle_core::{Result, Tensor, bail};
 use std::sync::Arc;
 
 /// The geometry of a batch's edges.
@@ -47,6 +49,39 @@ impl Geometry {
     /// Those of the functions.
     pub fn radial<F: Functions>(&self, f: &Arc<F>) -> Result<Dual> {
         self.distances.apply(f)
+    }
+}
+
+/// A linear layer on features of an edge and its ends side by side, `[E, to]`: what `parts` say, in
+/// the order of the layer's input. The ends' parts are products of the atoms, which are fewer than
+/// the edges.
+///
+/// # Errors
+/// Widths whose sum is not the layer's.
+pub fn joined<const N: usize>(
+    layer: &Linear,
+    edges: &Arc<Incidence>,
+    parts: [(Place, &Dual); N],
+    p: &Parameters,
+) -> Result<Dual> {
+    let mut sum: Option<Dual> = None;
+    let mut first = 0;
+    for (place, x) in parts {
+        let columns = first..first + x.value.dim(1)?;
+        first = columns.end;
+        let mut y = layer.dual_columns(columns, x, sum.is_none(), p)?;
+        if place != Place::Edge {
+            let row = Row::Channels;
+            y = Dual::contract(edges, [(Kind { place, row }, &y)], edge(row))?;
+        }
+        sum = Some(match sum {
+            Some(sum) => sum.add(&y)?,
+            None => y,
+        });
+    }
+    match sum {
+        Some(sum) if first == layer.inputs() => Ok(sum),
+        _ => bail!("{first} channels for a layer of {}", layer.inputs()),
     }
 }
 

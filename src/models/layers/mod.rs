@@ -41,17 +41,21 @@ mod norm;
 mod radial;
 mod readout;
 mod softmax;
+mod spherical;
 #[cfg(test)]
 mod tests;
 
 pub use activation::Activation;
-pub use cutoff::{Cutoff, CutoffShape, check_radial};
+pub use cutoff::{Cutoff, CutoffShape, check_cutoff, check_radial};
 pub use embedding::Embedding;
 pub use linear::Linear;
 pub use lstm::{Direction, Lstm};
-pub use message::{Geometry, convolve, convolve_along, convolve_vectors, differences, forces};
+pub use message::{
+    Geometry, convolve, convolve_along, convolve_vectors, differences, forces, joined,
+};
 pub use mlp::Mlp;
 pub use norm::LayerNorm;
 pub use radial::{Basis, Bessel, Gaussians, Radial, SineBasis};
 pub use readout::Readout;
 pub use softmax::edge_softmax;
+pub use spherical::{AngularPolynomials, SphericalBessel, tesseral};
