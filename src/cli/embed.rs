@@ -1,20 +1,24 @@
 //! `holosig embed`.
 
+use super::places::{Overwrite, checkpoint};
 use crate::comm::{DeviceKind, World};
 use crate::data::Split;
 use crate::data::dataset::Dataset;
 use crate::data::prepare::{collect, list_files};
 use crate::data::structure::{ReadOptions, Structure};
 use crate::data::trajectory;
-use crate::downstream::coarse::CoarseGrainer;
+use crate::downstream::coarse::{CoarseGrainer, STRUCTURE};
 use crate::downstream::embedding::{self, Embedder, Neighborhoods, Source, ZernikegramFile};
+use crate::draw::PICTURE;
+use crate::store::{Content, Kind, Output};
 use crate::{Error, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("source").required(true).multiple(false))]
 pub struct Args {
-    /// Checkpoint of the model
+    /// Checkpoint of the model, or the folder of a run, whose best one is taken
+    #[arg(value_parser = checkpoint())]
     checkpoint: PathBuf,
     /// Structure files (PDB or mmCIF, gzipped or not), folders of them, or @LIST; read as those
     /// that the model was trained on
@@ -45,6 +49,8 @@ pub struct Args {
     /// Embedding file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    #[command(flatten)]
+    overwrite: Overwrite,
     /// What an H-(V)AE computes on
     #[arg(
         long,
@@ -60,6 +66,9 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<()> {
     World::run(|world| {
+        let _claim = args
+            .overwrite
+            .claim(world, || args.outputs(), &args.inputs())?;
         if let Some(path) = &args.trajectories {
             let grainer = CoarseGrainer::open(world, &args.checkpoint)?;
             let dataset = trajectory::Dataset::open(world, path)?;
@@ -92,6 +101,32 @@ pub fn run(args: Args) -> Result<()> {
             (skipped, of) => Err(Error::Partial { skipped, of }),
         })
     })
+}
+
+impl Args {
+    fn outputs(&self) -> Result<Vec<Output>> {
+        let mut outputs = vec![Output::new(&self.out, Kind::Embeddings)];
+        let folders = [
+            (&self.clusters_pdb, "pdb", STRUCTURE),
+            (&self.plots, "svg", PICTURE),
+        ];
+        for (folder, ending, mark) in folders {
+            if let Some(folder) = folder {
+                let content = Content::marked("a picture or structure of holosig", mark);
+                outputs.extend(Output::in_folder(folder, ending, &content)?);
+            }
+        }
+        Ok(outputs)
+    }
+
+    fn inputs(&self) -> Vec<&Path> {
+        let files = [&self.dataset, &self.zernikegrams, &self.trajectories];
+        let files = files.into_iter().flatten().chain(&self.structures);
+        files
+            .chain([&self.checkpoint])
+            .map(PathBuf::as_path)
+            .collect()
+    }
 }
 
 /// How many files could not be used, of how many.

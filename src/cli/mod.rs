@@ -11,6 +11,7 @@ pub mod export;
 pub mod hash;
 pub mod import;
 pub mod inspect;
+pub mod places;
 pub mod pockets;
 pub mod predict;
 pub mod prepare;

@@ -1,5 +1,6 @@
 //! `holosig pockets`.
 
+use super::places::{Overwrite, checkpoint};
 use super::prepare::progress::Progress;
 use crate::comm::World;
 use crate::data::Split;
@@ -7,13 +8,15 @@ use crate::data::complexes::manifest::Role;
 use crate::data::complexes::{Listing, Options, list};
 use crate::downstream::embedding::Embedder;
 use crate::downstream::pockets::{self, Pocketer, Pool, Settings};
+use crate::store::{Kind, Output};
 use crate::{Error, Result};
 use clap::ValueEnum;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Checkpoint of the model
+    /// Checkpoint of the model, or the folder of a run, whose best one is taken
+    #[arg(value_parser = checkpoint())]
     checkpoint: PathBuf,
     /// Complexes: a CSV file (columns protein, ligand and, if you like, id, affinity, split,
     /// group and others), PDBbind's folder, or ATOM3D's data.mdb or its folder
@@ -46,6 +49,8 @@ pub struct Args {
     /// Pocket file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    #[command(flatten)]
+    overwrite: Overwrite,
 }
 
 fn pair(text: &str) -> std::result::Result<(&str, &str), String> {
@@ -67,6 +72,8 @@ fn split(text: &str) -> std::result::Result<(Split, PathBuf), String> {
 pub fn run(args: Args) -> Result<()> {
     World::run(|world| {
         let start = std::time::Instant::now();
+        let outputs = || Ok(vec![Output::new(&args.out, Kind::Pockets)]);
+        let _claim = args.overwrite.claim(world, outputs, &args.inputs())?;
         let embedder = Embedder::open(world, &args.checkpoint)?;
         let settings = Settings {
             cutoff: args.cutoff,
@@ -97,6 +104,15 @@ pub fn run(args: Args) -> Result<()> {
             }),
         })
     })
+}
+
+impl Args {
+    fn inputs(&self) -> Vec<&Path> {
+        let lists = self.split.iter().map(|(_, file)| file);
+        let files = [&self.checkpoint, &self.complexes].into_iter();
+        let files = files.chain(&self.index).chain(lists);
+        files.map(PathBuf::as_path).collect()
+    }
 }
 
 /// Lists the complexes on rank 0 and shares the list.

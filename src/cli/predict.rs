@@ -1,8 +1,10 @@
 //! `holosig predict`.
 
+use super::places::Overwrite;
 use crate::comm::World;
 use crate::downstream::pockets::Pockets;
-use crate::downstream::regression::{self, Learner};
+use crate::downstream::regression::{self, HEADER, Learner};
+use crate::store::{Content, Output};
 use crate::{Result, store};
 use std::path::PathBuf;
 
@@ -18,10 +20,17 @@ pub struct Args {
     /// CSV file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    #[command(flatten)]
+    overwrite: Overwrite,
 }
 
 pub fn run(args: Args) -> Result<()> {
-    World::run(|world| world.on_root(|| write(&args)).map(drop))
+    World::run(|world| {
+        let content = Content::marked("a table of predictions of holosig", HEADER);
+        let outputs = || Ok(vec![Output::new(&args.out, content)]);
+        let _claim = args.overwrite.claim(world, outputs, &[&args.pockets])?;
+        world.on_root(|| write(&args)).map(drop)
+    })
 }
 
 fn write(args: &Args) -> Result<()> {

@@ -181,6 +181,9 @@ struct Tables {
     parts: usize,
 }
 
+/// The first line of every PDB file of clusters.
+pub const STRUCTURE: &str = "REMARK 250 HOLOSIG: B-FACTORS ARE THE NUMBERS OF LEARNED BEADS";
+
 const LEVELS: [&str; 3] = ["level1", "level2", "level3"];
 
 impl Tables {
@@ -287,7 +290,7 @@ fn write_structures(
 /// ATOM records with the bead in the B-factor column; serial and residue numbers wrap where the
 /// format's columns end.
 fn structure(atoms: &System, points: &[f32], bead: &[usize]) -> String {
-    let mut text = String::new();
+    let mut text = format!("{STRUCTURE}\n");
     for (i, (p, bead)) in points.chunks_exact(3).zip(bead).enumerate() {
         let name = atoms.names[i].as_str();
         let name = match name.len() {
@@ -332,7 +335,7 @@ mod tests {
             ..System::default()
         };
         let text = structure(&atoms, &[1.0, -2.5, 3.25, 10.0, 0.0, 0.0], &[3, 12]);
-        let lines: Vec<&str> = text.lines().collect();
+        let lines: Vec<&str> = text.lines().skip(1).collect();
         assert_eq!(
             lines[0],
             "ATOM      1  CA  ARG A   7       1.000  -2.500   3.250  1.00  3.00"

@@ -4,7 +4,7 @@ use crate::models::{Entry, Parameters};
 use crate::{Error, Result, files};
 use candle_core::{DType, Device, Tensor, pickle::PthTensors};
 use safetensors::{Dtype, tensor::TensorView};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// Tensors under their published names.
@@ -109,6 +109,9 @@ fn collect(entries: &[Entry], state: &StateDict, path: &Path) -> Result<Vec<f32>
     Ok(flat)
 }
 
+/// Text in the first lines of every file that [`write`] writes.
+pub const MARK: &str = "\"writer\":\"holosig\"";
+
 /// Writes parameters and buffers under their published names as safetensors (f32).
 pub fn write(parameters: &Parameters, path: &Path) -> Result<()> {
     let flat = parameters.flat()?;
@@ -129,6 +132,7 @@ pub fn write(parameters: &Parameters, path: &Path) -> Result<()> {
         .map(|(e, data)| Ok((&e.name, TensorView::new(Dtype::F32, e.shape.clone(), data)?)))
         .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(Error::internal)?;
-    let file = safetensors::serialize(views, None).map_err(Error::internal)?;
+    let about = HashMap::from([("writer".to_string(), "holosig".to_string())]);
+    let file = safetensors::serialize(views, Some(about)).map_err(Error::internal)?;
     std::fs::write(path, file).map_err(|e| Error::io(path, e))
 }

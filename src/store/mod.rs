@@ -13,12 +13,14 @@ mod attributes;
 mod element;
 mod header;
 mod node;
+mod output;
 mod strings;
 
 pub use atomic::{Scratch, write_bytes};
 pub use element::Element;
 pub use header::{Digest, Header};
 pub use node::{Node, Storage};
+pub use output::{Claim, Content, Output, claim};
 
 use crate::{Error, Result, files};
 use std::io::{Seek, SeekFrom, Write};
@@ -74,6 +76,15 @@ impl Kind {
             Kind::Pockets => "pockets",
             Kind::Regressor => "regressor",
             Kind::Predictions => "predictions",
+        }
+    }
+
+    /// A file of this kind in words, with the article.
+    pub fn phrase(self) -> String {
+        match self {
+            Kind::Dataset | Kind::Checkpoint => format!("a {self} of holosig"),
+            Kind::Regressor => "a fitted regressor of holosig".into(),
+            _ => format!("a file of {self} of holosig"),
         }
     }
 

@@ -1,6 +1,7 @@
 //! `holosig prepare structures`.
 
 use super::progress::Progress;
+use crate::cli::places::Overwrite;
 use crate::comm::World;
 use crate::data::Split;
 use crate::data::choice::Choice;
@@ -9,12 +10,15 @@ use crate::data::prepare::{Collected, Fractions, StructureFile, collect, list_fi
 use crate::data::proteinnet;
 use crate::data::selection::{Selected, Selection};
 use crate::data::structure::{Elements, Models, Notes, ReadOptions};
-use crate::store::{Scratch, write_bytes};
+use crate::store::{Content, Kind, Output, write_bytes};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
 const EXIT_CODES: &str = "Exit codes: 0, every file was used; 3, the dataset is written, but some \
     files could not be used and are named; 2, bad input, nothing is written; 1, any other failure.";
+
+/// The first line of the list of missing structures.
+const MISSING: &str = "# ids without a structure (holosig prepare structures)";
 
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
@@ -25,6 +29,8 @@ pub struct Args {
     /// Dataset file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    #[command(flatten)]
+    overwrite: Overwrite,
     /// Take only what the records of these ProteinNet files name, with their splits
     #[arg(long, value_name = "FILE", num_args = 1..)]
     proteinnet: Vec<PathBuf>,
@@ -99,8 +105,9 @@ struct Plan {
 
 pub fn run(args: Args) -> Result<()> {
     World::run(|world| {
-        // An unwritable folder is told before the work.
-        world.on_root(|| Scratch::new(&args.out))?;
+        let _claim = args
+            .overwrite
+            .claim(world, || args.outputs(), &args.outside())?;
         if args.backbone {
             return world.on_root(|| args.pack_backbones()).map(drop);
         }
@@ -124,6 +131,23 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 impl Args {
+    fn outputs(&self) -> Result<Vec<Output>> {
+        let missing = Content::marked("a list of missing structures of holosig", MISSING);
+        let missing = self.missing.iter().map(|p| Output::new(p, missing.clone()));
+        let dataset = Output::new(&self.out, Kind::Dataset);
+        Ok([dataset].into_iter().chain(missing).collect())
+    }
+
+    /// All files that are read, as far as the command line names them.
+    fn outside(&self) -> Vec<&Path> {
+        let lists = self.proteinnet.iter().chain(&self.splits);
+        self.inputs
+            .iter()
+            .chain(lists)
+            .map(PathBuf::as_path)
+            .collect()
+    }
+
     fn read_options(&self) -> ReadOptions {
         ReadOptions {
             models: self.models,
@@ -285,8 +309,8 @@ impl Args {
     fn tell_missing(&self, missing: &[String]) -> Result<()> {
         const SHOWN: usize = 10;
         if let Some(path) = &self.missing {
-            let text: String = missing.iter().map(|id| format!("{id}\n")).collect();
-            write_bytes(path, text.as_bytes())?;
+            let ids: String = missing.iter().map(|id| format!("{id}\n")).collect();
+            write_bytes(path, format!("{MISSING}\n{ids}").as_bytes())?;
         }
         if !missing.is_empty() {
             let shown = missing[..missing.len().min(SHOWN)].join(", ");

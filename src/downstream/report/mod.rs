@@ -16,6 +16,7 @@ pub use run::Run;
 pub use sweep::SweepReport;
 
 use crate::draw::{self, Axes, Distribution, PALETTE, Series, Size};
+use crate::store::Content;
 use crate::{Error, Result};
 use html::Tile;
 use std::path::Path;
@@ -37,6 +38,11 @@ pub struct Part {
     tiles: Vec<Tile>,
     /// Sections, HTML.
     body: String,
+}
+
+/// How a page of ours is known.
+pub fn content() -> Content {
+    Content::marked("a page of holosig", "<title>holosig: ")
 }
 
 /// The page as HTML, its parts one below the other.
