@@ -1,6 +1,6 @@
 //! `holosig embed`.
 
-use super::places::{Overwrite, checkpoint};
+use super::places::{Overwrite, Target, checkpoint};
 use crate::comm::{DeviceKind, World};
 use crate::data::Split;
 use crate::data::dataset::Dataset;
@@ -10,6 +10,7 @@ use crate::data::trajectory;
 use crate::downstream::coarse::{CoarseGrainer, STRUCTURE};
 use crate::downstream::embedding::{self, Embedder, Neighborhoods, Source, ZernikegramFile};
 use crate::draw::PICTURE;
+use crate::print::count;
 use crate::store::{Content, Kind, Output};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -46,7 +47,7 @@ pub struct Args {
     /// which beads carry the decision
     #[arg(long, value_name = "DIR", requires = "trajectories")]
     plots: Option<PathBuf>,
-    /// Embedding file to write
+    /// Embedding file to write: .h5 with everything, .csv or .npz with its arrays
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
@@ -66,14 +67,17 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<()> {
     World::run(|world| {
+        let mut target = world.agree(Target::new(&args.out, Kind::Embeddings))?;
         let _claim = args
             .overwrite
-            .claim(world, || args.outputs(), &args.inputs())?;
+            .claim(world, || args.outputs(&target), &args.inputs())?;
+        target.begin(world)?;
         if let Some(path) = &args.trajectories {
             let grainer = CoarseGrainer::open(world, &args.checkpoint)?;
             let dataset = trajectory::Dataset::open(world, path)?;
             let (pdb, plots) = (args.clusters_pdb.as_deref(), args.plots.as_deref());
-            return grainer.write(world, &dataset, &args.out, pdb, plots);
+            grainer.write(world, &dataset, target.h5(), pdb, plots)?;
+            return target.finish(world);
         }
         let place = world.agree(world.place(args.device))?;
         let embedder = Embedder::open(world, &args.checkpoint)?;
@@ -81,7 +85,7 @@ pub fn run(args: Args) -> Result<()> {
         let description = &embedder.description;
         if let Some(path) = &args.zernikegrams {
             let source = ZernikegramFile::open(world, path, &description.zernike)?;
-            return write(world, &args, &embedder, &source);
+            return write(world, &args, &embedder, &source, target);
         }
         let (name, dataset, skipped) = match &args.dataset {
             Some(path) => {
@@ -90,12 +94,12 @@ pub fn run(args: Args) -> Result<()> {
             }
             None => {
                 let (dataset, skipped) = read(world, &args, &description.read)?;
-                let name = format!("{} structures", dataset.structures().len());
+                let name = count(dataset.structures().len(), "structure");
                 (name, dataset, skipped)
             }
         };
         let source = Neighborhoods::new(name, &dataset, args.split, description);
-        write(world, &args, &embedder, &world.agree(source)?)?;
+        write(world, &args, &embedder, &world.agree(source)?, target)?;
         world.agree(match skipped {
             (0, _) => Ok(()),
             (skipped, of) => Err(Error::Partial { skipped, of }),
@@ -104,8 +108,8 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 impl Args {
-    fn outputs(&self) -> Result<Vec<Output>> {
-        let mut outputs = vec![Output::new(&self.out, Kind::Embeddings)];
+    fn outputs(&self, target: &Target) -> Result<Vec<Output>> {
+        let mut outputs = vec![target.output()];
         let folders = [
             (&self.clusters_pdb, "pdb", STRUCTURE),
             (&self.plots, "svg", PICTURE),
@@ -153,13 +157,20 @@ fn read(world: &World, args: &Args, options: &ReadOptions) -> Result<(Dataset, S
     Ok((dataset, (skipped, files.len() as u64)))
 }
 
-fn write(world: &World, args: &Args, embedder: &Embedder, source: &dyn Source) -> Result<()> {
+fn write(
+    world: &World,
+    args: &Args,
+    embedder: &Embedder,
+    source: &dyn Source,
+    target: Target,
+) -> Result<()> {
     let start = std::time::Instant::now();
-    let cosine = embedding::write(world, embedder, source, args.reconstruct, &args.out)?;
+    let cosine = embedding::write(world, embedder, source, args.reconstruct, target.h5())?;
+    target.finish(world)?;
     if world.is_root() {
         let seconds = start.elapsed().as_secs_f64();
         let (out, n) = (args.out.display(), source.len());
-        crate::say!("{out}: {n} residues in {seconds:.1} s");
+        crate::say!("{out}: {} in {seconds:.1} s", count(n, "residue"));
         if let Some(cosine) = cosine {
             crate::say!("mean cosine loss: {cosine:.4}");
         }

@@ -6,6 +6,7 @@ use crate::comm::World;
 use crate::data::Split;
 use crate::data::dataset::Dataset;
 use crate::downstream::evaluation::{self, LabelSource, Labels, Options, Record};
+use crate::print::count;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -87,7 +88,7 @@ impl Args {
 
 fn print(record: &Record) {
     for e in &record.evaluations {
-        crate::say!("{}: {} residues", e.checkpoint, e.residues);
+        crate::say!("{}: {}", e.checkpoint, count(e.residues, "residue"));
         let r = &e.reconstruction;
         crate::say!(
             "  reconstruction: cosine loss {:.4}, MSE {:.3e}",

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Any file that holosig wrote
-    #[arg(value_name = "FILE")]
+    /// Any file that holosig wrote, or the folder of a run, whose best checkpoint is taken
+    #[arg(value_name = "FILE", value_parser = super::places::checkpoint())]
     file: PathBuf,
 }
 

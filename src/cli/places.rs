@@ -1,7 +1,7 @@
 //! Options that name files: checkpoints to read, and outputs that may be there already.
 
 use crate::comm::World;
-use crate::store::{self, Claim, Output};
+use crate::store::{self, Claim, Format, Kind, Output, Scratch};
 use crate::train::RunFolder;
 use crate::{Error, Result};
 use clap::builder::{PathBufValueParser, TypedValueParser};
@@ -45,6 +45,84 @@ fn checkpoint_in(path: PathBuf) -> PathBuf {
     let run = RunFolder::new(&path);
     let found = [run.best(), run.last()].into_iter().find(|p| p.exists());
     found.unwrap_or(path)
+}
+
+/// The file that a command writes: HDF5, or another format that its ending names and that is made
+/// of HDF5 when this is complete.
+pub struct Target<'a> {
+    out: &'a Path,
+    kind: Kind,
+    format: Option<Format>,
+    /// Of the HDF5 file where this is not the result; on rank 0.
+    scratch: Option<Scratch>,
+}
+
+impl<'a> Target<'a> {
+    /// # Errors
+    /// An ending of another format.
+    pub fn new(out: &'a Path, kind: Kind) -> Result<Self> {
+        let ending = out.extension().unwrap_or_default().to_ascii_lowercase();
+        let format = match ending.to_str() {
+            Some("csv") => Some(Format::Csv),
+            Some("npz") => Some(Format::Npz),
+            _ => {
+                let instead = "these are the formats that are written (convert to others from .h5 \
+                               or .csv)";
+                self::ending(out, &["h5", "hdf5", "csv", "npz"], instead)?;
+                None
+            }
+        };
+        Ok(Self {
+            out,
+            kind,
+            format,
+            scratch: None,
+        })
+    }
+
+    /// What is going to be written.
+    pub fn output(&self) -> Output {
+        match self.format {
+            Some(format) => Output::new(self.out, format.content(self.kind)),
+            None => Output::new(self.out, self.kind),
+        }
+    }
+
+    /// Begins the work. Collective.
+    ///
+    /// # Errors
+    /// A folder that takes no files.
+    pub fn begin(&mut self, world: &World) -> Result<()> {
+        if self.format.is_some() {
+            // A name of its own beside that of the result.
+            let place = self.out.with_extension("to-convert");
+            self.scratch = world.on_root(|| Scratch::new(&place))?;
+        }
+        Ok(())
+    }
+
+    /// Where the HDF5 file is to be written.
+    pub fn h5(&self) -> &Path {
+        self.scratch.as_ref().map_or(self.out, Scratch::path)
+    }
+
+    /// Converts the complete HDF5 file, if need be. Collective.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn finish(self, world: &World) -> Result<()> {
+        let Some(format) = self.format else {
+            return Ok(());
+        };
+        world.on_root(|| match &self.scratch {
+            Some(scratch) => {
+                let file = store::open(scratch.path(), self.kind)?;
+                store::convert(&file, self.kind, self.out, format)
+            }
+            None => Ok(()),
+        })?;
+        Ok(())
+    }
 }
 
 /// Refuses an output whose name says that it is of a format that is not written.

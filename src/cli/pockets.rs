@@ -1,6 +1,6 @@
 //! `holosig pockets`.
 
-use super::places::{Overwrite, checkpoint};
+use super::places::{Overwrite, Target, checkpoint};
 use super::prepare::progress::Progress;
 use crate::comm::World;
 use crate::data::Split;
@@ -8,7 +8,8 @@ use crate::data::complexes::manifest::Role;
 use crate::data::complexes::{Listing, Options, list};
 use crate::downstream::embedding::Embedder;
 use crate::downstream::pockets::{self, Pocketer, Pool, Settings};
-use crate::store::{Kind, Output};
+use crate::print::count;
+use crate::store::Kind;
 use crate::{Error, Result};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
@@ -46,7 +47,8 @@ pub struct Args {
     /// Stop at the first complex that cannot be used
     #[arg(long)]
     strict: bool,
-    /// Pocket file to write
+    /// Pocket file to write: .h5 with everything, which `regress` and `predict` read, .csv or .npz
+    /// with its arrays
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
@@ -72,8 +74,10 @@ fn split(text: &str) -> std::result::Result<(Split, PathBuf), String> {
 pub fn run(args: Args) -> Result<()> {
     World::run(|world| {
         let start = std::time::Instant::now();
-        let outputs = || Ok(vec![Output::new(&args.out, Kind::Pockets)]);
+        let mut target = world.agree(Target::new(&args.out, Kind::Pockets))?;
+        let outputs = || Ok(vec![target.output()]);
         let _claim = args.overwrite.claim(world, outputs, &args.inputs())?;
+        target.begin(world)?;
         let embedder = Embedder::open(world, &args.checkpoint)?;
         let settings = Settings {
             cutoff: args.cutoff,
@@ -85,14 +89,15 @@ pub fn run(args: Args) -> Result<()> {
         let listing = listing(world, &args)?;
         let total = listing.entries.len();
         let progress = Progress::new(world.is_root(), total, "complexes");
-        let summary = pockets::write(world, &pocketer, &listing, &args.out, |n| progress.at(n))?;
+        let summary = pockets::write(world, &pocketer, &listing, target.h5(), |n| progress.at(n))?;
         drop(progress);
+        target.finish(world)?;
         if world.is_root() {
             crate::say!(
-                "{}: {} pockets of {} residues in {:.1} s",
+                "{}: {} of {} in {:.1} s",
                 args.out.display(),
-                summary.complexes,
-                summary.residues,
+                count(summary.complexes, "pocket"),
+                count(summary.residues, "residue"),
                 start.elapsed().as_secs_f64()
             );
         }

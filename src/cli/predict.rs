@@ -5,7 +5,7 @@ use crate::comm::World;
 use crate::downstream::pockets::Pockets;
 use crate::downstream::regression::{self, HEADER, Learner};
 use crate::store::{Content, Output};
-use crate::{Result, store};
+use crate::{Result, print, store};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -38,9 +38,9 @@ fn write(args: &Args) -> Result<()> {
     let predictions = regression::predict(&args.regression, &pockets, args.model)?;
     store::write_bytes(&args.out, &predictions.csv(&pockets)?)?;
     crate::say!(
-        "{}: {} complexes, predicted by {}",
+        "{}: {}, predicted by {}",
         args.out.display(),
-        pockets.ids.len(),
+        print::count(pockets.ids.len(), "complex"),
         predictions.learner.name()
     );
     Ok(())

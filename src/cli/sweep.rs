@@ -6,7 +6,7 @@ use crate::downstream::report::{self, Part, SweepReport};
 use crate::store::{self, Output};
 use crate::tasks::sweep::{self, Axis, FOLD, Results, SEED, Share, Sweep};
 use crate::tasks::{load, tell_renamed};
-use crate::{Error, Result};
+use crate::{Error, Result, print};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -46,7 +46,7 @@ pub fn run(args: Args) -> Result<()> {
             .runs
             .iter()
             .for_each(|run| crate::say!("{}", run.words()));
-        crate::say!("{} runs", sweep.runs.len());
+        crate::say!("{}", print::count(sweep.runs.len(), "run"));
         return Ok(());
     }
     World::run(|world| {

@@ -15,12 +15,14 @@ mod header;
 mod node;
 mod output;
 mod strings;
+mod tables;
 
 pub use atomic::{Scratch, write_bytes};
 pub use element::Element;
 pub use header::{Digest, Header};
 pub use node::{Node, Storage};
 pub use output::{Claim, Content, Output, claim};
+pub use tables::{Format, convert};
 
 use crate::{Error, Result, files};
 use std::io::{Seek, SeekFrom, Write};

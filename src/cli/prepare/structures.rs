@@ -11,7 +11,7 @@ use crate::data::proteinnet;
 use crate::data::selection::{Selected, Selection};
 use crate::data::structure::{Elements, Models, Notes, ReadOptions};
 use crate::store::{Content, Kind, Output, write_bytes};
-use crate::{Error, Result};
+use crate::{Error, Result, print};
 use std::path::{Path, PathBuf};
 
 const EXIT_CODES: &str = "Exit codes: 0, every file was used; 3, the dataset is written, but some \
@@ -280,15 +280,15 @@ impl Args {
         let dataset = Dataset::pack(&selected.chosen, &self.kept()?)?;
         let digest = dataset.write(&self.out)?;
         crate::say!(
-            "{}: {} structures, {} atoms",
+            "{}: {}, {}",
             self.out.display(),
-            dataset.structures().len(),
-            dataset.atom_count()
+            print::count(dataset.structures().len(), "structure"),
+            print::count(dataset.atom_count(), "atom")
         );
         let count = |s: Split| format!("{} {s}", dataset.split(s).len());
         crate::say!(
-            "{} neighborhoods: {}; fingerprint {digest}",
-            dataset.len(),
+            "{}: {}; fingerprint {digest}",
+            print::count(dataset.len(), "neighborhood"),
             Split::ALL.map(count).join(", ")
         );
         let mut notes = Notes::default();

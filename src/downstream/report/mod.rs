@@ -138,7 +138,10 @@ impl RunReport {
         tile(self.run.parameters.map(grouped), "parameters", false);
         tile(
             self.run.start("ranks").map(|n| n.to_string()),
-            "MPI ranks",
+            match self.run.start("ranks") == Some(1.0) {
+                true => "MPI rank",
+                false => "MPI ranks",
+            },
             false,
         );
         tiles
