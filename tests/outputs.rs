@@ -587,6 +587,31 @@ fn the_ending_is_the_format() {
         .failure(2, "hparams.json: is there already");
 }
 
+#[test]
+fn residues_are_chosen_by_chain_and_number() {
+    let dir = folder();
+    let embed = |more: &[&str]| {
+        let mut command = holosig();
+        command.arg("embed").arg(dir.path().join("model.h5"));
+        command.arg("--structures").arg(dir.path().join("a.pdb"));
+        command.arg("--out").arg(dir.path().join("e.h5"));
+        run(command.args(more))
+    };
+    let numbers = || {
+        let file = store::open(&dir.path().join("e.h5"), Kind::Embeddings).unwrap();
+        let residues = file.group("residues").unwrap();
+        residues.read::<i32>("number").unwrap()
+    };
+    embed(&[]).success();
+    let all = numbers();
+    embed(&["--chain", "A"]).success();
+    assert_eq!(numbers(), all);
+    embed(&["--residues", "A:10-12,A:30"]).success();
+    assert_eq!(numbers(), [10, 11, 12, 30]);
+    embed(&["--residues", "B:10"]).failure(2, "residues is at B:10");
+    embed(&["--residues", "A:12-10"]).failure(2, "12 comes after 10");
+}
+
 /// Only what is asked for is written: a file of numbers shows it.
 #[test]
 fn a_dataset_is_not_a_file_of_embeddings() {

@@ -1,6 +1,6 @@
 //! `holosig embed`.
 
-use super::places::{Overwrite, Target, checkpoint};
+use super::places::{Overwrite, Places, Target, checkpoint};
 use crate::comm::{DeviceKind, World};
 use crate::data::Split;
 use crate::data::dataset::Dataset;
@@ -51,6 +51,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
+    sites: Places,
+    #[command(flatten)]
     overwrite: Overwrite,
     /// What an H-(V)AE computes on
     #[arg(
@@ -66,8 +68,14 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<()> {
+    let elsewhere = args.trajectories.is_some() || args.zernikegrams.is_some();
+    if elsewhere && !args.sites.chosen().is_empty() {
+        return Err(Error::input(
+            "--chain and --residues choose residues of --structures or --dataset",
+        ));
+    }
     World::run(|world| {
-        let mut target = world.agree(Target::new(&args.out, Kind::Embeddings))?;
+        let mut target = Target::new(&args.out, Kind::Embeddings);
         let _claim = args
             .overwrite
             .claim(world, || args.outputs(&target), &args.inputs())?;
@@ -98,7 +106,8 @@ pub fn run(args: Args) -> Result<()> {
                 (name, dataset, skipped)
             }
         };
-        let source = Neighborhoods::new(name, &dataset, args.split, description);
+        let source = Neighborhoods::new(name, &dataset, args.split, description)
+            .and_then(|source| source.at(&args.sites.chosen()));
         write(world, &args, &embedder, &world.agree(source)?, target)?;
         world.agree(match skipped {
             (0, _) => Ok(()),

@@ -1,6 +1,7 @@
 //! Options that name files: checkpoints to read, and outputs that may be there already.
 
 use crate::comm::World;
+use crate::data::sites::Sites;
 use crate::store::{self, Claim, Format, Kind, Output, Scratch};
 use crate::train::RunFolder;
 use crate::{Error, Result};
@@ -32,6 +33,25 @@ impl Overwrite {
     }
 }
 
+/// The options that choose residues.
+#[derive(clap::Args)]
+pub struct Places {
+    /// Only residues of these chains, as the files name them
+    #[arg(long, value_name = "CHAIN", value_delimiter = ',')]
+    chain: Vec<String>,
+    /// Only residues of these numbers, as in A:10-20,B:5; with --chain, both
+    #[arg(long, value_name = "CHAIN:FROM-TO")]
+    residues: Option<Sites>,
+}
+
+impl Places {
+    /// What is chosen; everything, if nothing is.
+    pub fn chosen(&self) -> Sites {
+        let chains = self.chain.iter().map(|name| Sites::chain(name));
+        chains.fold(self.residues.clone().unwrap_or_default(), Sites::and)
+    }
+}
+
 /// Reads the name of a checkpoint: for a run folder it is that of its best checkpoint, or of its
 /// last one where nothing has been validated yet.
 pub fn checkpoint() -> impl TypedValueParser<Value = PathBuf> {
@@ -58,26 +78,19 @@ pub struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// # Errors
-    /// An ending of another format.
-    pub fn new(out: &'a Path, kind: Kind) -> Result<Self> {
+    /// A file of `kind`, or one that is made of it.
+    pub fn new(out: &'a Path, kind: Kind) -> Self {
         let ending = out.extension().unwrap_or_default().to_ascii_lowercase();
-        let format = match ending.to_str() {
-            Some("csv") => Some(Format::Csv),
-            Some("npz") => Some(Format::Npz),
-            _ => {
-                let instead = "these are the formats that are written (convert to others from .h5 \
-                               or .csv)";
-                self::ending(out, &["h5", "hdf5", "csv", "npz"], instead)?;
-                None
-            }
-        };
-        Ok(Self {
+        Self {
             out,
             kind,
-            format,
+            format: match ending.to_str() {
+                Some("csv") => Some(Format::Csv),
+                Some("npz") => Some(Format::Npz),
+                _ => None,
+            },
             scratch: None,
-        })
+        }
     }
 
     /// What is going to be written.
@@ -88,11 +101,13 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Begins the work. Collective.
+    /// Begins the work, after the place has been claimed. Collective.
     ///
     /// # Errors
-    /// A folder that takes no files.
+    /// An ending of another format; a folder that takes no files.
     pub fn begin(&mut self, world: &World) -> Result<()> {
+        let instead = "these are the formats that are written (others can be made of .h5 or .csv)";
+        world.agree(ending(self.out, &["h5", "hdf5", "csv", "npz"], instead))?;
         if self.format.is_some() {
             // A name of its own beside that of the result.
             let place = self.out.with_extension("to-convert");

@@ -1,6 +1,6 @@
 //! `holosig pockets`.
 
-use super::places::{Overwrite, Target, checkpoint};
+use super::places::{Overwrite, Places, Target, checkpoint};
 use super::prepare::progress::Progress;
 use crate::comm::World;
 use crate::data::Split;
@@ -52,6 +52,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
+    sites: Places,
+    #[command(flatten)]
     overwrite: Overwrite,
 }
 
@@ -74,7 +76,7 @@ fn split(text: &str) -> std::result::Result<(Split, PathBuf), String> {
 pub fn run(args: Args) -> Result<()> {
     World::run(|world| {
         let start = std::time::Instant::now();
-        let mut target = world.agree(Target::new(&args.out, Kind::Pockets))?;
+        let mut target = Target::new(&args.out, Kind::Pockets);
         let outputs = || Ok(vec![target.output()]);
         let _claim = args.overwrite.claim(world, outputs, &args.inputs())?;
         target.begin(world)?;
@@ -83,6 +85,7 @@ pub fn run(args: Args) -> Result<()> {
             cutoff: args.cutoff,
             pool: args.pool,
             untrained: (!args.no_untrained).then_some(args.seed),
+            sites: args.sites.chosen(),
             strict: args.strict,
         };
         let pocketer = world.agree(Pocketer::new(embedder, settings))?;

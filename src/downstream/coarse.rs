@@ -168,7 +168,7 @@ fn hard(assignment: &Tensor) -> Result<Vec<u32>> {
 ///
 /// | name | shape | what |
 /// |---|---|---|
-/// | `segment/{trajectory,start,frames}` | [segments] | name, first frame and number of frames |
+/// | `segment/{trajectory,label,start,frames}` | [segments] | name and label of the trajectory, first frame and number of frames |
 /// | `signature` | [segments, S, terms] f32 | log-signatures (Deep Signature only) |
 /// | `prediction` | [segments, outputs] f32 | probability of class 1, of each class, or a standardised number |
 /// | `clusters/{level1,level2,level3}` | [sum of nodes] u32 | cluster of every node; `clusters/offsets` has the first of each segment |
@@ -198,6 +198,9 @@ impl Tables {
             .map(|id| dataset.trajectory_of(id).name.as_str())
             .collect();
         group.write_strings("trajectory", &names)?;
+        let label = |id| dataset.trajectory_of(id).label.as_deref().unwrap_or("");
+        let labels: Vec<&str> = (0..segments.len() as u32).map(label).collect();
+        group.write_strings("label", &labels)?;
         let starts: Vec<u64> = segments.iter().map(|s| s.start).collect();
         let frames: Vec<u32> = segments.iter().map(|s| s.frames).collect();
         group.write("start", &[starts.len()], &starts, Storage::Compressed)?;

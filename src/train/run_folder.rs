@@ -267,12 +267,12 @@ impl RunFolder {
         }
     }
 
-    /// Saves the job as it was understood. `former` is the length of a run that goes on beyond it:
-    /// the scores of that end are kept as `scores-STEP.json`.
-    pub fn begin(&self, job: &str, former: Option<u64>) -> Result<()> {
+    /// Saves the job as it was understood. Scores of an earlier end of the run, at step `former`, are
+    /// kept as `scores-STEP.json`.
+    pub fn begin(&self, job: &str, former: u64) -> Result<()> {
         let scores = self.scores();
-        if let Some(step) = former.filter(|_| scores.exists()) {
-            let kept = self.root.join(format!("scores-{step}.json"));
+        if scores.exists() {
+            let kept = self.root.join(format!("scores-{former}.json"));
             fs::rename(&scores, &kept).map_err(|e| Error::io(&scores, e))?;
         }
         write_bytes(&self.job(), job.as_bytes())

@@ -106,15 +106,12 @@ pub fn train<T: Task>(world: &World, plan: &Plan<T>, checkpoint: Option<&Saved>)
     if let Some(saved) = checkpoint {
         let position = world.agree(trainer.own_position(saved))?;
         former = trainer.lengthened(position)?;
-        if position.step == trainer.calendar.steps && world.any(plan.folder.scores().exists()) {
-            let step = position.step;
-            log_once(
-                world,
-                &format!("finished at step {step}: nothing is left to do"),
-            );
+        trainer.take_over(saved, position)?;
+        if trainer.is_over() && world.any(plan.folder.scores().exists()) {
+            let words = format!("finished at step {}: nothing is left to do", trainer.done);
+            log_once(world, &words);
             return Ok(());
         }
-        trainer.take_over(saved, position)?;
     } else {
         trainer.initialise()?;
     }
@@ -138,7 +135,7 @@ impl<'a, T: Task> Trainer<'a, T> {
         if world.is_root() {
             self.log = Some(self.open_log(resumed)?);
             self.mirror_log()?;
-            plan.folder.begin(&plan.job, former)?;
+            plan.folder.begin(&plan.job, former.unwrap_or(self.done))?;
             self.writer = Some(Writer::start(plan.folder.clone(), plan.settings.keep)?);
         }
         Ok(())

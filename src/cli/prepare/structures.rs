@@ -298,12 +298,30 @@ impl Args {
         for line in notes.lines() {
             crate::say!("{line}");
         }
+        self.tell_shares(&dataset);
         for split in [Split::Train, Split::Validation] {
             if dataset.split(split).is_empty() {
                 log::warn!("no structure is for {split}: training needs some");
             }
         }
         self.tell_missing(&selected.missing)
+    }
+
+    /// Whole structures are dealt, so that few or unequal ones miss the shares.
+    fn tell_shares(&self, dataset: &Dataset) {
+        let by_chance = self.splits.is_none() && self.proteinnet.is_empty();
+        if !by_chance || dataset.is_empty() {
+            return;
+        }
+        let share = |s: Split| 100.0 * dataset.split(s).len() as f64 / dataset.len() as f64;
+        crate::say!(
+            "by chance and by whole structures: {:.0} % for validation ({:.0} % asked for), {:.0} % \
+             for test ({:.0} %)",
+            share(Split::Validation),
+            100.0 * self.validation,
+            share(Split::Test),
+            100.0 * self.test
+        );
     }
 
     fn tell_missing(&self, missing: &[String]) -> Result<()> {
