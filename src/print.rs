@@ -5,7 +5,7 @@
 //! terminal are shown as escapes. A reader of standard output that goes away (`| head`) or a full
 //! disk behind it never ends the work.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::{ErrorKind, Write};
 use std::sync::Mutex;
 
@@ -90,6 +90,17 @@ pub fn clean(text: &str, but: &[char]) -> String {
     out
 }
 
+/// A number with what it counts: `1 model`, `2 models`, `0 trajectories`.
+pub fn count(n: impl Display, what: &str) -> String {
+    let n = n.to_string();
+    match what.strip_suffix('y') {
+        _ if n == "1" => format!("1 {what}"),
+        Some(stem) => format!("{n} {stem}ies"),
+        None if what.ends_with('x') => format!("{n} {what}es"),
+        None => format!("{n} {what}s"),
+    }
+}
+
 /// Whether a character may steer a terminal, a page or a script, where a name should only be shown.
 pub fn steers(c: char) -> bool {
     c.is_control()
@@ -112,6 +123,14 @@ mod tests {
         assert_eq!(clean("a\nb\r", &['\n', '\t']), "a\nb\\r");
         assert_eq!(clean("Å “α” 4\u{a0}µm", &[]), "Å “α” 4\u{a0}µm");
         assert_eq!(message("one\ntwo\n"), "one\\ntwo");
+    }
+
+    #[test]
+    fn one_thing_is_no_plural() {
+        assert_eq!(count(1usize, "model"), "1 model");
+        assert_eq!(count(0, "run"), "0 runs");
+        assert_eq!(count(2, "trajectory"), "2 trajectories");
+        assert_eq!(count(7, "complex"), "7 complexes");
     }
 
     #[test]

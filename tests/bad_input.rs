@@ -207,7 +207,7 @@ fn a_dataset_that_is_newer_or_damaged_is_refused() {
         (&short, "short.h5: truncated"),
         (
             &ckpt,
-            "ckpt.h5: a holosig checkpoint file, where a dataset is needed",
+            "ckpt.h5: a checkpoint of holosig, where a dataset of holosig is needed",
         ),
     ] {
         for ranks in [1, 2] {
@@ -234,17 +234,14 @@ fn a_dataset_that_is_newer_or_damaged_is_refused() {
     run(holosig().arg("inspect").arg(&newer)).failure(2, "newer.h5: written by a newer holosig");
 }
 
-/// A folder that is not there, and one that takes no files even from root.
+/// A folder that takes no files even from root, and one below a file.
 #[test]
 fn an_unwritable_output_is_told_before_the_work() {
     let dir = tempfile::tempdir().unwrap();
     let ckpt = checkpoint(dir.path());
     let files = [in_repository("tests/structures/pdb1ubi.pdb")];
-    for place in [
-        dir.path().join("missing").join("out.h5"),
-        PathBuf::from("/proc/out.h5"),
-    ] {
-        let text = format!("{}: ", place.display());
+    for place in [ckpt.join("out.h5"), PathBuf::from("/proc/out.h5")] {
+        let text = format!("{}: cannot be written", place.display());
         for ranks in [1, 2] {
             run(&mut embed(
                 holosig_on(ranks),
@@ -253,10 +250,11 @@ fn an_unwritable_output_is_told_before_the_work() {
                 &files,
                 &place,
             ))
-            .failure(1, &text);
-            run(&mut prepare(holosig_on(ranks), &files, &place)).failure(1, &text);
+            .failure(2, &text);
+            run(&mut prepare(holosig_on(ranks), &files, &place)).failure(2, &text);
         }
-        run(holosig().arg("export").arg(&ckpt).arg(&place)).failure(1, &text);
+        let place = place.with_extension("safetensors");
+        run(holosig().arg("export").arg(&ckpt).arg(&place)).failure(2, "cannot be written");
     }
     assert_eq!(names(dir.path()), ["ckpt.h5"]);
 }

@@ -114,7 +114,7 @@ fn every_world_and_every_stop_gives_the_same_bits() {
 
     let stopped = dir.path().join("stopped");
     train_on(2, &stopped, &["train.steps=5"], &[]).success();
-    train_on(4, &stopped, &[], &["--resume"]).success();
+    train_on(4, &stopped, &[], &["--resume", "--extend"]).success();
     assert_eq!(result(&stopped), reference, "stopped and resumed");
     let seed = dir.path().join("seed");
     train_on(2, &seed, &["train.seed=4"], &[]).success();

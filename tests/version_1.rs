@@ -122,7 +122,7 @@ impl Bench {
         for set in sets {
             command.args(["--set", set]);
         }
-        command.arg("--resume").arg("--out");
+        command.args(["--resume", "--extend", "--out"]);
         run(command.arg(self.0.path().join("run")))
     }
 

@@ -1,20 +1,25 @@
 //! `holosig embed`.
 
+use super::places::{Overwrite, Places, Target, checkpoint};
 use crate::comm::{DeviceKind, World};
 use crate::data::Split;
 use crate::data::dataset::Dataset;
 use crate::data::prepare::{collect, list_files};
 use crate::data::structure::{ReadOptions, Structure};
 use crate::data::trajectory;
-use crate::downstream::coarse::CoarseGrainer;
+use crate::downstream::coarse::{CoarseGrainer, STRUCTURE};
 use crate::downstream::embedding::{self, Embedder, Neighborhoods, Source, ZernikegramFile};
+use crate::draw::PICTURE;
+use crate::print::count;
+use crate::store::{Content, Kind, Output};
 use crate::{Error, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("source").required(true).multiple(false))]
 pub struct Args {
-    /// Checkpoint of the model
+    /// Checkpoint of the model, or the folder of a run, whose best one is taken
+    #[arg(value_parser = checkpoint())]
     checkpoint: PathBuf,
     /// Structure files (PDB or mmCIF, gzipped or not), folders of them, or @LIST; read as those
     /// that the model was trained on
@@ -42,9 +47,13 @@ pub struct Args {
     /// which beads carry the decision
     #[arg(long, value_name = "DIR", requires = "trajectories")]
     plots: Option<PathBuf>,
-    /// Embedding file to write
+    /// Embedding file to write: .h5 with everything, .csv or .npz with its arrays
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    #[command(flatten)]
+    sites: Places,
+    #[command(flatten)]
+    overwrite: Overwrite,
     /// What an H-(V)AE computes on
     #[arg(
         long,
@@ -59,12 +68,24 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<()> {
+    let elsewhere = args.trajectories.is_some() || args.zernikegrams.is_some();
+    if elsewhere && !args.sites.chosen().is_empty() {
+        return Err(Error::input(
+            "--chain and --residues choose residues of --structures or --dataset",
+        ));
+    }
     World::run(|world| {
+        let mut target = Target::new(&args.out, Kind::Embeddings);
+        let _claim = args
+            .overwrite
+            .claim(world, || args.outputs(&target), &args.inputs())?;
+        target.begin(world)?;
         if let Some(path) = &args.trajectories {
             let grainer = CoarseGrainer::open(world, &args.checkpoint)?;
             let dataset = trajectory::Dataset::open(world, path)?;
             let (pdb, plots) = (args.clusters_pdb.as_deref(), args.plots.as_deref());
-            return grainer.write(world, &dataset, &args.out, pdb, plots);
+            grainer.write(world, &dataset, target.h5(), pdb, plots)?;
+            return target.finish(world);
         }
         let place = world.agree(world.place(args.device))?;
         let embedder = Embedder::open(world, &args.checkpoint)?;
@@ -72,7 +93,7 @@ pub fn run(args: Args) -> Result<()> {
         let description = &embedder.description;
         if let Some(path) = &args.zernikegrams {
             let source = ZernikegramFile::open(world, path, &description.zernike)?;
-            return write(world, &args, &embedder, &source);
+            return write(world, &args, &embedder, &source, target);
         }
         let (name, dataset, skipped) = match &args.dataset {
             Some(path) => {
@@ -81,17 +102,44 @@ pub fn run(args: Args) -> Result<()> {
             }
             None => {
                 let (dataset, skipped) = read(world, &args, &description.read)?;
-                let name = format!("{} structures", dataset.structures().len());
+                let name = count(dataset.structures().len(), "structure");
                 (name, dataset, skipped)
             }
         };
-        let source = Neighborhoods::new(name, &dataset, args.split, description);
-        write(world, &args, &embedder, &world.agree(source)?)?;
+        let source = Neighborhoods::new(name, &dataset, args.split, description)
+            .and_then(|source| source.at(&args.sites.chosen()));
+        write(world, &args, &embedder, &world.agree(source)?, target)?;
         world.agree(match skipped {
             (0, _) => Ok(()),
             (skipped, of) => Err(Error::Partial { skipped, of }),
         })
     })
+}
+
+impl Args {
+    fn outputs(&self, target: &Target) -> Result<Vec<Output>> {
+        let mut outputs = vec![target.output()];
+        let folders = [
+            (&self.clusters_pdb, "pdb", STRUCTURE),
+            (&self.plots, "svg", PICTURE),
+        ];
+        for (folder, ending, mark) in folders {
+            if let Some(folder) = folder {
+                let content = Content::marked("a picture or structure of holosig", mark);
+                outputs.extend(Output::in_folder(folder, ending, &content)?);
+            }
+        }
+        Ok(outputs)
+    }
+
+    fn inputs(&self) -> Vec<&Path> {
+        let files = [&self.dataset, &self.zernikegrams, &self.trajectories];
+        let files = files.into_iter().flatten().chain(&self.structures);
+        files
+            .chain([&self.checkpoint])
+            .map(PathBuf::as_path)
+            .collect()
+    }
 }
 
 /// How many files could not be used, of how many.
@@ -118,13 +166,20 @@ fn read(world: &World, args: &Args, options: &ReadOptions) -> Result<(Dataset, S
     Ok((dataset, (skipped, files.len() as u64)))
 }
 
-fn write(world: &World, args: &Args, embedder: &Embedder, source: &dyn Source) -> Result<()> {
+fn write(
+    world: &World,
+    args: &Args,
+    embedder: &Embedder,
+    source: &dyn Source,
+    target: Target,
+) -> Result<()> {
     let start = std::time::Instant::now();
-    let cosine = embedding::write(world, embedder, source, args.reconstruct, &args.out)?;
+    let cosine = embedding::write(world, embedder, source, args.reconstruct, target.h5())?;
+    target.finish(world)?;
     if world.is_root() {
         let seconds = start.elapsed().as_secs_f64();
         let (out, n) = (args.out.display(), source.len());
-        crate::say!("{out}: {n} residues in {seconds:.1} s");
+        crate::say!("{out}: {} in {seconds:.1} s", count(n, "residue"));
         if let Some(cosine) = cosine {
             crate::say!("mean cosine loss: {cosine:.4}");
         }

@@ -1,16 +1,18 @@
 //! `holosig evaluate`.
 
+use super::places::{Overwrite, checkpoint};
 use crate::Result;
 use crate::comm::World;
 use crate::data::Split;
 use crate::data::dataset::Dataset;
 use crate::downstream::evaluation::{self, LabelSource, Labels, Options, Record};
-use std::path::PathBuf;
+use crate::print::count;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Checkpoints of the models, one or more
-    #[arg(required = true, value_name = "CKPT")]
+    /// Checkpoints of the models, one or more, or folders of runs, whose best ones are taken
+    #[arg(required = true, value_name = "CKPT", value_parser = checkpoint())]
     checkpoints: Vec<PathBuf>,
     /// Dataset file of `holosig prepare structures`
     #[arg(long, value_name = "FILE")]
@@ -40,10 +42,14 @@ pub struct Args {
     /// Folder to write evaluation.json and embeddings into
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    #[command(flatten)]
+    overwrite: Overwrite,
 }
 
 pub fn run(args: Args) -> Result<()> {
     World::run(|world| {
+        let outputs = || Ok(evaluation::outputs(&args.out, args.checkpoints.len()));
+        let _claim = args.overwrite.claim(world, outputs, &args.inputs())?;
         let dataset = world.agree(Dataset::open(&args.dataset))?;
         let labels = args.labels.iter().map(|l| Labels::new(l, &dataset));
         let labels: Vec<Labels> = world.agree(labels.collect())?;
@@ -72,9 +78,17 @@ pub fn run(args: Args) -> Result<()> {
     })
 }
 
+impl Args {
+    fn inputs(&self) -> Vec<&Path> {
+        let tables = self.labels.iter().filter_map(LabelSource::table);
+        let files = self.checkpoints.iter().chain([&self.dataset]);
+        files.map(PathBuf::as_path).chain(tables).collect()
+    }
+}
+
 fn print(record: &Record) {
     for e in &record.evaluations {
-        crate::say!("{}: {} residues", e.checkpoint, e.residues);
+        crate::say!("{}: {}", e.checkpoint, count(e.residues, "residue"));
         let r = &e.reconstruction;
         crate::say!(
             "  reconstruction: cosine loss {:.4}, MSE {:.3e}",

@@ -1,9 +1,10 @@
 //! `holosig export`.
 
+use super::places::{self, Overwrite, checkpoint};
 use crate::comm::World;
 use crate::models::hvae::published;
 use crate::models::{Model, state_dict};
-use crate::store::Scratch;
+use crate::store::{Content, Output, Scratch};
 use crate::tasks::TaskKind;
 use crate::tasks::hvae::HvaeKind;
 use crate::train::Checkpoint;
@@ -13,25 +14,44 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Checkpoint to read
+    /// Checkpoint to read, or the folder of a run, whose best one is taken
+    #[arg(value_parser = checkpoint())]
     checkpoint: PathBuf,
     /// File to write; the hyper-parameters go beside it with the ending .json
     #[arg(value_name = "OUT.safetensors")]
     out: PathBuf,
+    #[command(flatten)]
+    overwrite: Overwrite,
 }
 
 pub fn run(args: Args) -> Result<()> {
-    World::run(|world| world.on_root(|| export(&args)).map(drop))
+    World::run(|world| {
+        let _claim = args
+            .overwrite
+            .claim(world, || args.outputs(), &[&args.checkpoint])?;
+        world.on_root(|| export(&args)).map(drop)
+    })
+}
+
+impl Args {
+    /// Where the hyper-parameters go.
+    fn beside(&self) -> PathBuf {
+        self.out.with_extension("json")
+    }
+
+    fn outputs(&self) -> Result<Vec<Output>> {
+        let instead = "it is read by torch with safetensors.torch.load_file";
+        places::ending(&self.out, &["safetensors"], instead)?;
+        let weights = || Content::marked("a model that holosig exported", state_dict::MARK);
+        Ok(vec![
+            Output::new(&self.out, weights()),
+            Output::new(self.beside(), weights()).known_by(&self.out),
+        ])
+    }
 }
 
 fn export(args: &Args) -> Result<()> {
-    let beside = args.out.with_extension("json");
-    if beside == args.out {
-        return Err(Error::file(
-            &args.out,
-            "must not end in .json: the hyper-parameters take that name",
-        ));
-    }
+    let beside = args.beside();
     let checkpoint = Checkpoint::read(&args.checkpoint)?;
     let here = |e| Error::file(&args.checkpoint, e);
     if checkpoint.task != HvaeKind::name() {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A checkpoint file
-    #[arg(value_name = "CKPT")]
+    /// A checkpoint file, or the folder of a run, whose best one is taken
+    #[arg(value_name = "CKPT", value_parser = super::places::checkpoint())]
     checkpoint: PathBuf,
 }
 

@@ -1,15 +1,17 @@
 //! `holosig import`.
 
+use super::places::Overwrite;
 use crate::comm::World;
 use crate::models::Model;
 use crate::models::hvae::published;
 use crate::models::state_dict::{StateDict, assign};
+use crate::store::{Kind, Output};
 use crate::tasks::TaskKind;
 use crate::tasks::hvae::HvaeKind;
 use crate::train::Checkpoint;
 use crate::{Error, Result, files};
 use candle_core::{DType, Device};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -20,10 +22,17 @@ pub struct Args {
     /// Checkpoint to write
     #[arg(long, value_name = "CKPT.h5")]
     out: PathBuf,
+    #[command(flatten)]
+    overwrite: Overwrite,
 }
 
 pub fn run(args: Args) -> Result<()> {
-    World::run(|world| world.on_root(|| import(&args)).map(drop))
+    World::run(|world| {
+        let outputs = || Ok(vec![Output::new(&args.out, Kind::Checkpoint)]);
+        let inputs: [&Path; 2] = [&args.model, &args.hparams];
+        let _claim = args.overwrite.claim(world, outputs, &inputs)?;
+        world.on_root(|| import(&args)).map(drop)
+    })
 }
 
 fn import(args: &Args) -> Result<()> {

@@ -5,14 +5,14 @@ use crate::comm::World;
 use crate::data::dataset::Dataset;
 use crate::data::systems::Systems;
 use crate::data::{Split, trajectory};
-use crate::store::{self, Header, Kind};
+use crate::store::{self, Header, Kind, Node};
 use crate::train::Checkpoint;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Any file that holosig wrote
-    #[arg(value_name = "FILE")]
+    /// Any file that holosig wrote, or the folder of a run, whose best checkpoint is taken
+    #[arg(value_name = "FILE", value_parser = super::places::checkpoint())]
     file: PathBuf,
 }
 
@@ -157,17 +157,28 @@ fn checkpoint(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Every array but those of `told`, groups within groups.
+fn shapes(node: &Node, path: &str, told: &[&str]) -> Result<()> {
+    for name in node.names()? {
+        let full = format!("{path}{name}");
+        if told.contains(&full.as_str()) {
+            continue;
+        }
+        match node.group(&name) {
+            Ok(group) => shapes(&group, &format!("{full}/"), told)?,
+            Err(_) => row(&full, format!("{:?}", node.shape(&name)?)),
+        }
+    }
+    Ok(())
+}
+
 /// Files that are one table: the shapes of its columns and the root's attributes.
 fn table(path: &Path, kind: Kind, columns: &[&str]) -> Result<()> {
     let root = store::open_trusted(path, kind)?;
     for name in columns.iter().filter(|n| root.has(n)) {
         row(name, format!("{:?}", root.shape(name)?));
     }
-    let mut groups = root.names()?;
-    groups.retain(|n| !columns.contains(&n.as_str()));
-    if !groups.is_empty() {
-        row("also", groups.join(", "));
-    }
+    shapes(&root, "", columns)?;
     for (name, value) in root.attributes()? {
         row(&name, value);
     }

@@ -1,7 +1,7 @@
 //! The command line: one file per command. A command turns its parsed options into calls of
 //! the floors below; it holds no mathematics and no file formats.
 
-use crate::{Error, Result, print};
+use crate::{Error, Result, comm, print};
 use clap::{Parser, Subcommand};
 
 pub mod bench;
@@ -12,6 +12,7 @@ pub mod hash;
 pub mod import;
 pub mod inspect;
 pub mod manual;
+pub mod places;
 pub mod pockets;
 pub mod predict;
 pub mod prepare;
@@ -87,6 +88,9 @@ impl Cli {
     /// Whatever the command reports; a standard output that does not take what a command has
     /// printed, where nothing else comes of it.
     pub fn run(self) -> Result<()> {
+        if self.command.is_for_one() && comm::launched_as() > 0 {
+            return Ok(()); // the first process works
+        }
         let prints = self.command.only_prints();
         self.command.run()?;
         match prints {
@@ -97,6 +101,17 @@ impl Cli {
 }
 
 impl Command {
+    /// Whether the command needs no MPI, which it does not start.
+    fn is_for_one(&self) -> bool {
+        match self {
+            Command::Status(_) | Command::Inspect(_) | Command::Hash(_) | Command::Submit(_) => {
+                true
+            }
+            Command::Sweep(a) => a.dry_run,
+            _ => false,
+        }
+    }
+
     /// Whether all that comes of the command is what it prints.
     fn only_prints(&self) -> bool {
         match self {

@@ -1,5 +1,6 @@
 //! `holosig pockets`.
 
+use super::places::{Overwrite, Places, Target, checkpoint};
 use super::prepare::progress::Progress;
 use crate::comm::World;
 use crate::data::Split;
@@ -7,13 +8,16 @@ use crate::data::complexes::manifest::Role;
 use crate::data::complexes::{Listing, Options, list};
 use crate::downstream::embedding::Embedder;
 use crate::downstream::pockets::{self, Pocketer, Pool, Settings};
+use crate::print::count;
+use crate::store::Kind;
 use crate::{Error, Result};
 use clap::ValueEnum;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Checkpoint of the model
+    /// Checkpoint of the model, or the folder of a run, whose best one is taken
+    #[arg(value_parser = checkpoint())]
     checkpoint: PathBuf,
     /// Complexes: a CSV file (columns protein, ligand and, if you like, id, affinity, split,
     /// group and others), PDBbind's folder, or ATOM3D's data.mdb or its folder
@@ -43,9 +47,14 @@ pub struct Args {
     /// Stop at the first complex that cannot be used
     #[arg(long)]
     strict: bool,
-    /// Pocket file to write
+    /// Pocket file to write: .h5 with everything, which `regress` and `predict` read, .csv or .npz
+    /// with its arrays
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    #[command(flatten)]
+    sites: Places,
+    #[command(flatten)]
+    overwrite: Overwrite,
 }
 
 fn pair(text: &str) -> std::result::Result<(&str, &str), String> {
@@ -67,25 +76,31 @@ fn split(text: &str) -> std::result::Result<(Split, PathBuf), String> {
 pub fn run(args: Args) -> Result<()> {
     World::run(|world| {
         let start = std::time::Instant::now();
+        let mut target = Target::new(&args.out, Kind::Pockets);
+        let outputs = || Ok(vec![target.output()]);
+        let _claim = args.overwrite.claim(world, outputs, &args.inputs())?;
+        target.begin(world)?;
         let embedder = Embedder::open(world, &args.checkpoint)?;
         let settings = Settings {
             cutoff: args.cutoff,
             pool: args.pool,
             untrained: (!args.no_untrained).then_some(args.seed),
+            sites: args.sites.chosen(),
             strict: args.strict,
         };
         let pocketer = world.agree(Pocketer::new(embedder, settings))?;
         let listing = listing(world, &args)?;
         let total = listing.entries.len();
         let progress = Progress::new(world.is_root(), total, "complexes");
-        let summary = pockets::write(world, &pocketer, &listing, &args.out, |n| progress.at(n))?;
+        let summary = pockets::write(world, &pocketer, &listing, target.h5(), |n| progress.at(n))?;
         drop(progress);
+        target.finish(world)?;
         if world.is_root() {
             crate::say!(
-                "{}: {} pockets of {} residues in {:.1} s",
+                "{}: {} of {} in {:.1} s",
                 args.out.display(),
-                summary.complexes,
-                summary.residues,
+                count(summary.complexes, "pocket"),
+                count(summary.residues, "residue"),
                 start.elapsed().as_secs_f64()
             );
         }
@@ -97,6 +112,15 @@ pub fn run(args: Args) -> Result<()> {
             }),
         })
     })
+}
+
+impl Args {
+    fn inputs(&self) -> Vec<&Path> {
+        let lists = self.split.iter().map(|(_, file)| file);
+        let files = [&self.checkpoint, &self.complexes].into_iter();
+        let files = files.chain(&self.index).chain(lists);
+        files.map(PathBuf::as_path).collect()
+    }
 }
 
 /// Lists the complexes on rank 0 and shares the list.

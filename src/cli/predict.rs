@@ -1,13 +1,14 @@
 //! `holosig predict`.
 
+use super::places::Overwrite;
 use crate::comm::{DeviceKind, World};
 use crate::data::Split;
 use crate::data::systems::Systems;
 use crate::downstream::pockets::Pockets;
-use crate::downstream::regression::{self, Learner};
-use crate::downstream::systems::{Predictions, Predictor, chosen};
-use crate::store::Scratch;
-use crate::{Error, Result, store};
+use crate::downstream::regression::{self, HEADER, Learner};
+use crate::downstream::systems::{EXTENDED_XYZ, Predictions, Predictor, chosen};
+use crate::store::{Content, Kind, Output};
+use crate::{Error, Result, print, store};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -36,14 +37,49 @@ pub struct Args {
     /// File to write: CSV of affinities; HDF5 of systems, or extended XYZ if it ends in .xyz
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    #[command(flatten)]
+    overwrite: Overwrite,
 }
 
 pub fn run(args: Args) -> Result<()> {
-    World::run(|world| match (&args.systems, &args.pockets) {
-        (Some(path), _) => of_systems(world, &args, path),
-        (None, Some(pockets)) => world.on_root(|| of_pockets(&args, pockets)).map(drop),
-        (None, None) => Err(Error::input("pockets or --systems are needed")),
+    World::run(|world| {
+        let inputs: Vec<&Path> = [&args.pockets, &args.systems]
+            .into_iter()
+            .flatten()
+            .map(PathBuf::as_path)
+            .chain([args.trained.as_path()])
+            .collect();
+        let _claim = args
+            .overwrite
+            .claim(world, || Ok(vec![args.output()]), &inputs)?;
+        match (&args.systems, &args.pockets) {
+            (Some(path), _) => of_systems(world, &args, path),
+            (None, Some(pockets)) => world.on_root(|| of_pockets(&args, pockets)).map(drop),
+            (None, None) => Err(Error::input("pockets or --systems are needed")),
+        }
     })
+}
+
+impl Args {
+    fn is_xyz(&self) -> bool {
+        let ending = self.out.extension();
+        ending.is_some_and(|e| e == "xyz" || e == "extxyz")
+    }
+
+    /// What is going to be written.
+    fn output(&self) -> Output {
+        if self.systems.is_none() {
+            let content = Content::marked("a table of predictions of holosig", HEADER);
+            return Output::new(&self.out, content);
+        }
+        match self.is_xyz() {
+            true => Output::new(
+                &self.out,
+                Content::marked("systems predicted by holosig", EXTENDED_XYZ),
+            ),
+            false => Output::new(&self.out, Kind::PredictedSystems),
+        }
+    }
 }
 
 fn of_pockets(args: &Args, pockets: &Path) -> Result<()> {
@@ -51,17 +87,15 @@ fn of_pockets(args: &Args, pockets: &Path) -> Result<()> {
     let predictions = regression::predict(&args.trained, &pockets, args.model)?;
     store::write_bytes(&args.out, &predictions.csv(&pockets)?)?;
     crate::say!(
-        "{}: {} complexes, predicted by {}",
+        "{}: {}, predicted by {}",
         args.out.display(),
-        pockets.ids.len(),
+        print::count(pockets.ids.len(), "complex"),
         predictions.learner.name()
     );
     Ok(())
 }
 
 fn of_systems(world: &World, args: &Args, path: &Path) -> Result<()> {
-    // An unwritable folder is told before the work.
-    world.on_root(|| Scratch::new(&args.out))?;
     let place = world.agree(world.place(args.device))?;
     let predictor = Predictor::open(world, &args.trained, &place)?;
     let systems = Systems::open(world, path)?;
@@ -77,11 +111,7 @@ fn of_systems(world: &World, args: &Args, path: &Path) -> Result<()> {
             ids: &ids,
             predicted,
         };
-        match args
-            .out
-            .extension()
-            .is_some_and(|e| e == "xyz" || e == "extxyz")
-        {
+        match args.is_xyz() {
             true => store::write_bytes(&args.out, predictor.extended_xyz(&made).as_bytes())?,
             false => predictor.write(&made, &args.out)?,
         }

@@ -1,11 +1,12 @@
 //! `holosig regress`.
 
+use super::places::Overwrite;
 use crate::comm::World;
 use crate::downstream::pockets::Pockets;
 use crate::downstream::regression::{self, Division, Learner, Settings};
 use crate::{Error, Result};
 use clap::ValueEnum;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -36,6 +37,8 @@ pub struct Args {
     /// Folder for tables, predictions and fitted regressors
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    #[command(flatten)]
+    overwrite: Overwrite,
 }
 
 /// One word of `--model`.
@@ -54,13 +57,26 @@ fn pair(text: &str) -> std::result::Result<(String, String), String> {
     Ok((column.to_string(), value.to_string()))
 }
 
+impl Args {
+    fn inputs(&self) -> Vec<&Path> {
+        let split = match &self.split {
+            Division::File(file) => Some(file),
+            _ => None,
+        };
+        let files = [&self.pockets].into_iter().chain(&self.labels);
+        files.chain(split).map(PathBuf::as_path).collect()
+    }
+}
+
 pub fn run(args: Args) -> Result<()> {
     World::run(|world| {
         let start = std::time::Instant::now();
-        let pockets = world.agree(Pockets::read(&args.pockets))?;
         let mut learners: Vec<Learner> = args.model.iter().flat_map(|m| m.0.clone()).collect();
         learners.sort();
         learners.dedup();
+        let outputs = || Ok(regression::outputs(&args.out, &learners));
+        let _claim = args.overwrite.claim(world, outputs, &args.inputs())?;
+        let pockets = world.agree(Pockets::read(&args.pockets))?;
         let settings = Settings {
             labels: args.labels.clone(),
             division: args.split.clone(),

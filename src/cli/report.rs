@@ -1,13 +1,15 @@
 //! `holosig report`.
 
+use super::places::Overwrite;
 use crate::comm::World;
 use crate::downstream::evaluation::RECORD;
 use crate::downstream::regression::Results;
 use crate::downstream::report::{
     self, Affinity, Embedding, EvaluationReport, PREDICTIONS, Part, Predicted, Run, RunReport,
 };
+use crate::store::{self, Output};
 use crate::tasks::sweep::Sweep;
-use crate::{Error, Result, store};
+use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -28,18 +30,35 @@ pub struct Args {
     /// Page to write [default: report.html in the first folder]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    overwrite: Overwrite,
 }
 
 pub fn run(args: Args) -> Result<()> {
-    World::run(|world| world.on_root(|| write(&args)).map(drop))
-}
-
-fn write(args: &Args) -> Result<()> {
     let beside = || args.folders[0].join("report.html");
     let out = args.out.clone().unwrap_or_else(beside);
+    World::run(|world| {
+        world.on_root(|| args.folders.iter().try_for_each(|f| exists(f)))?;
+        let outputs = || Ok(vec![Output::new(&out, report::content())]);
+        let inputs = [&args.embeddings, &args.untrained, &args.beside];
+        let inputs: Vec<&Path> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
+        let _claim = args.overwrite.claim(world, outputs, &inputs)?;
+        world.on_root(|| write(&args, &out)).map(drop)
+    })
+}
+
+/// A misspelled folder shall not be made for the page.
+fn exists(folder: &Path) -> Result<()> {
+    match folder.is_dir() {
+        true => Ok(()),
+        false => Err(Error::file(folder, "no such folder")),
+    }
+}
+
+fn write(args: &Args, out: &Path) -> Result<()> {
     let parts = args.folders.iter().map(|folder| part(args, folder));
     let parts: Vec<Part> = parts.collect::<Result<_>>()?;
-    store::write_bytes(&out, report::page(&parts).as_bytes())?;
+    store::write_bytes(out, report::page(&parts).as_bytes())?;
     crate::say!("page: {}", out.display());
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! `holosig scale`.
 
+use super::places::Overwrite;
 use crate::comm::World;
+use crate::draw::{self, PICTURE};
 use crate::scale::machine::{Compute, Machine};
 use crate::scale::model::Scaling;
 use crate::scale::reduction::Algorithm;
 use crate::scale::table::{self, Answer, Question, answer, checkpoint_lines};
 use crate::scale::{self, plots};
-use crate::store::write_bytes;
+use crate::store::{Content, Output, write_bytes};
 use crate::tasks::{self, AnyJob};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -48,6 +50,8 @@ pub struct Args {
     /// Under mpirun: try steps of the job in this world and compare them with the model
     #[arg(long, requires_all = ["job", "machine"])]
     check: bool,
+    #[command(flatten)]
+    overwrite: Overwrite,
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -64,6 +68,13 @@ pub fn run(args: Args) -> Result<()> {
         )));
     }
     World::run(|world| {
+        let inputs: Vec<&Path> = args
+            .machine
+            .iter()
+            .chain(&args.job)
+            .map(PathBuf::as_path)
+            .collect();
+        let _claim = args.overwrite.claim(world, || args.outputs(), &inputs)?;
         let load = |path: &PathBuf| Machine::load(path);
         let machines = world.agree(args.machine.iter().map(load).collect::<Result<Vec<_>>>())?;
         let load = |path: &PathBuf| tasks::share(world, path, tasks::load(path, &args.overrides));
@@ -81,17 +92,37 @@ impl Args {
         self.plots.is_none() && self.measure.is_none()
     }
 
+    fn outputs(&self) -> Result<Vec<Output>> {
+        let mut outputs = match &self.plots {
+            Some(folder) => {
+                let picture = Content::marked("a picture of holosig", PICTURE);
+                Output::in_folder(folder, "svg", &picture)?
+            }
+            None => Vec::new(),
+        };
+        let machine = Content::marked("a machine file that holosig measured", MEASURED);
+        outputs.extend(
+            self.measure
+                .iter()
+                .map(|path| Output::new(path, machine.clone())),
+        );
+        Ok(outputs)
+    }
+
     fn job_name(&self) -> String {
         let stem = self.job.as_deref().and_then(Path::file_stem);
         stem.unwrap_or_default().to_string_lossy().into_owned()
     }
 }
 
+/// The first line of every machine file that is measured.
+const MEASURED: &str = "# measured by holosig scale --measure";
+
 fn measure(world: &World, job: &dyn AnyJob, job_name: &str, out: &Path) -> Result<()> {
     let machine = scale::measure(world, job, job_name, out)?;
     world.on_root(|| {
         let text = machine.to_text()?;
-        write_bytes(out, text.as_bytes())?;
+        write_bytes(out, format!("{MEASURED}\n{text}").as_bytes())?;
         crate::print::text(&format!("{text}\n"));
         Ok(())
     })?;
@@ -195,7 +226,10 @@ fn draw(folder: &Path, machine: &Path, answers: &[Answer]) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
     let stem = machine.file_stem().unwrap_or_default().to_string_lossy();
     for (name, svg) in plots::plots(answers)? {
-        write_bytes(&folder.join(format!("{stem}-{name}.svg")), svg.as_bytes())?;
+        write_bytes(
+            &folder.join(format!("{stem}-{name}.svg")),
+            draw::file(&svg).as_bytes(),
+        )?;
     }
     Ok(())
 }

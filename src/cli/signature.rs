@@ -1,9 +1,10 @@
 //! `holosig signature`: paths of any origin to their (log-)signatures.
 
+use super::places::Overwrite;
 use crate::comm::World;
 use crate::ops::cpu::Real;
 use crate::ops::signature::{Basis, log_signature, signature};
-use crate::store::{self, Element, Kind, Node, Storage};
+use crate::store::{self, Element, Kind, Node, Output, Storage};
 use crate::{Error, Result, words};
 use candle_core::{Device, Tensor};
 use clap::ValueEnum;
@@ -18,6 +19,8 @@ pub struct Args {
     input: PathBuf,
     /// File to write: dataset `signature` [batch, terms] of the same type, levels from 1
     output: PathBuf,
+    #[command(flatten)]
+    overwrite: Overwrite,
     /// Truncation depth
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     depth: u32,
@@ -62,7 +65,11 @@ impl Request {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    World::run(|world| world.on_root(|| compute(&args)).map(drop))
+    World::run(|world| {
+        let outputs = || Ok(vec![Output::new(&args.output, Kind::Signatures)]);
+        let _claim = args.overwrite.claim(world, outputs, &[&args.input])?;
+        world.on_root(|| compute(&args)).map(drop)
+    })
 }
 
 fn compute(args: &Args) -> Result<()> {

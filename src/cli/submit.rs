@@ -1,9 +1,10 @@
 //! `holosig submit`: the batch script for this machine's scheduler, and its submission.
 
-use crate::comm::DeviceKind;
-use crate::store::write_bytes;
+use super::places::Overwrite;
+use crate::comm::{DeviceKind, World};
+use crate::store::{Content, Output, write_bytes};
 use crate::tasks;
-use crate::{Error, Result};
+use crate::{Error, Result, print};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -48,9 +49,11 @@ pub struct Args {
     /// Folder of the run [default: runs/NAME for NAME.toml]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Print the script and the command, and stop
+    /// Print the script and the command, and stop; needs neither a scheduler nor GPUs
     #[arg(long)]
     pub(super) dry_run: bool,
+    #[command(flatten)]
+    overwrite: Overwrite,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -90,6 +93,7 @@ fn clock(seconds: u64) -> String {
 
 pub fn run(args: Args) -> Result<()> {
     // A job that cannot be understood shall not wait in a queue first.
+    args.check_words()?;
     let job = tasks::load(&args.job, &args.overrides)?;
     tasks::tell_renamed(&args.job, job.as_ref());
     if job.train().device == DeviceKind::Cuda && args.gpus_per_node.is_none() {
@@ -97,7 +101,22 @@ pub fn run(args: Args) -> Result<()> {
             "train.device = \"cuda\": tell how many GPUs a node has, --gpus-per-node G",
         ));
     }
-    let scheduler = args.scheduler.unwrap_or_else(found);
+    if job.train().device == DeviceKind::Cpu && args.gpus_per_node.is_some() {
+        return Err(Error::input(
+            "--gpus-per-node: the job says train.device = \"cpu\"; GPUs would be idle",
+        ));
+    }
+    let ranks = args.nodes as usize * args.ranks() as usize;
+    job.check_start(ranks)?;
+    let scheduler = args
+        .scheduler
+        .unwrap_or_else(|| match (found(), args.dry_run) {
+            // A dry run shows what would be, anywhere.
+            (Scheduler::None, true) if args.nodes > 1 && args.hostfile.is_none() => {
+                Scheduler::Slurm
+            }
+            (found, _) => found,
+        });
     if scheduler == Scheduler::None && args.nodes > 1 && args.hostfile.is_none() {
         return Err(Error::input(
             "neither sbatch nor qsub is on PATH: give --hostfile, or submit from a login node",
@@ -126,10 +145,18 @@ pub fn run(args: Args) -> Result<()> {
         crate::say!("# {} {}", command.get_program().display(), place.display());
         return Ok(());
     }
-    std::fs::create_dir_all(&out).map_err(|e| Error::io(&out, e))?;
+    let content = Content::marked("a batch script of holosig", MARK);
+    let _claim = args.overwrite.claim(
+        &World::alone(),
+        || Ok(vec![Output::new(&place, content)]),
+        &[&args.job],
+    )?;
     write_bytes(&place, text.as_bytes())?;
     submit(&mut command, scheduler, &out)
 }
+
+/// The second line of every script.
+const MARK: &str = "# written by holosig submit";
 
 fn submit(command: &mut Command, scheduler: Scheduler, out: &Path) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
@@ -150,17 +177,25 @@ fn submit(command: &mut Command, scheduler: Scheduler, out: &Path) -> Result<()>
             .stderr(errors)
             .spawn()
             .map_err(failed)?;
-        crate::say!(
-            "started as process {}; its output is in {}",
-            child.id(),
-            log.display()
-        );
+        crate::say!("started as process {}", child.id());
+        tell_places(out, &log);
         return Ok(());
     }
     let output = command.output().map_err(failed)?;
     crate::print::text(&String::from_utf8_lossy(&output.stdout));
     match output.status.success() {
-        true => Ok(()),
+        true => {
+            let told = String::from_utf8_lossy(&output.stdout);
+            let number = told.split_whitespace().last().unwrap_or_default();
+            tell_places(
+                out,
+                &out.join(match scheduler {
+                    Scheduler::Slurm => format!("{number}.log"),
+                    _ => format!("{number}.OU"),
+                }),
+            );
+            Ok(())
+        }
         false => Err(Error::input(format!(
             "{program} refused the job: {}",
             String::from_utf8_lossy(&output.stderr)
@@ -168,6 +203,13 @@ fn submit(command: &mut Command, scheduler: Scheduler, out: &Path) -> Result<()>
                 .replace('\n', "; ")
         ))),
     }
+}
+
+/// Where to look for the run.
+fn tell_places(out: &Path, log: &Path) {
+    crate::say!("run folder: {}", out.display());
+    crate::say!("log: {}", log.display());
+    crate::say!("its state: holosig status {}", quoted(out));
 }
 
 fn found() -> Scheduler {
@@ -253,7 +295,7 @@ fn script(args: &Args, scheduler: Scheduler, out: &Path, place: &Path) -> Result
         (lines[..=cut].to_vec(), lines[cut + 1..].to_vec())
     };
     Ok(format!(
-        "#!/bin/bash\n{request}{}\n{}\n{}\n",
+        "#!/bin/bash\n{MARK}\n{request}{}\n{}\n{}\n",
         head.join("\n"),
         settings(args, scheduler, out, place)?,
         body.join("\n")
@@ -294,6 +336,37 @@ fn settings(args: &Args, scheduler: Scheduler, out: &Path, place: &Path) -> Resu
 }
 
 impl Args {
+    /// A script takes no line break in a word, and a scheduler no blank in a name.
+    fn check_words(&self) -> Result<()> {
+        let here = std::env::current_dir().unwrap_or_default();
+        let named = [
+            ("JOB.toml", Some(self.job.as_path())),
+            ("--out", self.out.as_deref()),
+            ("--hostfile", self.hostfile.as_deref()),
+            ("--queue", self.queue.as_deref().map(Path::new)),
+            ("--account", self.account.as_deref().map(Path::new)),
+            ("the current folder", Some(here.as_path())),
+        ];
+        let set = self.overrides.iter().map(|s| ("--set", Some(Path::new(s))));
+        for (name, value) in named.into_iter().chain(set) {
+            let text = value.unwrap_or(Path::new("")).to_string_lossy();
+            if text.contains(print::steers) {
+                return Err(Error::input(format!(
+                    "{name}: {:?} has control characters, which a batch script cannot take",
+                    text.as_ref()
+                )));
+            }
+            let blank = text.contains(char::is_whitespace) || text.contains(['"', '\'']);
+            if blank && ["--queue", "--account"].contains(&name) {
+                return Err(Error::input(format!(
+                    "{name}: {:?} is no name of a scheduler: it has blanks or quotes",
+                    text.as_ref()
+                )));
+            }
+        }
+        Ok(())
+    }
+
     fn ranks(&self) -> u32 {
         self.ranks_per_node.or(self.gpus_per_node).unwrap_or(2)
     }
@@ -305,7 +378,7 @@ impl Args {
             return Ok(here);
         }
         let twin = here.with_file_name("holosig-cuda");
-        match twin.is_file() {
+        match twin.is_file() || self.dry_run {
             true => Ok(twin),
             false => Err(Error::input(format!(
                 "--gpus-per-node: {} is not there; build it with `cargo build --release --features \

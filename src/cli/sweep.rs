@@ -1,10 +1,12 @@
 //! `holosig sweep`.
 
+use super::places::Overwrite;
 use crate::comm::World;
 use crate::downstream::report::{self, Part, SweepReport};
-use crate::tasks::sweep::{self, Axis, FOLD, SEED, Share, Sweep};
+use crate::store::{self, Output};
+use crate::tasks::sweep::{self, Axis, FOLD, Results, SEED, Share, Sweep};
 use crate::tasks::{load, tell_renamed};
-use crate::{Error, Result, store};
+use crate::{Error, Result, print};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -33,6 +35,8 @@ pub struct Args {
     /// List the runs and stop
     #[arg(long)]
     pub(super) dry_run: bool,
+    #[command(flatten)]
+    overwrite: Overwrite,
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -42,7 +46,7 @@ pub fn run(args: Args) -> Result<()> {
             .runs
             .iter()
             .for_each(|run| crate::say!("{}", run.words()));
-        crate::say!("{} runs", sweep.runs.len());
+        crate::say!("{}", print::count(sweep.runs.len(), "run"));
         return Ok(());
     }
     World::run(|world| {
@@ -50,6 +54,12 @@ pub fn run(args: Args) -> Result<()> {
             .out
             .clone()
             .unwrap_or_else(|| super::train::default_out(&args.job));
+        let outputs = || {
+            let mut outputs = Results::outputs(&folder);
+            outputs.push(Output::new(folder.join("report.html"), report::content()));
+            Ok(outputs)
+        };
+        let _claim = args.overwrite.claim(world, outputs, &[&args.job])?;
         // Rank 0 reads the job; all ranks take what it understood.
         let text = world.on_root(|| {
             let sweep = args.sweep()?;

@@ -1,17 +1,18 @@
 //! `holosig train`.
 
-use crate::Result;
 use crate::comm::{DeviceKind, World, watchdog};
 use crate::tasks;
 use crate::train::{RunFolder, Start};
+use crate::{Error, Result};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The job file (TOML); paths in it are relative to it
-    #[arg(value_name = "JOB.toml")]
-    job: PathBuf,
+    /// The job file (TOML); paths in it are relative to it [default with --resume RUN: the job of
+    /// the run]
+    #[arg(value_name = "JOB.toml", required_unless_present = "resume")]
+    job: Option<PathBuf>,
     /// Override a setting of the job, e.g. train.steps=100; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
@@ -21,9 +22,13 @@ pub struct Args {
     /// Folder of the run [default: runs/NAME for NAME.toml]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Go on from the newest whole checkpoint of the run folder
-    #[arg(long, conflicts_with = "restart")]
-    resume: bool,
+    /// Go on from the newest whole checkpoint of RUN [default: of the folder --out]
+    #[arg(long, value_name = "RUN", num_args = 0..=1, conflicts_with = "restart")]
+    resume: Option<Option<PathBuf>>,
+    /// Go on beyond the length that the run was started with; the scores at its former end are
+    /// kept as scores-STEP.json
+    #[arg(long, requires = "resume")]
+    extend: bool,
     /// `auto`: go on if the run folder has a checkpoint, begin otherwise
     #[arg(long, value_name = "WHEN")]
     restart: Option<Restart>,
@@ -43,15 +48,18 @@ pub fn run(mut args: Args) -> Result<()> {
         args.overrides
             .push(format!("train.device={}", value.get_name()));
     }
-    let out = args.out.clone().unwrap_or_else(|| default_out(&args.job));
-    let own = tasks::load(&args.job, &args.overrides);
+    let Places { job: path, out } = args.places()?;
+    let own = tasks::load(&path, &args.overrides);
     // Mistakes in the job are told by rank 0, once MPI is up.
     let timeout = own.as_ref().map(|job| job.train().stall_timeout);
     watchdog::start(&out, timeout.unwrap_or(watchdog::STALL_TIMEOUT));
     World::run(|world| {
-        let job = tasks::share(world, &args.job, own)?;
+        let job = tasks::share(world, &path, own)?;
         watchdog::set_timeout(job.train().stall_timeout);
-        let folder = RunFolder::new(&out);
+        let folder = match args.extend {
+            true => RunFolder::new(&out).extending(),
+            false => RunFolder::new(&out),
+        };
         if args.dry_run {
             world.on_root(|| {
                 crate::print::text(&format!("{}\n", job.to_text()?));
@@ -59,13 +67,62 @@ pub fn run(mut args: Args) -> Result<()> {
             })?;
             return job.dry_run(world, &folder);
         }
-        let start = match (args.resume, args.restart) {
-            (true, _) => Start::Resume,
-            (false, Some(Restart::Auto)) => Start::Auto,
-            (false, None) => Start::New,
+        let start = match (&args.resume, args.restart) {
+            (Some(_), _) => Start::Resume,
+            (None, Some(Restart::Auto)) => Start::Auto,
+            (None, None) => Start::New,
         };
+        if start != Start::Resume {
+            world.on_root(|| keep_job(&path, &folder))?;
+        }
         job.run(world, &folder, start)
     })
+}
+
+/// Where the job is read and the run is kept.
+struct Places {
+    job: PathBuf,
+    out: PathBuf,
+}
+
+impl Args {
+    fn places(&self) -> Result<Places> {
+        // In `--resume JOB.toml --out RUN` the word after --resume is the job.
+        let named = self.resume.clone().flatten();
+        let (run, job) = match (&self.job, named) {
+            (None, Some(path)) if !path.is_dir() => (None, Some(path)),
+            (job, run) => (run, job.clone()),
+        };
+        let out = match (run, &self.out) {
+            (Some(run), Some(out)) if run != *out => {
+                return Err(Error::input(format!(
+                    "--resume {} and --out {} name two runs",
+                    run.display(),
+                    out.display()
+                )));
+            }
+            (Some(run), _) => run,
+            (None, Some(out)) => out.clone(),
+            (None, None) => match &job {
+                Some(job) => default_out(job),
+                None => return Err(Error::input("--resume RUN: which run is to go on?")),
+            },
+        };
+        let job = job.unwrap_or_else(|| RunFolder::new(&out).job());
+        Ok(Places { job, out })
+    }
+}
+
+/// A run keeps its job as `job.toml`: a user's own file of that name shall not be lost by it.
+fn keep_job(job: &Path, folder: &RunFolder) -> Result<()> {
+    let same = |a: &Path, b: &Path| Some(a.canonicalize().ok()? == b.canonicalize().ok()?);
+    match same(job, &folder.job()) {
+        Some(true) => Err(Error::file(
+            job,
+            "the run would overwrite its own job file; choose another --out",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// `runs/NAME` for the job file `NAME.toml`.

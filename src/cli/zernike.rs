@@ -1,9 +1,11 @@
 //! `holosig zernike`.
 
+use super::places::Overwrite;
 use crate::Result;
 use crate::comm::World;
 use crate::data::zernikegrams::{Summary, transform_file, word};
 use crate::ops::zernike::{Binomial, Channel, Settings, Weighting};
+use crate::store::{Kind, Output};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -19,6 +21,8 @@ pub struct Args {
     /// Where to write the zernikegrams
     #[arg(value_name = "OUT.h5")]
     output: PathBuf,
+    #[command(flatten)]
+    overwrite: Overwrite,
     /// Largest degree
     #[arg(long, default_value_t = Settings::default().lmax)]
     lmax: usize,
@@ -49,6 +53,8 @@ pub fn run(args: Args) -> Result<()> {
         binomial: args.binomial,
     };
     World::run(|world| {
+        let outputs = || Ok(vec![Output::new(&args.output, Kind::Zernikegrams)]);
+        let _claim = args.overwrite.claim(world, outputs, &[&args.input])?;
         // One process writes; its threads do the work.
         world.on_root(|| {
             let start = Instant::now();

@@ -15,6 +15,19 @@ const LINGER: Duration = Duration::from_secs(30);
 /// The least that it gets where the limit for stalls is shorter: machines may be busy.
 const SHORTEST: Duration = Duration::from_secs(10);
 
+/// Number of this process among those that the launcher started, as far as its variables tell:
+/// for commands that need no MPI. A process that was started alone is the first.
+pub fn launched_as() -> usize {
+    number(&["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"]).unwrap_or(0)
+}
+
+/// The first of these variables that holds a number.
+pub(super) fn number(names: &[&str]) -> Option<usize> {
+    names
+        .iter()
+        .find_map(|name| std::env::var(name).ok()?.parse().ok())
+}
+
 /// The launcher that started this process on this very host: its process id and
 /// [`born`].
 fn launcher() -> Option<(u32, u64)> {

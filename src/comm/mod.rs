@@ -22,6 +22,7 @@ pub mod watchdog;
 pub use beat::{Beat, Process};
 pub use compressed::Rounding;
 pub use device::{DeviceKind, Place};
+pub use launcher::launched_as;
 pub use overlap::{Bucket, buckets};
 pub use parts::{most_sent, part_of};
 pub use slices::{Addend, SliceTree, slice_range};

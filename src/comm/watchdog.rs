@@ -56,16 +56,12 @@ fn current() -> Option<Watch> {
 /// Goes on watch before MPI starts: a launcher may have started some of the ranks only.
 /// `folder` is where heartbeats will be left.
 pub fn start(folder: &Path, timeout: f64) {
-    let number = |names: &[&str]| -> Option<usize> {
-        names
-            .iter()
-            .find_map(|n| std::env::var(n).ok()?.parse().ok())
-    };
     *watch() = Some(Watch {
         timeout: Duration::from_secs_f64(timeout),
         me: Process::this(),
-        rank: number(&["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"]).unwrap_or(0),
-        size: number(&["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"]).unwrap_or(1),
+        rank: launcher::launched_as(),
+        size: launcher::number(&["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"])
+            .unwrap_or(1),
         joined: false,
         folder: folder.to_path_buf(),
         met: false,
@@ -174,8 +170,10 @@ fn beat() {
                 true => std::fs::create_dir_all(&folder),
                 false => Ok(()),
             };
-            // The run goes on without: only the diagnosis of a stall would be poorer.
+            // The run goes on without: only the diagnosis of a stall would be poorer. A folder that is
+            // not there belongs to a run that could not begin or that has ended.
             if let Err(e) = written.and_then(|()| beat.write(&folder))
+                && e.kind() != std::io::ErrorKind::NotFound
                 && !std::mem::replace(&mut told, true)
                 && current().is_some()
             {

@@ -15,6 +15,7 @@ pub mod proteinnet;
 pub mod sampler;
 pub mod secondary;
 pub mod selection;
+pub mod sites;
 pub mod splits;
 pub mod structure;
 pub mod system;

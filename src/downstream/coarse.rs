@@ -168,7 +168,7 @@ fn hard(assignment: &Tensor) -> Result<Vec<u32>> {
 ///
 /// | name | shape | what |
 /// |---|---|---|
-/// | `segment/{trajectory,start,frames}` | [segments] | name, first frame and number of frames |
+/// | `segment/{trajectory,label,start,frames}` | [segments] | name and label of the trajectory, first frame and number of frames |
 /// | `signature` | [segments, S, terms] f32 | log-signatures (Deep Signature only) |
 /// | `prediction` | [segments, outputs] f32 | probability of class 1, of each class, or a standardised number |
 /// | `clusters/{level1,level2,level3}` | [sum of nodes] u32 | cluster of every node; `clusters/offsets` has the first of each segment |
@@ -180,6 +180,9 @@ struct Tables {
     segments: usize,
     parts: usize,
 }
+
+/// The first line of every PDB file of clusters.
+pub const STRUCTURE: &str = "REMARK 250 HOLOSIG: B-FACTORS ARE THE NUMBERS OF LEARNED BEADS";
 
 const LEVELS: [&str; 3] = ["level1", "level2", "level3"];
 
@@ -195,6 +198,9 @@ impl Tables {
             .map(|id| dataset.trajectory_of(id).name.as_str())
             .collect();
         group.write_strings("trajectory", &names)?;
+        let label = |id| dataset.trajectory_of(id).label.as_deref().unwrap_or("");
+        let labels: Vec<&str> = (0..segments.len() as u32).map(label).collect();
+        group.write_strings("label", &labels)?;
         let starts: Vec<u64> = segments.iter().map(|s| s.start).collect();
         let frames: Vec<u32> = segments.iter().map(|s| s.frames).collect();
         group.write("start", &[starts.len()], &starts, Storage::Compressed)?;
@@ -287,7 +293,7 @@ fn write_structures(
 /// ATOM records with the bead in the B-factor column; serial and residue numbers wrap where the
 /// format's columns end.
 fn structure(atoms: &System, points: &[f32], bead: &[usize]) -> String {
-    let mut text = String::new();
+    let mut text = format!("{STRUCTURE}\n");
     for (i, (p, bead)) in points.chunks_exact(3).zip(bead).enumerate() {
         let name = atoms.names[i].as_str();
         let name = match name.len() {
@@ -332,7 +338,7 @@ mod tests {
             ..System::default()
         };
         let text = structure(&atoms, &[1.0, -2.5, 3.25, 10.0, 0.0, 0.0], &[3, 12]);
-        let lines: Vec<&str> = text.lines().collect();
+        let lines: Vec<&str> = text.lines().skip(1).collect();
         assert_eq!(
             lines[0],
             "ATOM      1  CA  ARG A   7       1.000  -2.500   3.250  1.00  3.00"

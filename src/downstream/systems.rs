@@ -32,6 +32,9 @@ pub struct Predictor {
     hash: String,
 }
 
+/// Stands in the comment of every system of [`Predictor::extended_xyz`].
+pub const EXTENDED_XYZ: &str = "predicted_by=holosig";
+
 impl Predictor {
     /// Reads a checkpoint on rank 0 and shares it. Collective.
     ///
@@ -186,7 +189,8 @@ impl Predictor {
                 comment += &format!("Lattice=\"{flat}\" pbc=\"{periodic}\" ");
             }
             let forces = made.predicted.forces.as_ref();
-            comment += "Properties=species:S:1:pos:R:3";
+            comment += EXTENDED_XYZ;
+            comment += " Properties=species:S:1:pos:R:3";
             comment += if forces.is_some() { ":forces:R:3" } else { "" };
             for (target, values) in self.description.targets.iter().zip(&made.predicted.values) {
                 comment += &format!(" {}={}", target.name, values[row]);

@@ -206,6 +206,14 @@ where
     legend(chart, series, place)
 }
 
+/// The first line of every picture that has a file of its own.
+pub const PICTURE: &str = "<!-- a picture of holosig -->";
+
+/// A picture as it is written to a file.
+pub fn file(svg: &str) -> String {
+    format!("{PICTURE}\n{svg}")
+}
+
 fn area(svg: &mut String, size: Size) -> DrawingArea<SVGBackend<'_>, plotters::coord::Shift> {
     SVGBackend::with_string(svg, (size.width, size.height)).into_drawing_area()
 }

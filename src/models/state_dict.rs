@@ -5,7 +5,7 @@ use crate::models::{Entry, Parameters};
 use crate::{Error, Result, files};
 use safetensors::tensor::{Metadata, TensorView};
 use safetensors::{Dtype, SafeTensors};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -224,6 +224,9 @@ fn fit(state: &StateDict, entries: &[&Entry]) -> Result<Vec<String>> {
     }
 }
 
+/// Text in the first lines of every file that [`write`] writes.
+pub const MARK: &str = "\"writer\":\"holosig\"";
+
 /// Writes parameters and buffers under their published names as safetensors (f32).
 pub fn write(parameters: &Parameters, path: &Path) -> Result<()> {
     let flat = parameters.flat()?;
@@ -244,6 +247,7 @@ pub fn write(parameters: &Parameters, path: &Path) -> Result<()> {
         .map(|(e, data)| Ok((&e.name, TensorView::new(Dtype::F32, e.shape.clone(), data)?)))
         .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(Error::internal)?;
-    let file = safetensors::serialize(views, None).map_err(Error::internal)?;
+    let about = HashMap::from([("writer".to_string(), "holosig".to_string())]);
+    let file = safetensors::serialize(views, Some(about)).map_err(Error::internal)?;
     std::fs::write(path, file).map_err(|e| Error::io(path, e))
 }

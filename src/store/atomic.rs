@@ -1,5 +1,6 @@
 //! Files that appear whole: written beside their place, synced, renamed.
 
+use super::output::replaceable;
 use crate::{Error, Result};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -15,11 +16,11 @@ impl Scratch {
     /// Chooses the temporary name and makes sure that the folder takes new files.
     ///
     /// # Errors
-    /// The folder is missing, is no folder or cannot be written to.
+    /// The folder is missing, is no folder or cannot be written to; what stands at the place is no
+    /// regular file.
     pub fn new(place: &Path) -> Result<Self> {
-        let Some(name) = place.file_name() else {
-            return Err(Error::file(place, "not a file name"));
-        };
+        let place = &replaceable(place)?;
+        let name = place.file_name().unwrap_or_default();
         let mut hidden = std::ffi::OsString::from(".");
         hidden.push(name);
         hidden.push(format!(".{}.part", std::process::id()));

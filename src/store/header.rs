@@ -110,7 +110,7 @@ impl Header {
         if self.kind != kind {
             return Err(Error::file(
                 path,
-                format!("a holosig {} file, where a {kind} is needed", self.kind),
+                format!("{}, where {} is needed", self.kind.phrase(), kind.phrase()),
             ));
         }
         if self.version > kind.version() {

@@ -13,12 +13,16 @@ mod attributes;
 mod element;
 mod header;
 mod node;
+mod output;
 mod strings;
+mod tables;
 
 pub use atomic::{Scratch, write_bytes};
 pub use element::Element;
 pub use header::{Digest, Header};
 pub use node::{Node, Storage};
+pub use output::{Claim, Content, Output, claim};
+pub use tables::{Format, convert};
 
 use crate::{Error, Result, files};
 use std::io::{Seek, SeekFrom, Write};
@@ -82,6 +86,15 @@ impl Kind {
             Kind::Regressor => "regressor",
             Kind::Predictions => "predictions",
             Kind::PredictedSystems => "predicted-systems",
+        }
+    }
+
+    /// A file of this kind in words, with the article.
+    pub fn phrase(self) -> String {
+        match self {
+            Kind::Dataset | Kind::Checkpoint => format!("a {self} of holosig"),
+            Kind::Regressor => "a fitted regressor of holosig".into(),
+            _ => format!("a file of {self} of holosig"),
         }
     }
 

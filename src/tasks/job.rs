@@ -1,18 +1,23 @@
 //! A job of any task: reading, training, trying.
 
 use super::{Purpose, TaskKind};
-use crate::comm::World;
+use crate::comm::{DeviceKind, World};
+use crate::data::Split;
 use crate::models::Model;
+use crate::store::Header;
 use crate::train::Task;
 use crate::train::{
-    Costs, LossSchedule, Outcome, Plan, RunFolder, Settings, Start, TermSchedule, costs, init, job,
-    outcome, probe, train,
+    Calendar, Costs, LossSchedule, Outcome, Plan, RunFolder, Settings, Start, TermSchedule, costs,
+    init, job, outcome, probe, train,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
+
+/// Bytes of a dataset that is not read as a whole only to check a job.
+const LARGE: u64 = 4 << 30;
 
 /// A job file, understood.
 #[derive(Debug)]
@@ -186,6 +191,14 @@ pub trait AnyJob: Send + Sync {
     /// Those of the job, the dataset and [`train`].
     fn run(&self, world: &World, folder: &RunFolder, start: Start) -> Result<()>;
 
+    /// Makes sure, on a machine that is not the one to compute on, that the job can begin on so
+    /// many ranks: its dataset is opened and its model is built, but nothing is computed. Of a
+    /// dataset larger than [`LARGE`] only the header is read.
+    ///
+    /// # Errors
+    /// As [`AnyJob::run`].
+    fn check_start(&self, ranks: usize) -> Result<()>;
+
     /// Prints what [`AnyJob::run`] would take, and writes nothing. Collective.
     ///
     /// # Errors
@@ -251,10 +264,30 @@ impl<K: TaskKind> AnyJob for Job<K> {
         let task = K::build(world, self, &input, &place, purpose)?;
         place.announce(world);
         let plan = self.plan(&task, text, folder);
+        let had_scores = world.any(world.is_root() && folder.scores().exists());
         train(world, &plan, checkpoint.as_ref())?;
+        // Not those of a run that went on: they have another name by now.
+        if had_scores && world.any(world.is_root() && folder.scores().exists()) {
+            return Ok(());
+        }
         let step = outcome::choose(world, folder, task.model().parameters())?;
         let test = K::test(world, self, &task)?;
         Outcome::write(world, folder, step, self.dataset(), test)
+    }
+
+    fn check_start(&self, ranks: usize) -> Result<()> {
+        self.train.check_ranks(ranks)?;
+        let path = self.dataset();
+        Header::read(path)?;
+        if files::check(path)?.len() > LARGE {
+            log::info!("{}: large; only its header is checked", path.display());
+            return Ok(());
+        }
+        let world = World::quiet();
+        let place = world.place(DeviceKind::Cpu)?;
+        let input = K::open(&world, self)?;
+        let task = K::build(&world, self, &input, &place, Purpose::Trial)?;
+        Calendar::new(task.samples(Split::Train), &self.train).map(drop)
     }
 
     fn dry_run(&self, world: &World, folder: &RunFolder) -> Result<()> {

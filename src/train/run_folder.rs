@@ -8,7 +8,7 @@ use self::lock::Lock;
 use super::checkpoint::Saved;
 use crate::comm::{World, watchdog};
 use crate::store::{Scratch, write_bytes};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,8 @@ pub enum Start {
 #[derive(Debug, Clone)]
 pub struct RunFolder {
     root: PathBuf,
+    /// Whether the run may become longer than it was started.
+    extends: bool,
     /// Held by rank 0 from [`RunFolder::open`] until the last clone is dropped.
     lock: Arc<Mutex<Option<Lock>>>,
 }
@@ -42,8 +44,22 @@ impl RunFolder {
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),
+            extends: false,
             lock: Arc::default(),
         }
+    }
+
+    /// The folder of a run that may become longer than it was started.
+    pub fn extending(self) -> Self {
+        Self {
+            extends: true,
+            ..self
+        }
+    }
+
+    /// Whether the run may become longer than it was started.
+    pub(super) fn extends(&self) -> bool {
+        self.extends
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Lock>> {
@@ -96,6 +112,14 @@ impl RunFolder {
         self.checkpoints().join(format!("step-{step}.h5"))
     }
 
+    /// Whether this is the folder of a run, be it one that a batch script is to begin.
+    pub fn is_one(&self) -> bool {
+        let scripts = ["submit.sbatch", "submit.pbs", "submit.sh"];
+        let scripts = scripts.map(|name| self.root.join(name));
+        let own = [self.metrics(), self.checkpoints()];
+        own.iter().chain(&scripts).any(|path| path.exists())
+    }
+
     /// Makes the folder and returns the checkpoint to go on from, if any, on every rank.
     ///
     /// # Errors
@@ -115,6 +139,7 @@ impl RunFolder {
         fs::create_dir_all(&checkpoints).map_err(|e| Error::io(&checkpoints, e))?;
         // Says at once, not after an hour, that the folder takes no files.
         Scratch::new(&self.last())?;
+        self.check_kinds()?;
         *self.held() = Some(Lock::take(&self.root)?);
         self.remove_leftovers()?;
         let alive = self.alive();
@@ -129,6 +154,12 @@ impl RunFolder {
             };
         }
         let found = self.newest()?;
+        if found.is_none() && start == Start::Auto && self.is_foreign() {
+            return Err(Error::file(
+                &self.root,
+                "holds files of something else, which a run would overwrite; choose another --out",
+            ));
+        }
         if found.is_none() && start == Start::Resume {
             return Err(Error::file(
                 &self.root,
@@ -136,6 +167,23 @@ impl RunFolder {
             ));
         }
         Ok(found)
+    }
+
+    /// A pipe or device under the name of a file of ours would stop the run in the middle.
+    fn check_kinds(&self) -> Result<()> {
+        let own = [self.job(), self.metrics(), self.plot(), self.scores()];
+        let saved = entries(&self.checkpoints())?;
+        let mut files = own.iter().chain(&saved);
+        files.try_for_each(|path| match path.symlink_metadata() {
+            Ok(_) => files::check(path).map(drop),
+            Err(_) => Ok(()),
+        })
+    }
+
+    /// Whether files with the names of ours are no run's, which has metrics before anything else.
+    fn is_foreign(&self) -> bool {
+        let names = [self.job(), self.plot(), self.scores()];
+        !self.metrics().exists() && names.iter().any(|p| p.exists())
     }
 
     fn is_empty(&self) -> Result<bool> {
@@ -220,14 +268,15 @@ impl RunFolder {
         }
     }
 
-    /// Saves the job as it was understood. Scores of an earlier end are no longer those of the
-    /// run.
-    pub fn begin(&self, job: &str) -> Result<()> {
+    /// Saves the job as it was understood. Scores of an earlier end of the run, at step `former`, are
+    /// kept as `scores-STEP.json`.
+    pub fn begin(&self, job: &str, former: u64) -> Result<()> {
         let scores = self.scores();
-        match fs::remove_file(&scores) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&scores, e)),
-            _ => write_bytes(&self.job(), job.as_bytes()),
+        if scores.exists() {
+            let kept = self.root.join(format!("scores-{former}.json"));
+            fs::rename(&scores, &kept).map_err(|e| Error::io(&scores, e))?;
         }
+        write_bytes(&self.job(), job.as_bytes())
     }
 
     /// Has `write` write `step-N.h5`, points `last.h5` to it, then deletes all but the `keep` newest

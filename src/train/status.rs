@@ -181,7 +181,7 @@ impl Status {
         }
         if matches!(self.state, State::Running | State::Stalled(_)) {
             if let Some(ranks) = self.ranks {
-                line += &format!(", {ranks} ranks");
+                line += &format!(", {}", crate::print::count(ranks, "rank"));
             }
             if let Some(speed) = self.speed {
                 line += &format!(", {speed:.0} samples/s");

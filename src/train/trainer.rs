@@ -33,7 +33,7 @@ use super::{Calendar, LossSchedule, OnNonfinite, OptimizerState, Settings, Task,
 use crate::comm::{Rounding, World, pulse};
 use crate::data::Split;
 use crate::models::Model;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use serde_json::{Value, json};
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -102,26 +102,40 @@ pub fn train<T: Task>(world: &World, plan: &Plan<T>, checkpoint: Option<&Saved>)
     {
         trainer.nccl = gpus::connect(world, plan)?;
     }
+    let mut former = None;
     if let Some(saved) = checkpoint {
         let position = world.agree(trainer.own_position(saved))?;
+        former = trainer.lengthened(position)?;
         trainer.take_over(saved, position)?;
+        if trainer.is_over() && world.any(plan.folder.scores().exists()) {
+            let words = format!("finished at step {}: nothing is left to do", trainer.done);
+            log_once(world, &words);
+            return Ok(());
+        }
     } else {
         trainer.initialise()?;
     }
     world.agree(trainer.check_watches())?;
-    world.agree(trainer.begin(checkpoint.is_some()))?;
+    world.agree(trainer.begin(checkpoint.is_some(), former))?;
     trainer.run()
 }
 
+/// Tells something about the whole run, from rank 0.
+fn log_once(world: &World, words: &str) {
+    if world.reports_progress() {
+        log::info!("{words}");
+    }
+}
+
 impl<'a, T: Task> Trainer<'a, T> {
-    fn begin(&mut self, resumed: bool) -> Result<()> {
+    fn begin(&mut self, resumed: bool, former: Option<u64>) -> Result<()> {
         let (world, plan) = (self.world, self.plan);
         self.progress = Progress::new(world.reports_progress(), self.done, self.calendar.steps);
         self.signal = Some(StopSignal::listen()?);
         if world.is_root() {
-            plan.folder.begin(&plan.job)?;
             self.log = Some(self.open_log(resumed)?);
             self.mirror_log()?;
+            plan.folder.begin(&plan.job, former.unwrap_or(self.done))?;
             self.writer = Some(Writer::start(plan.folder.clone(), plan.settings.keep)?);
         }
         Ok(())
@@ -203,6 +217,52 @@ impl<'a, T: Task> Trainer<'a, T> {
             ));
         }
         Ok(position)
+    }
+
+    /// The length that the run has had so far, if it is to become longer now. Collective.
+    ///
+    /// # Errors
+    /// A run that becomes longer without being asked to.
+    fn lengthened(&self, position: &Position) -> Result<Option<u64>> {
+        let lengths = self.world.on_root(|| {
+            let folder = self.plan.folder;
+            let text = files::read_text_if_there(&folder.job())?;
+            let text = text.as_deref().unwrap_or(&position.job);
+            Ok(vec![self.length(text)?])
+        })?;
+        let former = self.world.broadcast(lengths.unwrap_or_default());
+        let (former, now) = (former.first().copied().unwrap_or(0), self.calendar.steps);
+        if now > former && !self.plan.folder.extends() {
+            let done = position.step;
+            return self.world.agree(Err(Error::file(
+                self.plan.folder.path(),
+                format!(
+                    "the run was started with {former} steps and stands at {done}, the job now \
+                     says {now}; --extend goes on beyond its end"
+                ),
+            )));
+        }
+        if former != now {
+            log_once(
+                self.world,
+                &format!("the length of the run changes: {former} steps so far, {now} now"),
+            );
+        }
+        Ok((now > former).then_some(former))
+    }
+
+    /// Steps of a run with this job on the same data.
+    fn length(&self, job: &str) -> Result<u64> {
+        let path = self.plan.folder.job();
+        let settings = job::settings(&path, job)?;
+        let number = |key: &str| {
+            let found = settings.iter().find(|(k, _)| k == key);
+            found.and_then(|(_, value)| value.parse::<u64>().ok())
+        };
+        let epochs = number("train.epochs").unwrap_or(self.plan.settings.epochs);
+        let batch = number("train.batch").unwrap_or(self.calendar.batch).max(1);
+        let of_epochs = epochs.saturating_mul(self.calendar.samples.div_ceil(batch));
+        Ok(number("train.steps").unwrap_or(of_epochs))
     }
 
     /// Puts the state of a checkpoint in the place of the present one. Collective.

@@ -268,13 +268,7 @@ fn bad_arguments_are_told_before_the_work() {
     prepare(&[&nowhere], &[], &out).failure(2, "nowhere.pdb: no such file or folder");
     let no_folder = folder.path().join("no/out.h5");
     let outcome = prepare(&[&good], &[], &no_folder);
-    assert_eq!(outcome.code, 1, "{outcome:#?}");
-    assert!(
-        outcome
-            .stderr
-            .contains("no/out.h5: No such file or directory"),
-        "{outcome:#?}"
-    );
+    assert_eq!(outcome.code, 0, "the folder is made: {outcome:#?}");
     prepare(&[&good], &["--validation", "0.7", "--test", "0.3"], &out)
         .failure(2, "leave some for training");
     prepare(&[&good], &["--backbone"], &out).code_is(2);

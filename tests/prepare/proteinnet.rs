@@ -72,7 +72,7 @@ fn proteinnet_records_choose_entries_chains_and_splits() {
         assert!(outcome.stdout.contains(told), "{outcome:#?}");
         assert_eq!(
             std::fs::read_to_string(&missing).unwrap(),
-            "9xyz\n1qbs_Z\nT0999\n"
+            "# ids without a structure (holosig prepare structures)\n9xyz\n1qbs_Z\nT0999\n"
         );
         files.push(std::fs::read(&out).unwrap());
     }

@@ -205,6 +205,8 @@ fn submitting_writes_the_script_of_the_scheduler() {
             "3",
             "--time",
             "02:00:00",
+            "--set",
+            "train.slices=6",
             "--scheduler",
             scheduler,
             "--dry-run",
@@ -226,6 +228,7 @@ fn submitting_writes_the_script_of_the_scheduler() {
     assert!(!out.exists());
     submit(&out, &["--set", "train.stepps=1", "--dry-run"]).failure(2, "did you mean train.steps?");
     submit(&out, &["--nodes", "2", "--scheduler", "none"]).failure(2, "give --hostfile");
+    submit(&out, &["--nodes", "3"]).failure(2, "too few for 6 ranks");
     submit(&out, &["--time", "soon"]).failure(2, "HH:MM:SS");
     let gpu = "train.device=\"cuda\"";
     submit(&out, &["--set", gpu]).failure(2, "--gpus-per-node G");

@@ -267,9 +267,18 @@ fn asked_to_stop() {
 #[test]
 fn restart_auto_begins_and_goes_on() {
     let dir = tempfile::tempdir().unwrap();
-    for steps in ["train.steps=7", "train.steps=40"] {
-        train_on(2, dir.path(), &[steps], &["--restart", "auto"]).success();
+    // What was killed at its seventh step is begun once and gone on with.
+    train_on(2, dir.path(), &["train.steps=40"], &["--restart", "auto"]).success();
+    let newest = std::fs::read_dir(dir.path().join("checkpoints")).unwrap();
+    for file in newest.map(|e| e.unwrap().path()) {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        if name == "last.h5" || name == "step-40.h5" {
+            std::fs::remove_file(file).unwrap();
+        }
     }
+    train_on(2, dir.path(), &["train.steps=40"], &["--restart", "auto"]).success();
+    train_on(2, dir.path(), &["train.steps=44"], &["--restart", "auto"])
+        .failure(2, "--extend goes on beyond its end");
     assert_eq!(hash(dir.path()), reference());
 }
 
@@ -278,7 +287,13 @@ fn a_damaged_checkpoint_is_named_and_skipped() {
     let dir = tempfile::tempdir().unwrap();
     train_on(0, dir.path(), &["train.steps=30"], &[]).success();
     flip_byte(&last(dir.path()), 4000);
-    let outcome = train_on(2, dir.path(), &["train.steps=40"], &["--resume"]).success();
+    let outcome = train_on(
+        2,
+        dir.path(),
+        &["train.steps=40"],
+        &["--resume", "--extend"],
+    )
+    .success();
     assert!(outcome.stderr.contains("last.h5: damaged"), "{outcome:#?}");
     assert!(outcome.stderr.contains("resuming from") && outcome.stderr.contains("step-25.h5"));
     assert_eq!(hash(dir.path()), reference());

@@ -52,7 +52,7 @@ fn run_task(
     slices: usize,
     task: &Regression,
 ) -> Result<()> {
-    let folder = RunFolder::new(dir);
+    let folder = RunFolder::new(dir).extending();
     let checkpoint = folder.open(world, start)?;
     let settings = &Settings {
         slices,

@@ -1,6 +1,7 @@
 //! Options on how trajectories are cut, and the report of what was written.
 
 use crate::data::trajectory::{Cut, Summary};
+use crate::print::count;
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -54,15 +55,15 @@ pub fn settings(options: &impl serde::Serialize) -> Result<String> {
 pub fn report(out: &Path, summary: &Summary) {
     let (fewest, most) = summary.nodes;
     let nodes = match fewest == most {
-        true => format!("{most} nodes"),
+        true => count(most, "node"),
         false => format!("{fewest} to {most} nodes"),
     };
     crate::say!(
-        "{}: {} trajectories, {} frames, {} segments, {nodes}, graphs: {}",
+        "{}: {}, {}, {}, {nodes}, graphs: {}",
         out.display(),
-        summary.trajectories,
-        summary.frames,
-        summary.segments,
+        count(summary.trajectories, "trajectory"),
+        count(summary.frames, "frame"),
+        count(summary.segments, "segment"),
         summary.graphs
     );
     if !summary.labels.is_empty() {

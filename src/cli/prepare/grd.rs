@@ -2,9 +2,11 @@
 
 use super::cut;
 use crate::Result;
+use crate::cli::places::Overwrite;
 use crate::comm::World;
 use crate::data::grd::{Family, Settings, Simulations};
 use crate::data::trajectory::{self, About};
+use crate::store::{Kind, Output};
 use std::path::PathBuf;
 
 /// The defaults are the benchmark of the documentation.
@@ -13,6 +15,8 @@ pub struct Args {
     /// File to write
     #[arg(long)]
     out: PathBuf,
+    #[command(flatten)]
+    overwrite: Overwrite,
     /// Genes of each network
     #[arg(long, default_value_t = 100)]
     nodes: usize,
@@ -80,6 +84,8 @@ pub fn run(args: Args) -> Result<()> {
         folds: args.cut.folds,
     };
     World::run(|world| {
+        let outputs = || Ok(vec![Output::new(&args.out, Kind::Trajectories)]);
+        let _claim = args.overwrite.claim(world, outputs, &[])?;
         let source = world.agree(Simulations::new(simulation))?;
         let about = About {
             origin: "gene regulatory dynamics",

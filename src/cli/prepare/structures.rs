@@ -1,6 +1,7 @@
 //! `holosig prepare structures`.
 
 use super::progress::Progress;
+use crate::cli::places::Overwrite;
 use crate::comm::World;
 use crate::data::Split;
 use crate::data::choice::Choice;
@@ -9,12 +10,15 @@ use crate::data::prepare::{Collected, Fractions, StructureFile, collect, list_fi
 use crate::data::proteinnet;
 use crate::data::selection::{Selected, Selection};
 use crate::data::structure::{Elements, Models, Notes, ReadOptions};
-use crate::store::{Scratch, write_bytes};
-use crate::{Error, Result};
+use crate::store::{Content, Kind, Output, write_bytes};
+use crate::{Error, Result, print};
 use std::path::{Path, PathBuf};
 
 const EXIT_CODES: &str = "Exit codes: 0, every file was used; 3, the dataset is written, but some \
     files could not be used and are named; 2, bad input, nothing is written; 1, any other failure.";
+
+/// The first line of the list of missing structures.
+const MISSING: &str = "# ids without a structure (holosig prepare structures)";
 
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
@@ -29,6 +33,8 @@ pub struct Args {
     /// Dataset file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    #[command(flatten)]
+    overwrite: Overwrite,
     /// Take only what the records of these ProteinNet files name, with their splits
     #[arg(long, value_name = "FILE", num_args = 1..)]
     proteinnet: Vec<PathBuf>,
@@ -103,8 +109,9 @@ struct Plan {
 
 pub fn run(args: Args) -> Result<()> {
     World::run(|world| {
-        // An unwritable folder is told before the work.
-        world.on_root(|| Scratch::new(&args.out))?;
+        let _claim = args
+            .overwrite
+            .claim(world, || args.outputs(), &args.outside())?;
         if args.backbone {
             return world.on_root(|| args.pack_backbones()).map(drop);
         }
@@ -128,6 +135,23 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 impl Args {
+    fn outputs(&self) -> Result<Vec<Output>> {
+        let missing = Content::marked("a list of missing structures of holosig", MISSING);
+        let missing = self.missing.iter().map(|p| Output::new(p, missing.clone()));
+        let dataset = Output::new(&self.out, Kind::Dataset);
+        Ok([dataset].into_iter().chain(missing).collect())
+    }
+
+    /// All files that are read, as far as the command line names them.
+    fn outside(&self) -> Vec<&Path> {
+        let lists = self.proteinnet.iter().chain(&self.splits);
+        self.inputs
+            .iter()
+            .chain(lists)
+            .map(PathBuf::as_path)
+            .collect()
+    }
+
     fn read_options(&self) -> ReadOptions {
         ReadOptions {
             models: self.models,
@@ -260,15 +284,15 @@ impl Args {
         let dataset = Dataset::pack(&selected.chosen, &self.kept()?)?;
         let digest = dataset.write(&self.out)?;
         crate::say!(
-            "{}: {} structures, {} atoms",
+            "{}: {}, {}",
             self.out.display(),
-            dataset.structures().len(),
-            dataset.atom_count()
+            print::count(dataset.structures().len(), "structure"),
+            print::count(dataset.atom_count(), "atom")
         );
         let count = |s: Split| format!("{} {s}", dataset.split(s).len());
         crate::say!(
-            "{} neighborhoods: {}; fingerprint {digest}",
-            dataset.len(),
+            "{}: {}; fingerprint {digest}",
+            print::count(dataset.len(), "neighborhood"),
             Split::ALL.map(count).join(", ")
         );
         let mut notes = Notes::default();
@@ -278,6 +302,7 @@ impl Args {
         for line in notes.lines() {
             crate::say!("{line}");
         }
+        self.tell_shares(&dataset);
         for split in [Split::Train, Split::Validation] {
             if dataset.split(split).is_empty() {
                 log::warn!("no structure is for {split}: training needs some");
@@ -286,11 +311,28 @@ impl Args {
         self.tell_missing(&selected.missing)
     }
 
+    /// Whole structures are dealt, so that few or unequal ones miss the shares.
+    fn tell_shares(&self, dataset: &Dataset) {
+        let by_chance = self.splits.is_none() && self.proteinnet.is_empty();
+        if !by_chance || dataset.is_empty() {
+            return;
+        }
+        let share = |s: Split| 100.0 * dataset.split(s).len() as f64 / dataset.len() as f64;
+        crate::say!(
+            "by chance and by whole structures: {:.0} % for validation ({:.0} % asked for), {:.0} % \
+             for test ({:.0} %)",
+            share(Split::Validation),
+            100.0 * self.validation,
+            share(Split::Test),
+            100.0 * self.test
+        );
+    }
+
     fn tell_missing(&self, missing: &[String]) -> Result<()> {
         const SHOWN: usize = 10;
         if let Some(path) = &self.missing {
-            let text: String = missing.iter().map(|id| format!("{id}\n")).collect();
-            write_bytes(path, text.as_bytes())?;
+            let ids: String = missing.iter().map(|id| format!("{id}\n")).collect();
+            write_bytes(path, format!("{MISSING}\n{ids}").as_bytes())?;
         }
         if !missing.is_empty() {
             let shown = missing[..missing.len().min(SHOWN)].join(", ");

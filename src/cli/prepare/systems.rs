@@ -1,6 +1,7 @@
 //! `holosig prepare systems`.
 
 use super::progress::Progress;
+use crate::cli::places::Overwrite;
 use crate::comm::World;
 use crate::data::Split;
 use crate::data::prepare::{Wanted, list_named};
@@ -8,10 +9,10 @@ use crate::data::systems::example;
 use crate::data::systems::read::{self, Labels, Options, is_systems_name};
 use crate::data::systems::split::{self, Amount, Order, Plan, Together};
 use crate::data::systems::{Sample, Systems};
-use crate::store::Scratch;
+use crate::store::{Kind, Output};
 use crate::{Error, Result};
 use rayon::prelude::*;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXIT_CODES: &str = "Exit codes: 0, every file was used; 3, the dataset is written, but some \
     files could not be used and are named (--skip); 2, bad input, nothing is written; 1, any other \
@@ -69,6 +70,8 @@ pub struct Args {
     /// Leave out files that cannot be used, and name them
     #[arg(long)]
     skip: bool,
+    #[command(flatten)]
+    overwrite: Overwrite,
 }
 
 fn pair(text: &str) -> std::result::Result<(String, String), String> {
@@ -101,7 +104,15 @@ const BLOCK: usize = 64;
 pub fn run(args: Args) -> Result<()> {
     let options = args.options();
     World::run(|world| {
-        world.on_root(|| Scratch::new(&args.out))?;
+        let tables = args.targets.iter().chain(&args.splits);
+        let inputs: Vec<&Path> = args
+            .inputs
+            .iter()
+            .chain(tables)
+            .map(PathBuf::as_path)
+            .collect();
+        let outputs = || Ok(vec![Output::new(&args.out, Kind::Systems)]);
+        let _claim = args.overwrite.claim(world, outputs, &inputs)?;
         if args.quickstart {
             let samples = || example::samples(u64::from(args.seed));
             return world.on_root(|| args.finish(samples(), &options)).map(drop);

@@ -2,9 +2,11 @@
 
 use super::cut;
 use crate::Result;
+use crate::cli::places::Overwrite;
 use crate::comm::World;
 use crate::data::md::{self, Ensemble, Selection, manifest};
 use crate::data::trajectory::{self, About};
+use crate::store::{Kind, Output};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -16,6 +18,8 @@ pub struct Args {
     /// File to write
     #[arg(long)]
     out: PathBuf,
+    #[command(flatten)]
+    overwrite: Overwrite,
     /// Nodes: all (heavy atoms), backbone, ca, residue, or an expression such as
     /// "name CA and resid < 50" (chemfiles' selection language); never water or ions
     #[arg(long, default_value = "all", value_name = "NODES")]
@@ -66,6 +70,8 @@ pub fn run(args: Args) -> Result<()> {
         cutoff: args.cutoff,
     };
     World::run(|world| {
+        let outputs = || Ok(vec![Output::new(&args.out, Kind::Trajectories)]);
+        let _claim = args.overwrite.claim(world, outputs, &[&args.manifest])?;
         let rows = world.agree(manifest::read(&args.manifest, &args.label, &args.classes))?;
         let source = world.agree(Ensemble::new(rows, settings))?;
         let about = About {

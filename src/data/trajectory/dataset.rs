@@ -352,7 +352,7 @@ impl Dataset {
         match protocol {
             Protocol::Published if !tests => Err(Error::file(
                 &self.path,
-                "the published protocol needs test trajectories: a column `split` in the manifest",
+                "the published protocol needs test trajectories: no row of the manifest has split = test",
             )),
             Protocol::Published if self.segment_folds < 2 => Err(Error::file(
                 &self.path,

@@ -47,7 +47,7 @@ pub(super) fn write(
         let decision = grainer.model.decision(&clip, chosen.class)?;
         let put = |what: &str, svg: String| {
             let path = folder.join(format!("{}-{what}.svg", chosen.name));
-            write_bytes(&path, svg.as_bytes())
+            write_bytes(&path, draw::file(&svg).as_bytes())
         };
         put("path", path(&decision)?)?;
         put("beads", beads(&decision)?)?;

@@ -4,6 +4,7 @@ use crate::comm::World;
 use crate::data::Split;
 use crate::data::dataset::{Dataset, ResidueId};
 use crate::data::neighborhoods::Finder;
+use crate::data::sites::Sites;
 use crate::data::zernikegrams::{of_centres, read_settings};
 use crate::models::hvae::Description;
 use crate::ops::zernike::{Settings, Transform};
@@ -221,6 +222,24 @@ impl<'a> Neighborhoods<'a> {
             centres,
             transform: Transform::new(&description.zernike)?,
         })
+    }
+
+    /// Only the residues at some places.
+    ///
+    /// # Errors
+    /// None of the residues is at any of them.
+    pub fn at(mut self, sites: &Sites) -> Result<Self> {
+        let dataset = self.finder.dataset();
+        let before = self.centres.len();
+        self.centres
+            .retain(|&centre| sites.have(dataset.residue(centre).residue));
+        match self.centres.is_empty() && !sites.is_empty() {
+            true => Err(Error::file(
+                &self.name,
+                format!("none of the {before} residues is at {sites}"),
+            )),
+            false => Ok(self),
+        }
     }
 }
 

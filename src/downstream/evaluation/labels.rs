@@ -20,6 +20,16 @@ pub enum LabelSource {
     Table { path: PathBuf, column: String },
 }
 
+impl LabelSource {
+    /// The table that the labels stand in.
+    pub fn table(&self) -> Option<&Path> {
+        match self {
+            LabelSource::Table { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+}
+
 impl FromStr for LabelSource {
     type Err = Error;
 

@@ -26,7 +26,7 @@ use crate::data::zernikegrams::of_centres;
 use crate::data::{Split, balance};
 use crate::models::Model;
 use crate::ops::zernike::Transform;
-use crate::store::{self, Kind, Storage};
+use crate::store::{self, Content, Kind, Output, Storage};
 use crate::train::Checkpoint;
 use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
@@ -134,6 +134,20 @@ pub fn choose(dataset: &Dataset, options: &Options) -> Result<Vec<u32>> {
     Ok(chosen)
 }
 
+/// What [`run`] writes into `folder` for this many models.
+pub fn outputs(folder: &Path, models: usize) -> Vec<Output> {
+    let content = Content::marked("a record of holosig evaluate", "\"code_version\":");
+    let mut outputs = vec![Output::new(folder.join(RECORD), content)];
+    let files = (0..models).map(|number| folder.join(embeddings(number)));
+    outputs.extend(files.map(|path| Output::new(path, Kind::Embeddings)));
+    outputs
+}
+
+/// Name of the embedding file of a model.
+fn embeddings(number: usize) -> PathBuf {
+    PathBuf::from(format!("embeddings-{number}.h5"))
+}
+
 /// Evaluates checkpoints on residues of a dataset and writes `evaluation.json` and an embedding
 /// file per model into `folder`. Collective; the record is returned on rank 0.
 ///
@@ -156,7 +170,7 @@ pub fn run(
         let measured = subject.measure(world)?;
         let equivariance = subject.equivariance(world, options.seed)?;
         let done = world.on_root(|| {
-            let file = PathBuf::from(format!("embeddings-{number}.h5"));
+            let file = embeddings(number);
             subject.write(&folder.join(&file), &measured, labels)?;
             let evaluation = subject.conclude(&measured, equivariance, labels, options, &file)?;
             log::info!("{}: done", path.display());

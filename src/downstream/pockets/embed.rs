@@ -141,7 +141,15 @@ impl Pocketer {
             .reader
             .read(entry, &description.read)
             .map_err(|e| e.to_string())?;
-        let near = pocket_of(&complex, self.settings.cutoff);
+        let mut near = pocket_of(&complex, self.settings.cutoff);
+        let all = near.centres.len();
+        let sites = &self.settings.sites;
+        near.keep(|atom| sites.have(complex.structure.system.residue(atom)));
+        if near.centres.is_empty() && all > 0 {
+            return Err(format!(
+                "none of the {all} residues of the pocket is at {sites}"
+            ));
+        }
         if near.centres.is_empty() {
             return Err(format!(
                 "no pocket: the CA nearest to the ligand is {:.1} Å away, the cutoff {} Å; is the \
@@ -204,6 +212,16 @@ struct Near {
     distances: Vec<f32>,
     /// Å, of the nearest of all.
     nearest: f64,
+}
+
+impl Near {
+    fn keep(&mut self, wanted: impl Fn(u32) -> bool) {
+        let kept: Vec<bool> = self.centres.iter().map(|&atom| wanted(atom)).collect();
+        let mut here = kept.iter();
+        self.centres.retain(|_| *here.next().unwrap_or(&true));
+        let mut here = kept.iter();
+        self.distances.retain(|_| *here.next().unwrap_or(&true));
+    }
 }
 
 fn pocket_of(complex: &Complex, cutoff: f64) -> Near {

@@ -18,6 +18,9 @@ pub(super) fn describe(root: &Node, pocketer: &Pocketer) -> Result<()> {
     root.set_attr("norm_factor", d.norm_factor)?;
     root.set_attr("pocket_cutoff", settings.cutoff)?;
     root.set_attr_text("pool", settings.pool.name())?;
+    if !settings.sites.is_empty() {
+        root.set_attr_text("sites", &settings.sites.to_string())?;
+    }
     if let Some(seed) = settings.untrained {
         root.set_attr("untrained_seed", seed)?;
     }
@@ -30,6 +33,16 @@ pub(super) fn describe(root: &Node, pocketer: &Pocketer) -> Result<()> {
 
 const UNITS: &str = "pocket, pocket_untrained, zernike_invariants, residues/invariants: none; \
                      residues/distance, pocket_cutoff: angstrom; affinity: -log10 of mol/l";
+
+/// What a pocket of the file is, in words.
+fn definition(root: &Node) -> Result<String> {
+    let (cutoff, pool) = (root.attr::<f64>("pocket_cutoff")?, root.attr_text("pool")?);
+    let sites = match root.has_attr("sites") {
+        true => format!(", at {}", root.attr_text("sites")?),
+        false => String::new(),
+    };
+    Ok(format!("within {cutoff} Å, {pool}{sites}"))
+}
 
 /// One row a complex, as rank 0 collects them.
 #[derive(Default)]
@@ -269,11 +282,7 @@ impl Pockets {
             affinity,
             columns,
             checkpoint_hash: root.attr_text("checkpoint_hash")?,
-            definition: format!(
-                "within {} Å, {}",
-                root.attr::<f64>("pocket_cutoff")?,
-                root.attr_text("pool")?
-            ),
+            definition: definition(&root)?,
         };
         pockets.check()?;
         Ok(pockets)

@@ -21,6 +21,7 @@ pub use file::{Features, Pockets, Table};
 
 use crate::comm::World;
 use crate::data::complexes::Listing;
+use crate::data::sites::Sites;
 use crate::store::{Kind, NewFile};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,8 @@ pub struct Settings {
     pub pool: Pool,
     /// Seed of the untrained encoder; `None` for none.
     pub untrained: Option<u64>,
+    /// Where residues of a pocket may be.
+    pub sites: Sites,
     /// The first complex that cannot be used is an error.
     pub strict: bool,
 }

@@ -20,8 +20,8 @@ pub mod scores;
 pub use folds::Division;
 pub use grid::{Hyper, Learner};
 pub use learner::{Fitted, Samples};
-pub use results::{Results, Row, Table};
-pub use saved::predict;
+pub use results::{Results, Row, Table, outputs};
+pub use saved::{HEADER, predict};
 
 use crate::comm::{World, pulse};
 use crate::data::sampler::Permutation;

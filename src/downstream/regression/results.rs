@@ -3,7 +3,7 @@
 use super::scores::{Interval, Intervals, Scores, advantage, intervals};
 use super::{Best, Fits, INTERVALS, LEARNED, Learner, MEAN, Pair, Problem, Settings, seed};
 use crate::downstream::pockets::Pockets;
-use crate::store::{self, Kind, Storage};
+use crate::store::{self, Content, Kind, Output, Storage};
 use crate::{Error, Result, files, stats};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -337,6 +337,22 @@ impl Fits {
 
 fn file(folder: &Path) -> PathBuf {
     folder.join("results.json")
+}
+
+/// What [`super::run`] writes into `folder`: `results.json` tells whose the others are.
+pub fn outputs(folder: &Path, learners: &[Learner]) -> Vec<Output> {
+    let record = file(folder);
+    let table = || Content::marked("a result of holosig regress", "\"code_version\":");
+    let mut outputs: Vec<Output> = ["results.json", "table.csv", "predictions.csv"]
+        .map(|name| Output::new(folder.join(name), table()).known_by(&record))
+        .into();
+    outputs.push(Output::new(
+        folder.join("predictions.h5"),
+        Kind::Predictions,
+    ));
+    let models = learners.iter().map(|l| super::saved::file(folder, *l));
+    outputs.extend(models.map(|path| Output::new(path, Kind::Regressor)));
+    outputs
 }
 
 /// Makes the folder of the results and makes sure that it takes files.

@@ -7,7 +7,10 @@ use crate::{Error, Result, stats};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
-fn file(folder: &Path, learner: Learner) -> PathBuf {
+/// The first line of a table of predictions.
+pub const HEADER: &str = "id,predicted,standard_deviation,measured";
+
+pub(super) fn file(folder: &Path, learner: Learner) -> PathBuf {
     folder.join("models").join(format!("{}.h5", learner.name()))
 }
 
@@ -62,8 +65,8 @@ impl Predictions {
     /// None but failures of the CSV library.
     pub fn csv(&self, pockets: &Pockets) -> Result<Vec<u8>> {
         let mut csv = csv::Writer::from_writer(Vec::new());
-        let head = ["id", "predicted", "standard_deviation", "measured"];
-        csv.write_record(head).map_err(Error::internal)?;
+        csv.write_record(HEADER.split(','))
+            .map_err(Error::internal)?;
         for (i, id) in pockets.ids.iter().enumerate() {
             let measured = pockets.affinity.get(i).filter(|a| a.is_finite());
             let record = [

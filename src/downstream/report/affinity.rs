@@ -116,7 +116,10 @@ impl Affinity {
             ),
             tile(
                 format!("{:.2}", baseline.bagged.rmsd),
-                format!("test RMSD, best baseline: {}", baseline.title()),
+                format!(
+                    "test RMSD, baseline best in validation: {}",
+                    baseline.title()
+                ),
                 false,
             ),
             tile(

@@ -6,6 +6,7 @@ use super::{HALF, Part, WIDE, folder_name};
 use crate::data::table::{Row, Table};
 use crate::downstream::evaluation::{Evaluation, Record};
 use crate::draw::{self, Axes, PALETTE, Series, Size};
+use crate::print::count;
 use crate::train::upgrade;
 use crate::{Result, stats};
 use std::collections::BTreeMap;
@@ -65,9 +66,12 @@ impl EvaluationReport {
         Ok(Part {
             name: self.name.clone(),
             about: format!(
-                "{} models on {} residues of the {} split of {}{}",
-                self.record.evaluations.len(),
-                self.record.evaluations.first().map_or(0, |e| e.residues),
+                "{} on {} of the {} split of {}{}",
+                count(self.record.evaluations.len(), "model"),
+                count(
+                    self.record.evaluations.first().map_or(0, |e| e.residues),
+                    "residue"
+                ),
                 o.split,
                 self.record.dataset,
                 if o.balanced {

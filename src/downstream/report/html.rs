@@ -1,11 +1,12 @@
 //! Small pieces of HTML.
 
+use crate::print;
 use std::fmt::{Display, Write};
 
 /// Text with the characters that mean something in HTML replaced.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in print::clean(text, &['\n', '\t']).chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),

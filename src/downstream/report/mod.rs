@@ -18,6 +18,7 @@ pub use sweep::SweepReport;
 pub use systems::Predicted;
 
 use crate::draw::{self, Axes, Distribution, PALETTE, Series, Size};
+use crate::store::Content;
 use crate::{Error, Result};
 use html::Tile;
 use std::path::Path;
@@ -39,6 +40,11 @@ pub struct Part {
     tiles: Vec<Tile>,
     /// Sections, HTML.
     body: String,
+}
+
+/// How a page of ours is known.
+pub fn content() -> Content {
+    Content::marked("a page of holosig", "<title>holosig: ")
 }
 
 /// The page as HTML, its parts one below the other.
@@ -142,7 +148,10 @@ impl RunReport {
         tile(self.run.parameters.map(grouped), "parameters", false);
         tile(
             self.run.start("ranks").map(|n| n.to_string()),
-            "MPI ranks",
+            match self.run.start("ranks") == Some(1.0) {
+                true => "MPI rank",
+                false => "MPI ranks",
+            },
             false,
         );
         tiles

@@ -2,7 +2,7 @@
 
 use super::plan::{FOLD, SEED};
 use super::{Planned, Sweep};
-use crate::store::write_bytes;
+use crate::store::{Content, Output, write_bytes};
 use crate::train::{Outcome, job};
 use crate::{Error, Result, stats};
 use serde::Serialize;
@@ -156,6 +156,15 @@ impl Results {
             0 => lines,
             _ => lines + &format!("{missing} of {} runs are not finished\n", self.planned),
         }
+    }
+
+    /// What [`Results::write`] writes into `folder`: `results.json` tells whose the other is.
+    pub fn outputs(folder: &Path) -> Vec<Output> {
+        let record = folder.join("results.json");
+        let content = || Content::marked("a table of holosig sweep", "\"planned\":");
+        ["results.json", "results.csv"]
+            .map(|name| Output::new(folder.join(name), content()).known_by(&record))
+            .into()
     }
 
     /// Writes `results.json` (all of this) and `results.csv` (one row per run) into `folder`.

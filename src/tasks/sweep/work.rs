@@ -161,7 +161,8 @@ fn is_finished(run: &Planned, sweep: &Path) -> Result<bool> {
 
 /// Does one run to its end, alone.
 fn make(run: &Planned, sweep: &Path) -> Result<Outcome> {
-    let folder = run.folder(sweep);
+    // A sweep that is given again with more steps says so itself.
+    let folder = run.folder(sweep).extending();
     tasks::parse(&folder.job(), &run.job)?.run(&World::quiet(), &folder, Start::Auto)?;
     Outcome::read(&folder)?
         .ok_or_else(|| Error::internal(format!("{}: no scores", folder.path().display())))
