@@ -19,6 +19,8 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod bench;
+#[warn(missing_docs)]
+pub mod child;
 pub mod cli;
 pub mod comm;
 pub mod data;
@@ -51,6 +53,13 @@ pub use error::{Error, Result};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Lets this program read files in child processes of its own ([`child`]), as datasets in HDF5 and
+/// the formats of the chemfiles library are. Call it first thing in `main`: in a child it does not
+/// return.
+pub fn serve_children() {
+    child::serve(&data::md::TASKS);
+}
 
 /// Leaves threads to rayon. Candle's own pool for element-wise operations serves one caller at a
 /// time and makes the others wait, but slices and clips are computed side by side. Call it once,

@@ -31,7 +31,6 @@ mod tests;
 pub use bytes::{gunzip, is_structure_name};
 pub use element::number as atomic_number;
 pub use notes::Notes;
-#[allow(unused_imports)] // for topologies
 pub(in crate::data) use pdb::atom as pdb_record;
 
 pub use super::names::CANONICAL;
