@@ -44,11 +44,7 @@ fn bad_input_is_told_in_one_line_and_leaves_nothing() {
         assert_eq!(before, after, "{text}: files are left behind");
     };
     refused("run.xtc,none.pdb,a", &[], "none.pdb: no such file");
-    refused(
-        "none.xtc,top.pdb,a",
-        &[],
-        "none.xtc: no such file",
-    );
+    refused("none.xtc,top.pdb,a", &[], "none.xtc: no such file");
     refused("run.xtc,torn.pdb,a", &[], "torn.pdb: line ");
     let counts = "run.xtc: frame 0 has 58 atoms, the topology 49";
     refused("run.xtc,short.pdb,a", &[], counts);

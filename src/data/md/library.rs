@@ -6,7 +6,7 @@ use super::simulation_box;
 use super::topology::RawAtom;
 use crate::data::system::Cell;
 use crate::{Error, Result, files};
-use chemfiles::{CellShape, Property, Topology, Trajectory};
+use chemfiles::{CellShape, MemoryTrajectoryReader, Property, Topology, Trajectory};
 use std::path::{Path, PathBuf};
 
 /// An error of the library, about `path`.
@@ -15,20 +15,41 @@ fn failed(path: &Path, e: chemfiles::Error) -> Error {
     Error::file(path, text)
 }
 
-/// Opens a file for reading; the format follows from the name. The library would write its
-/// remarks straight to standard error, which a child does not have.
-fn open(path: &Path) -> Result<Trajectory> {
-    let format = format(path);
-    let cleaned = match &format {
-        Some(format) if TEXT.contains(&format.as_str()) => cleaned(path)?,
-        _ => None,
-    };
-    let opened = match (&cleaned, &format) {
-        (Some(text), Some(format)) => Trajectory::memory_reader(text, format.as_str()),
-        (None, Some(format)) => Trajectory::open_with_format(path, 'r', format.as_str()),
-        _ => Trajectory::open(path, 'r'),
-    };
-    opened.map_err(|e| failed(path, e))
+/// An open file, or its text.
+enum Source {
+    File(Trajectory),
+    Text(MemoryTrajectoryReader<'static>),
+}
+
+impl Source {
+    /// Opens a file for reading; the format follows from the name. The library would write its
+    /// remarks straight to standard error, which a child does not have.
+    fn open(path: &Path) -> Result<Self> {
+        let format = format(path);
+        let cleaned = match &format {
+            Some(format) if TEXT.contains(&format.as_str()) => cleaned(path)?,
+            _ => None,
+        };
+        let opened = match (cleaned, &format) {
+            // A child reads one file: it is kept until the end anyway.
+            (Some(text), Some(format)) => {
+                let text: &'static [u8] = text.leak();
+                MemoryTrajectoryReader::new(text, format).map(Self::Text)
+            }
+            (None, Some(format)) => {
+                Trajectory::open_with_format(path, 'r', format.as_str()).map(Self::File)
+            }
+            _ => Trajectory::open(path, 'r').map(Self::File),
+        };
+        opened.map_err(|e| failed(path, e))
+    }
+
+    fn trajectory(&mut self) -> &mut Trajectory {
+        match self {
+            Self::File(file) => file,
+            Self::Text(text) => text,
+        }
+    }
 }
 
 /// Formats of text, some of which old programs wrote in old encodings.
@@ -36,14 +57,15 @@ const TEXT: [&str; 3] = ["mmCIF", "GRO", "XYZ"];
 
 /// The text of a file whose bytes are not all ASCII, with a question mark for each that is not:
 /// the library's binding takes no other. `None` where nothing is to be done.
-fn cleaned(path: &Path) -> Result<Option<String>> {
+fn cleaned(path: &Path) -> Result<Option<Vec<u8>>> {
     let mut bytes = files::read(path)?;
     let strange = |b: &u8| !b.is_ascii() || *b == 0;
-    if !bytes.iter().any(|b| strange(b)) {
+    if !bytes.iter().any(strange) {
         return Ok(None);
     }
-    bytes.iter_mut().filter(|b| strange(b)).for_each(|b| *b = b'?');
-    String::from_utf8(bytes).map(Some).map_err(Error::internal)
+    let all = bytes.iter_mut();
+    all.filter(|b| strange(b)).for_each(|b| *b = b'?');
+    Ok(Some(bytes))
 }
 
 /// The library's name for a format, where its own guess from the file's name would be another
@@ -81,7 +103,7 @@ fn cell(frame: &chemfiles::Frame) -> Option<Cell> {
 /// The frames of an open file.
 pub(super) struct Frames {
     path: PathBuf,
-    file: Trajectory,
+    file: Source,
     frame: chemfiles::Frame,
     total: usize,
 }
@@ -90,8 +112,8 @@ impl Frames {
     /// # Errors
     /// A file that the library cannot open.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut file = open(path)?;
-        let total = file.nsteps();
+        let mut file = Source::open(path)?;
+        let total = file.trajectory().nsteps();
         Ok(Self {
             path: path.to_path_buf(),
             file,
@@ -108,7 +130,7 @@ impl Frames {
         if index >= self.total {
             return Ok(false);
         }
-        let read = self.file.read_step(index, &mut self.frame);
+        let read = self.file.trajectory().read_step(index, &mut self.frame);
         read.map_err(|e| {
             let text = e.message.lines().next().unwrap_or_default().to_string();
             let what = format!("frame {index}: {text}; truncated or damaged?");
@@ -130,9 +152,11 @@ impl Frames {
 /// # Errors
 /// A file that the library cannot read.
 pub(super) fn topology(path: &Path) -> Result<(Vec<RawAtom>, Vec<[u32; 2]>, Frame)> {
-    let mut file = open(path)?;
+    let mut file = Source::open(path)?;
     let mut frame = chemfiles::Frame::new();
-    file.read(&mut frame).map_err(|e| failed(path, e))?;
+    file.trajectory()
+        .read(&mut frame)
+        .map_err(|e| failed(path, e))?;
     let topology = frame.topology();
     let positions = frame.positions().to_vec();
     let bonds = topology.bonds().into_iter().map(|b| b.map(|a| a as u32));

@@ -3,7 +3,10 @@
 use super::solvent::Residues;
 use crate::data::md::Selection;
 use crate::data::system::System;
-use crate::{Error, Result, elements};
+#[cfg(feature = "chemfiles")]
+use crate::elements;
+use crate::{Error, Result};
+#[cfg(feature = "chemfiles")]
 use chemfiles::{Atom, Frame, Residue};
 
 impl Selection {
@@ -48,6 +51,7 @@ impl Selection {
     }
 }
 
+#[cfg(feature = "chemfiles")]
 fn matching(text: &str, system: &System<f64>, among: &[u32]) -> Result<Vec<u32>> {
     let wrong = |e: &str| Error::input(format!("--select {text:?}: {e}"));
     let mut selection = chemfiles::Selection::new(text)
@@ -68,7 +72,13 @@ fn matching(text: &str, system: &System<f64>, among: &[u32]) -> Result<Vec<u32>>
     Ok(found)
 }
 
+#[cfg(not(feature = "chemfiles"))]
+fn matching(text: &str, _: &System<f64>, _: &[u32]) -> Result<Vec<u32>> {
+    Err(Error::feature(format!("--select {text:?}"), "chemfiles"))
+}
+
 /// The system as the selection language sees it.
+#[cfg(feature = "chemfiles")]
 fn as_frame(system: &System<f64>) -> std::result::Result<Frame, chemfiles::Error> {
     let mut frame = Frame::new();
     for (i, name) in system.names.iter().enumerate() {

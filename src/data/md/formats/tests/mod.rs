@@ -3,7 +3,9 @@
 mod writers;
 
 use super::*;
-use rand::{RngExt, SeedableRng};
+#[cfg(feature = "chemfiles")]
+use rand::RngExt;
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::path::PathBuf;
 use writers::*;

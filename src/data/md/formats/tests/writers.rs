@@ -75,7 +75,11 @@ impl BitsOut {
 
 /// The compressed part of an XTC frame: runs as long as `run` allows where atoms are near, and
 /// small sizes that change where `drift` says.
-pub(super) fn compress(points: &[[i32; 3]], small: usize, rng: &mut ChaCha8Rng) -> (Vec<u8>, [[i32; 3]; 2]) {
+pub(super) fn compress(
+    points: &[[i32; 3]],
+    small: usize,
+    rng: &mut ChaCha8Rng,
+) -> (Vec<u8>, [[i32; 3]; 2]) {
     let bound = |of: fn(i32, i32) -> i32| {
         let all = points.iter().copied();
         all.reduce(|a, b| std::array::from_fn(|k| of(a[k], b[k])))
@@ -328,4 +332,3 @@ pub(super) fn pdb_text(open: &str, close: &str) -> String {
     ]
     .concat()
 }
-
