@@ -7,7 +7,9 @@
 
 mod campaign;
 mod faulty;
+mod md;
 mod mutate;
+mod program;
 
 use std::path::Path;
 
@@ -44,15 +46,25 @@ macro_rules! readers {
 }
 
 readers! {
+    dcd,
+    gro,
     gzip,
+    hdf5,
     job,
+    lmdb,
     mmcif,
+    models,
     mol2,
+    netcdf,
     pdb,
+    prmtop,
     proteinnet,
+    psf,
     safetensors,
     sdf,
     table,
+    trr,
+    xtc,
 }
 
 /// Not a test of its own: the process that [`campaign::run`] starts finds itself here.
