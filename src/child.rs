@@ -40,7 +40,7 @@ pub fn serve(tasks: &[(&str, Task)]) {
     }
     let code = match answer(tasks, &arguments.collect::<Vec<_>>()) {
         Ok(()) => 0,
-        Err(_) => crate::error::EXIT_OTHER,
+        Err(e) => e.exit_code(),
     };
     std::process::exit(code);
 }

@@ -2,6 +2,7 @@
 
 use super::{gro, pdb, prmtop, psf};
 use crate::data::md::foreign;
+use crate::data::names::{self, Named};
 use crate::data::system::{Cell, Point, Residue, System};
 use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
@@ -116,84 +117,15 @@ fn is_polymer(atoms: &[RawAtom]) -> bool {
         || matches!(atoms, [a] if lone_ca(a))
 }
 
+/// The element that the file states, or that the names tell.
 fn element(atom: &RawAtom, polymer: bool) -> u8 {
-    let letters: String = atom
-        .name
-        .chars()
-        .skip_while(|c| !c.is_ascii_alphabetic())
-        .take_while(char::is_ascii_alphabetic)
-        .collect();
-    let first = letters.chars().next().map(|c| c.to_ascii_uppercase());
-    let by_letter = match first {
-        Some('H' | 'D') => 1,
-        Some('C') => 6,
-        Some('N') => 7,
-        Some('O') => 8,
-        Some('F') => 9,
-        Some('P') => 15,
-        Some('S') if letters.eq_ignore_ascii_case("SE") => 34,
-        Some('S') => 16,
-        Some('K') => 19,
-        Some('I') => 53,
-        _ => 0,
-    };
-    if polymer && by_letter != 0 {
-        return by_letter;
-    }
-    atom.element
-        .or_else(|| atom.mass.and_then(by_mass))
-        .unwrap_or(by_letter)
-}
-
-/// Elements of biomolecules and their mass in Da.
-const MASSES: [(u8, f64); 22] = [
-    (1, 1.008),
-    (3, 6.94),
-    (5, 10.81),
-    (6, 12.011),
-    (7, 14.007),
-    (8, 15.999),
-    (9, 18.998),
-    (11, 22.990),
-    (12, 24.305),
-    (15, 30.974),
-    (16, 32.06),
-    (17, 35.45),
-    (19, 39.098),
-    (20, 40.078),
-    (25, 54.938),
-    (26, 55.845),
-    (29, 63.546),
-    (30, 65.38),
-    (34, 78.971),
-    (35, 79.904),
-    (53, 126.90),
-    (55, 132.91),
-];
-
-fn by_mass(mass: f64) -> Option<u8> {
-    // Repartitioned hydrogens weigh 3 to 4 Da, and take that from the carbon beside them.
-    if (0.9..4.5).contains(&mass) {
-        return Some(1);
-    }
-    MASSES
-        .iter()
-        .map(|&(element, exact)| (element, (mass - exact).abs()))
-        .filter(|&(_, off)| off < 0.3)
-        .min_by(|a, b| a.1.total_cmp(&b.1))
-        .map(|(element, _)| element)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn masses_name_elements() {
-        for (element, mass) in MASSES {
-            assert_eq!(by_mass(mass + 0.02), Some(element));
-        }
-        assert_eq!(by_mass(4.032), Some(1));
-        assert_eq!(by_mass(0.0), None);
-    }
+    atom.element.unwrap_or_else(|| {
+        names::element(&Named {
+            name: atom.name.as_bytes(),
+            residue: atom.residue_name.as_bytes(),
+            polymer,
+            mass: atom.mass,
+            ..Named::default()
+        })
+    })
 }
