@@ -2,12 +2,16 @@
 
 use super::solvent::Residues;
 use crate::data::md::Selection;
+#[cfg(feature = "chemfiles")]
+use crate::data::md::select::translated;
 use crate::data::system::System;
 #[cfg(feature = "chemfiles")]
 use crate::elements;
 use crate::{Error, Result};
 #[cfg(feature = "chemfiles")]
 use chemfiles::{Atom, Frame, Residue};
+#[cfg(feature = "chemfiles")]
+use std::collections::BTreeSet;
 
 impl Selection {
     /// The atoms of each node, in file order.
@@ -54,7 +58,13 @@ impl Selection {
 #[cfg(feature = "chemfiles")]
 fn matching(text: &str, system: &System<f64>, among: &[u32]) -> Result<Vec<u32>> {
     let wrong = |e: &str| Error::input(format!("--select {text:?}: {e}"));
-    let mut selection = chemfiles::Selection::new(text)
+    let residues = Residues::new(system);
+    let amino_acids = (0..system.residues.len()).filter(|&r| residues.is_amino_acid(r));
+    let names: BTreeSet<&str> = amino_acids
+        .map(|r| system.residues[r].name.as_str())
+        .collect();
+    let expression = translated(text, &Vec::from_iter(names));
+    let mut selection = chemfiles::Selection::new(expression)
         .map_err(|e| wrong(e.message.lines().next().unwrap_or("")))?;
     if selection.size() != 1 {
         return Err(wrong(

@@ -46,6 +46,8 @@ enum Format {
     Trr,
     Dcd,
     Pdb,
+    /// H5MD and the like, which are not read.
+    Hdf5,
     Foreign,
 }
 
@@ -58,6 +60,7 @@ fn format(path: &Path) -> Format {
         Some("xtc") if packed.is_none() => Format::Xtc,
         Some("trr") if packed.is_none() => Format::Trr,
         Some("dcd") if packed.is_none() => Format::Dcd,
+        Some("h5md" | "h5" | "hdf5") => Format::Hdf5,
         _ => Format::Foreign,
     }
 }
@@ -75,6 +78,11 @@ pub fn open(path: &Path, atoms: usize, stride: usize) -> Result<Box<dyn Frames>>
         Format::Trr => Box::new(trr::Trr::open(path, atoms)?),
         Format::Dcd => Box::new(dcd::Dcd::open(path, atoms)?),
         Format::Pdb => Box::new(pdb::Pdb::open(path, atoms)?),
+        Format::Hdf5 => {
+            let what = "trajectories in HDF5 (H5MD, MDTraj) are not read; write it as XTC, TRR or \
+                        DCD, as MDAnalysis and mdconvert can";
+            return Err(Error::file(path, what));
+        }
         Format::Foreign => Box::new(foreign::Trajectory::open(path, atoms, stride)?),
     })
 }
