@@ -14,11 +14,13 @@
 //! | 3 | [`data`] | sources, datasets, samplers, loaders |
 //! | 2 | [`ops`], [`comm`] | differentiable operations; the MPI world and its watchdog |
 //! | 1 | [`so3`], [`words`], [`store`], [`draw`], `gpu` | rotation-group numbers in f64; words of signatures; HDF5 files; charts; the rank's GPU (with the feature `cuda`) |
-//! | 0 | [`error`], [`files`], [`print`], [`elements`], [`stats`] | the one error type; how files are opened; what is printed; symbols and radii of the chemical elements; means, deviations and medians |
+//! | 0 | [`error`], [`files`], [`child`], [`print`], [`elements`], [`stats`] | the one error type; how files are opened; processes that may die; what is printed; symbols and radii of the chemical elements; means, deviations and medians |
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod bench;
+#[warn(missing_docs)]
+pub mod child;
 pub mod cli;
 pub mod comm;
 pub mod data;
@@ -51,6 +53,13 @@ pub use error::{Error, Result};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Lets this program read files in child processes of its own ([`child`]), as datasets in HDF5 and
+/// the formats of the chemfiles library are. Call it first thing in `main`: in a child it does not
+/// return.
+pub fn serve_children() {
+    child::serve(&[&data::md::TASKS[..], &store::TASKS].concat());
+}
 
 /// Leaves threads to rayon. Candle's own pool for element-wise operations serves one caller at a
 /// time and makes the others wait, but slices and clips are computed side by side. Call it once,

@@ -4,6 +4,7 @@ use holosig::{Error, print};
 use std::io::Write;
 
 fn main() {
+    holosig::serve_children();
     holosig::leave_threads_to_rayon();
     holosig::keep_freed_memory();
     holosig::store::disable_file_locks();

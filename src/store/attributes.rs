@@ -7,12 +7,15 @@ use hdf5::types::VarLenUnicode;
 
 impl Node {
     fn attribute(&self, name: &str) -> Result<hdf5::Attribute> {
-        self.h5().attr(name).map_err(|_| {
+        let attribute = self.h5().attr(name).map_err(|_| {
             Error::file(
                 self.path(),
                 format!("no attribute {name} on {}", self.h5().name()),
             )
-        })
+        })?;
+        let held = self.holds(&attribute);
+        held.map_err(|e| self.bad_attribute(name, e))?;
+        Ok(attribute)
     }
 
     fn bad_attribute(&self, name: &str, what: impl std::fmt::Display) -> Error {

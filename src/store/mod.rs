@@ -11,6 +11,7 @@
 mod atomic;
 mod attributes;
 mod element;
+mod examine;
 mod header;
 mod node;
 mod output;
@@ -19,6 +20,7 @@ mod tables;
 
 pub use atomic::{Scratch, write_bytes};
 pub use element::Element;
+pub use examine::TASKS;
 pub use header::{Digest, Header};
 pub use node::{Node, Storage};
 pub use output::{Claim, Content, Output, claim};
@@ -233,7 +235,8 @@ pub fn write(path: &Path, kind: Kind, fill: impl FnOnce(&Node) -> Result<()>) ->
     file.finish()
 }
 
-/// Opens a file of ours after verifying every byte of it.
+/// Opens a file of ours after verifying every byte of it, and that reading it ends no process
+/// (a checksum can be made to fit).
 ///
 /// # Errors
 /// One line that tells a missing or unreadable file from one that is not HDF5, not ours, of
@@ -242,6 +245,7 @@ pub fn open(path: &Path, kind: Kind) -> Result<File> {
     let header = Header::read(path)?;
     header.expect(path, kind)?;
     header.verify(path)?;
+    examine::survived(path)?;
     Ok(File {
         root: open_hdf5(path)?,
         header: Some(header),
@@ -261,11 +265,22 @@ pub fn open_trusted(path: &Path, kind: Kind) -> Result<File> {
     })
 }
 
-/// Opens any HDF5 file: one that a user made.
+/// Opens any HDF5 file: one that a user made, and that no checksum protects. It is read once by a
+/// child process before this one touches it.
 ///
 /// # Errors
-/// A missing or unreadable file, or one that is not HDF5.
+/// A missing or unreadable file, one that is not HDF5, or a damaged one.
 pub fn open_plain(path: &Path) -> Result<File> {
+    files::check(path)?;
+    examine::survived(path)?;
+    open_plain_trusted(path)
+}
+
+/// Opens a file that another rank has just opened with [`open_plain`].
+///
+/// # Errors
+/// As [`open_plain`], except that damage inside the file is not looked for.
+pub fn open_plain_trusted(path: &Path) -> Result<File> {
     files::open(path)?;
     Ok(File {
         root: open_hdf5(path)?,

@@ -5,7 +5,7 @@ use super::{Element, strings};
 use crate::{Error, Result};
 use hdf5::plist::dataset_create::{AllocTime, FillTime};
 use hdf5::types::{FixedUnicode, FloatSize, TypeDescriptor, VarLenUnicode};
-use hdf5::{Dataset, Extent, Group, H5Type, Hyperslab, Selection, SliceOrIndex};
+use hdf5::{Container, Dataset, Extent, Group, H5Type, Hyperslab, Selection, SliceOrIndex};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -135,6 +135,34 @@ impl Node {
             .map_err(|_| self.bad(name, "not a dataset"))
     }
 
+    /// A dataset to read from: one that the file can hold.
+    fn readable(&self, name: &str) -> Result<Dataset> {
+        let dataset = self.dataset(name)?;
+        self.holds(&dataset).map_err(|e| self.bad(name, e))?;
+        Ok(dataset)
+    }
+
+    /// Refuses what claims to have more values than the file can hold: memory is asked for by
+    /// such claims.
+    pub(super) fn holds(&self, values: &Container) -> std::result::Result<(), String> {
+        /// The algorithm of deflate packs a byte to no less than a thousandth.
+        const DENSEST: u64 = 1 << 10;
+        /// Bytes that a small file may leave to be filled with one value.
+        const SMALL: u64 = 1 << 22;
+        let file = std::fs::metadata(self.group.filename()).map_or(0, |m| m.len());
+        let most = file.saturating_mul(DENSEST).saturating_add(SMALL);
+        let width = values.dtype().map(|t| t.size()).unwrap_or(0) as u64;
+        let shape = values.shape();
+        let mut sizes = shape.iter().map(|&n| n as u64);
+        let bytes = sizes.try_fold(width, u64::checked_mul);
+        match bytes.is_some_and(|bytes| bytes <= most) {
+            true => Ok(()),
+            false => Err(format!(
+                "shape {shape:?} is more than a file of {file} bytes can hold: damaged"
+            )),
+        }
+    }
+
     /// The shape of a dataset.
     pub fn shape(&self, name: &str) -> Result<Vec<usize>> {
         Ok(self.dataset(name)?.shape())
@@ -170,7 +198,7 @@ impl Node {
         name: &str,
         shape: &[Option<usize>],
     ) -> Result<(Vec<T>, Vec<usize>)> {
-        let dataset = self.dataset(name)?;
+        let dataset = self.readable(name)?;
         let has = dataset.shape();
         let matches = has.len() == shape.len()
             && has
@@ -192,7 +220,7 @@ impl Node {
     /// Rows (first axis) of a dataset of any rank, in row-major order. Integers beyond the range
     /// of `T` are clamped, as HDF5 does: ask for a type that is wide enough.
     pub fn read_rows<T: Element>(&self, name: &str, rows: Range<usize>) -> Result<Vec<T>> {
-        let dataset = self.dataset(name)?;
+        let dataset = self.readable(name)?;
         let shape = dataset.shape();
         if shape.first().is_none_or(|&n| rows.end > n) {
             return Err(self.bad(name, format!("shape {shape:?} has no rows {rows:?}")));
@@ -206,7 +234,7 @@ impl Node {
 
     /// All strings of a one-dimensional dataset.
     pub fn read_strings(&self, name: &str) -> Result<Vec<String>> {
-        strings::read(&*self.dataset(name)?).map_err(|e| self.bad(name, e))
+        strings::read(&*self.readable(name)?).map_err(|e| self.bad(name, e))
     }
 
     /// One text of any length.

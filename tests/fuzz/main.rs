@@ -7,7 +7,9 @@
 
 mod campaign;
 mod faulty;
+mod md;
 mod mutate;
+mod program;
 mod run;
 #[path = "../common/torch.rs"]
 mod written;
@@ -47,20 +49,30 @@ macro_rules! readers {
 }
 
 readers! {
+    dcd,
+    gro,
     gzip,
     heartbeat,
+    hdf5,
     job,
+    lmdb,
     mmcif,
+    models,
     mol2,
+    netcdf,
     pdb,
+    prmtop,
     proteinnet,
     run_lock,
     run_log,
+    psf,
     safetensors,
     scores,
     sdf,
     table,
     torch,
+    trr,
+    xtc,
 }
 
 /// Not a test of its own: the process that [`campaign::run`] starts finds itself here.

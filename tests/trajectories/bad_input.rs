@@ -43,13 +43,9 @@ fn bad_input_is_told_in_one_line_and_leaves_nothing() {
         let after = std::fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(before, after, "{text}: files are left behind");
     };
-    refused("run.xtc,none.pdb,a", &[], "none.pdb: no such topology file");
-    refused(
-        "none.xtc,top.pdb,a",
-        &[],
-        "none.xtc: no such trajectory file",
-    );
-    refused("run.xtc,torn.pdb,a", &[], "torn.pdb: ATOM");
+    refused("run.xtc,none.pdb,a", &[], "none.pdb: no such file");
+    refused("none.xtc,top.pdb,a", &[], "none.xtc: no such file");
+    refused("run.xtc,torn.pdb,a", &[], "torn.pdb: line ");
     let counts = "run.xtc: frame 0 has 58 atoms, the topology 49";
     refused("run.xtc,short.pdb,a", &[], counts);
     refused(
@@ -202,4 +198,56 @@ fn what_cannot_be_learned_from_is_told() {
         told.contains("graphs with nodes that have no edge: 1"),
         "{told}"
     );
+}
+
+/// Formats that a library reads are read in a child process: it may die, the program does not.
+#[test]
+fn damaged_netcdf_ends_no_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let run_of = Run::new(3, 8);
+    run_of.write_frame(&at("top.pdb"));
+    run_of.write(&at("run.nc"), 0..3);
+    manifest(&folder, &["trajectory,topology", "run.nc,top.pdb"]);
+    let good = std::fs::read(at("run.nc")).unwrap();
+    let (mut read, mut refused) = (0, 0);
+    for place in (0..good.len().min(1200)).step_by(23) {
+        let mut bad = good.clone();
+        bad[place] = 200;
+        std::fs::write(at("run.nc"), &bad).unwrap();
+        let _ = std::fs::remove_file(at("out.h5"));
+        let outcome = run(&mut prepare(&folder, &["--segments", "1x1"]));
+        match outcome.code {
+            0 => read += 1,
+            _ => {
+                outcome.failure(2, "run.nc: ");
+                refused += 1;
+            }
+        }
+    }
+    assert!(read > 0 && refused > 0, "{read} read, {refused} refused");
+}
+
+/// Old files have bytes of old encodings in their names.
+#[test]
+fn names_that_are_no_ascii_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let run_of = Run::new(2, 9);
+    run_of.write(&at("run.xtc"), 0..2);
+    for topology in ["top.pdb", "top.xyz", "top.mmcif"] {
+        run_of.write_frame(&at(topology));
+        let mut bytes = std::fs::read(at(topology)).unwrap();
+        let name = bytes
+            .windows(4)
+            .position(|w| w == b" CB " || w == b"\nC  " || w == b"\nC 1");
+        let name = name.or_else(|| bytes.windows(2).position(|w| w == b"CB" || w == b"\nC"));
+        bytes[name.unwrap() + 1] = 0xe9;
+        std::fs::write(at(topology), &bytes).unwrap();
+        manifest(
+            &folder,
+            &["trajectory,topology", &format!("run.xtc,{topology}")],
+        );
+        run(&mut prepare(&folder, &["--segments", "1x1"])).success();
+    }
 }

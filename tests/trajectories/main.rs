@@ -179,6 +179,8 @@ fn nodes_and_edges_follow_the_selection() {
     // Hydrogens on request, and only bonds among the chosen.
     let some = graph(&["--select", "name N H and resid < 4"]);
     assert_eq!(some.edges, [[0, 1], [2, 3], [4, 5]]);
+    let other = graph(&["--select", "protein and name N H and resid 1:3"]);
+    assert_eq!(other.edges, some.edges);
     // No bonds among them: neighbors by distance.
     assert_eq!(graph(&["--select", "name CB"]).edges.len(), 2 * n - 3);
 }

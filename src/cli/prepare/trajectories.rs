@@ -21,7 +21,8 @@ pub struct Args {
     #[command(flatten)]
     overwrite: Overwrite,
     /// Nodes: all (heavy atoms), backbone, ca, residue, or an expression such as
-    /// "name CA and resid < 50" (chemfiles' selection language); never water or ions
+    /// "protein and name CA and resid 1:50" (chemfiles' selection language, with protein, backbone
+    /// and ranges); never water or ions
     #[arg(long, default_value = "all", value_name = "NODES")]
     select: Selection,
     /// Keep one of this many frames

@@ -1,11 +1,8 @@
 //! ATOM3D's LBA databases: an LMDB whose values are gzipped JSON with tables of atoms
 //! (`atoms_protein`, `atoms_ligand`) and `scores.neglog_aff`.
 
-#[cfg(feature = "lmdb")]
 mod database;
-#[cfg(not(feature = "lmdb"))]
-#[path = "atom3d/no_database.rs"]
-mod database;
+mod lmdb;
 
 pub use database::Databases;
 
@@ -32,7 +29,7 @@ pub fn is_here(folder: &Path) -> bool {
 /// Lists a database (`data.mdb` or its folder), or those of the splits in a folder.
 ///
 /// # Errors
-/// A file that is no LMDB of ATOM3D's; a program built without the feature `lmdb`.
+/// A file that is no LMDB of ATOM3D's, or damaged.
 pub fn list(source: &Path) -> Result<Listing> {
     let databases: Vec<(PathBuf, Option<Split>)> = if source.is_file() {
         vec![(source.to_path_buf(), None)]

@@ -1,18 +1,21 @@
 //! Molecular-dynamics trajectories: from the programs' own files to graphs and coordinates.
 //!
-//! Files are read by chemfiles (XTC, TRR, DCD, AMBER NetCDF, multi-model PDB and others), which
-//! brings every length to Å; without the cargo feature `chemfiles` there is no [`Ensemble`].
-//! Molecules that a periodic box tears apart are made whole.
+//! XTC, TRR, DCD and PDB trajectories and PDB, GRO, PSF and PRMTOP topologies are read by readers
+//! of our own; files of other formats by the chemfiles library (with the cargo feature of that
+//! name), in a child process. Molecules that a periodic box tears apart are made whole.
 
+mod ensemble;
+mod foreign;
+pub mod formats;
 #[cfg(feature = "chemfiles")]
-mod ensemble;
-#[cfg(not(feature = "chemfiles"))]
-#[path = "no_ensemble.rs"]
-mod ensemble;
+mod library;
 pub mod manifest;
 mod select;
+mod text;
 
 pub use ensemble::Ensemble;
+use ensemble::{simulation_box, topology};
+pub use foreign::TASKS;
 pub use select::Selection;
 
 /// What is taken from every trajectory.

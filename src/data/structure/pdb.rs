@@ -157,7 +157,6 @@ fn parse_number(text: &[u8]) -> Option<i32> {
 ///
 /// # Errors
 /// What is wrong with it.
-#[allow(dead_code)] // for topologies
 pub(in crate::data) fn atom(line: &[u8], segment: u32) -> Result<Record<'_>, String> {
     atom_in(line, segment, &Layout::default())
 }

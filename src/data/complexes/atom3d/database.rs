@@ -1,12 +1,11 @@
 //! Reading a database.
 
+use super::lmdb::Lmdb;
 use crate::data::complexes::ligand;
 use crate::data::structure::atom3d::Table;
 use crate::data::structure::{ReadOptions, Structure, gunzip};
 use crate::data::system::System;
-use crate::{Error, Result, files};
-use heed::types::Bytes;
-use heed::{Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
+use crate::{Error, Result};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -15,8 +14,7 @@ use std::sync::{Arc, Mutex};
 /// An open database.
 struct Open {
     path: PathBuf,
-    env: Env<WithoutTls>,
-    database: Database<Bytes, Bytes>,
+    lmdb: Lmdb,
 }
 
 /// An entry; those of other tasks lack parts of it.
@@ -34,28 +32,9 @@ struct Scores {
 
 impl Open {
     fn new(path: &Path) -> Result<Self> {
-        let failed = |e: heed::Error| Error::file(path, format!("not a readable LMDB: {e}"));
-        let length = files::check(path)?.len();
-        // LMDB wants whole pages; sixteen KiB is the largest page of any system.
-        let map = (length as usize).next_multiple_of(1 << 14);
-        let mut options = EnvOpenOptions::new().read_txn_without_tls();
-        options.map_size(map);
-        // SAFETY: the file is opened for reading, without locks, and never resized by us; that
-        // nobody else writes to it meanwhile is what every reader of a data set relies on.
-        let env = unsafe {
-            options.flags(EnvFlags::READ_ONLY | EnvFlags::NO_SUB_DIR | EnvFlags::NO_LOCK);
-            options.open(path)
-        };
-        let env = env.map_err(failed)?;
-        let reading = env.read_txn().map_err(failed)?;
-        let database = env.open_database(&reading, None).map_err(failed)?;
-        drop(reading);
-        let database =
-            database.ok_or_else(|| Error::file(path, "not a readable LMDB: no main database"))?;
         let open = Self {
             path: path.to_path_buf(),
-            env,
-            database,
+            lmdb: Lmdb::open(path)?,
         };
         match open.get("serialization_format")?.as_deref() {
             None | Some(b"json") => Ok(open),
@@ -72,11 +51,9 @@ impl Open {
 
     /// The value under a key, unpacked.
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        let reading = self.env.read_txn().map_err(|e| self.bad(e))?;
-        let value = self.database.get(&reading, key.as_bytes());
-        match value.map_err(|e| self.bad(e))? {
-            Some(v) if v.starts_with(&[0x1f, 0x8b]) => gunzip(&self.path, v).map(Some),
-            value => Ok(value.map(<[u8]>::to_vec)),
+        match self.lmdb.get(key.as_bytes())? {
+            Some(v) if v.starts_with(&[0x1f, 0x8b]) => gunzip(&self.path, &v).map(Some),
+            value => Ok(value),
         }
     }
 

@@ -1,15 +1,17 @@
-//! Trajectories and topologies, read by chemfiles and by readers of our own.
+//! The trajectories of a manifest: frames and graphs of nodes.
 
 mod bonds;
-mod chem;
-mod complete;
 mod frames;
 mod gro;
 mod nodes;
+mod pdb;
 mod periodic;
 mod prmtop;
+mod psf;
 mod solvent;
-mod topology;
+pub(super) mod topology;
+
+pub(super) use periodic::simulation_box;
 
 use super::Settings;
 use super::manifest::Row;
@@ -141,11 +143,11 @@ impl Source for Ensemble {
         let mut values = Vec::with_capacity(3 * topology.nodes.len());
         while let Some(view) = frames.advance()? {
             if let Some(cell) = &view.cell {
-                unwrapper.apply(view.positions, cell);
+                unwrapper.apply(&mut view.positions, cell);
             }
-            graph.get_or_insert_with(|| topology.graph_at(view.positions, &self.settings));
+            graph.get_or_insert_with(|| topology.graph_at(&view.positions, &self.settings));
             values.clear();
-            let centres = bonds::centres(&topology.nodes, view.positions);
+            let centres = bonds::centres(&topology.nodes, &view.positions);
             values.extend(centres.flatten().map(|x| x as f32));
             frame(&values)?;
         }

@@ -2,9 +2,16 @@
 
 use super::solvent::Residues;
 use crate::data::md::Selection;
+#[cfg(feature = "chemfiles")]
+use crate::data::md::select::translated;
 use crate::data::system::System;
-use crate::{Error, Result, elements};
+#[cfg(feature = "chemfiles")]
+use crate::elements;
+use crate::{Error, Result};
+#[cfg(feature = "chemfiles")]
 use chemfiles::{Atom, Frame, Residue};
+#[cfg(feature = "chemfiles")]
+use std::collections::BTreeSet;
 
 impl Selection {
     /// The atoms of each node, in file order.
@@ -48,9 +55,16 @@ impl Selection {
     }
 }
 
+#[cfg(feature = "chemfiles")]
 fn matching(text: &str, system: &System<f64>, among: &[u32]) -> Result<Vec<u32>> {
     let wrong = |e: &str| Error::input(format!("--select {text:?}: {e}"));
-    let mut selection = chemfiles::Selection::new(text)
+    let residues = Residues::new(system);
+    let amino_acids = (0..system.residues.len()).filter(|&r| residues.is_amino_acid(r));
+    let names: BTreeSet<&str> = amino_acids
+        .map(|r| system.residues[r].name.as_str())
+        .collect();
+    let expression = translated(text, &Vec::from_iter(names));
+    let mut selection = chemfiles::Selection::new(expression)
         .map_err(|e| wrong(e.message.lines().next().unwrap_or("")))?;
     if selection.size() != 1 {
         return Err(wrong(
@@ -68,7 +82,13 @@ fn matching(text: &str, system: &System<f64>, among: &[u32]) -> Result<Vec<u32>>
     Ok(found)
 }
 
+#[cfg(not(feature = "chemfiles"))]
+fn matching(text: &str, _: &System<f64>, _: &[u32]) -> Result<Vec<u32>> {
+    Err(Error::feature(format!("--select {text:?}"), "chemfiles"))
+}
+
 /// The system as the selection language sees it.
+#[cfg(feature = "chemfiles")]
 fn as_frame(system: &System<f64>) -> std::result::Result<Frame, chemfiles::Error> {
     let mut frame = Frame::new();
     for (i, name) in system.names.iter().enumerate() {

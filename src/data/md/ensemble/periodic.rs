@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 /// A simulation's box of three vectors; `None` if they are too short for one. Programs write
 /// zeros, or ones, where there is no box, and a box of a few Å holds no molecule.
-pub(super) fn simulation_box(vectors: [Point; 3]) -> Option<Cell> {
+pub(in crate::data::md) fn simulation_box(vectors: [Point; 3]) -> Option<Cell> {
     const SMALLEST: f64 = 8.0;
     Cell::new(vectors).filter(|cell| cell.volume() >= SMALLEST)
 }

@@ -1,14 +1,17 @@
 //! The atoms of a topology file, whatever its format.
 
-use super::{chem, gro, prmtop};
+use super::{gro, pdb, prmtop, psf};
+use crate::data::md::foreign;
 use crate::data::names::{self, Named};
-use crate::data::system::{Cell, Residue, System};
-use crate::{Error, Result};
+use crate::data::system::{Cell, Point, Residue, System};
+use crate::{Error, Result, files};
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::path::Path;
 
 /// An atom as a file gives it.
-pub(super) struct RawAtom {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(in crate::data::md) struct RawAtom {
     pub name: String,
     /// Atomic number that the file states; `None` when it does not.
     pub element: Option<u8>,
@@ -21,20 +24,22 @@ pub(super) struct RawAtom {
     pub chain: String,
 }
 
-/// Reads PDB, mmCIF, PSF and the reader's further formats, GROMACS GRO, AMBER PRMTOP.
+/// Reads PDB, PSF, GROMACS GRO, AMBER PRMTOP, and the first frame of whatever else the library
+/// reads.
 ///
 /// # Errors
 /// A missing, damaged or empty file.
 pub(super) fn read(path: &Path) -> Result<System<f64>> {
-    if !path.is_file() {
-        return Err(Error::file(path, "no such topology file"));
-    }
+    files::check(path)?;
     let name = path.to_string_lossy().to_lowercase();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
     let extension = name.rsplit('.').next().unwrap_or_default();
     let system = match extension {
+        "pdb" | "ent" => pdb::read(path)?,
+        "psf" => psf::read(path)?,
         "gro" => gro::read(path)?,
         "prmtop" | "parm7" | "top" => prmtop::read(path)?,
-        _ => chem::read_system(path)?,
+        _ => foreign::read_system(path)?,
     };
     if system.is_empty() {
         return Err(Error::file(path, "no atoms"));
@@ -43,7 +48,7 @@ pub(super) fn read(path: &Path) -> Result<System<f64>> {
 }
 
 /// Puts atoms, bonds in any order, positions (none where the file has none) and box together.
-pub(super) fn assemble(
+pub(in crate::data::md) fn assemble(
     atoms: &[RawAtom],
     bonds: impl IntoIterator<Item = [u32; 2]>,
     positions: Vec<[f64; 3]>,
@@ -78,6 +83,18 @@ pub(super) fn assemble(
     system.bonds.sort_unstable();
     system.bonds.dedup();
     system
+}
+
+/// Distances in Å that no bond has: longer than any, shorter than the edge of a box that could
+/// tear a molecule apart.
+const GAP: Range<f64> = 3.5..8.0;
+
+/// Whether a bond that was derived from names and numbers can be one: in a gap of the chain it
+/// cannot.
+pub(in crate::data::md) fn plausible(positions: &[Point], [i, j]: [u32; 2]) -> bool {
+    let (a, b) = (positions[i as usize], positions[j as usize]);
+    let squared: f64 = (0..3).map(|k| (a[k] - b[k]).powi(2)).sum();
+    !GAP.contains(&squared.sqrt())
 }
 
 /// Runs of atoms with one key, none of them empty.

@@ -1,0 +1,94 @@
+//! Lines of a text file, whatever its bytes, gzipped or not.
+
+use crate::{Error, Result, files};
+use flate2::bufread::MultiGzDecoder;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::path::{Path, PathBuf};
+
+/// Bytes of a line that are kept: far more than any format has columns.
+const LONGEST: usize = 1 << 12;
+
+/// The lines of an open file, one at a time.
+pub(super) struct Lines {
+    path: PathBuf,
+    source: Box<dyn BufRead + Send>,
+    line: Vec<u8>,
+    number: u64,
+}
+
+impl Lines {
+    /// # Errors
+    /// A missing or empty file.
+    pub fn open(path: &Path) -> Result<Self> {
+        const BUFFER: usize = 1 << 16;
+        let io = |e| Error::io(path, e);
+        let file = files::open(path)?;
+        let mut file = BufReader::with_capacity(BUFFER, file);
+        let head = file.fill_buf().map_err(io)?;
+        if head.is_empty() {
+            return Err(Error::file(path, "an empty file"));
+        }
+        let packed = head.starts_with(&[0x1f, 0x8b]);
+        let source: Box<dyn BufRead + Send> = match packed {
+            true => Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file))),
+            false => Box::new(file),
+        };
+        Ok(Self {
+            path: path.to_path_buf(),
+            source,
+            line: Vec::new(),
+            number: 0,
+        })
+    }
+
+    /// An error about the line that was read last.
+    pub fn error(&self, what: impl std::fmt::Display) -> Error {
+        Error::file(&self.path, format!("line {}: {what}", self.number))
+    }
+
+    /// The next line without its end, and of very long ones the beginning; `None` after the last.
+    ///
+    /// # Errors
+    /// A failed read, damaged gzip.
+    pub fn next_line(&mut self) -> Result<Option<&[u8]>> {
+        self.line.clear();
+        self.number += 1;
+        let mut any = false;
+        loop {
+            let piece = match self.source.fill_buf() {
+                Ok(piece) => piece,
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) => return Err(self.failed(e)),
+            };
+            if piece.is_empty() {
+                break;
+            }
+            any = true;
+            let end = piece.iter().position(|&b| b == b'\n');
+            let part = &piece[..end.unwrap_or(piece.len())];
+            let room = LONGEST - self.line.len();
+            self.line.extend_from_slice(&part[..part.len().min(room)]);
+            let used = part.len() + usize::from(end.is_some());
+            self.source.consume(used);
+            if end.is_some() {
+                break;
+            }
+        }
+        if self.line.last() == Some(&b'\r') {
+            self.line.pop();
+        }
+        Ok(any.then_some(self.line.as_slice()))
+    }
+
+    fn failed(&self, e: std::io::Error) -> Error {
+        match e.kind() {
+            ErrorKind::UnexpectedEof | ErrorKind::InvalidInput | ErrorKind::InvalidData => {
+                Error::file(
+                    &self.path,
+                    format!("damaged gzip file ({e}); fetch it again"),
+                )
+            }
+            _ => Error::io(&self.path, e),
+        }
+    }
+}

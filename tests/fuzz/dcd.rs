@@ -1,0 +1,5 @@
+//! DCD trajectories.
+
+use super::{Target, md};
+
+pub const TARGET: Target = md::DCD;

@@ -1,0 +1,5 @@
+//! TRR trajectories.
+
+use super::{Target, md};
+
+pub const TARGET: Target = md::TRR;

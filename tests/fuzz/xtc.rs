@@ -1,0 +1,5 @@
+//! XTC trajectories.
+
+use super::{Target, md};
+
+pub const TARGET: Target = md::XTC;
