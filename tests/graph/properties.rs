@@ -106,7 +106,10 @@ fn close(a: &[f64], b: &[f64], tolerance: f64, what: &str) {
 /// Whether a network gives mirror images the same energy. SphereNet measures torsions in one sense,
 /// and all irreps of Equiformer, as released, are even.
 fn is_mirrored(config: &GraphConfig) -> bool {
-    !matches!(config.network, Network::SphereNet(_) | Network::Equiformer(_))
+    !matches!(
+        config.network,
+        Network::SphereNet(_) | Network::Equiformer(_)
+    )
 }
 
 fn rotated(vector: &[f64], r: &rotation::Matrix) -> [f64; 3] {

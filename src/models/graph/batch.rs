@@ -1,7 +1,7 @@
 //! Graphs of atoms as networks take them.
 
-use crate::data::neighbors::{self, Coordinate, Edges};
 use super::triplets::Lists;
+use crate::data::neighbors::{self, Coordinate, Edges};
 use crate::data::system::System;
 use crate::models::layers::{Geometry, differences};
 use crate::ops::dual::Dual;

@@ -17,15 +17,15 @@
 
 pub mod allegro;
 pub mod batch;
-pub mod equiformer;
 pub mod dimenetpp;
 mod directional;
 pub mod egnn;
+pub mod equiformer;
 pub mod gemnet;
 pub mod heads;
 mod model;
-mod outputs;
 pub mod nequip;
+mod outputs;
 pub mod painn;
 pub mod schnet;
 pub mod segnn;
@@ -37,10 +37,10 @@ pub use batch::{Batch, Parts, Targets};
 pub use model::{GraphConfig, GraphModel, Penalties, Penalty, Prediction};
 pub use outputs::{FORCES, Output, Outputs, keep};
 
-use crate::{Error, Result};
 use crate::models::sizes::check_width;
 use crate::models::{Parameters, Scope};
 use crate::ops::dual::Dual;
+use crate::{Error, Result};
 use heads::HeadConfig;
 use serde::{Deserialize, Serialize};
 
