@@ -7,6 +7,9 @@
 #   scripts/quickstart.sh deep-signature   Deep Signature on simulated gene regulation:
 #       simulate -> train on two MPI ranks -> killed midway -> resumed -> embed -> the same splits
 #       for all baselines; quickstart-deep-signature/methods/report.html
+#   scripts/quickstart.sh molecules        PaiNN on energies and forces of small molecules in a Morse
+#       potential: prepare -> train on two MPI ranks -> killed midway -> resumed, with the same bits as
+#       a run that was left alone -> predict -> report; quickstart-molecules/report.html
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 . "$(dirname "$0")/lib.sh"
@@ -15,8 +18,9 @@ part=${1:-structures}
 case $part in
 structures) here=quickstart ;;
 deep-signature) here=quickstart-deep-signature ;;
+molecules) here=quickstart-molecules ;;
 *)
-    echo "quickstart: $part: nothing or deep-signature is needed" >&2
+    echo "quickstart: $part: nothing, deep-signature or molecules is needed" >&2
     exit 2
     ;;
 esac
@@ -103,6 +107,37 @@ deep_signature() {
     say "the same splits for Deep Signature and every baseline"
     launch "$holosig" sweep "${job[@]}" --out "$here/methods" --folds 0,1 \
         --grid model.method=deep-signature,head,tail,head-and-tail,graph-lstm,graph-transformer
+}
+
+molecules() {
+    say "prepare: small molecules in a Morse potential"
+    launch "$holosig" prepare systems --quickstart --out "$here/systems.h5"
+
+    job=(jobs/quickstart-molecules.toml --set data.dataset="$here/systems.h5")
+    say "train on one rank, and leave it alone"
+    "$holosig" train "${job[@]}" --out "$here/alone"
+
+    say "train on $ranks ranks, and kill them midway, as a lost node would"
+    launch_and_kill "$run/checkpoints/step-300.h5" 1 "$holosig" train "${job[@]}" --out "$run"
+
+    say "resume from the last whole checkpoint"
+    launch "$holosig" train "${job[@]}" --out "$run" --resume
+    alone=$("$holosig" hash "$here/alone/checkpoints/last.h5")
+    resumed=$("$holosig" hash "$run/checkpoints/last.h5")
+    if [ "$alone" != "$resumed" ]; then
+        echo "quickstart: the resumed run has other parameters than the one that was left alone" >&2
+        exit 1
+    fi
+    echo "the same parameters, bit by bit: $resumed"
+
+    say "predict energies and forces of the test molecules"
+    for out in "$run/predictions.h5" "$here/test.xyz"; do
+        launch "$holosig" predict "$run/checkpoints/best.h5" --systems "$here/systems.h5" \
+            --split test --out "$out"
+    done
+
+    say "report"
+    "$holosig" report "$run" --out "$here/report.html"
 }
 
 ${part//-/_}

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::comm::World;
 use crate::data::dataset::Dataset;
+use crate::data::systems::Systems;
 use crate::data::{Split, trajectory};
 use crate::store::{self, Header, Kind};
 use crate::train::Checkpoint;
@@ -28,6 +29,7 @@ pub fn run(args: Args) -> Result<()> {
     row("integrity", format!("whole; XXH3-128 {}", header.digest));
     match header.kind {
         Kind::Dataset => dataset(path),
+        Kind::Systems => systems(path),
         Kind::Trajectories => trajectories(path),
         Kind::Checkpoint => checkpoint(path),
         Kind::Embeddings => table(path, header.kind, &["invariants", "frames", "cosine_loss"]),
@@ -44,6 +46,7 @@ pub fn run(args: Args) -> Result<()> {
         }
         Kind::Regressor => table(path, header.kind, &[]),
         Kind::Predictions => table(path, header.kind, &["predicted", "measured"]),
+        Kind::PredictedSystems => table(path, header.kind, &["id", "forces"]),
     }
 }
 
@@ -74,6 +77,27 @@ fn dataset(path: &Path) -> Result<()> {
                 d.split(split).len()
             ),
         );
+    }
+    block("settings", d.settings());
+    Ok(())
+}
+
+fn systems(path: &Path) -> Result<()> {
+    let d = Systems::open(&World::alone(), path)?;
+    row("systems", d.len());
+    row("atoms", d.atom_count());
+    for split in Split::ALL {
+        row("", format!("{split}: {}", d.split(split).len()));
+    }
+    for target in d.targets() {
+        let known = target.values.iter().filter(|v| !v.is_nan()).count();
+        row(
+            "target",
+            format!("{} ({}), {known} known", target.name, target.unit),
+        );
+    }
+    if d.has_forces() {
+        row("forces", format!("{}/A", d.force_unit()));
     }
     block("settings", d.settings());
     Ok(())

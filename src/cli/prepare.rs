@@ -4,6 +4,7 @@ mod cut;
 mod grd;
 pub(super) mod progress;
 mod structures;
+mod systems;
 mod trajectories;
 
 use crate::Result;
@@ -14,6 +15,8 @@ pub enum Command {
     Structures(structures::Args),
     /// Simulate gene regulatory dynamics
     Grd(grd::Args),
+    /// Pack molecules and crystals with energies, forces and other targets
+    Systems(systems::Args),
     /// Pack molecular-dynamics trajectories
     Trajectories(trajectories::Args),
 }
@@ -21,6 +24,7 @@ pub enum Command {
 pub fn run(command: Command) -> Result<()> {
     match command {
         Command::Structures(a) => structures::run(a),
+        Command::Systems(a) => systems::run(a),
         Command::Grd(a) => grd::run(a),
         Command::Trajectories(a) => trajectories::run(a),
     }

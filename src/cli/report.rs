@@ -4,7 +4,7 @@ use crate::comm::World;
 use crate::downstream::evaluation::RECORD;
 use crate::downstream::regression::Results;
 use crate::downstream::report::{
-    self, Affinity, Embedding, EvaluationReport, Part, Run, RunReport,
+    self, Affinity, Embedding, EvaluationReport, PREDICTIONS, Part, Predicted, Run, RunReport,
 };
 use crate::tasks::sweep::Sweep;
 use crate::{Error, Result, store};
@@ -65,6 +65,10 @@ fn part(args: &Args, folder: &Path) -> Result<Part> {
         run: Run::read(folder)?,
         trained: embedding(&args.embeddings)?,
         untrained: embedding(&args.untrained)?,
+        predicted: match folder.join(PREDICTIONS) {
+            file if file.exists() => Some(Predicted::read(&file)?),
+            _ => None,
+        },
     };
     if let (Some(trained), Some(untrained)) = report.cosine_losses() {
         crate::say!("cosine loss: {trained:.4} trained, {untrained:.4} untrained");

@@ -18,6 +18,7 @@ pub mod selection;
 pub mod splits;
 pub mod structure;
 pub mod system;
+pub mod systems;
 pub mod table;
 pub mod trajectory;
 pub mod zernikegrams;

@@ -5,6 +5,10 @@
 //! cell is smaller than the cutoff, bins of further images are searched. What counts is the
 //! distance of the positions as they are given, in f64; bins only decide who is compared.
 
+mod rule;
+
+pub use rule::Rule;
+
 use super::system::{Cell, Point, System, add, dot, sub};
 use crate::{Error, Result};
 

@@ -52,12 +52,36 @@ pub struct Collected {
 /// # Errors
 /// A path that does not exist; a folder or list without structure files.
 pub fn list_files(inputs: &[PathBuf], library: Option<&Path>) -> Result<Vec<StructureFile>> {
+    let wanted = Wanted {
+        is_one: is_structure_name,
+        what: "structure files in it (.pdb, .ent, .cif, .mmcif, also .gz)",
+        library,
+    };
+    Ok(name(list_named(inputs, &wanted)?))
+}
+
+/// Which files [`list_named`] looks for.
+pub struct Wanted<'a> {
+    /// Tells by a name which files of a folder are taken.
+    pub is_one: fn(&str) -> bool,
+    /// What they are called, where there are none.
+    pub what: &'a str,
+    /// Where entries of the PDB are looked up.
+    pub library: Option<&'a Path>,
+}
+
+/// The files that `inputs` name, as [`list_files`] does, of any kind.
+///
+/// # Errors
+/// As [`list_files`].
+pub fn list_named(inputs: &[PathBuf], wanted: &Wanted) -> Result<Vec<PathBuf>> {
+    let library = wanted.library;
     let mut files = Vec::new();
     for input in inputs {
         let before = files.len();
         match input.to_str().and_then(|t| t.strip_prefix('@')) {
             Some(list) => from_list(Path::new(list), library, &mut files)?,
-            None if input.is_dir() => from_folder(input, &mut files)?,
+            None if input.is_dir() => from_folder(input, wanted.is_one, &mut files)?,
             None if input.exists() => files.push(input.clone()),
             None => match library.and_then(|folder| entry_in(folder, input)) {
                 Some(path) => files.push(path),
@@ -65,15 +89,12 @@ pub fn list_files(inputs: &[PathBuf], library: Option<&Path>) -> Result<Vec<Stru
             },
         }
         if files.len() == before {
-            return Err(Error::file(
-                input,
-                "no structure files in it (.pdb, .ent, .cif, .mmcif, also .gz)",
-            ));
+            return Err(Error::file(input, format!("no {}", wanted.what)));
         }
     }
     let mut seen = HashSet::new();
     files.retain(|f| seen.insert(f.clone()));
-    Ok(name(files))
+    Ok(files)
 }
 
 /// Gives each file the shortest id that no other has.
@@ -153,7 +174,7 @@ fn from_list(list: &Path, library: Option<&Path>, files: &mut Vec<PathBuf>) -> R
     Ok(())
 }
 
-fn from_folder(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+fn from_folder(folder: &Path, is_one: fn(&str) -> bool, files: &mut Vec<PathBuf>) -> Result<()> {
     let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
     let mut paths: Vec<PathBuf> = entries
         .map_err(|e| Error::io(folder, e))?
@@ -167,8 +188,8 @@ fn from_folder(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
             .map(|n| n.to_string_lossy().into_owned())
             .unwrap_or_default();
         if path.is_dir() {
-            from_folder(&path, files)?;
-        } else if is_structure_name(&name) {
+            from_folder(&path, is_one, files)?;
+        } else if is_one(&name) {
             files.push(path);
         }
     }

@@ -7,3 +7,4 @@ pub mod pca;
 pub mod pockets;
 pub mod regression;
 pub mod report;
+pub mod systems;

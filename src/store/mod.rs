@@ -30,6 +30,8 @@ use std::path::{Path, PathBuf};
 pub enum Kind {
     /// Structures and the residues to look at.
     Dataset,
+    /// Molecules and crystals with energies, forces and other targets.
+    Systems,
     /// Trajectories and their segments.
     Trajectories,
     /// A model, and perhaps where its training stands.
@@ -46,12 +48,15 @@ pub enum Kind {
     Regressor,
     /// Predictions of regressors.
     Predictions,
+    /// Energies, forces and other targets that a network of atoms predicts.
+    PredictedSystems,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Dataset,
+        Kind::Systems,
         Kind::Trajectories,
         Kind::Checkpoint,
         Kind::Embeddings,
@@ -60,12 +65,14 @@ impl Kind {
         Kind::Pockets,
         Kind::Regressor,
         Kind::Predictions,
+        Kind::PredictedSystems,
     ];
 
     /// The word in the header of a file.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Dataset => "dataset",
+            Kind::Systems => "systems",
             Kind::Trajectories => "trajectories",
             Kind::Checkpoint => "checkpoint",
             Kind::Embeddings => "embeddings",
@@ -74,6 +81,7 @@ impl Kind {
             Kind::Pockets => "pockets",
             Kind::Regressor => "regressor",
             Kind::Predictions => "predictions",
+            Kind::PredictedSystems => "predicted-systems",
         }
     }
 

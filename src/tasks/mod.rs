@@ -9,6 +9,7 @@ pub mod hvae;
 mod job;
 mod kind;
 pub mod sweep;
+pub mod systems;
 
 pub use job::{AnyJob, Job};
 pub use kind::{Purpose, TaskKind};
@@ -40,6 +41,7 @@ const fn task<K: TaskKind>() -> Entry {
 pub const TASKS: &[Entry] = &[
     task::<hvae::HvaeKind>(),
     task::<deep_signature::DeepSignatureKind>(),
+    task::<systems::SystemsKind>(),
 ];
 
 /// Reads a job file and applies `--set key=value` overrides. Paths become absolute: those in the

@@ -1,6 +1,7 @@
 //! All models: a line each, with the commits whose checkpoints it must load.
 
 use crate::autoencoder::Autoencoder;
+use crate::graphs::Graphs;
 use crate::properties;
 use crate::trajectories::Trajectories;
 use holosig::models::deep_signature::Objective;
@@ -71,4 +72,6 @@ models! {
     head_and_tail: Trajectories("method = 'head-and-tail'", Objective::Binary, 1);
     graph_lstm: Trajectories("method = 'graph-lstm'", Objective::Classes(3), 1), since "7c11798";
     graph_transformer: Trajectories("method = 'graph-transformer'", Objective::Regression, 1);
+    schnet: Graphs("network = 'schnet'\nwidth = 6\nfilters = 6\nlayers = 2\nradial = 8\ncutoff = 3.0\nelements = 10");
+    painn: Graphs("network = 'painn'\nwidth = 6\nlayers = 2\nradial = 5\ncutoff = 3.0\nelements = 10");
 }

@@ -9,6 +9,7 @@ mod numbers;
 
 mod autoencoder;
 mod case;
+mod graphs;
 mod list;
 mod properties;
 mod trajectories;

@@ -1,7 +1,8 @@
 //! Scores and regressors against their definitions.
 
-use holosig::downstream::regression::scores::{Scores, kendall, ranks};
+use holosig::downstream::regression::scores::{Scores, kendall};
 use holosig::downstream::regression::{Fitted, Hyper, Samples};
+use holosig::stats::ranks;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

@@ -12,11 +12,7 @@ use crate::data::names::{self, Named};
 /// # Errors
 /// What is wrong and in which line: a missing column, a row that ends early, a bad value.
 pub(super) fn parse(text: &[u8], options: &ReadOptions) -> Result<Vec<Model>, String> {
-    let mut tokens = Tokens {
-        text,
-        at: 0,
-        line: 1,
-    };
+    let mut tokens = Tokens::new(text);
     let Some(table) = find_atoms(&mut tokens)? else {
         return Err("no _atom_site category: an mmCIF file without atoms".into());
     };
@@ -61,30 +57,32 @@ pub(super) fn parse(text: &[u8], options: &ReadOptions) -> Result<Vec<Model>, St
     Ok(models.into_iter().map(|(n, m)| m.finish(n)).collect())
 }
 
+/// A word or a quoted text.
 #[derive(Clone, Copy)]
-struct Token<'a> {
-    text: &'a [u8],
-    line: usize,
+pub(crate) struct Token<'a> {
+    pub(crate) text: &'a [u8],
+    /// From 1.
+    pub(crate) line: usize,
     quoted: bool,
 }
 
 impl<'a> Token<'a> {
-    fn is_name(&self) -> bool {
+    pub(crate) fn is_name(&self) -> bool {
         !self.quoted && self.text.starts_with(b"_")
     }
 
-    fn is_word(&self, word: &[u8]) -> bool {
+    pub(crate) fn is_word(&self, word: &[u8]) -> bool {
         let head = &self.text[..self.text.len().min(word.len())];
         !self.quoted && head.eq_ignore_ascii_case(word)
     }
 
     /// Whether it ends a loop's values.
-    fn is_structural(&self) -> bool {
+    pub(crate) fn is_structural(&self) -> bool {
         self.is_name() || self.is_word(b"loop_") || self.is_word(b"data_") || self.is_word(b"save_")
     }
 
     /// The value, unless it is unknown or inapplicable.
-    fn value(&self) -> Option<&'a [u8]> {
+    pub(crate) fn value(&self) -> Option<&'a [u8]> {
         let null = !self.quoted && (self.text == b"." || self.text == b"?");
         (!null).then_some(self.text)
     }
@@ -92,14 +90,26 @@ impl<'a> Token<'a> {
 
 /// The words of a CIF file (Hall, Allen and Brown 1991; CIF 1.1 syntax).
 #[derive(Clone, Copy)]
-struct Tokens<'a> {
+pub(crate) struct Tokens<'a> {
     text: &'a [u8],
     at: usize,
     line: usize,
 }
 
 impl<'a> Tokens<'a> {
-    fn next(&mut self) -> Result<Option<Token<'a>>, String> {
+    pub(crate) fn new(text: &'a [u8]) -> Self {
+        Self {
+            text,
+            at: 0,
+            line: 1,
+        }
+    }
+
+    /// The next word; `None` at the end.
+    ///
+    /// # Errors
+    /// A text or quote that is not closed, with its line.
+    pub(crate) fn next(&mut self) -> Result<Option<Token<'a>>, String> {
         self.skip_blanks();
         let Some(&first) = self.text.get(self.at) else {
             return Ok(None);

@@ -30,6 +30,7 @@ mod tests;
 
 pub use bytes::{gunzip, is_structure_name};
 pub use element::number as atomic_number;
+pub(crate) use mmcif::{Token, Tokens};
 pub use notes::Notes;
 #[allow(unused_imports)] // for topologies
 pub(in crate::data) use pdb::atom as pdb_record;

@@ -1,6 +1,7 @@
 //! How good predictions are: RMSD, Pearson's r, Spearman's ρ and Kendall's τ-b, with bootstrap
 //! confidence intervals.
 
+use crate::stats::{pearson, ranks};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -51,43 +52,6 @@ impl Scores {
 pub fn rmsd(predicted: &[f64], measured: &[f64]) -> f64 {
     let squares = predicted.iter().zip(measured).map(|(p, m)| (p - m).powi(2));
     (squares.sum::<f64>() / predicted.len() as f64).sqrt()
-}
-
-/// Pearson's correlation; `None` if either side is constant.
-pub fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
-    let n = a.len() as f64;
-    let (mean_a, mean_b) = (a.iter().sum::<f64>() / n, b.iter().sum::<f64>() / n);
-    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
-    for (x, y) in a.iter().zip(b) {
-        let (x, y) = (x - mean_a, y - mean_b);
-        ab += x * y;
-        aa += x * x;
-        bb += y * y;
-    }
-    // What rounding leaves of a constant is not a spread.
-    let tiny = |spread: f64, mean: f64| spread <= n * (1e-12 * (1.0 + mean.abs())).powi(2);
-    match tiny(aa, mean_a) || tiny(bb, mean_b) {
-        true => None,
-        false => Some((ab / (aa * bb).sqrt()).clamp(-1.0, 1.0)),
-    }
-}
-
-/// Ranks from 1; equal values share the mean of their ranks.
-pub fn ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&i, &j| values[i].total_cmp(&values[j]));
-    let mut ranks = vec![0.0; values.len()];
-    for tie in order.chunk_by(|&i, &j| values[i] == values[j]) {
-        let first = ranks_before(&order, tie);
-        let mean = first as f64 + (tie.len() as f64 + 1.0) / 2.0;
-        tie.iter().for_each(|&i| ranks[i] = mean);
-    }
-    ranks
-}
-
-/// How many entries of `order` lie before its part `tie`.
-fn ranks_before(order: &[usize], tie: &[usize]) -> usize {
-    (tie.as_ptr() as usize - order.as_ptr() as usize) / size_of::<usize>()
 }
 
 /// Kendall's τ-b in O(n log n) (Knight, 1966); `None` if either side is constant.

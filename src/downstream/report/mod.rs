@@ -8,12 +8,14 @@ mod html;
 mod latent;
 mod run;
 mod sweep;
+mod systems;
 
 pub use affinity::Affinity;
 pub use evaluation::EvaluationReport;
 pub use latent::Embedding;
 pub use run::Run;
 pub use sweep::SweepReport;
+pub use systems::Predicted;
 
 use crate::draw::{self, Axes, Distribution, PALETTE, Series, Size};
 use crate::{Error, Result};
@@ -70,7 +72,12 @@ pub struct RunReport {
     pub trained: Option<Embedding>,
     /// What an untrained model makes of the same structures.
     pub untrained: Option<Embedding>,
+    /// What the model predicts of systems ([`PREDICTIONS`]).
+    pub predicted: Option<Predicted>,
 }
+
+/// The file of predictions in the folder of a run.
+pub const PREDICTIONS: &str = "predictions.h5";
 
 impl RunReport {
     /// # Errors
@@ -78,6 +85,9 @@ impl RunReport {
     pub fn part(&self) -> Result<Part> {
         let mut body = self.curves()?;
         body += &self.test();
+        if let Some(predicted) = &self.predicted {
+            body += &predicted.sections()?;
+        }
         body += &self.reconstruction()?;
         body += &self.latent()?;
         body += &self.throughput();
@@ -189,6 +199,15 @@ impl RunReport {
             let series = [named("validation", PALETTE[1], accuracy)];
             let svg = draw::lines(HALF, &axes, &series, false)?;
             figures += &html::figure(&svg, "Accuracy on data kept out of training");
+        }
+        for name in self.run.names("validation", "_mae") {
+            let points = self.run.series("validation", &name);
+            let quantity = name.trim_end_matches("_mae");
+            let y = format!("MAE of {quantity}");
+            let series = [named("validation", PALETTE[1], points)];
+            let svg = draw::lines(HALF, &Axes { x: "step", y: &y }, &series, false)?;
+            let caption = format!("Mean absolute error of {quantity} on data kept out of training");
+            figures += &html::figure(&svg, &caption);
         }
         if figures.is_empty() {
             return Ok(String::new());

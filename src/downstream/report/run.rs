@@ -3,6 +3,7 @@
 use crate::train::{Checkpoint, Outcome, RunFolder, metrics};
 use crate::{Error, Result, files, stats};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// What a run folder says about a run.
@@ -56,6 +57,13 @@ impl Run {
         self.of(event)
             .filter_map(|r| Some((r["step"].as_f64()?, r[key].as_f64()?)))
             .collect()
+    }
+
+    /// Names of the numbers that records of `event` have and that end in `ending`.
+    pub fn names(&self, event: &str, ending: &str) -> BTreeSet<String> {
+        let fields = self.of(event).filter_map(Value::as_object).flatten();
+        let numbers = fields.filter(|(name, v)| name.ends_with(ending) && v.is_number());
+        numbers.map(|(name, _)| name.clone()).collect()
     }
 
     /// A number that the newest start of the run recorded.

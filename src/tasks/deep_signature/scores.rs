@@ -1,6 +1,7 @@
 //! How well classes or numbers are predicted.
 
 use crate::models::deep_signature::{Description, Objective};
+use crate::stats::auroc;
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -154,42 +155,9 @@ impl Scores {
     }
 }
 
-/// Probability that a positive sample scores above a negative one, ties counting half; `None`
-/// without samples of both kinds.
-fn auroc(scores: &[f64], positive: &[bool]) -> Option<f64> {
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
-    let positives = positive.iter().filter(|p| **p).count();
-    let negatives = positive.len() - positives;
-    if positives == 0 || negatives == 0 {
-        return None;
-    }
-    // Sum of the positives' ranks, ties sharing their mean rank.
-    let (mut sum, mut from) = (0.0, 0);
-    while from < order.len() {
-        let same = |i: &&usize| scores[**i] == scores[order[from]];
-        let count = order[from..].iter().take_while(same).count();
-        let rank = from as f64 + (count as f64 + 1.0) / 2.0;
-        let tied = &order[from..from + count];
-        sum += rank * tied.iter().filter(|&&i| positive[i]).count() as f64;
-        from += count;
-    }
-    let p = positives as f64;
-    Some((sum - p * (p + 1.0) / 2.0) / (p * negatives as f64))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn area_counts_ordered_pairs() {
-        let positive = [false, true, false, true];
-        assert_eq!(auroc(&[0.1, 0.4, 0.35, 0.8], &positive), Some(1.0));
-        assert_eq!(auroc(&[0.1, 0.3, 0.35, 0.8], &positive), Some(0.75));
-        assert_eq!(auroc(&[0.5; 4], &positive), Some(0.5));
-        assert_eq!(auroc(&[0.1, 0.2], &[true, true]), None);
-    }
 
     #[test]
     fn scores_of_three_classes() {

@@ -1,0 +1,305 @@
+//! Files of systems: one file of this folder per format, one line of [`FORMATS`] each.
+
+mod cif;
+mod extxyz;
+mod json;
+mod npz;
+mod own;
+mod poscar;
+mod qm9;
+mod sdf;
+mod tables;
+
+pub use tables::add_targets;
+
+use super::{Sample, units};
+use crate::data::Split;
+use crate::data::structure::gunzip;
+use crate::{Error, Result, files};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Which of a file's labels are read, where it has several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Labels {
+    /// The file's main ones.
+    #[default]
+    Main,
+    /// Of a file of rMD17 the energies and forces of MD17 (`old_energies`, `old_forces`).
+    Md17,
+}
+
+/// How files are read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Options {
+    pub labels: Labels,
+    /// Units of targets that a file does not name or names wrongly: target and unit.
+    pub units: Vec<(String, String)>,
+    /// Units of energy that targets are converted to: target, nothing for all energies, and unit.
+    pub convert: Vec<(String, String)>,
+}
+
+impl Options {
+    /// The unit of a target, where the format's own is `usual`.
+    ///
+    /// # Errors
+    /// A unit that is not known.
+    fn unit(&self, target: &str, usual: &str) -> Result<String> {
+        let given = self.units.iter().find(|(name, _)| name == target);
+        let unit = given.map_or(usual, |(_, unit)| unit);
+        units::name_of(unit).map(String::from)
+    }
+
+    /// # Errors
+    /// A unit that is not known.
+    pub fn check(&self) -> Result<()> {
+        let all = self.units.iter().chain(&self.convert);
+        all.map(|(_, unit)| units::name_of(unit).map(drop))
+            .collect()
+    }
+}
+
+/// A file to be read.
+pub struct Source {
+    path: PathBuf,
+    /// Name without endings.
+    stem: String,
+    /// Endings in lower case without `.gz`.
+    ending: String,
+}
+
+impl Source {
+    pub fn new(path: &Path) -> Self {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.strip_suffix(".gz").unwrap_or(&name);
+        // VASP names its files without an ending.
+        let (stem, ending) = name.rsplit_once('.').unwrap_or((name, name));
+        Self {
+            path: path.to_path_buf(),
+            stem: stem.into(),
+            ending: ending.to_ascii_lowercase(),
+        }
+    }
+
+    /// An error about the file.
+    fn error(&self, what: impl std::fmt::Display) -> Error {
+        Error::file(&self.path, what)
+    }
+
+    /// The file's bytes, unpacked.
+    fn bytes(&self) -> Result<Vec<u8>> {
+        let raw = files::read(&self.path)?;
+        match raw.starts_with(&[0x1f, 0x8b]) {
+            true => gunzip(&self.path, &raw),
+            false => Ok(raw),
+        }
+    }
+
+    /// The file as text.
+    fn text(&self) -> Result<String> {
+        String::from_utf8(self.bytes()?).map_err(|e| {
+            let before = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+            let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
+            self.error(format!("line {line}: not UTF-8 text"))
+        })
+    }
+
+    /// The split that the file's name tells: one of its words is `train`, `val` or `test`.
+    fn split(&self) -> Option<Split> {
+        let words = self.stem.split(|c: char| !c.is_ascii_alphanumeric());
+        let mut splits = words.filter_map(|word| match word {
+            "training" => Some(Split::Train),
+            "testing" => Some(Split::Test),
+            word => word.parse().ok(),
+        });
+        splits.next()
+    }
+
+    /// A sample of this file, the `number`th if it has several.
+    fn sample(&self, number: Option<usize>) -> Sample {
+        let id = match number {
+            Some(number) => format!("{}:{number}", self.stem),
+            None => self.stem.clone(),
+        };
+        Sample {
+            id,
+            group: self.stem.clone(),
+            split: self.split(),
+            ..Sample::default()
+        }
+    }
+}
+
+/// A format of files.
+struct Format {
+    /// What it is called.
+    name: &'static str,
+    /// Endings of files that may be of the format.
+    endings: &'static [&'static str],
+    /// Whether such a file is; asked in the order of [`FORMATS`].
+    fits: fn(&Source) -> Result<bool>,
+    read: fn(&Source, &Options) -> Result<Vec<Sample>>,
+}
+
+/// All formats.
+const FORMATS: &[Format] = &[
+    Format {
+        name: "npz of MD17 and rMD17",
+        endings: &["npz"],
+        fits: |_| Ok(true),
+        read: npz::read,
+    },
+    Format {
+        name: "a systems file of holosig",
+        endings: &["h5", "hdf5"],
+        fits: own::fits,
+        read: own::read,
+    },
+    Format {
+        name: "HDF5 of QM9",
+        endings: &["h5", "hdf5"],
+        fits: |_| Ok(true),
+        read: qm9::read_hdf5,
+    },
+    Format {
+        name: "xyz of QM9",
+        endings: &["xyz"],
+        fits: qm9::is_xyz,
+        read: qm9::read_xyz,
+    },
+    Format {
+        name: "extended XYZ",
+        endings: &["xyz", "extxyz"],
+        fits: |_| Ok(true),
+        read: extxyz::read,
+    },
+    Format {
+        name: "CIF of a crystal",
+        endings: &["cif"],
+        fits: cif::fits,
+        read: cif::read,
+    },
+    Format {
+        name: "PDB or mmCIF",
+        endings: &["pdb", "ent", "cif", "mmcif"],
+        fits: |_| Ok(true),
+        read: cif::read_structure,
+    },
+    Format {
+        name: "POSCAR",
+        endings: &["poscar", "contcar", "vasp"],
+        fits: |_| Ok(true),
+        read: poscar::read,
+    },
+    Format {
+        name: "SDF",
+        endings: &["sdf", "mol"],
+        fits: |_| Ok(true),
+        read: sdf::read,
+    },
+    Format {
+        name: "JSON of JARVIS, pymatgen or ASE",
+        endings: &["json"],
+        fits: |_| Ok(true),
+        read: json::read,
+    },
+    Format {
+        name: "CSV of qm9pack, or with CIF texts",
+        endings: &["csv"],
+        fits: |_| Ok(true),
+        read: tables::read,
+    },
+];
+
+/// Whether a file of this name is taken from a folder.
+pub fn is_systems_name(name: &str) -> bool {
+    let source = Source::new(Path::new(name));
+    !name.starts_with('.') && of_ending(&source).next().is_some()
+}
+
+fn of_ending(source: &Source) -> impl Iterator<Item = &'static Format> {
+    let formats = FORMATS.iter();
+    formats.filter(|f| f.endings.contains(&source.ending.as_str()))
+}
+
+/// Reads all systems of a file, in the units that `options` ask for, and checks them.
+///
+/// # Errors
+/// One line that names the file, the place in it and what is wrong: a file of no known format,
+/// unreadable or damaged; a system that [`super::check`] refuses; a unit that is not known.
+pub fn read(path: &Path, options: &Options) -> Result<Vec<Sample>> {
+    let source = Source::new(path);
+    for format in of_ending(&source) {
+        if !(format.fits)(&source)? {
+            continue;
+        }
+        let mut samples = (format.read)(&source, options).map_err(|e| match e {
+            Error::Input(what) if !what.contains(&*path.to_string_lossy()) => source.error(what),
+            other => other,
+        })?;
+        if samples.is_empty() {
+            return Err(source.error(format!("no systems in it ({} is what it is)", format.name)));
+        }
+        for sample in &mut samples {
+            convert(sample, options).map_err(|e| e.in_file(path))?;
+            super::check(sample).map_err(|e| e.in_file(path))?;
+        }
+        return Ok(samples);
+    }
+    let mut names: Vec<&str> = FORMATS.iter().flat_map(|f| f.endings).copied().collect();
+    names.dedup();
+    Err(source.error(format!(
+        "a file of no known format: names end in .{}, also .gz",
+        names.join(", .")
+    )))
+}
+
+/// Brings energies, and forces with theirs, to the units that are asked for.
+fn convert(sample: &mut Sample, options: &Options) -> Result<()> {
+    let energy = super::energy_of(&sample.values).map(|e| e.name.clone());
+    for (name, unit) in &options.convert {
+        let to = units::name_of(unit)?;
+        for value in &mut sample.values {
+            let factor = match (units::factor(&value.unit, to), name) {
+                (Some(factor), name) if name.is_empty() || *name == value.name => factor,
+                (None, name) if *name == value.name => {
+                    let from = &value.unit;
+                    let what = format!("--convert {name}={to}: {from:?} cannot become {to}");
+                    return Err(Error::input(what));
+                }
+                _ => continue,
+            };
+            value.value *= factor;
+            value.unit = to.into();
+            if energy.as_ref() == Some(&value.name) {
+                let forces = sample.forces.iter_mut().flatten().flatten();
+                forces.for_each(|f| *f *= factor);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A number of a text.
+fn number<T: std::str::FromStr>(text: &str, what: &str) -> std::result::Result<T, String> {
+    let bad = |_| format!("{text:?} is not {what}");
+    text.parse().map_err(bad)
+}
+
+/// The atomic number of a symbol or of a number in a text.
+fn element(text: &str) -> std::result::Result<u8, String> {
+    let known = crate::data::structure::atomic_number(text.as_bytes());
+    let number = || text.parse().ok().filter(|&z: &u8| z > 0);
+    known
+        .or_else(number)
+        .ok_or_else(|| format!("{text:?} is not an element"))
+}
+
+/// An error at a line, counted from 1.
+fn at_line(line: usize, what: impl std::fmt::Display) -> Error {
+    Error::input(format!("line {line}: {what}"))
+}
+
+#[cfg(test)]
+mod tests;

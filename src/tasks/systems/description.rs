@@ -1,0 +1,183 @@
+//! What stands between a system and a prediction in the targets' units, beside the parameters.
+
+use super::baseline::Baseline;
+use crate::data::neighbors::{Edges, Rule};
+use crate::data::system::System;
+use crate::models::graph::{Batch, GraphConfig, GraphModel, Output};
+use crate::{Error, Result};
+use candle_core::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// How to build a model and its input, and what its output means. A checkpoint carries it as TOML.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// Whether forces were learned.
+    pub forces: bool,
+    pub edges: Rule,
+    /// Terms of the loss that the model was trained by, in order.
+    pub targets: Vec<TargetDescription>,
+    pub model: GraphConfig,
+}
+
+/// A target of a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetDescription {
+    pub name: String,
+    pub unit: String,
+    /// A predicted number stands for `baseline + scale * number`.
+    pub scale: f64,
+    /// Values of the classes, ascending; empty for a number.
+    #[serde(default)]
+    pub classes: Vec<f64>,
+    pub baseline: Baseline,
+}
+
+/// What is predicted of a batch of systems, in the targets' units.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Predicted {
+    /// `[targets][systems]`: numbers, or values of classes.
+    pub values: Vec<Vec<f64>>,
+    /// `[targets][systems * classes]`, probabilities; empty for a number.
+    pub probabilities: Vec<Vec<f64>>,
+    /// `[atoms]`, if forces are asked for.
+    pub forces: Option<Vec<[f64; 3]>>,
+}
+
+impl Predicted {
+    /// Puts predictions of other systems behind these; an empty one takes their form.
+    pub fn append(&mut self, other: Self) {
+        if self.values.is_empty() {
+            *self = other;
+            return;
+        }
+        let join = |own: &mut Vec<Vec<f64>>, more: Vec<Vec<f64>>| {
+            own.iter_mut().zip(more).for_each(|(a, b)| a.extend(b));
+        };
+        join(&mut self.values, other.values);
+        join(&mut self.probabilities, other.probabilities);
+        if let (Some(own), Some(more)) = (&mut self.forces, other.forces) {
+            own.extend(more);
+        }
+    }
+}
+
+impl Description {
+    /// # Errors
+    /// Text of another model or program, or of a newer one.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        toml::from_str(text)
+            .map_err(|e| Error::input(format!("not a model of systems: {}", e.message())))
+    }
+
+    /// # Errors
+    /// A value that TOML cannot hold.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string_pretty(self).map_err(Error::internal)
+    }
+
+    /// The outputs of the model.
+    pub fn outputs(&self) -> Vec<Output> {
+        let output = |t: &TargetDescription| Output {
+            name: t.name.clone(),
+            classes: t.classes.len(),
+            scale: t.scale,
+        };
+        self.targets.iter().map(output).collect()
+    }
+
+    /// The model, its parameters drawn from `seed`.
+    ///
+    /// # Errors
+    /// A setting that cannot be built, by name.
+    pub fn build(&self, seed: u64, dtype: DType, device: &Device) -> Result<GraphModel> {
+        GraphModel::of_outputs(&self.model, &self.outputs(), seed, dtype, device)
+    }
+
+    /// A batch of systems without targets, as `model` takes it.
+    ///
+    /// # Errors
+    /// As [`Batch::of_graphs`] and [`Rule::edges`].
+    pub fn batch(&self, model: &GraphModel, systems: &[System<f64>], on: On) -> Result<Batch> {
+        let edges = systems
+            .iter()
+            .map(|s| self.edges.edges(s, model.encoder().cutoff()));
+        let edges: Vec<Edges> = edges.collect::<Result<_>>()?;
+        Batch::of_graphs(systems, &edges, on.dtype, on.device)
+    }
+
+    /// What `model` says of systems; forces if `forces`.
+    ///
+    /// # Errors
+    /// As [`Description::batch`] and [`GraphModel::predict`].
+    pub fn predict(
+        &self,
+        model: &GraphModel,
+        systems: &[System<f64>],
+        forces: bool,
+        on: On,
+    ) -> Result<Predicted> {
+        let batch = self.batch(model, systems, on)?;
+        let (outputs, forces) = match forces {
+            true => {
+                let prediction = model.predict(&batch)?;
+                (prediction.outputs, Some(prediction.forces))
+            }
+            false => (model.outputs(&batch)?, None),
+        };
+        let outputs: Vec<Vec<f64>> = outputs.to_dtype(DType::F64)?.to_vec2()?;
+        let mut predicted = Predicted {
+            values: Vec::new(),
+            probabilities: Vec::new(),
+            forces: forces.map(|f| self.physical_forces(&f)).transpose()?,
+        };
+        let mut first = 0;
+        for target in &self.targets {
+            let width = target.classes.len().max(1);
+            let channels = first..first + width;
+            let own = outputs.iter().map(|row| &row[channels.clone()]);
+            first += width;
+            let (mut values, mut probabilities) = (Vec::new(), Vec::new());
+            for (row, system) in own.zip(systems) {
+                if target.classes.is_empty() {
+                    values.push(target.baseline.of(&system.numbers) + target.scale * row[0]);
+                    continue;
+                }
+                let shares = softmax(row);
+                values.push(target.classes[largest(&shares)]);
+                probabilities.extend(shares);
+            }
+            predicted.values.push(values);
+            predicted.probabilities.push(probabilities);
+        }
+        Ok(predicted)
+    }
+
+    fn physical_forces(&self, forces: &Tensor) -> Result<Vec<[f64; 3]>> {
+        let scale = self.targets.first().map_or(1.0, |t| t.scale);
+        let forces = (forces.to_dtype(DType::F64)? * scale)?;
+        let flat: Vec<f64> = forces.flatten_all()?.to_vec1()?;
+        Ok(flat.as_chunks().0.to_vec())
+    }
+}
+
+/// Type and device of a batch's numbers.
+#[derive(Clone, Copy)]
+pub struct On<'a> {
+    pub dtype: DType,
+    pub device: &'a Device,
+}
+
+fn softmax(row: &[f64]) -> Vec<f64> {
+    let most = row.iter().fold(f64::NEG_INFINITY, |m, &x| m.max(x));
+    let parts: Vec<f64> = row.iter().map(|x| (x - most).exp()).collect();
+    let sum: f64 = parts.iter().sum();
+    parts.into_iter().map(|p| p / sum).collect()
+}
+
+/// The place of the largest number, the first of equals.
+fn largest(row: &[f64]) -> usize {
+    let better = |best: usize, i: usize| if row[i] > row[best] { i } else { best };
+    (0..row.len()).fold(0, better)
+}

@@ -1,0 +1,104 @@
+//! Job files of systems.
+
+use super::baseline::Kind;
+use crate::data::neighbors::Rule;
+use crate::models::graph::{FORCES, GraphConfig, keep};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The sections that only jobs of this task have.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SystemsSections {
+    pub data: Data,
+    pub model: GraphConfig,
+}
+
+/// What a target is learned as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Goal {
+    /// A number.
+    #[default]
+    Value,
+    /// One of the numbers that occur.
+    Class,
+}
+
+/// One name, or several.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Names {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// The `[data]` section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// A systems file of `holosig prepare`.
+    pub dataset: PathBuf,
+    /// What is learned: targets of the file. Each is a term of the loss under its name.
+    #[serde(default = "energy")]
+    pub target: Names,
+    /// Learn forces too, as derivatives of the first target.
+    #[serde(default)]
+    pub forces: bool,
+    #[serde(default)]
+    pub goal: Goal,
+    /// What is taken off targets before the network learns the rest.
+    #[serde(default)]
+    pub baseline: Kind,
+    /// Which atoms edges join, within the network's cutoff.
+    #[serde(default)]
+    pub edges: Rule,
+}
+
+fn energy() -> Names {
+    Names::One("energy".into())
+}
+
+impl Data {
+    /// Names of the targets.
+    pub fn targets(&self) -> &[String] {
+        match &self.target {
+            Names::One(name) => std::slice::from_ref(name),
+            Names::Several(names) => names,
+        }
+    }
+}
+
+impl SystemsSections {
+    pub(super) fn check(&self) -> Result<()> {
+        let data = &self.data;
+        let wrong = |what: &str| Err(Error::input(format!("data.{what}")));
+        if data.targets().is_empty() {
+            return wrong("target = []: a name is needed");
+        }
+        if data.targets().iter().any(|name| name == FORCES) {
+            return wrong("target: forces are learned with data.forces = true");
+        }
+        if data.goal == Goal::Class && data.forces {
+            return wrong("forces = true: classes have no forces");
+        }
+        if let Rule::Nearest { count: 0 } = data.edges {
+            return wrong("edges.count = 0: 1 or more is needed");
+        }
+        Ok(())
+    }
+
+    /// Terms of the loss and their weights where the job says none: those of Geom3D for an energy
+    /// and its forces.
+    pub(super) fn terms(&self) -> Vec<(&'static str, f64)> {
+        let names = self.data.targets().iter().map(|name| keep(name));
+        match self.data.forces {
+            false => names.map(|name| (name, 1.0)).collect(),
+            true => names
+                .map(|name| (name, 0.05))
+                .chain([(FORCES, 0.95)])
+                .collect(),
+        }
+    }
+}
