@@ -64,7 +64,7 @@ fn matching(text: &str, system: &System<f64>, among: &[u32]) -> Result<Vec<u32>>
         .map(|r| system.residues[r].name.as_str())
         .collect();
     let expression = translated(text, &Vec::from_iter(names));
-    let mut selection = chemfiles::Selection::new(expression)
+    let mut selection = chemfiles::Selection::new(expression.as_str())
         .map_err(|e| wrong(e.message.lines().next().unwrap_or("")))?;
     if selection.size() != 1 {
         return Err(wrong(
