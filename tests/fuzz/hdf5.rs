@@ -20,7 +20,8 @@ fn clouds() -> Vec<u8> {
     let elements = ndarray::arr1(&[6i32, 7, 8, 6, 6, 16]);
     let put = file.new_dataset_builder().chunk([3]).deflate(4).with_data(&elements);
     put.create("elements").unwrap();
-    let put = file.new_dataset_builder().with_data(&ndarray::arr1(&[0u64, 2, 6]));
+    let offsets = ndarray::arr1(&[0u64, 2, 6]);
+    let put = file.new_dataset_builder().with_data(&offsets);
     put.create("offsets").unwrap();
     file.close().unwrap();
     std::fs::read(path).unwrap()
