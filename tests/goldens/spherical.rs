@@ -6,8 +6,10 @@ use crate::Family;
 use crate::case::{Case, Gradients, Loss, Published, Training, Values};
 use crate::file::{parsed, place, read, scalar};
 use crate::graphs::{Atoms, Edges};
+use candle_core::{DType, Device};
 use hdf5::{File, Group};
-use holosig::models::graph::GraphConfig;
+use holosig::models::Model;
+use holosig::models::graph::{GraphConfig, GraphModel};
 use serde_json::{Value, json};
 
 pub const FAMILY: Family = Family {
@@ -186,4 +188,29 @@ fn edges(group: &Group, network: &str, atoms: &Atoms) -> Edges {
     let own = atoms.edges(cutoff);
     assert!(own[0].iter().copied().zip(own[1].clone()).eq(pairs));
     own
+}
+
+#[test]
+fn released_sizes_have_the_released_numbers_of_parameters() {
+    for (settings, count) in [
+        (json!({ "network": "nequip" }), 1_402_024),
+        (json!({ "network": "allegro" }), 3_285_512),
+        (json!({ "network": "equiformer" }), 3_023_107),
+        (
+            json!({ "network": "equiformer", "nonlinear": true, "basis": "bessel" }),
+            3_546_177,
+        ),
+        (json!({ "network": "segnn" }), 1_070_081),
+        (json!({ "network": "segnn", "width": 300 }), 5_744_353),
+        (
+            json!({ "network": "segnn", "layers": 2, "lmax": 7 }),
+            383_532,
+        ),
+    ] {
+        let mut settings = settings;
+        settings["variant"] = "published".into();
+        let config: GraphConfig = serde_json::from_value(settings.clone()).unwrap();
+        let model = GraphModel::new(&config, 0, DType::F32, &Device::Cpu).unwrap();
+        assert_eq!(model.parameters().len(), count, "{settings}");
+    }
 }
