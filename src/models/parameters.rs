@@ -225,6 +225,11 @@ impl Parameters {
         self.len == 0
     }
 
+    /// Type of the variables.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
     /// Where the variables are.
     pub fn device(&self) -> &Device {
         &self.device
