@@ -98,13 +98,15 @@ impl Description {
     /// A batch of systems without targets, as `model` takes it.
     ///
     /// # Errors
-    /// As [`Batch::of_graphs`] and [`Rule::edges`].
+    /// As [`Batch::of_graphs`] and [`Rule::edges`]; edges that the network cannot do with.
     pub fn batch(&self, model: &GraphModel, systems: &[System<f64>], on: On) -> Result<Batch> {
         let edges = systems
             .iter()
             .map(|s| self.edges.edges(s, model.encoder().cutoff()));
         let edges: Vec<Edges> = edges.collect::<Result<_>>()?;
-        Batch::of_graphs(systems, &edges, on.dtype, on.device)
+        let batch = Batch::of_graphs(systems, &edges, on.dtype, on.device)?;
+        model.encoder().prepare(&batch)?;
+        Ok(batch)
     }
 
     /// What `model` says of systems; forces if `forces`.
