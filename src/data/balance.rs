@@ -24,7 +24,7 @@ pub fn balanced(dataset: &Dataset, centres: &[u32], n: usize, seed: u64) -> Resu
             centres.len()
         )));
     }
-    let mut chosen = Vec::with_capacity(n);
+    let mut chosen = Vec::with_capacity(n.min(centres.len()));
     for (i, (name, members)) in types.iter().enumerate() {
         let share = n / types.len() + usize::from(i < n % types.len());
         if share > members.len() {

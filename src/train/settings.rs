@@ -224,6 +224,8 @@ impl Settings {
     pub fn check(&self) -> Result<()> {
         let counts = [
             ("batch", self.batch),
+            ("epochs", self.epochs),
+            ("steps", self.steps.unwrap_or(1)),
             ("evaluations_per_epoch", self.evaluations_per_epoch),
             ("checkpoint_every", self.checkpoint_every.unwrap_or(1)),
             ("keep", self.keep as u64),

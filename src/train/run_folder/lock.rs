@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Heartbeats that must be missing before an owner on another host counts as gone.
-const MISSED: f64 = 6.0;
+const MISSED: f64 = 5.0;
 /// Time between heartbeats where none tells its own.
 const EVERY: f64 = 10.0;
 
