@@ -93,7 +93,8 @@ fn faults(path: &Path) -> Vec<String> {
                 Err(_) => Some("panics".to_string()),
                 Ok(Ok(())) => None,
                 Ok(Err(e)) => {
-                    let told = e.to_string();
+                    // As the program prints it.
+                    let told = holosig::print::message(&e.to_string());
                     let fine = e.exit_code() == 2 && told.lines().count() == 1 && told.len() < 1000;
                     (!fine).then(|| format!("code {}: {told}", e.exit_code()))
                 }

@@ -36,7 +36,7 @@ pub fn parse_table(path: &Path, text: &str) -> Result<Table> {
 /// when an override set it.
 ///
 /// # Errors
-/// No current folder.
+/// No path at all; no current folder.
 pub fn absolute(job: &Path, overrides: &[String], key: &str, value: &Path) -> Result<PathBuf> {
     let overridden = |o: &String| o.split('=').next().map(str::trim) == Some(key);
     let base = match overrides.iter().any(overridden) {
@@ -44,7 +44,7 @@ pub fn absolute(job: &Path, overrides: &[String], key: &str, value: &Path) -> Re
         false => job.parent().unwrap_or(Path::new("")),
     };
     let path = base.join(value);
-    std::path::absolute(&path).map_err(|e| Error::io(&path, e))
+    std::path::absolute(&path).map_err(|e| Error::input(format!("{key} = {value:?}: {e}")))
 }
 
 /// Applies one override `a.b.c=value`; older names of keys are understood. The value is TOML; what

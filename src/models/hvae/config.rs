@@ -178,6 +178,9 @@ impl HvaeConfig {
         if self.latent_dim == 0 || self.hidden.contains(&0) || self.projection == Some(0) {
             return bad("latent_dim, hidden and projection must be positive".into());
         }
+        if irreps.lmax() == 0 {
+            return bad("the data's lmax is 0; the frame needs 1 or more".into());
+        }
         self.check_sizes()
             .map_err(|e| Error::input(format!("model.{e}")))?;
         for (name, len) in [
