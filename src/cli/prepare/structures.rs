@@ -160,7 +160,6 @@ impl Args {
             modified: self.modified,
             min_plddt: self.min_plddt,
             elements: self.elements,
-            ..ReadOptions::default()
         }
     }
 
