@@ -98,6 +98,8 @@ impl Real for f64 {
 pub fn slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
     let all = T::cpu_storage_as_slice(storage)?;
     match layout.contiguous_offsets() {
+        // A part of nothing may start behind its end.
+        Some((from, to)) if from == to => Ok(&[]),
         Some((from, to)) => Ok(&all[from..to]),
         None => bail!("a custom op needs contiguous arguments"),
     }
@@ -120,9 +122,11 @@ pub fn view<T: WithDType>(t: &Tensor) -> Result<View<impl Deref<Target = Storage
         Storage::Cpu(s) => T::cpu_storage_as_slice(s).map(|_| ())?,
         _ => bail!("the tensor is not in CPU memory"),
     }
+    // A part of nothing may start behind its end.
+    let range = if from == to { 0..0 } else { from..to };
     Ok(View {
         guard,
-        range: from..to,
+        range,
         kind: PhantomData,
     })
 }
