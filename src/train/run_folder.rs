@@ -136,7 +136,10 @@ impl RunFolder {
 
     fn open_here(&self, start: Start) -> Result<Option<Saved>> {
         let checkpoints = self.checkpoints();
-        fs::create_dir_all(&checkpoints).map_err(|e| Error::io(&checkpoints, e))?;
+        fs::create_dir_all(&checkpoints).map_err(|e| match e.kind() {
+            std::io::ErrorKind::StorageFull => Error::io(&checkpoints, e),
+            _ => Error::file(&self.root, format!("cannot be the folder of a run: {e}")),
+        })?;
         // Says at once, not after an hour, that the folder takes no files.
         Scratch::new(&self.last())?;
         self.check_kinds()?;

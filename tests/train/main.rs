@@ -411,7 +411,7 @@ fn a_run_folder_is_never_overwritten_or_mixed() {
     );
     assert_eq!(hash(dir.path()), before);
     let inside_a_file = bench().join("job.toml").join("run");
-    train_on(2, &inside_a_file, &[], &[]).failure(1, "Not a directory");
+    train_on(2, &inside_a_file, &[], &[]).failure(2, "Not a directory");
 }
 
 /// A limit on the size of files plays the full disk; MPI's own files must still fit.
