@@ -51,13 +51,16 @@ if ldd "$program" | grep 'not found' >&2; then
     echo "scripts/package.sh: $program does not find these libraries here" >&2
     exit 1
 fi
+package_of() { # a file; /lib is /usr/lib on merged systems, and dpkg knows one of the two
+    { dpkg -S "$1" || dpkg -S "${1#/usr}" || true; } 2>/dev/null | awk -F: 'NR == 1 { print $1 }'
+}
 while read -r library place; do
     [[ $library =~ $machine ]] && continue
     cp -L "$place" "$root/lib/$library"
     chmod u+w "$root/lib/$library"
     patchelf --set-rpath '$ORIGIN' "$root/lib/$library"
     # Debian and its like keep the licence of each package here.
-    package=$(dpkg -S "$(realpath "$place")" 2>/dev/null | head -n 1 | cut -d: -f1) || true
+    package=$(package_of "$(realpath "$place")")
     if [ -n "$package" ] && [ -f "/usr/share/doc/$package/copyright" ]; then
         cp -L "/usr/share/doc/$package/copyright" "$root/licences/$library.txt"
     else

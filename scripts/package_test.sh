@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The archive of scripts/package.sh, unpacked in a root of its own that has the C library and MPI and
-# nothing else: the program starts there, imports a model and reads it back. Where that takes rights or
-# tools that are missing, nothing is tested, and it says so.
+# nothing else: the program starts there; outside, it imports a model and embeds a structure with the
+# libraries of the archive. Where that takes rights or tools that are missing, nothing is tested, and it
+# says so.
 #
 #   scripts/package_test.sh [--program FILE]   as for scripts/package.sh
 set -euo pipefail
@@ -17,43 +18,46 @@ unpacked=$(echo "$here"/holosig-*-linux)
 
 # Whatever of the program is not in the archive must be the C library's or MPI's.
 root=$here/root
-mkdir -p "$root"/{opt,tmp,proc,etc,dev}
+mkdir -p "$root"/{opt,tmp}
 copy() {
     local place=$1
     mkdir -p "$root$(dirname "$place")"
     cp -L "$place" "$root$place"
 }
-mpi=$(ldd "$unpacked/bin/holosig" | awk '$1 ~ /^libmpi|^libmpich/ { print $3; exit }')
+mpi=$(ldd "$unpacked/bin/holosig" | awk '$1 ~ /^libmpi|^libmpich/ && !seen++ { print $3 }')
 {
     ldd "$mpi" | awk '$2 == "=>" { print $3 }'
-    ldd "$unpacked/bin/holosig" | awk '$1 ~ /^lib(c|m|gcc_s|dl|pthread|rt)\.so/ { print $3 }'
+    ldd "$unpacked/bin/holosig" | awk '$1 ~ /^lib(c|m|gcc_s|dl|pthread|resolv|rt)\.so/ { print $3 }'
     echo "$mpi"
     ldd "$mpi" | awk '$1 ~ /ld-linux/ { print $1 }'
 } | sort -u | while read -r place; do copy "$place"; done
-# Open MPI loads its parts by name.
-for folder in "$(dirname "$mpi")/openmpi" "$(dirname "$(realpath "$mpi")")/openmpi" /usr/share/openmpi /etc/openmpi; do
-    [ -d "$folder" ] || continue
-    mkdir -p "$root$(dirname "$folder")"
-    cp -rL "$folder" "$root$(dirname "$folder")/" 2>/dev/null || true
-    for part in "$folder"/*.so; do
-        [ -f "$part" ] || continue
-        ldd "$part" | awk '$2 == "=>" && $3 ~ /^\// { print $3 }'
-    done | sort -u | while read -r place; do [ -f "$root$place" ] || copy "$place"; done
-done
 if find "$root" -name 'libhdf5*' | grep .; then
     echo "scripts/package_test.sh: HDF5 came in with MPI: the test would prove nothing" >&2
     exit 1
 fi
-mv "$unpacked" "$root/opt/elsewhere"
-cp tests/fixtures/published_small/{model.pt,hparams.json} "$root/tmp/"
-cp tests/structures/1orc.pdb "$root/tmp/"
-inside() { bounded 120 env -i HOME=/tmp PATH=/opt/elsewhere/bin chroot "$root" /opt/elsewhere/bin/holosig "$@"; }
-inside --version
-inside import /tmp/model.pt /tmp/hparams.json --out /tmp/model.h5
-inside inspect /tmp/model.h5
-inside embed /tmp/model.h5 --structures /tmp/1orc.pdb --out /tmp/embedded.h5
-test -s "$root/tmp/embedded.h5"
+cp -r "$unpacked" "$root/opt/elsewhere"
+chroot=$(command -v chroot)
+# There is no /proc in that root, from which the linker would learn where the program lies.
+bounded 120 env -i LD_ORIGIN_PATH=/opt/elsewhere/bin "$chroot" "$root" /opt/elsewhere/bin/holosig --version
+bounded 120 env -i LD_ORIGIN_PATH=/opt/elsewhere/bin "$chroot" "$root" /opt/elsewhere/bin/holosig man /tmp/man
+test -s "$root/tmp/man/holosig-embed.1"
+
+# MPI itself needs its machine: what uses it runs here, from a folder of another name, without the
+# environment of this shell.
+unpacked=$root/opt/elsewhere
+inside() {
+    bounded 120 env -i HOME="$here" PATH=/usr/bin:/bin OMPI_ALLOW_RUN_AS_ROOT=1 \
+        OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 "$unpacked/bin/holosig" "$@"
+}
+inside import tests/fixtures/published_small/{model.pt,hparams.json} --out "$here/model.h5"
+inside inspect "$here/model.h5"
+inside embed "$here/model.h5" --structures tests/structures/1orc.pdb --out "$here/embedded.h5"
+test -s "$here/embedded.h5"
+if ldd "$unpacked/bin/holosig" | grep 'libhdf5' | grep -v "$unpacked"; then
+    echo "scripts/package_test.sh: the program takes HDF5 of the machine" >&2
+    exit 1
+fi
 grep -q '^holosig ' "$root/opt/elsewhere/licences/crates.txt"
 test -s "$root/opt/elsewhere/share/man/man1/holosig-train.1"
 bash -n "$root/opt/elsewhere/share/completions/holosig.bash"
-echo "the archive runs with nothing but the C library and MPI"
+echo "the archive needs nothing but the C library and MPI"
