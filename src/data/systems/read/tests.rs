@@ -463,7 +463,7 @@ fn frames_without_labels_are_systems() {
     assert!(
         error
             .to_string()
-            .contains("no array old_energies; it has R, z"),
+            .contains("no array old_energies; it has z, R"),
         "{error}"
     );
 }
