@@ -67,7 +67,15 @@ fn a_model_goes_on_from_the_weights_of_another() {
     let init = format!("train.init={}", last(&first).display());
     let second = dir.path().join("second");
     let other = format!("data.dataset={}", bench().join("other.h5").display());
-    let more = [&*init, &*other, "train.steps=3", "train.learning_rate=0.0"];
+    // Fewer atoms: a norm factor of its own.
+    let fewer = "data.central_residue=false";
+    let more = [
+        &*init,
+        &*other,
+        fewer,
+        "train.steps=3",
+        "train.learning_rate=0.0",
+    ];
     let frozen = [&more[..], &["train.freeze=[\"*bn*\", \"*norm*\"]"]].concat();
     let outcome = train_on(2, &second, &more, &[]).success();
     assert!(outcome.stdout.contains("starts from"), "{outcome:#?}");
@@ -82,7 +90,7 @@ fn a_model_goes_on_from_the_weights_of_another() {
     };
     assert_eq!(factor(&second), factor(&first));
     let third = dir.path().join("third");
-    train_on(0, &third, &[&other, "train.steps=1"], &[]).success();
+    train_on(0, &third, &[&other, fewer, "train.steps=1"], &[]).success();
     assert_ne!(factor(&third), factor(&first));
     // A dry run tells what does not fit, and nothing is written.
     let no = dir.path().join("no");
