@@ -98,9 +98,9 @@ impl Init {
         match self {
             Init::Multiples(c) => {
                 let multiples = (1..).map(|n| n as f32 * c);
-                return out.iter_mut().zip(multiples).for_each(|(o, v)| *o = v);
+                out.iter_mut().zip(multiples).for_each(|(o, v)| *o = v);
             }
-            Init::Orthogonal(shape) => return shape.draw(&mut rng, out),
+            Init::Orthogonal(shape) => shape.draw(&mut rng, out),
             Init::Parts(parts) => {
                 let mut rest = out;
                 for (len, init) in parts.iter() {

@@ -231,7 +231,7 @@ mod tests {
         assert_eq!((all.trained(), all.frozen_buffers), (9, vec![]));
         let head = groups("freeze = [\"encoder.*\"]").unwrap();
         assert_eq!(head.stretches, [stretch(6..9, 0.5, 1e-5)]);
-        assert_eq!(head.frozen_buffers, [0..2]);
+        assert_eq!(head.frozen_buffers, vec![0..2]);
         let two = "[[groups]]\nparameters = [\"*.b\"]\nweight_decay = 0.0\n\
             [[groups]]\nparameters = [\"head.*\"]\nlearning_rate = 2.0";
         let wanted = [

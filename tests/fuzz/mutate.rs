@@ -82,7 +82,10 @@ impl Mutator {
             0 => flip(bytes, at, rng),
             1 => set(bytes, at, &[rng.random()]),
             2 => drop(bytes.drain(at..end)),
-            3 => insert(bytes, at, &bytes[at..end].to_vec()),
+            3 => {
+                let copy = bytes[at..end].to_vec();
+                insert(bytes, at, &copy);
+            }
             4 => insert(bytes, at, pick(&TEXTS, rng).as_bytes()),
             5 if !self.words.is_empty() => insert(bytes, at, pick(self.words, rng).as_bytes()),
             6 => bytes.truncate(at),

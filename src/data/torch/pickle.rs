@@ -347,7 +347,10 @@ impl Machine<'_> {
         match self.bytes[place.start] {
             b'.' => return Ok(true),
             0x80 => self.protocol()?,
-            0x95 => drop(self.take(8)?), // a frame: how much Python should read ahead
+            // A frame: how much Python should read ahead.
+            0x95 => {
+                self.take(8)?;
+            }
             b'(' => self.marks.push(self.stack.len()),
             b'0' => self.discard()?,
             b'1' => drop(self.pop_to_mark()?),

@@ -295,7 +295,7 @@ impl Header {
     fn time(&self, index: usize) -> Option<f64> {
         let steps = i64::from(self.every) * index as i64 + i64::from(self.first);
         let told = self.step != 0.0 && self.step.is_finite() && self.every != 0;
-        told.then(|| AKMA * (self.step * steps as f64))
+        told.then_some(AKMA * (self.step * steps as f64))
     }
 }
 

@@ -54,9 +54,8 @@ impl Options {
     /// # Errors
     /// A unit that is not known.
     pub fn check(&self) -> Result<()> {
-        let all = self.units.iter().chain(&self.convert);
-        all.map(|(_, unit)| units::name_of(unit).map(drop))
-            .collect()
+        let mut all = self.units.iter().chain(&self.convert);
+        all.try_for_each(|(_, unit)| units::name_of(unit).map(drop))
     }
 }
 

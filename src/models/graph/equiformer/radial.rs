@@ -89,7 +89,8 @@ fn exp(x: &Dual) -> Result<Dual> {
 
 impl Gaussians {
     fn forward(&self, geometry: &Geometry, p: &Parameters) -> Result<Dual> {
-        // As in the released code.
+        // Six digits, as in the released code.
+        #[expect(clippy::approx_constant)]
         const PI: f64 = 3.14159;
         let deviation = (p.get(&self.deviation)?.abs()? + 1e-5)?;
         let inverse = deviation.recip()?;

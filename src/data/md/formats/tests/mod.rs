@@ -311,7 +311,7 @@ fn pdb_models_are_closed_by_any_record() {
     }
     let text = pdb_text("MODEL        1\n", "ENDMDL\n");
     let cut = text.rfind("ATOM").unwrap();
-    assert!(refused("a.pdb", text[..cut].as_bytes(), 2).contains("within its last model"));
+    assert!(refused("a.pdb", &text.as_bytes()[..cut], 2).contains("within its last model"));
     let told = refused("a.pdb", &text.as_bytes()[..cut + 45], 2);
     assert!(told.contains("truncated"), "{told}");
     let told = refused("a.pdb", text.replace("4.000", "4.0x0").as_bytes(), 2);
