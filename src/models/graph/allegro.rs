@@ -133,14 +133,16 @@ const STYLE: Style = Style {
 fn irreps(config: &AllegroConfig) -> Vec<Blocks> {
     let harmonics = Blocks::harmonics(config.lmax, false);
     let mut all = vec![harmonics.clone()];
+    // What cannot be reached once is not there later either: pseudoscalars, for one.
+    let mut wanted: Blocks = (0..=config.lmax)
+        .flat_map(|l| [false, true].map(|odd| Irrep { l, odd }.of(1)))
+        .collect();
     for k in 0..config.layers {
-        let last = k + 1 == config.layers;
-        let lmax = if last { 0 } else { config.lmax };
-        let full = (0..=lmax).flat_map(|l| [false, true].map(|odd| Irrep { l, odd }.of(1)));
-        let reached = |irrep| !paths(&all[k], &harmonics, |i| i == irrep).is_empty();
-        let next = full.collect::<Blocks>();
-        let next = next.filter(|irrep| reached(irrep) && (!last || !irrep.odd));
-        all.push(next);
+        if k + 1 == config.layers {
+            wanted = Blocks::scalars(1);
+        }
+        wanted = wanted.filter(|irrep| !paths(&all[k], &harmonics, |i| i == irrep).is_empty());
+        all.push(wanted.clone());
     }
     for k in (0..config.layers).rev() {
         let needed = |irrep: Irrep| {
