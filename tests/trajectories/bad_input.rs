@@ -251,3 +251,20 @@ fn names_that_are_no_ascii_are_read() {
         run(&mut prepare(&folder, &["--segments", "1x1"])).success();
     }
 }
+
+#[test]
+fn a_topology_written_without_coordinates_has_no_neighbors() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    Run::new(30, 5).write(&at("run.dcd"), 0..2);
+    let atoms = (1..=58).map(|i| format!("{i:5}ALA  {:>5}{i:5}   0.000   0.000   0.000\n", "CA"));
+    let text = format!(
+        "nowhere\n58\n{}   0.0   0.0   0.0\n",
+        atoms.collect::<String>()
+    );
+    std::fs::write(at("top.gro"), text).unwrap();
+    manifest(&folder, &["trajectory,topology", "run.dcd,top.gro"]);
+    let told = "top.gro: neighbors: 58 atoms stand within 1 Å of (0, 0, 0)";
+    run(&mut prepare(&folder, &["--select", "ca"])).failure(2, told);
+    assert!(!at("out.h5").exists());
+}

@@ -6,6 +6,7 @@ use crate::data::neighbors::{CellList, pairs};
 use crate::data::system::{Residue, System, crowd, dot, sub};
 use crate::data::trajectory::Graph;
 use crate::elements::{LARGEST_RADIUS, covalent_radius};
+use crate::{Error, Result};
 use std::collections::{HashMap, HashSet};
 
 /// How much longer than the sum of two radii a bond may be, in Å.
@@ -119,27 +120,33 @@ impl Gaps {
 
 /// The graph of nodes made of the atoms in `nodes`: bonds of the topology, and for CA, or where
 /// no two nodes are bound, pairs within `cutoff` Å of each other at `centres`.
+///
+/// # Errors
+/// Centres that are packed beyond matter, where everything would be a neighbor of everything.
 pub(super) fn graph(
     system: &System<f64>,
     selection: &Selection,
     nodes: &[Vec<u32>],
     centres: &[[f64; 3]],
     cutoff: f64,
-) -> Graph {
+) -> Result<Graph> {
     let mut edges = match selection {
         Selection::Ca => Vec::new(),
         _ => bonds_between(system, nodes),
     };
     if edges.is_empty() {
+        if let Some(crowd) = crowd(centres) {
+            return Err(Error::input(format!("neighbors: {crowd}")));
+        }
         edges = pairs(centres, cutoff);
     }
     edges.sort_unstable();
     edges.dedup();
-    Graph {
+    Ok(Graph {
         nodes: nodes.len(),
         edges,
         atoms: Some(describe(system, selection, nodes)),
-    }
+    })
 }
 
 /// Whether [`graph`] looks at coordinates.

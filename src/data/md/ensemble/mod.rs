@@ -61,25 +61,25 @@ impl Topology {
             molecules,
             graph: None,
         };
-        topology.graph = topology.own_graph(settings);
+        topology.graph = topology.own_graph(settings).map_err(|e| e.in_file(path))?;
         Ok(topology)
     }
 
-    fn own_graph(&self, settings: &Settings) -> Option<Graph> {
+    fn own_graph(&self, settings: &Settings) -> Result<Option<Graph>> {
         if !bonds::needs_centres(&self.system, &settings.selection, &self.nodes) {
-            return Some(self.graph_at(&[], settings));
+            return self.graph_at(&[], settings).map(Some);
         }
         let mut positions = self.system.positions.clone();
         if positions.is_empty() {
-            return None;
+            return Ok(None);
         }
         if let Some(cell) = &self.system.cell {
             Unwrapper::new(&self.molecules).apply(&mut positions, cell);
         }
-        Some(self.graph_at(&positions, settings))
+        self.graph_at(&positions, settings).map(Some)
     }
 
-    fn graph_at(&self, positions: &[[f64; 3]], settings: &Settings) -> Graph {
+    fn graph_at(&self, positions: &[[f64; 3]], settings: &Settings) -> Result<Graph> {
         let centres: Vec<[f64; 3]> = match positions.is_empty() {
             true => Vec::new(),
             false => bonds::centres(&self.nodes, positions).collect(),
@@ -145,7 +145,10 @@ impl Source for Ensemble {
             if let Some(cell) = &view.cell {
                 unwrapper.apply(&mut view.positions, cell);
             }
-            graph.get_or_insert_with(|| topology.graph_at(&view.positions, &self.settings));
+            if graph.is_none() {
+                let first = topology.graph_at(&view.positions, &self.settings);
+                graph = Some(first.map_err(|e| e.in_file(&row.trajectory))?);
+            }
             values.clear();
             let centres = bonds::centres(&topology.nodes, &view.positions);
             values.extend(centres.flatten().map(|x| x as f32));
