@@ -123,7 +123,7 @@ fn wrong_files_are_told_apart() -> Result<()> {
     assert!(told(&path).contains("not one that holosig wrote"));
     open_plain(&path)?;
     sample(&path)?;
-    assert!(told(&path).contains("a holosig dataset file, where a checkpoint is needed"));
+    assert!(told(&path).contains("a dataset of holosig, where a checkpoint of holosig is needed"));
     let mut bytes = std::fs::read(&path).unwrap();
     let at = bytes.windows(9).position(|w| w == b"version=1").unwrap() + 8;
     bytes[at] = b'9';

@@ -342,7 +342,8 @@ mod tests {
             let end = model.flat().unwrap();
             for (i, (got, want)) in end.iter().zip(&exact).enumerate() {
                 let error = (f64::from(*got) - want).abs();
-                assert!(error < 1e-6, "{decay:?} {i}: {got} {want}");
+                // Twenty steps, each rounded to f32.
+                assert!(error < 2e-6, "{decay:?} {i}: {got} {want}");
             }
             ends.push(end);
         }

@@ -62,7 +62,8 @@ impl Reader {
             let Some((before, after)) = text.split_once(name) else {
                 continue;
             };
-            if !after.chars().next().is_none_or(|c| " :,\t".contains(c)) {
+            let title = text.trim_start().starts_with("REMARKS") || text.starts_with('*');
+            if title || !after.chars().next().is_none_or(|c| " :,\t".contains(c)) {
                 continue;
             }
             let count: Option<u64> = before.trim().parse().ok();
