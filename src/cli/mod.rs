@@ -11,6 +11,7 @@ pub mod export;
 pub mod hash;
 pub mod import;
 pub mod inspect;
+pub mod keys;
 pub mod manual;
 pub mod places;
 pub mod pockets;
@@ -71,6 +72,8 @@ enum Command {
     Bench(bench::Args),
     /// Tell what a step would take on more ranks and other machines
     Scale(scale::Args),
+    /// List all keys of job files, or print a JSON schema of them for editors
+    Keys(keys::Args),
     /// Describe any holosig file in words
     Inspect(inspect::Args),
     /// Print a hash of a checkpoint's parameters and buffers
@@ -115,7 +118,11 @@ impl Command {
     /// Whether all that comes of the command is what it prints.
     fn only_prints(&self) -> bool {
         match self {
-            Command::Status(_) | Command::Inspect(_) | Command::Hash(_) | Command::Bench(_) => true,
+            Command::Status(_)
+            | Command::Keys(_)
+            | Command::Inspect(_)
+            | Command::Hash(_)
+            | Command::Bench(_) => true,
             Command::Completions(_) => true,
             Command::Scale(a) => a.only_prints(),
             Command::Train(a) => a.dry_run,
@@ -131,6 +138,7 @@ impl Command {
             Command::Zernike(a) => zernike::run(a),
             Command::Signature(a) => signature::run(a),
             Command::Train(a) => train::run(a),
+            Command::Keys(a) => keys::run(a),
             Command::Sweep(a) => sweep::run(a),
             Command::Submit(a) => submit::run(a),
             Command::Status(a) => status::run(a),

@@ -1,9 +1,10 @@
 //! Coupling paths of tensor products: which pairs of degrees `(l1, l2)` feed degree `l3`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which pairs of degrees a tensor product couples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Rule {
     /// The efficient tensor product: for each `l3` the minimum spanning tree of the graph whose

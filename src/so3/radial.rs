@@ -12,10 +12,11 @@
 //! recurrence of the Jacobi polynomials is stable on the whole interval.
 
 use super::irreps::radial_orders;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The binomial factor `B` of the radial polynomials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Binomial {
     /// `C((n + l)/2, k)`: the published code and all published models. It damps high `n`.

@@ -7,6 +7,7 @@ use crate::train::checkpoint::Saved;
 use crate::train::evaluate::evaluate;
 use crate::train::{Checkpoint, Task};
 use crate::{Error, Result};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -38,8 +39,8 @@ pub trait TaskKind: Debug + Sized + Send + Sync + 'static {
 
     /// Sections of the job file that are the task's own: `[data]` with the key `dataset`,
     /// `[model]`, and whatever else it needs. `task`, `[train]` and `[loss]` are common to all
-    /// tasks.
-    type Sections: Serialize + DeserializeOwned + Debug + Send + Sync;
+    /// tasks. Their comments are the reference of keys.
+    type Sections: Serialize + DeserializeOwned + JsonSchema + Debug + Send + Sync;
 
     /// What is opened once and stays open: the dataset.
     type Input;

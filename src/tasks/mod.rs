@@ -7,6 +7,7 @@
 pub mod deep_signature;
 pub mod hvae;
 mod job;
+pub mod keys;
 mod kind;
 pub mod sweep;
 pub mod systems;
@@ -28,12 +29,15 @@ pub struct Entry {
     /// The word in jobs and checkpoints.
     name: fn() -> &'static str,
     read: fn(&Path, Table, Vec<String>) -> Result<BoxedJob>,
+    /// Schema of a whole job.
+    schema: fn() -> serde_json::Value,
 }
 
 const fn task<K: TaskKind>() -> Entry {
     Entry {
         name: K::name,
         read: |path, table, renamed| Ok(Box::new(Job::<K>::from_table(path, table, renamed)?)),
+        schema: keys::schema_of_job::<K>,
     }
 }
 

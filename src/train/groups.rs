@@ -5,11 +5,12 @@ use super::Settings;
 use crate::models::{Entry, Parameters};
 use crate::{Error, Result};
 use glob::Pattern;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// Patterns of names: `*` stands for any characters, so that `encoder.*` is all of the encoder.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Patterns(Vec<String>);
 
@@ -51,8 +52,12 @@ impl Patterns {
         let Some(text) = self.0.iter().find(idle) else {
             return Ok(());
         };
-        let mut heads: Vec<&str> = names.filter_map(|n| n.split('.').next()).collect();
-        heads.dedup();
+        let mut heads: Vec<&str> = Vec::new();
+        for head in names.filter_map(|n| n.split('.').next()) {
+            if !heads.contains(&head) {
+                heads.push(head);
+            }
+        }
         heads.truncate(12);
         Err(Error::input(format!(
             "{key}: no parameter fits {text:?}; their names begin with {}",
@@ -62,7 +67,7 @@ impl Patterns {
 }
 
 /// A group of parameters (`[[train.groups]]`).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Group {
     /// Patterns of their names.

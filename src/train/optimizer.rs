@@ -8,23 +8,29 @@ use crate::train::groups::Stretch;
 use crate::train::norm::Squares;
 use crate::{Error, Result};
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::ops::Range;
 
 /// Settings of [`Adam`].
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdamSettings {
+    /// What a first moment keeps of itself in a step.
     pub beta1: f64,
+    /// What a second moment keeps of itself in a step.
     pub beta2: f64,
+    /// Added to the root of the second moment.
     pub epsilon: f64,
+    /// How fast weights decay.
     pub weight_decay: f64,
+    /// Whether decay is a penalty in the gradient (Adam) or decoupled from it (AdamW).
     pub decay: Decay,
 }
 
 /// How weights decay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Decay {
     /// An L2 penalty, added to the gradient (PyTorch's `Adam`).

@@ -2,20 +2,24 @@
 
 use crate::models::Weights;
 use crate::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// Weight of one term of the objective: zero for `start` epochs, then rising evenly from zero to
 /// `weight` over `warmup` epochs (both ends included, so the first of them is still zero), and
 /// `weight` from then on.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
     expecting = "a number, or { weight, start, warmup }"
 )]
 pub struct TermSchedule {
+    /// The weight after the warm-up.
     pub weight: f64,
+    /// First epochs in which it is zero.
     #[serde(default)]
     pub start: u64,
+    /// Epochs over which it rises after that.
     #[serde(default)]
     pub warmup: u64,
 }

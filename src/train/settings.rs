@@ -8,11 +8,12 @@ use super::upgrade;
 use super::watch::Watch;
 use crate::comm::DeviceKind;
 use crate::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// How slice gradients are summed over the world.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reduction {
     /// Over a fixed tree: the same bits for every number of ranks.
@@ -23,7 +24,7 @@ pub enum Reduction {
 }
 
 /// What gradients are rounded to on their way between ranks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
     /// 16 bits; what rounding takes away is added to the next step's gradient.
@@ -32,7 +33,7 @@ pub enum Compression {
 
 /// Who keeps the optimizer's state. The parameters get the same bits in either case, and a run may
 /// be resumed with the other one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OptimizerState {
     /// Every rank keeps all of it and updates all parameters.
@@ -45,7 +46,7 @@ pub enum OptimizerState {
 
 /// What to do when a loss or a gradient is not finite, or a loss spikes. The parameters are never
 /// touched by such a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnNonfinite {
     /// End the run.
@@ -62,7 +63,7 @@ pub enum OnNonfinite {
 const MOST_SLICES: usize = 1 << 20;
 
 /// How to train.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Keys every random number of the run.
@@ -89,8 +90,10 @@ pub struct Settings {
     /// Parameters and buffers, by name, that stay as they are.
     #[serde(default, skip_serializing_if = "Patterns::is_empty")]
     pub freeze: Patterns,
+    /// Step size of Adam, before its schedule.
     #[serde(default = "default_learning_rate")]
     pub learning_rate: f64,
+    /// How the learning rate moves.
     #[serde(default)]
     pub learning_rate_schedule: LearningRateSchedule,
     /// First steps over which the learning rate rises evenly.
@@ -121,14 +124,16 @@ pub struct Settings {
     /// Standard deviation (Å) of noise on the coordinates of training samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coordinate_noise: Option<f64>,
+    /// How gradients are summed over the ranks.
     #[serde(default)]
     pub reduction: Reduction,
-    /// With the fast reduction only.
+    /// What gradients are rounded to on their way between ranks; with the fast reduction only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
     /// What to compute on.
     #[serde(default, skip_serializing_if = "DeviceKind::is_auto")]
     pub device: DeviceKind,
+    /// Who keeps the optimizer's state.
     #[serde(default)]
     pub optimizer_state: OptimizerState,
     /// Validations per epoch, evenly spread, the last one at the epoch's end.
@@ -146,6 +151,7 @@ pub struct Settings {
     /// Writes event files for TensorBoard beside the metrics log.
     #[serde(default)]
     pub tensorboard: bool,
+    /// What to do when a loss or a gradient is not finite, or a loss spikes.
     #[serde(default)]
     pub on_nonfinite: OnNonfinite,
     /// Most steps that a run skips or rolls back before it stops after all.
@@ -156,9 +162,10 @@ pub struct Settings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spike: Option<f64>,
     /// Seconds without progress after which the watchdog ends the job and names the rank at
-    /// fault ([`crate::comm::watchdog`]).
+    /// fault.
     #[serde(default = "default_stall_timeout")]
     pub stall_timeout: f64,
+    /// The optimizer.
     #[serde(default)]
     pub adam: AdamSettings,
     /// Parameters with a learning rate or a decay of their own.

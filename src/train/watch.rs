@@ -3,13 +3,14 @@
 
 use super::checkpoint::bits;
 use crate::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The objective under the weights that hold after their warm-up, among the metrics' names.
 pub const OBJECTIVE: &str = "objective";
 
 /// Which metric is watched, and for how long it may stand still.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Watch {
     /// `objective`, or a metric of the validation.
@@ -23,7 +24,7 @@ pub struct Watch {
 }
 
 /// Which of two values is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Better {
     #[default]

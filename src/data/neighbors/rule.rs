@@ -3,10 +3,11 @@
 use super::{Coordinate, Edges, edges};
 use crate::data::system::{System, dot};
 use crate::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A rule by which a system becomes a graph. No edge is longer than the network's cutoff.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", tag = "by", deny_unknown_fields)]
 pub enum Rule {
     /// All atoms within the cutoff.

@@ -2,10 +2,11 @@
 
 use crate::models::sizes::WIDEST;
 use crate::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Whose rules the model follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variant {
     /// What the paper promises: undirected graphs, invariance to rigid motion and to the speed
@@ -17,7 +18,7 @@ pub enum Variant {
 }
 
 /// How the coarse paths become one vector per clip.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// Log-signatures of segments, an LSTM over the segments.
@@ -36,7 +37,7 @@ pub enum Method {
 }
 
 /// What segments and averages over time are cut and weighted by (corrected variant).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Clock {
     /// The length of the path of all nodes: the result does not depend on the speed.
@@ -69,10 +70,12 @@ impl Objective {
 }
 
 /// Settings of the model; defaults are the published ones.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeepSignatureConfig {
+    /// Whose rules the model follows.
     pub variant: Variant,
+    /// How the coarse paths become one vector per clip.
     pub method: Method,
     /// Beads K of the coarse-graining; the levels have 8 K, 4 K and K clusters.
     pub clusters: usize,
@@ -82,12 +85,14 @@ pub struct DeepSignatureConfig {
     pub depth: usize,
     /// Segments that a clip is cut into.
     pub segments: usize,
+    /// What segments and averages over time are cut and weighted by (corrected variant).
     pub clock: Clock,
     /// Channels that a learned linear map brings the coarse path to before its log-signature.
     /// The first layer of the LSTM is thereby factorised: what makes depth 3 affordable.
     pub projection: Option<usize>,
     /// Width of the LSTM.
     pub lstm: usize,
+    /// Share of the features that is dropped in training.
     pub dropout: f64,
     /// Models with more parameters are refused.
     pub max_parameters: usize,

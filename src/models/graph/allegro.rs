@@ -20,32 +20,36 @@ use crate::ops::segment::{Place, Row, edge, receiver, sender};
 use crate::ops::tensor_product::{At, Plan, product, weighted_product};
 use crate::so3::blocks::{Blocks, Irrep, Path, paths};
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Sizes of Allegro; the default is the released one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AllegroConfig {
-    /// `W`.
+    /// Invariant channels of an edge, `W`.
     pub width: usize,
-    /// `U`.
+    /// Channels of the features of an edge, `U`.
     pub channels: usize,
+    /// Interaction layers.
     pub layers: usize,
     /// The highest degree of features and harmonics.
     pub lmax: usize,
     /// Number of radial functions.
     pub radial: usize,
+    /// What messages fade with towards the cutoff.
     pub envelope: CutoffShape,
-    /// Å.
+    /// Longest edge in Å.
     pub cutoff: f64,
-    /// Atomic numbers up to this one.
+    /// Atomic numbers up to this one are known.
     pub elements: usize,
     /// Mended: sums over edges are divided by the root of this number of neighbors, as in the
     /// paper; the released code does not.
     pub neighbors: f64,
+    /// Which form of the network.
     pub variant: Variant,
 }
 

@@ -18,14 +18,15 @@ use crate::models::layers::{
 use crate::models::{Init, Parameters, Scope};
 use crate::ops::dual::Dual;
 use crate::ops::segment::{Incidence, Row, edge, receiver, sender};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Sizes of DimeNet++; the default is the released one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DimeNetConfig {
-    /// `F`.
+    /// Channels of the features, `F`.
     pub width: usize,
     /// Interaction blocks.
     pub layers: usize,
@@ -35,13 +36,13 @@ pub struct DimeNetConfig {
     pub basis: usize,
     /// Width of an output block.
     pub out: usize,
-    /// `L`.
+    /// Degrees of the angular basis, `L`.
     pub degrees: usize,
-    /// `K`.
+    /// Number of radial functions, `K`.
     pub radial: usize,
-    /// Å.
+    /// Longest edge in Å.
     pub cutoff: f64,
-    /// Atomic numbers up to this one.
+    /// Atomic numbers up to this one are known.
     pub elements: usize,
     /// The released code takes angles for constants when it differentiates, so that its forces are
     /// not the gradient of its energy.

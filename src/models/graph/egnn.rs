@@ -12,21 +12,23 @@ use crate::ops::dual::Dual;
 use crate::ops::pointwise::{Sigmoid, Silu};
 use crate::ops::segment::{Place, Row, edge, receiver};
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Sizes of EGNN; the default is the released one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EgnnConfig {
-    /// `F`.
+    /// Channels of the features, `F`.
     pub width: usize,
+    /// Interaction layers.
     pub layers: usize,
     /// What messages fade with; the published variant has none.
     pub envelope: CutoffShape,
-    /// Å.
+    /// Longest edge in Å.
     pub cutoff: f64,
-    /// Atomic numbers up to this one.
+    /// Atomic numbers up to this one are known.
     pub elements: usize,
     /// The released code's energy is a network of the mean over the atoms, and jumps when an atom
     /// comes into reach; it has networks for moving positions that nothing depends on.

@@ -18,16 +18,17 @@ use crate::ops::dual::Dual;
 use crate::ops::pointwise::ScaledSilu;
 use crate::ops::segment::{Incidence, Place, Row, edge, receiver, sender};
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Sizes of GemNet-T; the default is the released one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GemNetConfig {
-    /// `F`.
+    /// Channels of the features, `F`.
     pub width: usize,
-    /// `M`.
+    /// Channels of the messages, `M`.
     pub messages: usize,
     /// Interaction blocks.
     pub layers: usize,
@@ -39,15 +40,15 @@ pub struct GemNetConfig {
     pub circular_basis: usize,
     /// Width of the bilinear layer's result.
     pub bilinear: usize,
-    /// `L`.
+    /// Degrees of the angular basis, `L`.
     pub degrees: usize,
-    /// `K`.
+    /// Number of radial functions, `K`.
     pub radial: usize,
     /// Residual layers between messages and an atom's features.
     pub residuals: usize,
-    /// Å.
+    /// Longest edge in Å.
     pub cutoff: f64,
-    /// Atomic numbers up to this one.
+    /// Atomic numbers up to this one are known.
     pub elements: usize,
 }
 

@@ -6,11 +6,12 @@ use crate::models::{Init, Parameters, Scope};
 use crate::ops::dual::Dual;
 use crate::ops::pointwise::Silu;
 use crate::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What the energy is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Of {
     /// Every atom has an energy, the readout is over these: so systems that are far apart have
@@ -26,7 +27,7 @@ pub enum Of {
 }
 
 /// The layer before the energy, with a SiLU after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Hidden {
     #[default]
@@ -38,11 +39,14 @@ pub enum Hidden {
 }
 
 /// How a head is built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeadConfig {
+    /// How the atoms' features or energies become the system's.
     pub readout: Readout,
+    /// What the readout is over.
     pub of: Of,
+    /// The hidden layer of the head.
     pub hidden: Hidden,
 }
 

@@ -42,6 +42,7 @@ use crate::models::{Parameters, Scope};
 use crate::ops::dual::Dual;
 use crate::{Error, Result};
 use heads::HeadConfig;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A network from a batch's geometry to features of its atoms.
@@ -81,7 +82,7 @@ pub struct Features {
 }
 
 /// Which network, and its sizes: one line for each.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "network", rename_all = "lowercase")]
 pub enum Network {
     SchNet(schnet::SchNetConfig),
@@ -115,7 +116,7 @@ impl Network {
 }
 
 /// Which form of a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Variant {
     /// What is plainly a mistake in the released code is mended: energies are sums over atoms, and

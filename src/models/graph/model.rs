@@ -10,10 +10,11 @@ use crate::ops::dual::Dual;
 use crate::ops::segment::{Row, contract, edge, receiver};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor, Var};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Network, head and what is minimised.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GraphConfig {
     #[serde(flatten)]
     pub network: Network,
@@ -37,15 +38,17 @@ impl GraphConfig {
 }
 
 /// How far a prediction is from its target, for each term of the loss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Penalties {
+    /// Of targets that are numbers.
     pub energy: Penalty,
+    /// Of forces.
     pub forces: Penalty,
 }
 
 /// A penalty, averaged over numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Penalty {
     /// Absolute difference.

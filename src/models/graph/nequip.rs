@@ -18,31 +18,36 @@ use crate::ops::segment::Place;
 use crate::ops::tensor_product::{At, Plan, weighted_product};
 use crate::so3::blocks::{Blocks, Irrep, paths};
 use candle_core::{DType, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Sizes of NequIP; the default is the released one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NequipConfig {
-    /// `F`.
+    /// Channels of the features, `F`.
     pub width: usize,
+    /// Interaction layers.
     pub layers: usize,
     /// The highest degree of features and harmonics.
     pub lmax: usize,
     /// Number of radial functions.
     pub radial: usize,
-    /// Width of the radial networks, and number of their hidden layers.
+    /// Width of the radial networks.
     pub radial_width: usize,
+    /// Hidden layers of the radial networks.
     pub radial_layers: usize,
+    /// What messages fade with towards the cutoff.
     pub envelope: CutoffShape,
-    /// Å.
+    /// Longest edge in Å.
     pub cutoff: f64,
-    /// Atomic numbers up to this one.
+    /// Atomic numbers up to this one are known.
     pub elements: usize,
     /// Mended: sums of messages are divided by the root of this number of neighbors, as in the
     /// paper; the released code gives it and does not use it.
     pub neighbors: f64,
+    /// Which form of the network.
     pub variant: Variant,
 }
 

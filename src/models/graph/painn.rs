@@ -13,23 +13,27 @@ use crate::ops::dual::Dual;
 use crate::ops::pointwise::Silu;
 use crate::ops::segment::{Incidence, Row, edge};
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Sizes of PaiNN; the default is the released one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PainnConfig {
-    /// `F`.
+    /// Channels of the features, `F`.
     pub width: usize,
+    /// Interaction layers.
     pub layers: usize,
     /// Number of radial functions, `K`.
     pub radial: usize,
+    /// Which radial functions.
     pub basis: Basis,
+    /// What messages fade with towards the cutoff.
     pub envelope: CutoffShape,
-    /// Å.
+    /// Longest edge in Å.
     pub cutoff: f64,
-    /// Atomic numbers up to this one.
+    /// Atomic numbers up to this one are known.
     pub elements: usize,
     /// The released code takes hydrogen's number for padding, so that its embedding is zero for
     /// ever, and its energy is a network of the sum over the atoms.

@@ -11,25 +11,29 @@ use crate::models::layers::{CutoffShape, Readout, check_radial};
 use crate::models::{Init, Parameters, Scope};
 use crate::ops::dual::Dual;
 use crate::ops::pointwise::ShiftedSoftplus;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Sizes of SchNet; the default is the released one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SchNetConfig {
-    /// `F`.
+    /// Channels of the features, `F`.
     pub width: usize,
-    /// `W`.
+    /// Channels of the filters, `W`.
     pub filters: usize,
+    /// Interaction layers.
     pub layers: usize,
     /// Number of radial functions.
     pub radial: usize,
+    /// Which radial functions.
     pub basis: Basis,
+    /// What messages fade with towards the cutoff.
     pub envelope: CutoffShape,
-    /// Å.
+    /// Longest edge in Å.
     pub cutoff: f64,
-    /// Atomic numbers up to this one.
+    /// Atomic numbers up to this one are known.
     pub elements: usize,
     /// The released code's energy is a layer on the mean over the atoms.
     pub variant: Variant,

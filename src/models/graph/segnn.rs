@@ -20,15 +20,17 @@ use crate::ops::segment::{Incidence, Place, Row, edge, receiver, sender};
 use crate::ops::tensor_product::At;
 use crate::so3::blocks::{Blocks, Irrep, paths};
 use candle_core::Tensor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Sizes of SEGNN; the default is the one released for MD17.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SegnnConfig {
     /// `W`; the features have as many channels as give a product of them `W^2` weights.
     pub width: usize,
+    /// Interaction layers.
     pub layers: usize,
     /// The highest degree of features.
     pub lmax: usize,
@@ -36,9 +38,9 @@ pub struct SegnnConfig {
     pub lmax_attributes: usize,
     /// Whether messages are multiplied with a sigmoid of their own.
     pub attention: bool,
-    /// Å.
+    /// Longest edge in Å.
     pub cutoff: f64,
-    /// Atomic numbers up to this one.
+    /// Atomic numbers up to this one are known.
     pub elements: usize,
     /// Mended: messages go to zero at the cutoff, where energies jump in the released code; norms
     /// are those of each atom, where they are of the whole graph in the released code; and the

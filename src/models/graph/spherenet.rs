@@ -16,14 +16,15 @@ use crate::models::{Init, Parameters, Scope};
 use crate::ops::dual::Dual;
 use crate::ops::segment::{Incidence, Row, edge, receiver, sender};
 use candle_core::DType;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Sizes of SphereNet; the default is the released one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SphereNetConfig {
-    /// `F`.
+    /// Channels of the features, `F`.
     pub width: usize,
     /// Interaction blocks.
     pub layers: usize,
@@ -33,13 +34,13 @@ pub struct SphereNetConfig {
     pub basis: usize,
     /// Width of an output block.
     pub out: usize,
-    /// `L`.
+    /// Degrees of the angular basis, `L`.
     pub degrees: usize,
-    /// `K`.
+    /// Number of radial functions, `K`.
     pub radial: usize,
-    /// Å.
+    /// Longest edge in Å.
     pub cutoff: f64,
-    /// Atomic numbers up to this one.
+    /// Atomic numbers up to this one are known.
     pub elements: usize,
     /// The released code multiplies the harmonic at index `p` with the radial functions of degree
     /// `p mod L`, not of its own degree.

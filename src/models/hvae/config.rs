@@ -6,12 +6,13 @@ use crate::ops::zernike;
 use crate::so3::irreps::Irreps;
 use crate::so3::paths::Rule;
 use crate::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use crate::ops::batch_norm::Normalization;
 
 /// How channels meet in a tensor product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ChannelRule {
     /// Channel `c` with channel `c`.
@@ -22,7 +23,7 @@ pub enum ChannelRule {
 }
 
 /// Learned scale (and scalar bias) of a signal norm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SignalAffine {
     None,
@@ -36,7 +37,7 @@ pub enum SignalAffine {
 }
 
 /// The normalisation inside a block, beside batch norm.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Norm {
     None,
@@ -72,7 +73,7 @@ impl Default for Norm {
 }
 
 /// Where [`Norm`] stands in a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NormPlace {
     /// Before the tensor product.
@@ -85,7 +86,7 @@ pub enum NormPlace {
 }
 
 /// What the decoder is asked to minimise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reconstruction {
     /// Mean squared error over all coefficients.
@@ -98,7 +99,7 @@ pub enum Reconstruction {
 }
 
 /// An H-(V)AE as the paper's Table S2 and the published configuration file describe it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HvaeConfig {
     /// Size of the invariant latent `z`.
@@ -125,14 +126,19 @@ pub struct HvaeConfig {
     /// Leave out pairs (l2, l1) that repeat (l1, l2).
     #[serde(default = "yes")]
     pub symmetric: bool,
+    /// Add the input of a block to its output.
     #[serde(default = "yes")]
     pub skip: bool,
+    /// Batch norm in every block.
     #[serde(default = "yes")]
     pub batch_norm: bool,
+    /// The normalisation inside a block, beside batch norm.
     #[serde(default)]
     pub norm: Norm,
+    /// Where that normalisation stands in a block.
     #[serde(default)]
     pub norm_place: NormPlace,
+    /// How the orders of a feature are pooled into its squared size.
     #[serde(default)]
     pub normalization: Normalization,
     /// Linear map before the tensor product instead of after it.
@@ -147,6 +153,7 @@ pub struct HvaeConfig {
     /// Variational (H-VAE) or plain (H-AE).
     #[serde(default)]
     pub variational: bool,
+    /// What the decoder is asked to minimise.
     #[serde(default)]
     pub reconstruction: Reconstruction,
     /// Divide the reconstruction by its signal norm.

@@ -5,6 +5,7 @@ use crate::models::sizes::WIDEST;
 use crate::ops::cpu::Real;
 use crate::ops::pointwise::Functions;
 use crate::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
@@ -17,7 +18,7 @@ pub struct Cutoff {
 }
 
 /// How a cutoff function falls, with `x = d / radius`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CutoffShape {
     /// `(cos(pi x) + 1) / 2` (Behler 2011); its slope is continuous, its curvature is not.

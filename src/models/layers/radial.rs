@@ -11,6 +11,7 @@ use crate::ops::dual::Dual;
 use crate::ops::pointwise::{Functions, Sine};
 use crate::ops::segment::{Row, edge};
 use candle_core::Result;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ pub struct Bessel {
 }
 
 /// Which radial basis a network has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Basis {
     #[default]

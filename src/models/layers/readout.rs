@@ -3,11 +3,12 @@
 use crate::ops::dual::Dual;
 use crate::ops::segment::{Incidence, Row, edge, receiver};
 use candle_core::{Result, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// How the features of a graph's atoms become the graph's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Readout {
     /// Their sum: for quantities that grow with the system.

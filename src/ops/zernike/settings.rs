@@ -4,6 +4,7 @@ use crate::elements;
 use crate::so3::irreps::Irreps;
 pub use crate::so3::radial::Binomial;
 use crate::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -17,8 +18,9 @@ pub const DROP: u8 = u8::MAX;
 
 /// Which atoms a channel holds: one element, or every element that has no channel of its own.
 /// Written as the element's symbol, or `other`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub enum Channel {
     /// An element by its atomic number.
     Element(u8),
@@ -70,7 +72,7 @@ impl fmt::Display for Channel {
 }
 
 /// The weight of an atom in the sum over atoms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Weighting {
     /// 1.
@@ -91,7 +93,7 @@ impl Weighting {
 
 /// Settings of a Zernike transform. The default is that of the published protein models at
 /// lmax 6.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Largest degree.
@@ -100,8 +102,11 @@ pub struct Settings {
     pub nmax: usize,
     /// Radius of the ball in Å.
     pub cutoff: f64,
+    /// Which atoms make a channel: an element's symbol, or `other`.
     pub channels: Vec<Channel>,
+    /// The weight of an atom in the sum over atoms.
     pub weighting: Weighting,
+    /// The binomial factor of the radial polynomials.
     pub binomial: Binomial,
 }
 

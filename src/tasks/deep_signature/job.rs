@@ -3,11 +3,12 @@
 use crate::data::trajectory::Protocol;
 use crate::models::deep_signature::DeepSignatureConfig;
 use crate::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// The sections that only jobs of this task have.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeepSignatureSections {
     pub data: Data,
@@ -16,7 +17,7 @@ pub struct DeepSignatureSections {
 }
 
 /// What is predicted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Goal {
     /// The label as one of the labels that occur.
@@ -27,7 +28,7 @@ pub enum Goal {
 }
 
 /// The `[data]` section.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// A trajectories file of `holosig prepare`.

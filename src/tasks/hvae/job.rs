@@ -3,11 +3,12 @@
 use crate::models::hvae::HvaeConfig;
 use crate::ops::zernike;
 use crate::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// The sections that only jobs of this task have.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HvaeSections {
     pub data: Data,
@@ -17,7 +18,7 @@ pub struct HvaeSections {
 }
 
 /// The `[data]` section.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// A dataset file of `holosig prepare`.
@@ -35,13 +36,15 @@ pub struct Data {
 }
 
 /// How many residues to train and to validate on, every type in equal shares
-/// ([`crate::data::balance::balanced`]).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// (`data::balance`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Residues {
+    /// Residues to train on.
     pub train: usize,
+    /// Residues to validate on.
     pub validation: usize,
-    /// Absent: all.
+    /// Residues to test on. Absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<usize>,
     /// Chooses them.

@@ -4,11 +4,12 @@ use super::baseline::Kind;
 use crate::data::neighbors::Rule;
 use crate::models::graph::{FORCES, GraphConfig, keep};
 use crate::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// The sections that only jobs of this task have.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SystemsSections {
     pub data: Data,
@@ -16,7 +17,7 @@ pub struct SystemsSections {
 }
 
 /// What a target is learned as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Goal {
     /// A number.
@@ -27,7 +28,7 @@ pub enum Goal {
 }
 
 /// One name, or several.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Names {
     One(String),
@@ -35,7 +36,7 @@ pub enum Names {
 }
 
 /// The `[data]` section.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// A systems file of `holosig prepare`.
@@ -46,6 +47,7 @@ pub struct Data {
     /// Learn forces too, as derivatives of the first target.
     #[serde(default)]
     pub forces: bool,
+    /// What a target is learned as: a number, or one of the numbers that occur.
     #[serde(default)]
     pub goal: Goal,
     /// What is taken off targets before the network learns the rest.

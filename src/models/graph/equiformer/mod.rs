@@ -25,16 +25,19 @@ use crate::{Error, Result};
 use attention::{Attention, depthwise};
 use candle_core::Tensor;
 use radial::{Basis, RadialNetwork};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Sizes of Equiformer; the default is the first one released for QM9, without dropout.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EquiformerConfig {
     /// Channels of the features.
     pub width: Vec<usize>,
+    /// Interaction layers.
     pub layers: usize,
+    /// Heads of attention.
     pub heads: usize,
     /// Channels of a head.
     pub head_width: Vec<usize>,
@@ -42,16 +45,17 @@ pub struct EquiformerConfig {
     pub hidden: Vec<usize>,
     /// Invariants after the last layer.
     pub features: usize,
-    /// `K`.
+    /// Number of radial functions, `K`.
     pub radial: usize,
+    /// Which radial functions.
     pub basis: RadialBasis,
     /// Hidden widths of the radial networks.
     pub radial_widths: Vec<usize>,
     /// Whether values are gated and go through a second product.
     pub nonlinear: bool,
-    /// Å.
+    /// Longest edge in Å.
     pub cutoff: f64,
-    /// Atomic numbers up to this one.
+    /// Atomic numbers up to this one are known.
     pub elements: usize,
     /// Sums over neighbors are divided by the root of this number.
     pub neighbors: f64,

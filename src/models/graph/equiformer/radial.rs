@@ -6,11 +6,12 @@ use crate::ops::dual::Dual;
 use crate::ops::pointwise::Silu;
 use crate::ops::segment::{Row, edge};
 use candle_core::{Result, Tensor};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The radial basis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RadialBasis {
     /// Gaussians whose places and widths are trained.
