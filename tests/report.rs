@@ -92,6 +92,27 @@ fn a_run_without_embeddings_has_a_page_too() {
 }
 
 #[test]
+fn runs_on_one_page_are_compared() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let folders = dirs.each_ref().map(|dir| run_folder(dir.path()));
+    let job = |seed: u32| format!("[train]\nsteps = 4\nseed = {seed}\n");
+    let report = |seed: u32| {
+        std::fs::write(folders[0].join("job.toml"), job(1)).unwrap();
+        std::fs::write(folders[1].join("job.toml"), job(seed)).unwrap();
+        run(holosig().arg("report").args(&folders).arg("--force")).success();
+        std::fs::read_to_string(folders[0].join("report.html")).unwrap()
+    };
+    let page = report(2);
+    assert!(page.contains("<td>train.seed</td><td>1</td><td>2</td>"));
+    assert!(!page.contains("<td>train.steps</td>"), "it does not differ");
+    assert!(page.contains("<details><summary>3 lines</summary><pre>[train]"));
+    // Objective and cosine loss of each, and one chart of both.
+    assert_eq!(page.matches("<svg").count(), 5);
+    let page = report(1);
+    assert!(page.contains("All settings are the same.") && !page.contains("<td>train.seed"));
+}
+
+#[test]
 fn bad_input_is_named_and_leaves_no_page() {
     let dir = tempfile::tempdir().unwrap();
     let folder = run_folder(dir.path());

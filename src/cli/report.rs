@@ -58,7 +58,7 @@ fn exists(folder: &Path) -> Result<()> {
 fn write(args: &Args, out: &Path) -> Result<()> {
     let parts = args.folders.iter().map(|folder| part(args, folder));
     let parts: Vec<Part> = parts.collect::<Result<_>>()?;
-    store::write_bytes(out, report::page(&parts).as_bytes())?;
+    store::write_bytes(out, report::page(&parts)?.as_bytes())?;
     crate::say!("page: {}", out.display());
     Ok(())
 }

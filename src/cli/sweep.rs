@@ -71,7 +71,7 @@ pub fn run(args: Args) -> Result<()> {
         let worked = sweep::work(world, &sweep, args.part, &folder)?;
         world.on_root(|| {
             let page = folder.join("report.html");
-            store::write_bytes(&page, report::page(&[tell(&folder)?]).as_bytes())?;
+            store::write_bytes(&page, report::page(&[tell(&folder)?])?.as_bytes())?;
             crate::say!("page: {}", page.display());
             Ok(())
         })?;

@@ -74,6 +74,7 @@ impl Affinity {
             about: sentence,
             tiles: self.tiles(),
             body,
+            compared: None,
         })
     }
 
@@ -231,13 +232,46 @@ fn section(table: &Table, bags: usize) -> String {
          standard deviation. * marks the regressor that did best in validation. The last column \
          compares each row with the marked regressor of the learned embedding on the same \
          resamples of the complexes: \"beaten\" where the interval is above zero, \"better\" where \
-         it is below.",
-        table.complexes, table.deviation
+         it is below.{}",
+        table.complexes,
+        table.deviation,
+        caution(table.complexes)
     );
     let body = format!("<div class=\"wide\">{}</div>", html::table(&head, rows));
     html::section(&title, &about, &body)
 }
 
+/// What is said of a part with few complexes.
+fn caution(complexes: usize) -> String {
+    /// Below this a resampled interval is itself uncertain: the 2.5 % at either end stand on less
+    /// than one complex.
+    const FEW: usize = 40;
+    match complexes < FEW {
+        true => format!(
+            " With {complexes} complexes the order of the rows may be chance: it decides nothing, \
+             and intervals are narrower than they should be."
+        ),
+        false => String::new(),
+    }
+}
+
 fn number(value: Option<f64>) -> String {
     value.map_or("-".into(), |v| format!("{v:.2}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_complexes_decide_nothing() {
+        let table = |complexes| Table {
+            name: "all".into(),
+            complexes,
+            deviation: 1.0,
+            rows: Vec::new(),
+        };
+        assert!(section(&table(12), 10).contains("With 12 complexes the order"));
+        assert!(!section(&table(40), 10).contains("may be chance"));
+    }
 }

@@ -82,6 +82,7 @@ impl EvaluationReport {
             ),
             tiles: self.tiles(),
             body,
+            compared: None,
         })
     }
 

@@ -38,6 +38,13 @@ pub fn section(title: &str, about: &str, body: &str) -> String {
     )
 }
 
+/// A long text to be opened when it is wanted.
+pub fn folded(text: &str) -> String {
+    let lines = text.lines().count();
+    let text = escape(text);
+    format!("<details><summary>{lines} lines</summary><pre>{text}</pre></details>")
+}
+
 /// A picture with a line under it.
 pub fn figure(svg: &str, caption: &str) -> String {
     // A view box lets the picture scale with the page.

@@ -3,6 +3,7 @@
 //! One HTML file with its pictures inside, to be mailed or kept beside the results.
 
 mod affinity;
+mod compare;
 mod evaluation;
 mod html;
 mod latent;
@@ -20,6 +21,7 @@ pub use systems::Predicted;
 use crate::draw::{self, Axes, Distribution, PALETTE, Series, Size};
 use crate::store::Content;
 use crate::{Error, Result};
+use compare::Compared;
 use html::Tile;
 use std::path::Path;
 
@@ -40,6 +42,8 @@ pub struct Part {
     tiles: Vec<Tile>,
     /// Sections, HTML.
     body: String,
+    /// A run, to be compared with the others of the page.
+    compared: Option<Compared>,
 }
 
 /// How a page of ours is known.
@@ -47,10 +51,14 @@ pub fn content() -> Content {
     Content::marked("a page of holosig", "<title>holosig: ")
 }
 
-/// The page as HTML, its parts one below the other.
-pub fn page(parts: &[Part]) -> String {
+/// The page as HTML: how its runs differ, and its parts one below the other.
+///
+/// # Errors
+/// Runs that cannot be compared: a job that is no TOML, a chart that cannot be drawn.
+pub fn page(parts: &[Part]) -> Result<String> {
+    let runs: Vec<&Compared> = parts.iter().filter_map(|p| p.compared.as_ref()).collect();
     let names: Vec<&str> = parts.iter().map(|p| p.name.as_str()).collect();
-    let mut body = String::new();
+    let mut body = compare::section(&runs)?;
     for part in parts {
         body += &format!(
             "<header><h1>{}</h1><p>{}</p></header>\n",
@@ -61,7 +69,8 @@ pub fn page(parts: &[Part]) -> String {
         body += &part.body;
     }
     body += &format!("<footer>holosig {}</footer>\n", env!("CARGO_PKG_VERSION"));
-    html::page(&format!("holosig: {}", names.join(", ")), &body)
+    let title = format!("holosig: {}", names.join(", "));
+    Ok(html::page(&title, &body))
 }
 
 /// Last part of a folder's path, for titles.
@@ -100,13 +109,18 @@ impl RunReport {
         body += &html::section(
             "Job",
             "The resolved job: every setting of this run, defaults included.",
-            &format!("<pre>{}</pre>", html::escape(self.run.job.trim_end())),
+            &html::folded(self.run.job.trim_end()),
         );
         Ok(Part {
             name: self.run.name.clone(),
             about: self.run.sentence(),
             tiles: self.tiles(),
             body,
+            compared: Some(Compared {
+                name: self.run.name.clone(),
+                job: self.run.job.clone(),
+                validation: self.run.series("validation", "objective"),
+            }),
         })
     }
 

@@ -37,12 +37,17 @@ impl SweepReport {
         let (done, planned) = (results.runs.len(), results.planned);
         let (head, rows) = results.table();
         let head: Vec<&str> = head.iter().map(String::as_str).collect();
+        let lacking = results.lacking().map(|words| html::escape(&words));
+        let lacking = lacking.map_or(String::new(), |words| format!("<p>{words}.</p>"));
         let mut body = html::section(
             "Results",
             "Mean and standard deviation over folds and seeds. In each run the model that \
              validates best is chosen and tested once. Every number is in results.json, every \
              run in results.csv.",
-            &format!("<div class=\"wide\">{}</div>", html::table(&head, rows)),
+            &format!(
+                "<div class=\"wide\">{}</div>{lacking}",
+                html::table(&head, rows)
+            ),
         );
         body += &self.all_points()?;
         body += &self.sensitivity()?;
@@ -51,7 +56,7 @@ impl SweepReport {
             "Job",
             "The resolved job of the first run; the others differ in the settings of the table, \
              in fold and in seed.",
-            &format!("<pre>{}</pre>", html::escape(job)),
+            &html::folded(job),
         );
         Ok(Part {
             name: self.name.clone(),
@@ -61,6 +66,7 @@ impl SweepReport {
             ),
             tiles: self.tiles(),
             body,
+            compared: None,
         })
     }
 
