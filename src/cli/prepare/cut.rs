@@ -87,5 +87,13 @@ pub fn report(out: &Path, summary: &Summary) {
             summary.with_isolated.len()
         );
     }
+    if !summary.lacking_a_class.is_empty() {
+        let folds = summary.lacking_a_class.iter().map(u32::to_string);
+        log::warn!(
+            "a class does not occur in these folds: {}; holosig sweep leaves them out of its means; \
+             fewer --folds help",
+            folds.collect::<Vec<_>>().join(", ")
+        );
+    }
     crate::say!("fingerprint: {}", summary.digest);
 }

@@ -1,11 +1,12 @@
 //! Dealing whole trajectories to folds.
 
 use super::Item;
+use crate::data::Split;
 use crate::data::trajectory::dataset::sort_labels;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A fold for every item, the same for all items of a group, with labels spread evenly: groups
 /// are ordered by label (at random within a label) and every `folds` neighbours in that order
@@ -35,6 +36,26 @@ pub(super) fn assign(items: &[Item], folds: usize, seed: u64) -> Vec<u32> {
     items.iter().map(|i| fold_of[i.group.as_str()]).collect()
 }
 
+/// Of `count` folds, those in which a label does not occur, sorted. `folds` are those of the items.
+/// None where tests are declared, for folds are not tested then, and none where no label occurs
+/// twice: such labels are numbers to predict.
+pub(super) fn lacking_a_label(items: &[Item], folds: &[u32], count: usize) -> Vec<u32> {
+    let labels: BTreeSet<&str> = items.iter().filter_map(|i| i.label.as_deref()).collect();
+    let declared = items.iter().any(|i| i.split == Some(Split::Test));
+    if declared || labels.len() == items.len() {
+        return Vec::new();
+    }
+    let lacks = |fold: &u32| {
+        let here = items
+            .iter()
+            .zip(folds)
+            .filter(|(i, f)| *f == fold && i.split.is_none());
+        let found: BTreeSet<&str> = here.filter_map(|(i, _)| i.label.as_deref()).collect();
+        found.len() < labels.len()
+    };
+    (0..count as u32).filter(lacks).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +67,21 @@ mod tests {
             group,
             split: None,
         }
+    }
+
+    #[test]
+    fn folds_without_a_label_are_found() {
+        let of = |labels: &[&str]| -> Vec<Item> {
+            let items = labels.iter().enumerate();
+            items
+                .map(|(i, l)| item(format!("t{i}"), l, format!("g{i}")))
+                .collect()
+        };
+        let mut items = of(&["a", "b", "a", "b", "a"]);
+        assert_eq!(lacking_a_label(&items, &[0, 0, 1, 2, 2], 4), [1, 3]);
+        assert_eq!(lacking_a_label(&of(&["1", "2"]), &[0, 1], 2), [0; 0]);
+        items[0].split = Some(Split::Test);
+        assert_eq!(lacking_a_label(&items, &[0, 0, 1, 2, 2], 4), [0; 0]);
     }
 
     #[test]

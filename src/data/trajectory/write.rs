@@ -54,6 +54,8 @@ pub struct Summary {
     pub nodes: (usize, usize),
     /// Number of trajectories with each label, in label order.
     pub labels: Vec<(String, usize)>,
+    /// Folds in which a class does not occur.
+    pub lacking_a_class: Vec<u32>,
     /// Graphs without any edge, by the name of the first trajectory on them.
     pub without_edges: Vec<String>,
     /// Graphs with edges and with nodes that have none, likewise.
@@ -170,7 +172,7 @@ fn merge(
         }
         tables.write(root, about, items)
     })?;
-    Ok(tables.summary(items, digest))
+    Ok(tables.summary(items, about, digest))
 }
 
 /// Everything but the coordinates, gathered while they are copied.
@@ -312,7 +314,8 @@ impl Tables {
         column(&nodes, "residue_number", &numbers)
     }
 
-    fn summary(self, items: &[Item], digest: Digest) -> Summary {
+    fn summary(self, items: &[Item], about: &About, digest: Digest) -> Summary {
+        let folds = folds::assign(items, about.folds, about.seed);
         let mut labels: Vec<String> = items.iter().filter_map(|i| i.label.clone()).collect();
         sort_labels(&mut labels);
         let nodes = || self.graphs.iter().map(|g| g.nodes);
@@ -339,6 +342,7 @@ impl Tables {
                     (l, n)
                 })
                 .collect(),
+            lacking_a_class: folds::lacking_a_label(items, &folds, about.folds),
             digest,
         }
     }

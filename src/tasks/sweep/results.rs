@@ -52,6 +52,22 @@ pub struct Results {
     pub runs: Vec<RunScores>,
 }
 
+impl RunScores {
+    /// Whether a class does not occur among the test samples. Recall and F1 are zero for such a
+    /// class whatever was predicted, and the accuracy is that of an easier question.
+    pub fn lacks_a_class(&self) -> bool {
+        let counts = self
+            .numbers
+            .iter()
+            .filter(|(name, _)| is_count_of_class(name));
+        counts.into_iter().any(|(_, &samples)| samples == 0.0)
+    }
+}
+
+fn is_count_of_class(name: &str) -> bool {
+    name.starts_with("test.classes.") && name.ends_with(".samples")
+}
+
 impl Statistic {
     /// # Panics
     /// Without values.
@@ -151,11 +167,30 @@ impl Results {
             cells.collect::<Vec<_>>().join("  ").trim_end().to_string() + "\n"
         };
         let lines: String = std::iter::once(&head).chain(&rows).map(line).collect();
+        let lines = match self.lacking() {
+            None => lines,
+            Some(words) => lines + &words + "\n",
+        };
         let missing = self.planned - self.runs.len();
         match missing {
             0 => lines,
             _ => lines + &format!("{missing} of {} runs are not finished\n", self.planned),
         }
+    }
+
+    /// A line on the runs that are left out of the means of test scores.
+    pub fn lacking(&self) -> Option<String> {
+        let names = self.runs.iter().filter(|run| run.lacks_a_class());
+        let names: Vec<&str> = names.map(|run| run.name.as_str()).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "test scores of {} of {} runs are in no mean, as a class does not occur in the test \
+                 part: {}",
+                names.len(),
+                self.runs.len(),
+                names.join(", ")
+            )
+        })
     }
 
     /// What [`Results::write`] writes into `folder`: `results.json` tells whose the other is.
@@ -230,7 +265,8 @@ fn points(runs: &[RunScores]) -> Vec<Point> {
     for point in &mut points {
         let mut values: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
         for &i in &point.runs {
-            for (name, &value) in &runs[i].numbers {
+            let left_out = |name: &str| runs[i].lacks_a_class() && name.starts_with("test.");
+            for (name, &value) in runs[i].numbers.iter().filter(|(name, _)| !left_out(name)) {
                 values.entry(name).or_default().push(value);
             }
         }
@@ -258,6 +294,27 @@ mod tests {
                 ("validation.objective".to_string(), 1.0),
             ]),
         }
+    }
+
+    #[test]
+    fn runs_without_a_class_are_in_no_mean_of_the_test() {
+        let mut runs = vec![run("a", "1", 0.5), run("a", "2", 1.0)];
+        let count = |run: &mut RunScores, samples| {
+            run.numbers.insert("test.classes.a.samples".into(), samples);
+        };
+        count(&mut runs[0], 3.0);
+        count(&mut runs[1], 0.0);
+        let results = Results {
+            planned: 2,
+            keys: vec!["model.method".into()],
+            points: points(&runs),
+            runs,
+        };
+        let scores = &results.points[0].scores;
+        assert_eq!(scores["test.accuracy"], Statistic::of(&[0.5]));
+        assert_eq!(scores["validation.objective"], Statistic::of(&[1.0, 1.0]));
+        assert!(results.text().contains("1 of 2 runs are in no mean"));
+        assert!(results.text().ends_with("test part: a-2\n"));
     }
 
     #[test]
