@@ -78,6 +78,8 @@ fn a_shape_that_the_file_cannot_hold_is_refused() {
     }
     let new = file.new_dataset::<u64>().shape(1usize << 60).chunk(1);
     new.create("offsets").unwrap();
+    // What makes a dataset keeps its file open.
+    drop(new);
     file.close().unwrap();
     let mut command = holosig();
     let out = folder.path().join("out.h5");

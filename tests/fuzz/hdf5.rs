@@ -15,14 +15,14 @@ fn clouds() -> Vec<u8> {
     let path = folder.path().join("in.h5");
     let file = ::hdf5::File::create(&path).unwrap();
     let points = ndarray::Array2::from_shape_fn((6, 3), |(i, k)| (i + k) as f32 * 0.5);
-    let put = file.new_dataset_builder().with_data(&points);
-    put.create("coordinates").unwrap();
+    // What makes a dataset keeps its file open: none outlives its line.
+    let new = || file.new_dataset_builder();
+    new().with_data(&points).create("coordinates").unwrap();
     let elements = ndarray::arr1(&[6i32, 7, 8, 6, 6, 16]);
-    let put = file.new_dataset_builder().chunk([3]).deflate(4).with_data(&elements);
-    put.create("elements").unwrap();
+    let packed = new().chunk([3]).deflate(4);
+    packed.with_data(&elements).create("elements").unwrap();
     let offsets = ndarray::arr1(&[0u64, 2, 6]);
-    let put = file.new_dataset_builder().with_data(&offsets);
-    put.create("offsets").unwrap();
+    new().with_data(&offsets).create("offsets").unwrap();
     file.close().unwrap();
     std::fs::read(path).unwrap()
 }
