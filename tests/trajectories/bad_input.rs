@@ -67,7 +67,7 @@ fn bad_input_is_told_in_one_line_and_leaves_nothing() {
     refused(
         "cut.pdb,top.pdb,a",
         &["--segments", "1x1"],
-        "cut.pdb: truncated: it ends within its last model",
+        "cut.pdb: line 142: the atom has no coordinates in columns 31 to 54: truncated",
     );
     refused("empty.xtc,top.pdb,a", &[], "empty.xtc: an empty file");
     refused("none.dcd,top.pdb,a", &[], "none.dcd: no frames");
