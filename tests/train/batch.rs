@@ -206,7 +206,7 @@ fn submitting_writes_the_script_of_the_scheduler() {
             "--time",
             "02:00:00",
             "--set",
-            "train.slices=6",
+            "train.slices=8",
             "--scheduler",
             scheduler,
             "--dry-run",
