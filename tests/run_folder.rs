@@ -73,7 +73,7 @@ fn heartbeats_of_any_content_are_read_or_passed_over() {
 fn a_broken_line_of_the_log_does_not_keep_a_run_from_going_on() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("run");
-    let train = |steps: &str| {
+    let train = |steps: &str, more: &[&str]| {
         let mut command = holosig();
         let job = concat!(env!("CARGO_MANIFEST_DIR"), "/jobs/quickstart.toml");
         command.args([
@@ -97,15 +97,17 @@ fn a_broken_line_of_the_log_does_not_keep_a_run_from_going_on() {
             "train.checkpoint_every=1",
         ]);
         command.args(["--set", "data.residues={train=8,validation=4,test=4}"]);
-        command.args(["--set", steps, "--restart", "auto", "--out"]);
-        run(command.arg(&out))
+        command
+            .args(["--set", steps, "--restart", "auto"])
+            .args(more);
+        run(command.arg("--out").arg(&out))
     };
-    train("train.steps=2").success();
+    train("train.steps=2", &[]).success();
     let log = out.join("metrics.jsonl");
     let text = std::fs::read_to_string(&log).unwrap();
     let (first, rest) = text.split_once('\n').unwrap();
     std::fs::write(&log, format!("{first}\n{{\"event\": oh no\n{rest}")).unwrap();
-    let told = train("train.steps=3").success();
+    let told = train("train.steps=3", &["--extend"]).success();
     assert!(
         told.stderr.contains("the first is line 2: set aside"),
         "{told:?}"

@@ -58,8 +58,8 @@ fn every_source_gives_the_same_pocket() {
         .unwrap();
     assert_eq!((source[0].as_str(), source[7].as_str()), ("a", "b"));
     let shared: Vec<i32> = root.group("counts").unwrap().read("shared_atoms").unwrap();
-    // In a protein's file the second atom of a name is a repetition.
-    assert_eq!(shared, [0, 0, 0, 0, 0, 4, 4, 4]);
+    // In a protein's file too, all atoms of one name are kept.
+    assert_eq!(shared, [0, 0, 0, 0, 0, 5, 5, 5]);
     let formulas = root
         .group("ligand")
         .unwrap()
