@@ -1,7 +1,7 @@
 //! Runs a reader over mutated inputs in a process that may die, and tells what came of it.
 
-use super::Target;
 use super::mutate::Mutator;
+use super::{Target, program};
 use holosig::error::EXIT_INPUT;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -50,8 +50,11 @@ impl Default for Plan {
 
 impl Plan {
     /// The plan with the variables HOLOSIG_FUZZ_INPUTS, _SECONDS, _PATIENCE, _SEED and _FROM.
-    fn of_environment() -> Self {
+    fn of_environment(name: &str) -> Self {
         let mut plan = Self::default();
+        if program::READERS.contains(&name) {
+            plan.inputs /= program::COST;
+        }
         for (name, value) in plan.variables() {
             if let Ok(text) = std::env::var(name) {
                 *value = text
@@ -93,7 +96,7 @@ pub struct Report {
 /// Tries the reader of this name as the environment says, and fails with all findings. Inputs that
 /// brought it down stay in the build's folder of temporary files.
 pub fn run(name: &str) {
-    let mut report = try_out(name, &Plan::of_environment());
+    let mut report = try_out(name, &Plan::of_environment(name));
     println!(
         "{name}: {} inputs, {} findings, largest memory {} MiB",
         report.inputs,
@@ -241,7 +244,7 @@ pub fn read_if_asked(find: fn(&str) -> Option<&'static Target>) {
     let Ok(name) = std::env::var(READER) else {
         return;
     };
-    let (target, plan) = (find(&name).unwrap(), Plan::of_environment());
+    let (target, plan) = (find(&name).unwrap(), Plan::of_environment(&name));
     // The line that the test harness has begun ends here.
     println!();
     let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap());
