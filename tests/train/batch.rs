@@ -216,7 +216,7 @@ fn submitting_writes_the_script_of_the_scheduler() {
             nodes,
             time,
             "set -- ",
-            "a run'\n",
+            "a run' --set train.slices=8\n",
             "HOLOSIG_MAX_RESTARTS=3\n",
         ] {
             assert!(told.contains(line), "{line}: {told}");

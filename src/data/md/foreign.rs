@@ -186,11 +186,10 @@ fn send_topology(path: &Path, _: &[String], _: &mut Pipe) -> Result<()> {
     available(path)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "chemfiles"))]
 mod tests {
     use super::*;
 
-    #[cfg(feature = "chemfiles")]
     #[test]
     fn frames_go_through_a_pipe_unchanged() {
         let cell = Cell::new([[20.0, 0.0, 0.0], [1.0, 30.0, 0.0], [2.0, 3.0, 40.0]]);
