@@ -17,7 +17,7 @@ pub enum Init {
     Normal(f64),
     /// 1, 2, 3, .. times this number.
     Multiples(f32),
-    /// Orthogonal: see [`Orthogonal`].
+    /// Rows or columns that are orthogonal to each other.
     Orthogonal(Orthogonal),
     /// Parts one after another: their lengths, and how each starts.
     Parts(Arc<[(usize, Init)]>),

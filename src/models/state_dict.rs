@@ -224,7 +224,7 @@ fn fit(state: &StateDict, entries: &[&Entry]) -> Result<Vec<String>> {
     }
 }
 
-/// Text in the first lines of every file that [`write`] writes.
+/// Text in the first lines of every file that [`write()`] writes.
 pub const MARK: &str = "\"writer\":\"holosig\"";
 
 /// Writes parameters and buffers under their published names as safetensors (f32).

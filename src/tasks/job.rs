@@ -193,7 +193,7 @@ pub trait AnyJob: Send + Sync {
 
     /// Makes sure, on a machine that is not the one to compute on, that the job can begin on so
     /// many ranks: its dataset is opened and its model is built, but nothing is computed. Of a
-    /// dataset larger than [`LARGE`] only the header is read.
+    /// dataset larger than 4 GiB only the header is read.
     ///
     /// # Errors
     /// As [`AnyJob::run`].

@@ -1,7 +1,7 @@
 //! Tensors of PyTorch files (`.pt`, `.pth`, `.bin`, `.ckpt`), read without Python.
 //!
 //! A file of `torch.save` is a pickle that names the tensors, and the numbers beside it. The
-//! pickle is read as data ([`pickle`]): nothing in it is executed, and what is no tensor is passed
+//! pickle is read as data (`pickle.rs`): nothing in it is executed, and what is no tensor is passed
 //! over. Only tensors that are asked for are read.
 
 mod file;

@@ -1,4 +1,4 @@
-//! Files of systems: one file of this folder per format, one line of [`FORMATS`] each.
+//! Files of systems: one file of this folder per format, one line of `FORMATS` each.
 
 mod cif;
 mod extxyz;
