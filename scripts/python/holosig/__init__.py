@@ -5,6 +5,7 @@ from .dataset import Dataset, Neighborhood, Residue
 from .embeddings import Embeddings, Pockets
 from .files import Error, Header, header, verify
 from .program import Failure, run
+from .systems import System, Systems
 from .trajectories import Segment, Trajectories
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "Pockets",
     "Residue",
     "Segment",
+    "System",
+    "Systems",
     "Trajectories",
     "header",
     "run",

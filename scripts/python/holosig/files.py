@@ -21,6 +21,7 @@ VERSIONS = {
     "dataset": 1,
     "checkpoint": 2,
     "embeddings": 1,
+    "systems": 1,
     "trajectories": 1,
     "pockets": 1,
 }

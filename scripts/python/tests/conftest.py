@@ -10,11 +10,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 
 
+def needs_program():
+    if not (os.environ.get("HOLOSIG") or shutil.which("holosig")):
+        pytest.skip("the program holosig was not found")
+
+
 @pytest.fixture(scope="session")
 def made(tmp_path_factory) -> Path:
     """A folder with a dataset, embeddings, trajectories and a run."""
-    if not (os.environ.get("HOLOSIG") or shutil.which("holosig")):
-        pytest.skip("the program holosig was not found")
+    needs_program()
     here = tmp_path_factory.mktemp("made")
     shares = ("--validation", 0.1, "--test", 0.15)
     holosig.run("prepare", "structures", ROOT / "tests/structures", *shares, "--out", here / "dataset.h5")
