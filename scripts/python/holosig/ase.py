@@ -8,7 +8,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from ase import units
+from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 from ase.io import write
 
@@ -44,19 +44,16 @@ class Holosig(Calculator):
                 self.results = _results(out, self.checkpoint)
 
 
-def _plain(atoms):
-    plain = atoms.copy()
-    plain.calc = None
-    plain.info, plain.constraints = {}, []
-    return plain
+def _plain(atoms: Atoms) -> Atoms:
+    """The atoms alone: what else they carry (forces of a data set, say) is no question to the network."""
+    return Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
 
 
 def _results(out: h5py.File, checkpoint: Path) -> dict:
     if "energy" not in out:
         raise Error(f"{checkpoint}: predicts no energies")
-    energy = out["energy"]
-    factor = _factor(str(energy.attrs["unit"]), checkpoint)
-    results = {"energy": float(energy[0]) * factor}
+    factor = _factor(str(out.attrs["energy_unit"]), checkpoint)
+    results = {"energy": float(out["energy"][0]) * factor}
     if "forces" in out:
         results["forces"] = np.asarray(out["forces"]) * factor
     return results
