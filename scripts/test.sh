@@ -69,6 +69,9 @@ if [ $# -eq 0 ] && [ "$failed" -eq 0 ]; then
     # What needs more than one program: a real Slurm, two hosts, a run that is killed again and again.
     part "scripts that end" 300 scripts/lib_test.sh
     part "Python package" 1200 scripts/python_test.sh
+    part "container recipes" 60 scripts/containers_test.sh --dry
+    part "archive" 600 scripts/package_test.sh
+    part "licences" 600 scripts/licence_check.sh
     part "golden hashes" 1200 scripts/golden.sh
     part "Slurm" 1800 scripts/slurm_test.sh
     part "two hosts" 1800 scripts/two_hosts_test.sh
