@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::comm::World;
+use crate::data::chains::Chains;
 use crate::data::dataset::Dataset;
 use crate::data::systems::Systems;
 use crate::data::{Split, trajectory};
@@ -47,6 +48,8 @@ pub fn run(args: Args) -> Result<()> {
         Kind::Regressor => table(path, header.kind, &[]),
         Kind::Predictions => table(path, header.kind, &["predicted", "measured"]),
         Kind::PredictedSystems => table(path, header.kind, &["id", "forces"]),
+        Kind::Chains => chains(path),
+        Kind::PredictedChains => table(path, header.kind, &["id", "probabilities"]),
     }
 }
 
@@ -98,6 +101,18 @@ fn systems(path: &Path) -> Result<()> {
     }
     if d.has_forces() {
         row("forces", format!("{}/A", d.force_unit()));
+    }
+    block("settings", d.settings());
+    Ok(())
+}
+
+fn chains(path: &Path) -> Result<()> {
+    let d = Chains::open(&World::alone(), path)?;
+    row("chains", d.len());
+    row("residues", d.residue_count());
+    row("classes", d.classes().len());
+    for split in Split::ALL {
+        row("", format!("{split}: {}", d.split(split).len()));
     }
     block("settings", d.settings());
     Ok(())

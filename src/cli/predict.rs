@@ -3,7 +3,9 @@
 use super::places::Overwrite;
 use crate::comm::{DeviceKind, World};
 use crate::data::Split;
+use crate::data::chains::Chains;
 use crate::data::systems::Systems;
+use crate::downstream::chains::{self, ChainPredictions, ChainPredictor};
 use crate::downstream::pockets::Pockets;
 use crate::downstream::regression::{self, HEADER, Learner};
 use crate::downstream::systems::{EXTENDED_XYZ, Predictions, Predictor, chosen};
@@ -13,11 +15,11 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder that `holosig regress` wrote, or checkpoint of a network of atoms
+    /// Folder that `holosig regress` wrote, or checkpoint of a network of atoms or residues
     #[arg(value_name = "REGRESSION|CHECKPOINT")]
     trained: PathBuf,
     /// Pocket file of the complexes to predict, made with the same checkpoint
-    #[arg(required_unless_present = "systems", conflicts_with = "systems")]
+    #[arg(required_unless_present_any = ["systems", "chains"], conflicts_with = "systems")]
     pockets: Option<PathBuf>,
     /// Regressor to use [default: the one that did best in validation]
     #[arg(long, value_enum, conflicts_with = "systems")]
@@ -25,16 +27,20 @@ pub struct Args {
     /// Systems file of `holosig prepare` to predict with a network of atoms
     #[arg(long, value_name = "FILE")]
     systems: Option<PathBuf>,
-    /// Only this split of the systems: train, validation or test
-    #[arg(long, requires = "systems")]
+    /// File of chains of `holosig prepare` to predict with a network of residues
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["systems", "pockets", "model"])]
+    chains: Option<PathBuf>,
+    /// Only this split of the systems or chains: train, validation or test
+    #[arg(long, conflicts_with = "pockets")]
     split: Option<Split>,
     /// Predict forces too, if the network did not learn them
     #[arg(long, requires = "systems")]
     forces: bool,
-    /// What a network of atoms computes on
+    /// What a network computes on
     #[arg(long, value_name = "WHICH", default_value = "auto")]
     device: DeviceKind,
-    /// File to write: CSV of affinities; HDF5 of systems, or extended XYZ if it ends in .xyz
+    /// File to write: CSV of affinities; HDF5 of systems, or extended XYZ if it ends in .xyz; HDF5 of
+    /// chains, or CSV of their most probable classes if it ends in .csv
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
@@ -43,7 +49,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<()> {
     World::run(|world| {
-        let inputs: Vec<&Path> = [&args.pockets, &args.systems]
+        let inputs: Vec<&Path> = [&args.pockets, &args.systems, &args.chains]
             .into_iter()
             .flatten()
             .map(PathBuf::as_path)
@@ -52,10 +58,11 @@ pub fn run(args: Args) -> Result<()> {
         let _claim = args
             .overwrite
             .claim(world, || Ok(vec![args.output()]), &inputs)?;
-        match (&args.systems, &args.pockets) {
-            (Some(path), _) => of_systems(world, &args, path),
-            (None, Some(pockets)) => world.on_root(|| of_pockets(&args, pockets)).map(drop),
-            (None, None) => Err(Error::input("pockets or --systems are needed")),
+        match (&args.systems, &args.chains, &args.pockets) {
+            (Some(path), ..) => of_systems(world, &args, path),
+            (_, Some(path), _) => of_chains(world, &args, path),
+            (.., Some(pockets)) => world.on_root(|| of_pockets(&args, pockets)).map(drop),
+            _ => Err(Error::input("pockets, --systems or --chains are needed")),
         }
     })
 }
@@ -66,8 +73,21 @@ impl Args {
         ending.is_some_and(|e| e == "xyz" || e == "extxyz")
     }
 
+    fn is_csv(&self) -> bool {
+        self.out.extension().is_some_and(|e| e == "csv")
+    }
+
     /// What is going to be written.
     fn output(&self) -> Output {
+        if self.chains.is_some() {
+            return match self.is_csv() {
+                true => {
+                    let what = "a table of predicted classes of holosig";
+                    Output::new(&self.out, Content::marked(what, chains::HEADER))
+                }
+                false => Output::new(&self.out, Kind::PredictedChains),
+            };
+        }
         if self.systems.is_none() {
             let content = Content::marked("a table of predictions of holosig", HEADER);
             return Output::new(&self.out, content);
@@ -118,6 +138,37 @@ fn of_systems(world: &World, args: &Args, path: &Path) -> Result<()> {
         crate::say!("{}: {} systems", args.out.display(), ids.len());
         if let Some(scores) = predictor.scores(&made) {
             crate::print::text(&scores.table().replace("test: ", ""));
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+fn of_chains(world: &World, args: &Args, path: &Path) -> Result<()> {
+    let place = world.agree(world.place(args.device))?;
+    let predictor = ChainPredictor::open(world, &args.trained, &place)?;
+    let all = Chains::open(world, path)?;
+    let ids = match args.split {
+        Some(split) => all.split(split),
+        None => (0..all.len() as u32).collect(),
+    };
+    if ids.is_empty() {
+        return Err(Error::file(path, "no chains of this split"));
+    }
+    let probabilities = predictor.predict(world, &all, &ids)?;
+    world.on_root(|| {
+        let made = ChainPredictions {
+            chains: &all,
+            ids: &ids,
+            probabilities,
+        };
+        match args.is_csv() {
+            true => store::write_bytes(&args.out, &predictor.csv(&made)?)?,
+            false => predictor.write(&made, &args.out)?,
+        }
+        crate::say!("{}: {} chains", args.out.display(), ids.len());
+        if let Some(scores) = predictor.scores(&made) {
+            crate::print::text(&scores.table());
         }
         Ok(())
     })?;

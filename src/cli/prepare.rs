@@ -1,5 +1,6 @@
 //! `holosig prepare`.
 
+mod chains;
 mod cut;
 mod grd;
 pub(super) mod progress;
@@ -13,6 +14,8 @@ use crate::Result;
 pub enum Command {
     /// Pack protein structures
     Structures(structures::Args),
+    /// Pack protein chains as residues, with classes or labels
+    Chains(chains::Args),
     /// Simulate gene regulatory dynamics
     Grd(grd::Args),
     /// Pack molecules and crystals with energies, forces and other targets
@@ -24,6 +27,7 @@ pub enum Command {
 pub fn run(command: Command) -> Result<()> {
     match command {
         Command::Structures(a) => structures::run(a),
+        Command::Chains(a) => chains::run(a),
         Command::Systems(a) => systems::run(a),
         Command::Grd(a) => grd::run(a),
         Command::Trajectories(a) => trajectories::run(a),

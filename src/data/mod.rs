@@ -1,6 +1,7 @@
 //! From files on disk to samples: structures, datasets, the order in which samples are seen.
 
 pub mod balance;
+pub mod chains;
 pub mod choice;
 pub mod complexes;
 pub mod dataset;

@@ -40,6 +40,11 @@ impl ParametersBuilder {
         }
     }
 
+    /// Number of values of all parameters so far.
+    pub fn size(&self) -> usize {
+        self.len
+    }
+
     /// Makes the variables. Each entry is drawn from its own stream of a counter-based
     /// generator keyed by `seed`, so an entry's start does not depend on the others. `momentum`
     /// is the weight of new statistics in [`Parameters::update_buffers`].

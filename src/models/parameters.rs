@@ -367,6 +367,22 @@ impl Parameters {
         }
     }
 
+    /// Zero, as a function of all parameters. candle leaves operands without elements out of sums
+    /// and products, and with them the layers on edges where there are none: their gradients are
+    /// zero, and not missing.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub(super) fn nothing(&self) -> Result<Tensor> {
+        let zero = Tensor::zeros((), self.dtype, &self.device)?;
+        let mut sum = zero.clone();
+        for variable in self.variables() {
+            sum = (sum + variable.sum_all()?)?;
+        }
+        // A factor that is a number would be left out of the graph too.
+        Ok((sum * zero)?)
+    }
+
     /// Named buffers in flat order.
     pub fn buffer_entries(&self) -> &[Entry] {
         &self.buffer_entries

@@ -56,11 +56,15 @@ pub enum Kind {
     Predictions,
     /// Energies, forces and other targets that a network of atoms predicts.
     PredictedSystems,
+    /// Protein chains as residues, with classes or labels.
+    Chains,
+    /// Probabilities of the classes or labels of chains.
+    PredictedChains,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 13] = [
         Kind::Dataset,
         Kind::Systems,
         Kind::Trajectories,
@@ -72,6 +76,8 @@ impl Kind {
         Kind::Regressor,
         Kind::Predictions,
         Kind::PredictedSystems,
+        Kind::Chains,
+        Kind::PredictedChains,
     ];
 
     /// The word in the header of a file.
@@ -88,6 +94,8 @@ impl Kind {
             Kind::Regressor => "regressor",
             Kind::Predictions => "predictions",
             Kind::PredictedSystems => "predicted-systems",
+            Kind::Chains => "chains",
+            Kind::PredictedChains => "predicted-chains",
         }
     }
 

@@ -4,6 +4,7 @@
 //! task, implement [`TaskKind`] and [`crate::train::Task`] in a file of this folder, and add its
 //! line to [`TASKS`]: commands, sweeps, dry runs and checkpoints then know it.
 
+pub mod chains;
 pub mod deep_signature;
 pub mod hvae;
 mod job;
@@ -46,6 +47,7 @@ pub const TASKS: &[Entry] = &[
     task::<hvae::HvaeKind>(),
     task::<deep_signature::DeepSignatureKind>(),
     task::<systems::SystemsKind>(),
+    task::<chains::ChainsKind>(),
 ];
 
 /// Reads a job file and applies `--set key=value` overrides. Paths become absolute: those in the

@@ -65,7 +65,7 @@ pub fn loss(model: &GraphModel, batch: &Batch, [energy, forces]: [f64; 2]) -> Te
 }
 
 /// The gradient of a scalar by each parameter, in f64.
-pub fn gradient(model: &GraphModel, scalar: &Tensor) -> Vec<Vec<f64>> {
+pub fn gradient(model: &impl Model, scalar: &Tensor) -> Vec<Vec<f64>> {
     let p = model.parameters();
     let flat = p.exact_gradient(scalar).unwrap();
     let of = |e: &Entry| flat[e.offset..e.offset + e.len()].to_vec();
@@ -73,12 +73,12 @@ pub fn gradient(model: &GraphModel, scalar: &Tensor) -> Vec<Vec<f64>> {
 }
 
 /// All parameters in flat order.
-pub fn parameters(model: &GraphModel) -> Vec<f64> {
+pub fn parameters(model: &impl Model) -> Vec<f64> {
     model.parameters().variables().flat_map(values).collect()
 }
 
 /// Replaces all parameters.
-pub fn set_parameters(model: &GraphModel, flat: &[f64]) {
+pub fn set_parameters(model: &impl Model, flat: &[f64]) {
     let mut rest = flat;
     for variable in model.parameters().variables() {
         let (own, others) = rest.split_at(variable.elem_count());

@@ -1,5 +1,6 @@
 //! A network with parameters, a batch, and what the published code makes of it.
 
+use crate::Golden;
 use crate::graphs::{Atoms, Edges, gradient, loss, parameters, set_parameters};
 use crate::numbers::values;
 use candle_core::{DType, Device, Tensor};
@@ -65,7 +66,7 @@ pub struct Training {
 
 /// Largest difference, in units of the largest value.
 #[track_caller]
-fn check(own: &[f64], published: &[f64], tolerance: f64, what: &str) {
+pub fn check(own: &[f64], published: &[f64], tolerance: f64, what: &str) {
     assert_eq!(own.len(), published.len(), "{what}");
     let largest = published.iter().fold(1e-3f64, |m, v| m.max(v.abs()));
     let differences = own.iter().zip(published).map(|(a, b)| (a - b).abs());
@@ -74,10 +75,26 @@ fn check(own: &[f64], published: &[f64], tolerance: f64, what: &str) {
     assert!(error <= tolerance, "{what}: {error:e} > {tolerance:e}");
 }
 
+/// Gives a model the published parameters.
+pub fn take(model: &impl Model, published: &[Values], place: &str) {
+    let entries = model.parameters().entries();
+    let mut names: Vec<_> = entries.iter().map(|e| &*e.name).collect();
+    let mut all: Vec<_> = published.iter().map(|p| &*p.name).collect();
+    names.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(names, all, "{place}: names of parameters");
+    let mut flat = vec![0.0; model.parameters().len()];
+    for entry in entries {
+        let own = published.iter().find(|p| p.name == entry.name).unwrap();
+        flat[entry.offset..][..entry.len()].copy_from_slice(&own.values);
+    }
+    set_parameters(model, &flat);
+}
+
 impl Published {
     /// The tolerance for numbers of this type: in single precision the published code's own errors
     /// count too.
-    fn tolerance(&self, dtype: DType, tolerance: f64) -> f64 {
+    pub fn tolerance(&self, dtype: DType, tolerance: f64) -> f64 {
         let (Some(single), DType::F32) = (&self.single, dtype) else {
             return tolerance;
         };
@@ -87,22 +104,23 @@ impl Published {
     }
 }
 
+impl Golden for Case {
+    /// Predictions, losses and their gradients.
+    fn check(&self, dtype: DType, tolerance: f64) {
+        self.check_all(dtype, tolerance);
+    }
+
+    /// The losses of some steps of Adam on energies.
+    fn check_training(&self) {
+        self.check_steps();
+    }
+}
+
 impl Case {
     /// The network with the published parameters.
     fn model(&self, dtype: DType) -> GraphModel {
         let model = GraphModel::new(&self.config, 0, dtype, &Device::Cpu).unwrap();
-        let entries = model.parameters().entries();
-        let mut names: Vec<_> = entries.iter().map(|e| &*e.name).collect();
-        let mut published: Vec<_> = self.parameters.iter().map(|p| &*p.name).collect();
-        names.sort_unstable();
-        published.sort_unstable();
-        assert_eq!(names, published, "{}: names of parameters", self.place);
-        let mut flat = vec![0.0; model.parameters().len()];
-        for entry in entries {
-            let values = &self.parameters[self.number(&entry.name)].values;
-            flat[entry.offset..][..entry.len()].copy_from_slice(values);
-        }
-        set_parameters(&model, &flat);
+        take(&model, &self.parameters, &self.place);
         model
     }
 
@@ -116,8 +134,7 @@ impl Case {
         self.atoms.batch_along(&self.edges, dtype)
     }
 
-    /// Predictions, losses and their gradients.
-    pub fn check(&self, dtype: DType, tolerance: f64) {
+    fn check_all(&self, dtype: DType, tolerance: f64) {
         let what = |part: &str| format!("{} {dtype:?} {part}", self.place);
         let model = self.model(dtype);
         let mut batch = self.batch(dtype);
@@ -180,8 +197,7 @@ impl Case {
         }
     }
 
-    /// The losses of some steps of Adam on energies.
-    pub fn check_training(&self) {
+    fn check_steps(&self) {
         let Some(training) = &self.training else {
             return;
         };
@@ -189,11 +205,7 @@ impl Case {
         let model = self.model(DType::F64);
         let mut batch = self.batch(DType::F64);
         batch.targets.graphs = vec![Tensor::new(&*training.energy, &Device::Cpu).unwrap()];
-        let mut adam = Adam {
-            rate: training.rate,
-            moments: vec![[0.0; 2]; model.parameters().len()],
-            steps: 0,
-        };
+        let mut adam = Adam::new(&model, training.rate);
         let mut losses = Vec::new();
         for step in 0..training.losses.len() {
             let loss = loss(&model, &batch, [1.0; 2]);
@@ -211,14 +223,22 @@ impl Case {
 }
 
 /// Adam as in PyTorch, in f64.
-struct Adam {
+pub struct Adam {
     rate: f64,
     moments: Vec<[f64; 2]>,
     steps: i32,
 }
 
 impl Adam {
-    fn step(&mut self, model: &GraphModel, gradient: &[f64]) {
+    pub fn new(model: &impl Model, rate: f64) -> Self {
+        Self {
+            rate,
+            moments: vec![[0.0; 2]; model.parameters().len()],
+            steps: 0,
+        }
+    }
+
+    pub fn step(&mut self, model: &impl Model, gradient: &[f64]) {
         const BETAS: [f64; 2] = [0.9, 0.999];
         self.steps += 1;
         let mut flat = parameters(model);

@@ -2,10 +2,10 @@
 //! of their own, and `degenerate`, a flat molecule with atoms in a line on the network of `small`.
 //! Parameters follow a rule, so that they need not be stored.
 
-use crate::Family;
 use crate::case::{Case, Gradients, Loss, Published, Training, Values};
 use crate::file::{parsed, place, read, scalar, text};
 use crate::graphs::{Atoms, Edges};
+use crate::{Cases, Family, Golden};
 use candle_core::{DType, Device};
 use hdf5::{File, Group};
 use holosig::models::graph::{GraphConfig, GraphModel};
@@ -69,7 +69,7 @@ fn config(group: &Group, network: &str) -> GraphConfig {
     serde_json::from_value(config).unwrap()
 }
 
-fn cases(file: &File, network: &str) -> Vec<Case> {
+fn cases(file: &File, network: &str) -> Cases {
     let groups = file.groups().unwrap();
     let whole = groups.iter().filter(|g| g.attr("config").is_ok());
     let mut cases: Vec<_> = whole.map(|group| whole_case(group, network)).collect();
@@ -81,7 +81,8 @@ fn cases(file: &File, network: &str) -> Vec<Case> {
     if let Ok(group) = file.group("degenerate") {
         cases.push(degenerate(&group, &file.group("small").unwrap(), network));
     }
-    cases
+    let boxed = |case| -> Box<dyn Golden> { Box::new(case) };
+    cases.into_iter().map(boxed).collect()
 }
 
 fn whole_case(group: &Group, network: &str) -> Case {

@@ -2,10 +2,10 @@
 //! the mean squared error of energies, and losses of training; some have a loss of energies and
 //! forces too.
 
-use crate::Family;
 use crate::case::{Case, Gradients, Loss, Published, Training, Values};
 use crate::file::{parsed, place, read, scalar};
 use crate::graphs::{Atoms, Edges};
+use crate::{Cases, Family, Golden};
 use candle_core::{DType, Device};
 use hdf5::{File, Group};
 use holosig::models::Model;
@@ -64,10 +64,11 @@ fn channels(irreps: &Value) -> Vec<usize> {
     blocks.map(channels).collect()
 }
 
-fn cases(file: &File, network: &str) -> Vec<Case> {
+fn cases(file: &File, network: &str) -> Cases {
     let groups = file.groups().unwrap();
     let whole = groups.iter().filter(|g| g.attr("config").is_ok());
-    whole.map(|group| case(group, network)).collect()
+    let case = |group| -> Box<dyn Golden> { Box::new(case(group, network)) };
+    whole.map(case).collect()
 }
 
 fn case(group: &Group, network: &str) -> Case {

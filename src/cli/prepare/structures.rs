@@ -160,6 +160,7 @@ impl Args {
             modified: self.modified,
             min_plddt: self.min_plddt,
             elements: self.elements,
+            names: false,
         }
     }
 

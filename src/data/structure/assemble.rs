@@ -49,6 +49,7 @@ struct Place {
 }
 
 struct Atom {
+    name: Label,
     position: [f32; 3],
     element: u8,
     residue: u32,
@@ -170,6 +171,7 @@ impl<'o> Assembler<'o> {
         let site = self.site(place, residue, name, r);
         let parent = self.sites[site as usize].residue.name;
         let atom = Atom {
+            name,
             position: r.position,
             element: self.options.elements.apply(r.element),
             residue: site,
@@ -335,6 +337,9 @@ impl<'o> Assembler<'o> {
         for atom in self.atoms.iter().filter(|a| keep[a.residue as usize]) {
             if atom.is_ca {
                 model.centres.push(system.len() as u32);
+            }
+            if self.options.names {
+                system.names.push(atom.name);
             }
             system.positions.push(atom.position);
             system.numbers.push(atom.element);

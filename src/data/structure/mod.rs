@@ -53,7 +53,7 @@ pub struct Structure {
     pub digest: u128,
     /// Number of the model in the file.
     pub model: i32,
-    /// The atoms, with residues; a reader of structures leaves out names and bonds.
+    /// The atoms, with residues, and names where they are asked for; without bonds.
     pub system: System,
     /// Atoms that are centres of neighborhoods.
     pub centres: Vec<u32>,
@@ -99,6 +99,9 @@ pub struct ReadOptions {
     /// (pLDDT), of 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_plddt: Option<f32>,
+    /// Keep the names of atoms.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub names: bool,
 }
 
 impl Default for ReadOptions {
@@ -110,6 +113,7 @@ impl Default for ReadOptions {
             elements: Elements::True,
             modified: false,
             min_plddt: None,
+            names: false,
         }
     }
 }

@@ -1,12 +1,8 @@
 //! Dropout whose masks are drawn from the step and the sample, never from a rank or a thread.
 
 use crate::models::StepKey;
+use crate::models::layers::mask;
 use candle_core::{Result, Tensor};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-
-/// Purpose tag of dropout among counter-based random numbers.
-const DROPOUT: u64 = 0x64726f706f7574;
 
 /// Masks for the clips of a batch; without a key nothing is dropped.
 pub(super) struct Dropout {
@@ -36,24 +32,9 @@ impl Dropout {
         let Some(key) = self.key.filter(|_| rate > 0.0) else {
             return Ok(x.clone());
         };
-        let kept = 1.0 / (1.0 - rate);
-        let mut mask = Vec::with_capacity(x.elem_count());
-        for &id in &self.ids {
-            let mut counter = [0u8; 32];
-            let words = [key.seed, key.step, id, DROPOUT ^ (site << 56)];
-            for (bytes, word) in counter.chunks_exact_mut(8).zip(words) {
-                bytes.copy_from_slice(&word.to_le_bytes());
-            }
-            let mut rng = ChaCha8Rng::from_seed(counter);
-            let one = || {
-                if rng.random::<f64>() < rate {
-                    0.0
-                } else {
-                    kept
-                }
-            };
-            mask.extend(std::iter::repeat_with(one).take(x.elem_count() / self.ids.len()));
-        }
+        let each = x.elem_count() / self.ids.len();
+        let masks = self.ids.iter().map(|&id| mask(key, id, site, rate));
+        let mask: Vec<f64> = masks.flat_map(|m| m.take(each)).collect();
         x * Tensor::from_vec(mask, x.shape(), x.device())?.to_dtype(x.dtype())?
     }
 }

@@ -5,7 +5,7 @@ use crate::models::Parameters;
 use crate::ops::dual::Dual;
 use crate::ops::pointwise::Functions;
 use crate::ops::segment::{Incidence, Kind, Place, Row, contract, edge, receiver, sender};
-use candle_core::{Result, Tensor, bail};
+use candle_core::{D, Result, Tensor, bail};
 use std::sync::Arc;
 
 /// The geometry of a batch's edges.
@@ -54,7 +54,7 @@ impl Geometry {
 
 /// A linear layer on features of an edge and its ends side by side, `[E, to]`: what `parts` say, in
 /// the order of the layer's input. The ends' parts are products of the atoms, which are fewer than
-/// the edges.
+/// the edges. All parts may be of vectors, `[.., 3, channels]`.
 ///
 /// # Errors
 /// Widths whose sum is not the layer's.
@@ -67,11 +67,14 @@ pub fn joined<const N: usize>(
     let mut sum: Option<Dual> = None;
     let mut first = 0;
     for (place, x) in parts {
-        let columns = first..first + x.value.dim(1)?;
+        let columns = first..first + x.value.dim(D::Minus1)?;
+        let row = match x.value.rank() {
+            3 => Row::Vectors,
+            _ => Row::Channels,
+        };
         first = columns.end;
         let mut y = layer.dual_columns(columns, x, sum.is_none(), p)?;
         if place != Place::Edge {
-            let row = Row::Channels;
             y = Dual::contract(edges, [(Kind { place, row }, &y)], edge(row))?;
         }
         sum = Some(match sum {

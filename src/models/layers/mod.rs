@@ -27,6 +27,7 @@
 //! [`Parameters`]: crate::models::Parameters
 
 mod activation;
+mod batch_norm;
 mod cutoff;
 mod dual;
 mod embedding;
@@ -38,6 +39,7 @@ mod lstm;
 mod message;
 mod mlp;
 mod norm;
+mod pass;
 mod radial;
 mod readout;
 mod softmax;
@@ -46,6 +48,7 @@ mod spherical;
 mod tests;
 
 pub use activation::Activation;
+pub use batch_norm::BatchNorm;
 pub use cutoff::{Cutoff, CutoffShape, check_cutoff, check_radial};
 pub use embedding::Embedding;
 pub use linear::Linear;
@@ -55,6 +58,8 @@ pub use message::{
 };
 pub use mlp::Mlp;
 pub use norm::LayerNorm;
+pub(in crate::models) use pass::mask;
+pub use pass::{Mode, Pass};
 pub use radial::{Basis, Bessel, Gaussians, Radial, SineBasis};
 pub use readout::Readout;
 pub use softmax::edge_softmax;

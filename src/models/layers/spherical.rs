@@ -21,10 +21,35 @@ pub struct SphericalBessel {
 impl SphericalBessel {
     /// Functions on `[0, cutoff]`, Å.
     pub fn new(cutoff: f64, degrees: usize, radial: usize) -> Self {
+        Self::of_values(cutoff, degrees, radial, |l, z| bessel(l, z)[1])
+    }
+
+    /// [`SphericalBessel::new`] with norms of Bessel functions that are computed in single precision,
+    /// as in the released ProNet: relative differences of 1e-7.
+    pub fn single(cutoff: f64, degrees: usize, radial: usize) -> Self {
+        let above = |l: usize, z: f64| {
+            let z = z as f32;
+            let [sin, cos] = [f64::from(z).sin() as f32, f64::from(z).cos() as f32];
+            let (mut last, mut next) = (sin / z, sin / (z * z) - cos / z);
+            for k in 1..=l {
+                (last, next) = (next, (2 * k + 1) as f32 / z * next - last);
+            }
+            f64::from(next)
+        };
+        Self::of_values(cutoff, degrees, radial, above)
+    }
+
+    /// Functions whose norms are of `j_(l+1)(z)` as `above` has it.
+    fn of_values(
+        cutoff: f64,
+        degrees: usize,
+        radial: usize,
+        above: impl Fn(usize, f64) -> f64,
+    ) -> Self {
         let zeros = zeros(degrees, radial);
         let function = |(l, z): (usize, f64)| {
             let z = f64::from(z as f32);
-            (l, z, 2f64.sqrt() / bessel(l, z)[1].abs())
+            (l, z, 2f64.sqrt() / above(l, z).abs())
         };
         let all = (0..)
             .zip(zeros)
