@@ -154,7 +154,7 @@ fn a_batch_is_its_members() {
         let together = logits(&model, &chains);
         let alone: Vec<f64> = chains
             .iter()
-            .flat_map(|c| logits(&model, &[c.clone()]))
+            .flat_map(|c| logits(&model, std::slice::from_ref(c)))
             .collect();
         let error = difference(&together, &alone);
         assert!(error < 1e-12, "{settings}: {error:e}");
@@ -174,7 +174,7 @@ fn published_chains_depend_on_their_batch() {
     let together = logits(&model, &chains());
     let alone: Vec<f64> = chains()
         .iter()
-        .flat_map(|c| logits(&model, &[c.clone()]))
+        .flat_map(|c| logits(&model, std::slice::from_ref(c)))
         .collect();
     assert!(difference(&together, &alone) > 1e-6);
 }
