@@ -47,8 +47,10 @@ pub trait Encoder: Send + Sync {
 }
 
 /// Which network, and its sizes: one line for each.
+// The reference of keys lists what has properties key by key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "network", rename_all = "lowercase")]
+#[schemars(extend("properties" = {}))]
 pub enum Network {
     Gvp(gvp::GvpConfig),
     GearNet(gearnet::GearNetConfig),
