@@ -5,7 +5,7 @@ use crate::stats::{auprc, auroc, mean};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Scores of the test chains: of all, and of each part of them that has a name of its own.
+/// Scores of chains: of `all`, and of each part of them that has a name of its own.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Scores(BTreeMap<String, PartScores>);
@@ -73,7 +73,7 @@ impl Scores {
         for chain in tested {
             parts.entry(chain.part.into()).or_default().push(chain);
         }
-        let mut scores = BTreeMap::from([("test".to_string(), of(&all))]);
+        let mut scores = BTreeMap::from([("all".to_string(), of(&all))]);
         if parts.len() > 1 {
             scores.extend(parts.into_iter().map(|(part, own)| (part, of(&own))));
         }
@@ -248,7 +248,7 @@ mod tests {
         ];
         let scores = Scores::new(Goal::Class, &chains, &[0.2, 0.1, 0.7]);
         assert_eq!(scores.0.len(), 3);
-        let PartScores::Class(all) = &scores.0["test"] else {
+        let PartScores::Class(all) = &scores.0["all"] else {
             panic!("classes");
         };
         assert_eq!(
