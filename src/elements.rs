@@ -30,6 +30,12 @@ pub fn number(symbol: &[u8]) -> Option<u8> {
     Some(place as u8 + 1)
 }
 
+/// Whether an element is a metal. The metalloids (B, Si, Ge, As, Sb, Te) and an unknown element are
+/// none.
+pub fn is_metal(number: u8) -> bool {
+    !matches!(number, 0..=2 | 5..=10 | 14..=18 | 32..=36 | 51..=54 | 85 | 86 | 117 | 118)
+}
+
 /// The largest radius that [`covalent_radius`] gives, in Å.
 pub const LARGEST_RADIUS: f64 = 1.39;
 
@@ -56,6 +62,26 @@ pub fn covalent_radius(number: u8) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn metals_are_told_from_the_rest() {
+        let named = |text: &str| {
+            text.split(' ')
+                .map(|s| number(s.as_bytes()).unwrap())
+                .collect::<Vec<_>>()
+        };
+        assert!(
+            named("Li Na Mg Al K Ca Mn Fe Zn Ga Cd Hg Pb Ra U")
+                .into_iter()
+                .all(is_metal)
+        );
+        assert!(
+            !named("H He B C N O F Ne Si P S Cl Ar As Se Br Kr Te I Xe At")
+                .into_iter()
+                .any(is_metal)
+        );
+        assert!(!is_metal(0));
+    }
 
     #[test]
     fn symbols_and_numbers_answer_each_other() {

@@ -190,7 +190,7 @@ fn a_dataset_that_is_newer_or_damaged_is_refused() {
 
     let bytes = std::fs::read(&dataset).unwrap();
     let newer = dir.path().join("newer.h5");
-    let at = bytes.windows(10).position(|w| w == b"version=1 ").unwrap() + 8;
+    let at = bytes.windows(10).position(|w| w == b"version=2 ").unwrap() + 8;
     let mut changed = bytes.clone();
     changed[at] = b'9';
     std::fs::write(&newer, changed).unwrap();

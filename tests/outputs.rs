@@ -71,6 +71,7 @@ impl Bench {
                     structure,
                     split,
                     chains: None,
+                    ligand: None,
                 }
             })
             .collect();

@@ -20,10 +20,14 @@ pub struct Args {
     /// split, or k-fold:K (groups stay together)
     #[arg(long, value_name = "COLUMN|FILE|k-fold:K", default_value = "split")]
     split: Division,
+    /// Column whose values are groups of like proteins: kept together in folds and in the resamples
+    /// behind the intervals [default: group, or else clusters of the sequences]
+    #[arg(long, value_name = "COLUMN")]
+    group: Option<String>,
     /// Regressors: ridge, linear, forest, boosting, knn or all
     #[arg(long, value_name = "MODEL", default_value = "all", value_delimiter = ',', value_parser = models)]
     model: Vec<Models>,
-    /// Use only complexes whose column has this value
+    /// Use only complexes whose column has this value, or one of these for the same column
     #[arg(long = "where", value_name = "COLUMN=VALUE", value_parser = pair)]
     only: Vec<(String, String)>,
     /// Repeat the table for each value of this column
@@ -80,6 +84,7 @@ pub fn run(args: Args) -> Result<()> {
         let settings = Settings {
             labels: args.labels.clone(),
             division: args.split.clone(),
+            group: args.group.clone(),
             learners,
             only: args.only.clone(),
             by: args.by.clone(),

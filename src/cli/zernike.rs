@@ -51,6 +51,7 @@ pub fn run(args: Args) -> Result<()> {
         channels: args.channels,
         weighting: args.weighting,
         binomial: args.binomial,
+        ligand_weight: 1.0,
     };
     World::run(|world| {
         let outputs = || Ok(vec![Output::new(&args.output, Kind::Zernikegrams)]);

@@ -81,6 +81,7 @@ mod tests {
             structure,
             split: Split::Train,
             chains: None,
+            ligand: None,
         };
         Dataset::pack(&[chosen], "").unwrap()
     }

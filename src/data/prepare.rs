@@ -285,6 +285,7 @@ impl Fractions {
         let choose = |structure: Structure| Chosen {
             split: self.split(&structure.id),
             chains: None,
+            ligand: None,
             structure,
         };
         structures.into_iter().map(choose).collect()

@@ -62,6 +62,7 @@ impl Selection {
                         structure,
                         split,
                         chains,
+                        ligand: None,
                     });
                 }
             }

@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | clouds (any HDF5 file) | `coordinates` | f32 `[atoms, 3]` | Å, each cloud about its own centre |
 //! | | `elements` | u8 `[atoms]` | atomic numbers |
+//! | | `ligand` | u8 `[atoms]` | optional: 1 for the atoms of a ligand |
 //! | | `offsets` | u64 `[clouds + 1]` | cloud `i` is the atoms `offsets[i]..offsets[i + 1]` |
 //! | zernikegrams | `zernikegram` | f32 `[clouds, dim]` | see [`crate::ops::zernike`] |
 //!
@@ -11,7 +12,7 @@
 
 use crate::data::neighborhoods::{self, Finder};
 use crate::elements;
-use crate::ops::zernike::{Channel, DROP, Settings, Transform};
+use crate::ops::zernike::{Channel, DROP, Settings, Side, Transform};
 use crate::store::{self, Kind, Node, Storage};
 use crate::{Error, Result};
 use serde::de::value::{Error as Reason, StrDeserializer};
@@ -84,8 +85,10 @@ pub fn of_clouds(transform: &Transform, clouds: &neighborhoods::Clouds) -> Resul
 /// The channel of each atom.
 fn channels(transform: &Transform, clouds: &neighborhoods::Clouds) -> Vec<u8> {
     let settings = transform.settings();
-    let elements = clouds.elements.iter();
-    elements.map(|&z| settings.channel_of(z)).collect()
+    let atoms = clouds.elements.iter().zip(&clouds.sides);
+    atoms
+        .map(|(&z, &side)| settings.channel_of(z, side))
+        .collect()
 }
 
 /// [`of_clouds`] times `scale`, made on a GPU: only atoms go there.
@@ -99,6 +102,11 @@ pub fn on_device(
     device: &candle_core::Device,
     scale: f32,
 ) -> Result<candle_core::Tensor> {
+    if transform.settings().ligand_weight != 1.0 {
+        return Err(Error::input(
+            "zernike.ligand_weight: only on CPUs so far; train with device = \"cpu\"",
+        ));
+    }
     transform.apply_on(
         device,
         &clouds.coordinates,
@@ -118,6 +126,9 @@ pub fn write_settings(root: &Node, settings: &Settings) -> Result<()> {
     root.set_attr_text("channels", &names.join(","))?;
     root.set_attr_text("weighting", settings.weighting.name())?;
     root.set_attr_text("binomial", settings.binomial.name())?;
+    if settings.ligand_weight != 1.0 {
+        root.set_attr("ligand_weight", settings.ligand_weight)?;
+    }
     root.set_attr_text("layout", "degree l, channel, order n, order m")
 }
 
@@ -132,6 +143,10 @@ pub fn read_settings(root: &Node) -> Result<Settings> {
             .split(',')
             .map(|name| word(name).map_err(|e| Error::file(root.path(), e)))
             .collect::<Result<_>>()?,
+        ligand_weight: match root.has_attr("ligand_weight") {
+            true => root.attr("ligand_weight")?,
+            false => 1.0,
+        },
         weighting: word(&text("weighting")?).map_err(|e| Error::file(root.path(), e))?,
         binomial: word(&text("binomial")?).map_err(|e| Error::file(root.path(), e))?,
     };
@@ -174,6 +189,10 @@ impl Clouds {
                     "shape {shape:?}, where [{atoms}] is needed, one for each row of coordinates"
                 ),
             ));
+        }
+        if file.has("ligand") && file.shape("ligand")? != [atoms] {
+            let what = format!("where [{atoms}] is needed, one for each row of coordinates");
+            return Err(bad(path, "ligand", what));
         }
         let offsets: Vec<u64> = file.read("offsets")?;
         let offsets: Vec<usize> = offsets.into_iter().map(|o| o as usize).collect();
@@ -225,11 +244,19 @@ impl Clouds {
         }
         let mut channels = Vec::with_capacity(coordinates.len());
         let numbers = self.file.read_rows::<i64>("elements", atoms.clone())?;
-        for (i, number) in numbers.into_iter().enumerate() {
+        let ligand = match self.file.has("ligand") {
+            true => self.file.read_rows::<u8>("ligand", atoms.clone())?,
+            false => vec![0; numbers.len()],
+        };
+        for (i, (number, ligand)) in numbers.into_iter().zip(ligand).enumerate() {
+            let side = match ligand {
+                0 => Side::Protein,
+                _ => Side::Ligand,
+            };
             let channel = u8::try_from(number)
                 .ok()
                 .filter(|&z| z <= elements::LAST)
-                .map(|z| transform.settings().channel_of(z))
+                .map(|z| transform.settings().channel_of(z, side))
                 .ok_or_else(|| {
                     let what = format!("row {}: {number} is no atomic number", atoms.start + i);
                     bad(path, "elements", what)

@@ -113,6 +113,8 @@ impl Kind {
         match self {
             // Version 2 names its task.
             Kind::Checkpoint => 2,
+            // Version 2 may hold ligands.
+            Kind::Dataset => 2,
             _ => 1,
         }
     }

@@ -125,7 +125,7 @@ fn wrong_files_are_told_apart() -> Result<()> {
     sample(&path)?;
     assert!(told(&path).contains("a dataset of holosig, where a checkpoint of holosig is needed"));
     let mut bytes = std::fs::read(&path).unwrap();
-    let at = bytes.windows(9).position(|w| w == b"version=1").unwrap() + 8;
+    let at = bytes.windows(9).position(|w| w == b"version=2").unwrap() + 8;
     bytes[at] = b'9';
     std::fs::write(&path, bytes).unwrap();
     assert!(message(open(&path, Kind::Dataset)).contains("newer holosig (dataset version 9"));

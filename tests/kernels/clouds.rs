@@ -7,7 +7,7 @@ use holosig::ops::zernike::{Binomial, Channel, DROP, Settings, Transform, Weight
 
 #[test]
 fn zernike_transforms() {
-    let many = (1..=9).map(Channel::Element).collect();
+    let many = (1..=9).map(Channel::element).collect();
     for (settings, sizes) in [
         (Settings::default(), vec![0, 1, 63, 64, 65, 200]),
         (
@@ -25,7 +25,7 @@ fn zernike_transforms() {
             Settings {
                 lmax: 0,
                 nmax: 0,
-                channels: vec![Channel::Other],
+                channels: vec![Channel::OTHER],
                 ..Settings::default()
             },
             vec![1],

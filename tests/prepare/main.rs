@@ -69,6 +69,7 @@ fn neighborhoods_are_those_of_the_published_parser() {
             structure,
             split: Split::Train,
             chains: None,
+            ligand: None,
         };
         let dataset = Dataset::pack(&[chosen], "").unwrap();
         let finder = Finder::new(&dataset, Neighborhood::default());
@@ -111,6 +112,7 @@ fn the_rest_of_the_central_residue_can_be_left_out() {
         structure,
         split: Split::Train,
         chains: None,
+        ligand: None,
     };
     let dataset = Dataset::pack(&[chosen], "").unwrap();
     let centres: Vec<u32> = (0..dataset.len() as u32).collect();
@@ -386,7 +388,7 @@ fn inspect_tells_what_is_in_a_dataset() {
     let inspect = |path: &Path| run(holosig().arg("inspect").arg(path));
     let told = inspect(&out).success().stdout;
     for part in [
-        "dataset, schema version 1",
+        "dataset, schema version 2",
         "22",
         "53998",
         "6705",
@@ -402,12 +404,12 @@ fn inspect_tells_what_is_in_a_dataset() {
     let cut = put(&folder, "cut.h5", &bytes[..bytes.len() / 2]);
     inspect(&cut).failure(2, "cut.h5");
     let mut newer = bytes.clone();
-    let version = b"version=1 ";
+    let version = b"version=2 ";
     let at = bytes
         .windows(version.len())
         .position(|w| w == version)
         .unwrap();
-    newer[at + version.len() - 2] = b'2';
+    newer[at + version.len() - 2] = b'3';
     let newer = put(&folder, "newer.h5", newer);
     inspect(&newer).failure(2, "newer");
     let error = Dataset::open(&newer).unwrap_err().to_string();

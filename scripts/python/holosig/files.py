@@ -18,7 +18,7 @@ _LINE = re.compile(
 
 #: The latest version of each kind's schema that this package reads.
 VERSIONS = {
-    "dataset": 1,
+    "dataset": 2,
     "checkpoint": 2,
     "embeddings": 1,
     "systems": 1,

@@ -7,12 +7,16 @@
 //! | `data.mdb`, or a folder with it or with `train`, `val`, `test` of them | ATOM3D's LBA ([`atom3d`]) |
 
 pub mod atom3d;
+mod centres;
+pub mod clusters;
+pub mod contacts;
 mod ctfile;
 pub mod ligand;
 pub mod manifest;
 mod mol2;
 pub mod pdbbind;
 
+pub use centres::{Centres, Near, Packing};
 pub use ligand::LigandPlace;
 
 use crate::data::Split;

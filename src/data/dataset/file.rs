@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | `structures` | `id`, `file`, `format`, `digest`, `split` | string `[S]` | provenance, split |
 //! | | `model` | i32 `[S]` | number of the model in the file |
+//! | | `ligand` | i32 `[S]` | the residue that is the ligand of a complex, counted from the structure's first, -1 for none; in datasets with complexes, from version 2 on |
 //! | | `atom_offsets`, `residue_offsets` | u64 `[S + 1]` | structure `i` is `offsets[i]..offsets[i + 1]` |
 //! | `atoms` | `coordinates` | f32 `[A, 3]` | Å |
 //! | | `element` | u8 `[A]` | atomic number, 0 if unknown |
@@ -65,6 +66,11 @@ impl Dataset {
         group.write_strings("split", &texts(|s| s.split.to_string()))?;
         let models: Vec<i32> = self.structures.iter().map(|s| s.model).collect();
         group.write("model", &[models.len()], &models, Compressed)?;
+        if self.structures.iter().any(|s| s.ligand.is_some()) {
+            let place = |s: &Provenance| s.ligand.map_or(-1, |r| r as i32);
+            let ligands: Vec<i32> = self.structures.iter().map(place).collect();
+            group.write("ligand", &[ligands.len()], &ligands, Compressed)?;
+        }
         let shape = [self.atom_offsets.len()];
         group.write("atom_offsets", &shape, &self.atom_offsets, Compressed)?;
         group.write("residue_offsets", &shape, &self.residue_offsets, Compressed)
@@ -144,6 +150,9 @@ impl Dataset {
                     s.id
                 ));
             }
+            if s.ligand.is_some_and(|r| u64::from(r) >= residues) {
+                return Err(format!("the ligand of structure {} is no residue", s.id));
+            }
         }
         let out_of_range = |(&s, &a): (&u32, &u32)| {
             s as usize >= self.structures.len()
@@ -178,7 +187,12 @@ fn read_structures(path: &Path, group: &Node) -> Result<Vec<Provenance>> {
     let splits = group.read_strings("split")?;
     let models: Vec<i32> = group.read("model")?;
     let n = ids.len();
-    if columns.iter().any(|c| c.len() != n) || splits.len() != n || models.len() != n {
+    let ligands: Vec<i32> = match group.has("ligand") {
+        true => group.read("ligand")?,
+        false => vec![-1; n],
+    };
+    let lengths = [splits.len(), models.len(), ligands.len()];
+    if columns.iter().any(|c| c.len() != n) || lengths.iter().any(|&l| l != n) {
         return Err(Error::file(
             path,
             "the columns of /structures differ in length",
@@ -198,6 +212,7 @@ fn read_structures(path: &Path, group: &Node) -> Result<Vec<Provenance>> {
             format: formats[i].clone(),
             digest,
             model: models[i],
+            ligand: u32::try_from(ligands[i]).ok(),
             split: splits[i]
                 .parse()
                 .map_err(|e| Error::file(path, format!("structure {id}: {e}")))?,

@@ -25,6 +25,8 @@ pub struct Provenance {
     /// Number of the model in the source file.
     pub model: i32,
     pub split: Split,
+    /// The residue that is the ligand of a complex, counted from the structure's first.
+    pub ligand: Option<u32>,
 }
 
 /// A structure with what `prepare` decided about it.
@@ -34,6 +36,8 @@ pub struct Chosen {
     pub split: Split,
     /// Chains whose residues are centres; `None` for all. Atoms of all chains stay.
     pub chains: Option<Vec<String>>,
+    /// The residue that is the ligand of a complex.
+    pub ligand: Option<u32>,
 }
 
 /// A residue's full name.
@@ -113,6 +117,7 @@ impl Dataset {
                 structure,
                 split: Split::Test,
                 chains: None,
+                ligand: None,
             })
             .collect();
         Self::pack(&chosen, "")
@@ -138,6 +143,7 @@ impl Dataset {
             digest: s.digest,
             model: s.model,
             split: chosen.split,
+            ligand: chosen.ligand,
         });
         self.coordinates.extend(&s.system.positions);
         self.elements.extend(&s.system.numbers);
@@ -145,6 +151,43 @@ impl Dataset {
         self.residues.extend(&s.system.residues);
         self.atom_offsets.push(self.coordinates.len() as u64);
         self.residue_offsets.push(self.residues.len() as u64);
+    }
+
+    /// Puts the structures of another dataset, with their centres and splits, behind this one's.
+    ///
+    /// # Errors
+    /// A structure that both have; structures that were read otherwise.
+    pub fn append(&mut self, other: Dataset) -> Result<()> {
+        let own: HashSet<&str> = self.structures.iter().map(|s| s.id.as_str()).collect();
+        if let Some(both) = other
+            .structures
+            .iter()
+            .find(|s| own.contains(s.id.as_str()))
+        {
+            return Err(Error::input(format!("structure {} is in both", both.id)));
+        }
+        let (read, others) = (self.read_options()?, other.read_options()?);
+        if read.unwrap_or_default() != others.unwrap_or_default() {
+            return Err(Error::input(
+                "its structures were read with other options (hydrogens, hetero atoms, elements)",
+            ));
+        }
+        let structures = self.structures.len() as u32;
+        let (atoms, residues) = (self.coordinates.len() as u64, self.residues.len() as u64);
+        self.structures.extend(other.structures);
+        let behind = |offsets: Vec<u64>, by: u64| offsets.into_iter().skip(1).map(move |o| o + by);
+        self.atom_offsets.extend(behind(other.atom_offsets, atoms));
+        self.residue_offsets
+            .extend(behind(other.residue_offsets, residues));
+        self.coordinates.extend(other.coordinates);
+        self.elements.extend(other.elements);
+        self.residue_of.extend(other.residue_of);
+        self.residues.extend(other.residues);
+        let centres = other.centre_structure.iter().map(|s| s + structures);
+        self.centre_structure.extend(centres);
+        self.centre_atom.extend(other.centre_atom);
+        self.index_splits();
+        Ok(())
     }
 
     fn index_splits(&mut self) {
@@ -213,6 +256,7 @@ impl Dataset {
             numbers: &self.elements[range.clone()],
             positions: &self.coordinates[range.clone()],
             residue_of: &self.residue_of[range],
+            ligand: self.structures[structure].ligand,
         }
     }
 

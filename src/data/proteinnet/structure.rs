@@ -40,6 +40,7 @@ pub fn structures<P: AsRef<Path>>(files: &[(P, Split)]) -> Result<Vec<Chosen>> {
                     structure,
                     split: *split,
                     chains: None,
+                    ligand: None,
                 });
             }
             Ok(())

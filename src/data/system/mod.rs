@@ -67,6 +67,8 @@ pub struct Atoms<'a> {
     pub positions: &'a [[f32; 3]],
     /// Place of each atom's residue, counted from the first of the system.
     pub residue_of: &'a [u32],
+    /// The residue that is the ligand of a complex.
+    pub ligand: Option<u32>,
 }
 
 impl<T> Default for System<T> {
@@ -90,6 +92,7 @@ impl System {
             numbers: &self.numbers,
             positions: &self.positions,
             residue_of: &self.residue_of,
+            ligand: None,
         }
     }
 }

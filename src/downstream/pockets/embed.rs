@@ -1,29 +1,43 @@
 //! Complexes to pockets.
 
 use super::{Outcome, Pool, Settings};
-use crate::data::complexes::{Complex, Entry, Reader};
-use crate::data::neighborhoods::SystemFinder;
-use crate::data::system::Residue;
+use crate::data::complexes::{Centres, Entry, Reader, clusters, contacts};
+use crate::data::neighborhoods::{Clouds, SystemFinder};
+use crate::data::system::{Atoms, Residue};
 use crate::data::zernikegrams;
 use crate::downstream::embedding::{BLOCK, Embedder};
-use crate::ops::zernike::{DROP, Transform};
+use crate::ops::zernike::{DROP, Side, Transform};
 use crate::so3::irreps::Irreps;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+/// An encoder's view of a pocket, pooled over the centres: each `[z]`, with `a` the invariants of a
+/// centre's neighborhood and `b` those of the same without the atoms of the ligand.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct View {
+    /// Of `a`.
+    pub with: Vec<f32>,
+    /// Of `b`.
+    pub without: Vec<f32>,
+    /// Of `|a - b|`: what the ligand does, whose signs would cancel.
+    pub difference: Vec<f32>,
+    /// Of `a b`.
+    pub products: Vec<f32>,
+}
+
 /// The pocket of one complex.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pocket {
+    /// Of each centre.
     pub residues: Vec<Residue>,
-    /// Å from each residue's CA to the nearest heavy atom of the ligand.
+    /// Å from each centre to the nearest heavy atom of the other side.
     pub distances: Vec<f32>,
     /// `[residues, z]`
     pub invariants: Vec<f32>,
-    /// `[z]`
-    pub pocket: Vec<f32>,
-    /// `[z]`; empty without an untrained encoder.
-    pub untrained: Vec<f32>,
+    pub pocket: View,
+    /// Empty without an untrained encoder.
+    pub untrained: View,
     /// Of the zernikegrams (norms per channel, radial order and degree), pooled.
     pub zernike: Vec<f32>,
     pub affinity: Option<f64>,
@@ -35,6 +49,12 @@ pub struct Pocket {
 pub struct Facts {
     pub ligand_heavy_atoms: i32,
     pub ligand_formula: String,
+    /// [`contacts::ligand_elements`].
+    pub ligand_elements: Vec<i32>,
+    /// [`contacts::contacts`].
+    pub contacts: Vec<i32>,
+    /// Of the chains that the pocket belongs to.
+    pub sequences: Vec<String>,
     /// Ligand atoms of elements for which the model has no channel: it does not see them.
     pub ligand_without_channel: i32,
     /// Atoms of all neighborhoods of the pocket, of protein and ligand.
@@ -57,8 +77,10 @@ pub struct Pocketer {
 /// A complex, read, with the neighborhoods of its pocket.
 struct Found {
     pocket: Pocket,
-    /// `[residues, dim]`
+    /// `[centres, dim]`
     zernikegrams: Vec<f32>,
+    /// The same without the atoms of the ligand.
+    without: Vec<f32>,
 }
 
 impl Pocketer {
@@ -112,12 +134,16 @@ impl Pocketer {
         let Found {
             mut pocket,
             zernikegrams,
+            without,
         } = found;
-        let (z, pool) = (self.latent(), self.settings.pool);
+        let pool = self.settings.pool;
         pocket.invariants = embed(&self.embedder, &zernikegrams)?;
-        pocket.pocket = pooled(&pocket.invariants, z, pool);
+        let bare = embed(&self.embedder, &without)?;
+        pocket.pocket = self.view(&pocket.invariants, &bare);
         if let Some(untrained) = &self.untrained {
-            pocket.untrained = pooled(&embed(untrained, &zernikegrams)?, z, pool);
+            let both = [&zernikegrams, &without].map(|z| embed(untrained, z));
+            let [with, without] = both;
+            pocket.untrained = self.view(&with?, &without?);
         }
         let irreps = self.transform.irreps();
         let invariants: Vec<f32> = zernikegrams
@@ -126,12 +152,26 @@ impl Pocketer {
             .collect();
         let width = invariants.len() / pocket.residues.len();
         pocket.zernike = pooled(&invariants, width, pool);
-        let all = [&pocket.pocket, &pocket.untrained, &pocket.zernike];
-        let finite = all.into_iter().flatten().all(|v| v.is_finite());
+        let views = [&pocket.pocket, &pocket.untrained];
+        let views = views.map(|v| [&v.with, &v.without, &v.difference, &v.products]);
+        let all = views.iter().flatten().copied().chain([&pocket.zernike]);
+        let finite = all.flatten().all(|v| v.is_finite());
         Ok(match finite {
             true => Ok(pocket),
             false => Err("its embedding is not finite".into()),
         })
+    }
+
+    /// Pools the invariants `[centres, z]` with and without the ligand.
+    fn view(&self, with: &[f32], without: &[f32]) -> View {
+        let pool = |rows: &[f32]| pooled(rows, self.latent(), self.settings.pool);
+        let pairs = || with.iter().zip(without);
+        View {
+            with: pool(with),
+            without: pool(without),
+            difference: pool(&pairs().map(|(a, b)| (a - b).abs()).collect::<Vec<_>>()),
+            products: pool(&pairs().map(|(a, b)| a * b).collect::<Vec<_>>()),
+        }
     }
 
     /// Reads a complex and finds its pocket.
@@ -141,39 +181,45 @@ impl Pocketer {
             .reader
             .read(entry, &description.read)
             .map_err(|e| e.to_string())?;
-        let mut near = pocket_of(&complex, self.settings.cutoff);
+        let (cutoff, own) = (self.settings.cutoff, complex.structure.system.len() as u32);
+        let mut near = self.settings.centres.of(&complex, cutoff);
         let all = near.centres.len();
         let sites = &self.settings.sites;
-        near.keep(|atom| sites.have(complex.structure.system.residue(atom)));
+        // The ligand has no place in a chain.
+        near.keep(|atom| atom >= own || sites.have(complex.structure.system.residue(atom)));
         if near.centres.is_empty() && all > 0 {
             return Err(format!(
                 "none of the {all} residues of the pocket is at {sites}"
             ));
         }
         if near.centres.is_empty() {
-            return Err(format!(
-                "no pocket: the CA nearest to the ligand is {:.1} Å away, the cutoff {} Å; is the \
-                 ligand in the protein's frame?",
-                near.nearest, self.settings.cutoff
-            ));
+            return Err(near.reason(cutoff));
         }
         let settings = self.transform.settings();
-        let unseen = |elements: &[u8]| {
-            let count = elements.iter().filter(|&&z| settings.channel_of(z) == DROP);
-            count.count() as i32
-        };
+        let dropped = |z: u8, side| settings.channel_of(z, side) == DROP;
+        let ligand = complex.ligand.numbers.iter();
+        let unseen = ligand.filter(|&&z| dropped(z, Side::Ligand)).count();
+        let residues = Centres::Ca.of(&complex, cutoff).centres;
         let facts = Facts {
             ligand_heavy_atoms: complex.ligand.len() as i32,
             ligand_formula: complex.ligand.formula(),
-            ligand_without_channel: unseen(&complex.ligand.numbers),
+            ligand_elements: contacts::ligand_elements(&complex.ligand),
+            contacts: contacts::contacts(&complex.structure.system, &complex.ligand),
+            sequences: clusters::sequences(&complex.structure, &residues),
+            ligand_without_channel: unseen as i32,
             shared_atoms: complex.shared_atoms as i32,
             ..Facts::default()
         };
         let affinity = entry.affinity.or(complex.affinity);
-        let mut system = complex.structure.system;
-        system.append(complex.ligand);
-        let finder = SystemFinder::new(system.atoms(), description.neighborhood());
+        let (system, ligand) = complex.joined();
+        let atoms = Atoms {
+            ligand: Some(ligand),
+            ..system.atoms()
+        };
+        let finder = SystemFinder::new(atoms, description.neighborhood());
         let clouds = finder.clouds(&near.centres);
+        let seen = clouds.elements.iter().zip(&clouds.sides);
+        let unseen = seen.filter(|&(&z, &side)| dropped(z, side)).count();
         let residues = near.centres.iter().map(|&atom| *system.residue(atom));
         let pocket = Pocket {
             residues: residues.collect(),
@@ -181,16 +227,18 @@ impl Pocketer {
             affinity,
             facts: Facts {
                 neighborhood_atoms: clouds.elements.len() as i32,
-                neighborhood_without_channel: unseen(&clouds.elements),
+                neighborhood_without_channel: unseen as i32,
                 ..facts
             },
             ..Pocket::default()
         };
-        let zernikegrams = zernikegrams::of_clouds(&self.transform, &clouds);
-        let zernikegrams = zernikegrams.map_err(|e| e.to_string())?;
+        let transformed = |clouds: &Clouds| {
+            zernikegrams::of_clouds(&self.transform, clouds).map_err(|e| e.to_string())
+        };
         Ok(Found {
             pocket,
-            zernikegrams,
+            zernikegrams: transformed(&clouds)?,
+            without: transformed(&clouds.without_ligand())?,
         })
     }
 }
@@ -202,50 +250,6 @@ fn embed(embedder: &Embedder, zernikegrams: &[f32]) -> Result<Vec<f32>> {
         out.extend(embedder.embed(block, false)?.invariants);
     }
     Ok(out)
-}
-
-/// Residues near a ligand.
-struct Near {
-    /// Their CA atoms, ascending.
-    centres: Vec<u32>,
-    /// Å, of each centre.
-    distances: Vec<f32>,
-    /// Å, of the nearest of all.
-    nearest: f64,
-}
-
-impl Near {
-    fn keep(&mut self, wanted: impl Fn(u32) -> bool) {
-        let kept: Vec<bool> = self.centres.iter().map(|&atom| wanted(atom)).collect();
-        let mut here = kept.iter();
-        self.centres.retain(|_| *here.next().unwrap_or(&true));
-        let mut here = kept.iter();
-        self.distances.retain(|_| *here.next().unwrap_or(&true));
-    }
-}
-
-fn pocket_of(complex: &Complex, cutoff: f64) -> Near {
-    let mut near = Near {
-        centres: Vec::new(),
-        distances: Vec::new(),
-        nearest: f64::INFINITY,
-    };
-    for &atom in &complex.structure.centres {
-        let ca = complex.structure.system.positions[atom as usize];
-        let squared = |l: &[f32; 3]| -> f64 {
-            (0..3)
-                .map(|k| (f64::from(l[k]) - f64::from(ca[k])).powi(2))
-                .sum()
-        };
-        let all = complex.ligand.positions.iter().map(squared);
-        let distance = all.fold(f64::INFINITY, f64::min).sqrt();
-        near.nearest = near.nearest.min(distance);
-        if distance <= cutoff {
-            near.centres.push(atom);
-            near.distances.push(distance as f32);
-        }
-    }
-    near
 }
 
 /// Rows `[n, width]` pooled, in f64.

@@ -1,7 +1,8 @@
 //! Pocket files, written and read.
 
-use super::{Pocket, Pocketer};
-use crate::data::complexes::Listing;
+use super::{Features, Pocket, Pocketer, View, features};
+use crate::data::complexes::contacts::{contact_names, element_names};
+use crate::data::complexes::{Listing, clusters};
 use crate::data::zernikegrams::write_settings;
 use crate::store::{self, Kind, Node, Storage};
 use crate::{Error, Result};
@@ -18,6 +19,9 @@ pub(super) fn describe(root: &Node, pocketer: &Pocketer) -> Result<()> {
     root.set_attr("norm_factor", d.norm_factor)?;
     root.set_attr("pocket_cutoff", settings.cutoff)?;
     root.set_attr_text("pool", settings.pool.name())?;
+    root.set_attr_text("centres", settings.centres.name())?;
+    root.set_attr_text("contact_names", &contact_names().join(","))?;
+    root.set_attr_text("ligand_element_names", &element_names().join(","))?;
     if !settings.sites.is_empty() {
         root.set_attr_text("sites", &settings.sites.to_string())?;
     }
@@ -31,8 +35,8 @@ pub(super) fn describe(root: &Node, pocketer: &Pocketer) -> Result<()> {
     residues.create_growing::<f32>("invariants", &[pocketer.latent()], CHUNK)
 }
 
-const UNITS: &str = "pocket, pocket_untrained, zernike_invariants, residues/invariants: none; \
-                     residues/distance, pocket_cutoff: angstrom; affinity: -log10 of mol/l";
+const UNITS: &str = "pocket*, zernike_invariants, residues/invariants: none; residues/distance, \
+                     pocket_cutoff: angstrom; affinity: -log10 of mol/l; contacts: pairs of atoms";
 
 /// What a pocket of the file is, in words.
 fn definition(root: &Node) -> Result<String> {
@@ -41,7 +45,15 @@ fn definition(root: &Node) -> Result<String> {
         true => format!(", at {}", root.attr_text("sites")?),
         false => String::new(),
     };
-    Ok(format!("within {cutoff} Å, {pool}{sites}"))
+    let centres = match root.has_attr("centres") {
+        true => root.attr_text("centres")?,
+        false => "ca".into(),
+    };
+    let centres = match centres.as_str() {
+        "ca" => String::new(),
+        other => format!(", around {other}"),
+    };
+    Ok(format!("within {cutoff} Å, {pool}{centres}{sites}"))
 }
 
 /// One row a complex, as rank 0 collects them.
@@ -90,11 +102,20 @@ impl Table {
         let entries: Vec<_> = self.numbers.iter().map(|&i| &listing.entries[i]).collect();
         let ids: Vec<&str> = entries.iter().map(|e| e.id.as_str()).collect();
         root.write_strings("ids", &ids)?;
-        self.matrix(root, "pocket", |p| &p.pocket)?;
+        self.view(root, "pocket", |p| &p.pocket)?;
         if pocketer.settings().untrained.is_some() {
-            self.matrix(root, "pocket_untrained", |p| &p.untrained)?;
+            self.view(root, "pocket_untrained", |p| &p.untrained)?;
         }
         self.matrix(root, "zernike_invariants", |p| &p.zernike)?;
+        self.matrix(root, "contacts", |p| &p.facts.contacts)?;
+        let chains: Vec<Vec<String>> = self
+            .pockets
+            .iter()
+            .map(|p| p.facts.sequences.clone())
+            .collect();
+        let clusters = clusters::clusters(&chains);
+        let clusters: Vec<String> = clusters.iter().map(usize::to_string).collect();
+        root.write_strings(CLUSTER, &clusters)?;
         if self.pockets.iter().any(|p| p.affinity.is_some()) {
             self.column(root, "affinity", |p| p.affinity.unwrap_or(f64::NAN))?;
         }
@@ -123,9 +144,22 @@ impl Table {
         skipped.write_strings("reason", &reasons)
     }
 
-    fn matrix(&self, root: &Node, name: &str, of: impl Fn(&Pocket) -> &Vec<f32>) -> Result<()> {
+    /// The pooled invariants of one encoder.
+    fn view(&self, root: &Node, name: &str, of: impl Fn(&Pocket) -> &View) -> Result<()> {
+        self.matrix(root, name, |p| &of(p).with)?;
+        self.matrix(root, &format!("{name}_without"), |p| &of(p).without)?;
+        self.matrix(root, &format!("{name}_difference"), |p| &of(p).difference)?;
+        self.matrix(root, &format!("{name}_products"), |p| &of(p).products)
+    }
+
+    fn matrix<T: store::Element>(
+        &self,
+        root: &Node,
+        name: &str,
+        of: impl Fn(&Pocket) -> &Vec<T>,
+    ) -> Result<()> {
         let width = of(&self.pockets[0]).len();
-        let rows: Vec<f32> = self
+        let rows: Vec<T> = self
             .pockets
             .iter()
             .flat_map(|p| of(p).iter().copied())
@@ -154,6 +188,7 @@ impl Table {
         })?;
         self.column(&counts, "shared_atoms", |p| p.facts.shared_atoms)?;
         let ligand = root.create_group("ligand")?;
+        self.matrix(&ligand, "elements", |p| &p.facts.ligand_elements)?;
         self.column(&ligand, "heavy_atoms", |p| p.facts.ligand_heavy_atoms)?;
         self.column(&ligand, "atoms_without_channel", |p| {
             p.facts.ligand_without_channel
@@ -212,62 +247,22 @@ pub struct Pockets {
     pub definition: String,
 }
 
-/// Numbers of each complex.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Features {
-    pub name: String,
-    /// Row-major `[n, width]`.
-    pub rows: Vec<f64>,
-    pub width: usize,
-}
-
-/// Datasets of a file that are features.
-const MATRICES: [&str; 3] = ["pocket", "pocket_untrained", "zernike_invariants"];
-
 impl Pockets {
     /// # Errors
     /// A damaged file or one of another kind.
     pub fn read(path: &Path) -> Result<Self> {
         let root = store::open(path, Kind::Pockets)?;
         let ids = root.read_strings("ids")?;
-        let n = ids.len();
-        let mut features = Vec::new();
-        for name in MATRICES.into_iter().filter(|name| root.has(name)) {
-            let (rows, shape) = root.read_shaped::<f32>(name, &[Some(n), None])?;
-            features.push(Features {
-                name: name.to_string(),
-                rows: rows.into_iter().map(f64::from).collect(),
-                width: shape[1],
-            });
-        }
-        // The zernikegram's degree 0 alone: the paper's baseline.
-        let scalars = scalars(&root)?;
-        if let Some(all) = features.last().filter(|f| f.name == "zernike_invariants") {
-            let rows = all.rows.chunks_exact(all.width).flat_map(|r| &r[..scalars]);
-            features.push(Features {
-                name: "zernike_invariants_l0".into(),
-                rows: rows.copied().collect(),
-                width: scalars,
-            });
-        }
-        let counts = [
-            ("pocket_size", "counts", "residues"),
-            ("ligand_size", "ligand", "heavy_atoms"),
-        ];
-        for (name, group, dataset) in counts {
-            let counts: Vec<i32> = root.group(group)?.read(dataset)?;
-            features.push(Features {
-                name: name.to_string(),
-                rows: counts.into_iter().map(f64::from).collect(),
-                width: 1,
-            });
-        }
+        let features = features::read(&root, ids.len())?;
         let affinity = match root.has("affinity") {
             true => root.read("affinity")?,
             false => Vec::new(),
         };
         let mut columns = Vec::new();
-        for name in ["split", "group"].into_iter().filter(|name| root.has(name)) {
+        for name in ["split", "group", CLUSTER]
+            .into_iter()
+            .filter(|name| root.has(name))
+        {
             columns.push((name.to_string(), root.read_strings(name)?));
         }
         let others = root.group("columns")?;
@@ -316,12 +311,8 @@ impl Pockets {
     }
 }
 
-/// Number of invariants of degree 0 in a row of `zernike_invariants`.
-fn scalars(root: &Node) -> Result<usize> {
-    Ok(crate::data::zernikegrams::read_settings(root)?
-        .irreps()
-        .channels(0))
-}
+/// The column of clusters of the proteins by sequence.
+pub const CLUSTER: &str = "sequence_cluster";
 
 /// Names under which a user's columns can be datasets of one group: a slash would make a group, a
 /// point is the group itself, and `split` and `group` are columns with a role. A column without a
@@ -335,7 +326,7 @@ fn stored_names(columns: &[String]) -> Vec<String> {
             _ => plain,
         };
         let taken = |name: &str| {
-            matches!(name, "split" | "group")
+            matches!(name, "split" | "group" | CLUSTER)
                 || names.iter().chain(columns).filter(|n| *n == name).count()
                     > usize::from(name == column)
         };

@@ -3,10 +3,15 @@
 //! The pocket of a complex is the residues whose CA lies within a cutoff of any heavy atom of the
 //! ligand. Each gets its neighborhood of atoms of protein **and** ligand, as wide as the model
 //! was trained on, and the encoder's invariants; the pocket's vector is their sum, which grows
-//! with the pocket as a free energy does, or their mean.
+//! with the pocket as a free energy does, or their mean. Instead of CA atoms, atoms of the ligand or
+//! of the protein in contact with it can be the centres.
+//!
+//! Most of such a sum says how large the pocket is. What the ligand does is in the difference to the
+//! embedding of the same neighborhoods without its atoms; it is written as well ([`View`]).
 //!
 //! Beside it, from the same neighborhoods: the vector of an untrained encoder and that of the
-//! zernikegrams' own invariants, so that the learned embedding can be judged without the
+//! zernikegrams' own invariants; counts of the ligand's elements and of contacts; and clusters of the
+//! proteins by sequence, so that the learned embedding can be judged without the
 //! structures.
 //!
 //! Ranks share the complexes by groups. What a complex becomes depends neither on who computes it
@@ -14,13 +19,15 @@
 //! ranks. Residues are written as they come; only one row a complex is held in memory.
 
 mod embed;
+pub mod features;
 mod file;
 
-pub use embed::{Pocket, Pocketer};
-pub use file::{Features, Pockets, Table};
+pub use embed::{Pocket, Pocketer, View};
+pub use features::Features;
+pub use file::{CLUSTER, Pockets, Table};
 
 use crate::comm::World;
-use crate::data::complexes::Listing;
+use crate::data::complexes::{Centres, Listing};
 use crate::data::sites::Sites;
 use crate::store::{Kind, NewFile};
 use crate::{Error, Result};
@@ -53,6 +60,7 @@ impl Pool {
 pub struct Settings {
     /// Å between a residue's CA and the nearest heavy atom of the ligand, inclusive.
     pub cutoff: f64,
+    pub centres: Centres,
     pub pool: Pool,
     /// Seed of the untrained encoder; `None` for none.
     pub untrained: Option<u64>,

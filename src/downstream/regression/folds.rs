@@ -1,7 +1,8 @@
 //! Which complexes a regressor is fitted to, tuned on and judged by.
 
 use crate::data::Split;
-use crate::downstream::pockets::Pockets;
+use crate::data::complexes::clusters::IDENTITY;
+use crate::downstream::pockets::{CLUSTER, Pockets};
 use crate::{Error, Result};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -60,6 +61,60 @@ impl std::fmt::Display for Division {
 /// Fewest complexes of each part.
 const FEWEST: [(Split, usize); 3] = [(Split::Train, 3), (Split::Validation, 2), (Split::Test, 2)];
 
+/// Complexes that belong together: those of one protein, or of like ones.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Groups {
+    /// The group of each row of the pocket file.
+    pub of: Vec<String>,
+    /// Where they come from, in words.
+    pub origin: String,
+}
+
+impl Groups {
+    /// By the column `name`; else by `group`, which came with the complexes; else by the clusters of
+    /// sequences. A complex with an empty field is a group of its own.
+    ///
+    /// # Errors
+    /// No column of the name.
+    pub fn new(pockets: &Pockets, name: Option<&str>) -> Result<Self> {
+        let alone = |place: usize| format!("\0{place}");
+        let known = ["group", CLUSTER].into_iter();
+        let name = match name {
+            Some(name) => Some(name),
+            None => known.into_iter().find(|n| pockets.column(n).is_ok()),
+        };
+        let Some(name) = name else {
+            return Ok(Self {
+                of: (0..pockets.ids.len()).map(alone).collect(),
+                origin: "every complex by itself".into(),
+            });
+        };
+        let column = pockets.column(name)?.iter().enumerate();
+        let of = column.map(|(i, value)| match value.is_empty() {
+            true => alone(i),
+            false => value.clone(),
+        });
+        let origin = match name {
+            CLUSTER => format!("clusters of sequences ({:.0} % identity)", 100.0 * IDENTITY),
+            name => format!("column {name}"),
+        };
+        Ok(Self {
+            of: of.collect(),
+            origin,
+        })
+    }
+
+    /// Numbers of the groups of some rows, in the order in which they first occur.
+    pub fn numbers(&self, rows: impl Iterator<Item = usize>) -> Vec<usize> {
+        let mut numbers: HashMap<&str, usize> = HashMap::new();
+        rows.map(|row| {
+            let next = numbers.len();
+            *numbers.entry(&self.of[row]).or_insert(next)
+        })
+        .collect()
+    }
+}
+
 /// Divides the complexes `rows` of a pocket file.
 ///
 /// # Errors
@@ -68,6 +123,7 @@ pub fn divide(
     division: &Division,
     pockets: &Pockets,
     rows: &[usize],
+    groups: &Groups,
     seed: u64,
 ) -> Result<Vec<Fold>> {
     let folds = match division {
@@ -87,10 +143,7 @@ pub fn divide(
                 Ok(splits.get(&pockets.ids[row]).copied())
             })?]
         }
-        Division::Folds(k) => {
-            let groups = pockets.column("group").unwrap_or(&pockets.ids);
-            in_folds(rows, groups, *k, seed)
-        }
+        Division::Folds(k) => in_folds(rows, &groups.of, *k, seed),
     };
     for fold in &folds {
         let parts = [&fold.train, &fold.validation, &fold.test];

@@ -3,8 +3,11 @@
 //! Every regressor is tuned on the validation part and fitted to ten bootstrap resamples of the
 //! training part, each drawn on its own; their mean is the bagged prediction. The same is done
 //! with every baseline instead of the learned embedding: an untrained encoder, the zernikegrams'
-//! invariants, the sizes of pocket and ligand, and no features at all. The test part is looked
-//! at once, at the end.
+//! invariants, the sizes of pocket and ligand, the ligand's elements, counts of contacts, and no
+//! features at all. The test part is looked at once, at the end.
+//!
+//! Complexes of like proteins are groups ([`Groups`]): they share a fold, and intervals are over
+//! groups.
 //!
 //! Fits are dealt out to the ranks and, within a rank, to its cores. What a fit gives hangs on
 //! the seed and its own number alone, so results are the same for any number of either.
@@ -17,7 +20,7 @@ mod results;
 mod saved;
 pub mod scores;
 
-pub use folds::Division;
+pub use folds::{Division, Groups};
 pub use grid::{Hyper, Learner};
 pub use learner::{Fitted, Samples};
 pub use results::{Results, Row, Table, outputs};
@@ -25,6 +28,7 @@ pub use saved::{HEADER, predict};
 
 use crate::comm::{World, pulse};
 use crate::data::sampler::Permutation;
+use crate::downstream::pockets::features::LEARNED;
 use crate::downstream::pockets::{Features, Pockets};
 use crate::{Error, Result};
 use ciborium::Value;
@@ -36,8 +40,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
-/// Name of the learned embedding among the features.
-pub const LEARNED: &str = "pocket";
 /// Name of the features of the mean predictor.
 pub const MEAN: &str = "mean";
 
@@ -46,6 +48,8 @@ pub const MEAN: &str = "mean";
 pub struct Settings {
     pub labels: Option<PathBuf>,
     pub division: Division,
+    /// The column of groups ([`Groups::new`]).
+    pub group: Option<String>,
     pub learners: Vec<Learner>,
     /// Only complexes whose columns have these values.
     pub only: Vec<(String, String)>,
@@ -80,6 +84,7 @@ struct Problem {
     /// Those that vary, and none for the mean predictor.
     features: Vec<Features>,
     folds: Vec<Fold>,
+    groups: Groups,
 }
 
 /// One regressor on one kind of features.
@@ -120,10 +125,11 @@ pub fn run(
             settings.bags
         );
     }
-    let fits = fit(world, &problem, &pairs, &best, settings)?;
+    let chosen = problem.chosen(&pairs, &best)?;
+    let fits = fit(world, &problem, &pairs, &best, chosen, settings)?;
     let results = world.on_root(|| {
         let results = Results::new(
-            pockets, settings, &problem, &pairs, &best, &fits, unlabelled,
+            pockets, settings, &problem, &pairs, &best, chosen, &fits, unlabelled,
         )?;
         results.write(out, pockets, &problem, settings, &fits)?;
         saved::write(out, pockets, &problem, &pairs, &best, &fits)?;
@@ -137,11 +143,14 @@ impl Problem {
     fn new(pockets: &Pockets, settings: &Settings, tell: bool) -> Result<(Self, usize)> {
         let labels = labels::labels(pockets, settings.labels.as_deref(), tell)?;
         let mut rows: Vec<usize> = (0..pockets.ids.len()).collect();
-        for (name, value) in &settings.only {
+        for (name, _) in &settings.only {
             let column = pockets.column(name)?;
-            rows.retain(|&row| column[row] == *value);
+            // Values of one column are alternatives.
+            let wanted = settings.only.iter().filter(|(n, _)| n == name);
+            let values: Vec<&str> = wanted.map(|(_, value)| value.as_str()).collect();
+            rows.retain(|&row| values.contains(&column[row].as_str()));
             if rows.is_empty() {
-                let what = format!("no complex whose {name} is {value:?}");
+                let what = format!("no complex whose {name} is {}", values.join(" or "));
                 return Err(Error::file(&pockets.path, what));
             }
         }
@@ -161,11 +170,16 @@ impl Problem {
             return Err(Error::file(&pockets.path, "no complex has a label"));
         }
         let division = &settings.division;
-        let folds = folds::divide(division, pockets, &rows, settings.seed)?;
+        let groups = Groups::new(pockets, settings.group.as_deref())?;
+        let folds = folds::divide(division, pockets, &rows, &groups, settings.seed)?;
+        if tell {
+            warn_of_few_groups(&groups, &folds);
+        }
         let mut problem = Self {
             labels: labels.into_iter().map(|l| l.unwrap_or(f64::NAN)).collect(),
             features: pockets.features.clone(),
             folds,
+            groups,
         };
         problem.drop_constant(tell)?;
         problem.features.push(Features {
@@ -192,7 +206,7 @@ impl Problem {
             keep.push(constant < features.width);
             if constant == features.width {
                 let what = format!("{name}: the same for all training complexes");
-                if name == LEARNED {
+                if name == LEARNED[0] {
                     return Err(Error::input(format!(
                         "{what}, nothing can be learned from it"
                     )));
@@ -212,6 +226,15 @@ impl Problem {
         Ok(())
     }
 
+    /// The pair of a form of the learned embedding that did best in validation.
+    fn chosen(&self, pairs: &[Pair], best: &[Vec<Best>]) -> Result<usize> {
+        let learned =
+            |&p: &usize| LEARNED.contains(&self.features[pairs[p].features].name.as_str());
+        let of = (0..pairs.len()).filter(learned);
+        of.min_by(|&a, &b| validation(&best[a]).total_cmp(&validation(&best[b])))
+            .ok_or_else(|| Error::internal("no learned embedding"))
+    }
+
     fn pick_labels(&self, rows: &[usize]) -> Vec<f64> {
         rows.iter().map(|&row| self.labels[row]).collect()
     }
@@ -229,6 +252,27 @@ impl Problem {
             }
         }
         pairs
+    }
+}
+
+/// Mean RMSD of the validation parts.
+fn validation(folds: &[Best]) -> f64 {
+    folds.iter().map(|b| b.rmsd).sum::<f64>() / folds.len() as f64
+}
+
+/// Groups below which intervals over them are uncertain themselves.
+pub const FEW_GROUPS: usize = 20;
+
+fn warn_of_few_groups(groups: &Groups, folds: &[Fold]) {
+    let tested = folds.iter().flat_map(|f| &f.test).copied();
+    let numbers = groups.numbers(tested);
+    let count = numbers.iter().max().map_or(0, |last| last + 1);
+    if count < FEW_GROUPS {
+        log::warn!(
+            "{} tested complexes are of {count} groups ({}): too few to tell regressors apart",
+            numbers.len(),
+            groups.origin
+        );
     }
 }
 
@@ -293,7 +337,8 @@ fn search(
         .ok_or_else(|| Error::internal("a grid without points"))
 }
 
-/// Predictions of the test parts and, of the learned embedding, the fitted regressors.
+/// Predictions of the test parts and, of the chosen form of the learned embedding, the fitted
+/// regressors.
 struct Fits {
     /// `[pair][bag]`, by place in [`Fits::tested`].
     predicted: Vec<Vec<Vec<f64>>>,
@@ -309,6 +354,7 @@ fn fit(
     problem: &Problem,
     pairs: &[Pair],
     best: &[Vec<Best>],
+    chosen: usize,
     settings: &Settings,
 ) -> Result<Fits> {
     let (folds, bags) = (problem.folds.len(), settings.bags);
@@ -331,7 +377,7 @@ fn fit(
         let fitted = Fitted::new(best[p][fold].hyper, samples, seed)?;
         let predicted = fitted.predict(&pick(features, &division.test), division.test.len())?;
         let mut saved = Vec::new();
-        if features.name == LEARNED {
+        if pair.features == pairs[chosen].features {
             ciborium::into_writer(&fitted, &mut saved).map_err(Error::internal)?;
         }
         Ok((predicted, Value::Bytes(saved)))

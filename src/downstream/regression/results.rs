@@ -1,8 +1,9 @@
 //! The tables of a regression and its predictions, as files.
 
 use super::scores::{Interval, Intervals, Scores, advantage, intervals};
-use super::{Best, Fits, INTERVALS, LEARNED, Learner, MEAN, Pair, Problem, Settings, seed};
+use super::{Best, Fits, INTERVALS, Learner, Pair, Problem, Settings, seed, validation};
 use crate::downstream::pockets::Pockets;
+use crate::downstream::pockets::features::{TOGETHER, title};
 use crate::store::{self, Content, Kind, Output, Storage};
 use crate::{Error, Result, files, stats};
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,12 @@ pub struct Results {
     /// Complexes fitted to, tuned on and tested, in the first fold.
     pub parts: [usize; 3],
     pub unlabelled: usize,
-    /// The regressor of the learned embedding with the lowest validation RMSD.
+    /// What the groups are that intervals and folds keep together.
+    #[serde(default)]
+    pub groups: String,
+    /// The form of the learned embedding, and its regressor, with the lowest validation RMSD.
+    #[serde(default = "plain")]
+    pub chosen_features: String,
     pub chosen: Learner,
     /// The whole test part, then the parts of it asked for.
     pub tables: Vec<Table>,
@@ -40,6 +46,9 @@ pub struct Table {
     /// `all`, or `COLUMN = VALUE`.
     pub name: String,
     pub complexes: usize,
+    /// Groups of them.
+    #[serde(default)]
+    pub groups: usize,
     /// Standard deviation of the labels.
     pub deviation: f64,
     pub rows: Vec<Row>,
@@ -58,7 +67,7 @@ pub struct Row {
     pub best: bool,
     /// Of the mean prediction of all resamples.
     pub bagged: Scores,
-    /// 95 % confidence, over the complexes.
+    /// 95 % confidence, over the groups.
     pub intervals: Intervals,
     /// Mean and standard deviation of the scores of single resamples, in the order RMSD,
     /// Pearson, Spearman, Kendall.
@@ -66,6 +75,14 @@ pub struct Row {
     /// By how much the RMSD of the learned embedding with its best regressor
     /// ([`Results::chosen`]) is lower (95 %); `None` for itself.
     pub learned_better_by: Option<Interval>,
+    /// Of the embedding together with a baseline: by how much its RMSD is lower than the baseline's
+    /// with its best regressor (95 %).
+    #[serde(default)]
+    pub adds: Option<Interval>,
+}
+
+fn plain() -> String {
+    "pocket".into()
 }
 
 impl Row {
@@ -85,20 +102,6 @@ impl Row {
     }
 }
 
-/// A kind of features in words.
-pub fn title(features: &str) -> &str {
-    match features {
-        LEARNED => "learned embedding",
-        "pocket_untrained" => "untrained encoder",
-        "zernike_invariants" => "Zernike invariants",
-        "zernike_invariants_l0" => "Zernike invariants, l = 0",
-        "pocket_size" => "pocket size",
-        "ligand_size" => "ligand size",
-        MEAN => "mean predictor",
-        other => other,
-    }
-}
-
 impl Results {
     pub(super) fn new(
         pockets: &Pockets,
@@ -106,20 +109,21 @@ impl Results {
         problem: &Problem,
         pairs: &[Pair],
         best: &[Vec<Best>],
+        chosen: usize,
         fits: &Fits,
         unlabelled: usize,
     ) -> Result<Self> {
-        let validation = |p: usize| {
-            let folds = &best[p];
-            folds.iter().map(|b| b.rmsd).sum::<f64>() / folds.len() as f64
-        };
+        let validation = |p: usize| validation(&best[p]);
         let best_of = |features: usize| {
             let of = (0..pairs.len()).filter(|&p| pairs[p].features == features);
             of.min_by(|&a, &b| validation(a).total_cmp(&validation(b)))
         };
-        let learned = problem.features.iter().position(|f| f.name == LEARNED);
-        let chosen = learned.and_then(best_of);
-        let chosen = chosen.ok_or_else(|| Error::internal("no learned embedding"))?;
+        let named = |name: &str| problem.features.iter().position(|f| f.name == name);
+        let partner = |p: usize| {
+            let name = &problem.features[pairs[p].features].name;
+            let (_, baseline) = TOGETHER.iter().find(|(both, _)| both == name)?;
+            best_of(named(baseline)?)
+        };
         let table = |(name, places): (String, Vec<usize>)| {
             let measured: Vec<f64> = places
                 .iter()
@@ -131,6 +135,9 @@ impl Results {
             let mean =
                 |p: usize| -> Vec<f64> { places.iter().map(|&i| fits.bagged(p, i)).collect() };
             let drawn = seed(&[settings.seed, INTERVALS]);
+            let groups = problem
+                .groups
+                .numbers(places.iter().map(|&i| fits.tested[i].0));
             let row = |p: usize| {
                 let pair = pairs[p];
                 let predicted = mean(p);
@@ -148,7 +155,7 @@ impl Results {
                     validation_rmsd: validation(p),
                     best: best_of(pair.features) == Some(p),
                     bagged: Scores::of(&predicted, &measured),
-                    intervals: intervals(&predicted, &measured, drawn),
+                    intervals: intervals(&predicted, &measured, &groups, drawn),
                     single: [
                         spread(|s| Some(s.rmsd)),
                         spread(|s| s.pearson),
@@ -157,13 +164,16 @@ impl Results {
                     ],
                     learned_better_by: match p == chosen {
                         true => None,
-                        false => advantage(&mean(chosen), &predicted, &measured, drawn),
+                        false => advantage(&mean(chosen), &predicted, &measured, &groups, drawn),
                     },
+                    adds: partner(p)
+                        .and_then(|b| advantage(&predicted, &mean(b), &measured, &groups, drawn)),
                 }
             };
             Table {
                 name,
                 complexes: places.len(),
+                groups: groups.iter().max().map_or(0, |last| last + 1),
                 deviation: stats::sample_deviation(&measured),
                 rows: (0..pairs.len()).map(row).collect(),
             }
@@ -184,6 +194,8 @@ impl Results {
             folds: problem.folds.len(),
             parts: [&first.train, &first.validation, &first.test].map(|p| p.len()),
             unlabelled,
+            groups: problem.groups.origin.clone(),
+            chosen_features: problem.features[pairs[chosen].features].name.clone(),
             chosen: pairs[chosen].learner,
             tables: parts(pockets, settings, fits)?
                 .into_iter()
@@ -253,7 +265,12 @@ impl Results {
                 ["", "_low", "_high", "_single_mean", "_single_sd"].map(|s| format!("{score}{s}")),
             );
         }
-        head.extend(["learned_better_by_low", "learned_better_by_high"].map(String::from));
+        let last = ["learned_better_by", "adds"];
+        head.extend(
+            last.iter()
+                .flat_map(|c| [format!("{c}_low"), format!("{c}_high")]),
+        );
+        head.push("groups".into());
         csv.write_record(&head).map_err(Error::internal)?;
         let text = |v: Option<f64>| v.map_or(String::new(), |v| v.to_string());
         for table in &self.tables {
@@ -277,45 +294,60 @@ impl Results {
                     record.push(text(r.single[k].map(|s| s.0)));
                     record.push(text(r.single[k].map(|s| s.1)));
                 }
-                record.push(text(r.learned_better_by.map(|i| i.low)));
-                record.push(text(r.learned_better_by.map(|i| i.high)));
+                for interval in [r.learned_better_by, r.adds] {
+                    record.push(text(interval.map(|i| i.low)));
+                    record.push(text(interval.map(|i| i.high)));
+                }
+                record.push(table.groups.to_string());
                 csv.write_record(&record).map_err(Error::internal)?;
             }
         }
         csv.into_inner().map_err(Error::internal)
     }
 
-    /// The tables in words: of each kind of features the regressor that did best in validation.
+    /// The tables in words: every regressor; a star marks the one of each kind of features that did
+    /// best in validation.
     pub fn summary(&self) -> String {
-        let mut text = String::new();
+        let mut text = format!(
+            "\nlearned embedding chosen in validation: {}, {}; intervals over groups: {}\n",
+            title(&self.chosen_features),
+            self.chosen.name(),
+            self.groups
+        );
         for table in &self.tables {
             text += &format!(
-                "\n{}: {} test complexes, standard deviation {:.2}\n{:<26} {:<9} {:>22} {:>22} {:>9} {:>8}  {}\n",
+                "\n{}: {} test complexes of {} groups, standard deviation {:.2}\n{:<26} {:<11} {:>10} {:>22} {:>22} {:>9} {:>8}  {}\n",
                 table.name,
                 table.complexes,
+                table.groups,
                 table.deviation,
                 "features",
                 "model",
+                "validation",
                 "RMSD [95 %]",
                 "Pearson r [95 %]",
                 "Spearman",
                 "Kendall",
                 "learned RMSD lower by"
             );
-            for r in table.rows.iter().filter(|r| r.best) {
+            for r in &table.rows {
                 let (b, i) = (&r.bagged, &r.intervals);
                 let number = |v: Option<f64>| v.map_or("-".to_string(), |v| format!("{v:.2}"));
                 let range = |i: Option<Interval>| {
                     i.map_or(String::new(), |i| format!(" [{:.2}, {:.2}]", i.low, i.high))
                 };
-                let better = match r.learned_better_by {
+                let mut better = match r.learned_better_by {
                     Some(i) => format!("{:.2} to {:.2}: {}", i.low, i.high, r.verdict()),
                     None => String::new(),
                 };
+                if let Some(i) = r.adds {
+                    better += &format!("; embedding adds {:.2} to {:.2}", i.low, i.high);
+                }
                 text += &format!(
-                    "{:<26} {:<9} {:>22} {:>22} {:>9} {:>8}  {better}\n",
+                    "{:<26} {:<11} {:>10.2} {:>22} {:>22} {:>9} {:>8}  {better}\n",
                     r.title(),
-                    r.learner.name(),
+                    format!("{}{}", r.learner.name(), if r.best { " *" } else { "" }),
+                    r.validation_rmsd,
                     format!("{:.2}{}", b.rmsd, range(i.rmsd)),
                     format!("{}{}", number(b.pearson), range(i.pearson)),
                     number(b.spearman),

@@ -1,6 +1,6 @@
 //! Fitted regressors as files, and their use.
 
-use super::{Best, Fits, Fitted, LEARNED, Learner, Pair, Problem, Results};
+use super::{Best, Fits, Fitted, Learner, Pair, Problem, Results};
 use crate::downstream::pockets::Pockets;
 use crate::store::{self, Kind, Storage};
 use crate::{Error, Result, stats};
@@ -14,7 +14,7 @@ pub(super) fn file(folder: &Path, learner: Learner) -> PathBuf {
     folder.join("models").join(format!("{}.h5", learner.name()))
 }
 
-/// Writes the regressors of the learned embedding: one file each, with the fits of all folds and
+/// Writes the regressors of the chosen form of the learned embedding: one file each, with the fits of all folds and
 /// resamples in CBOR.
 pub(super) fn write(
     folder: &Path,
@@ -25,12 +25,13 @@ pub(super) fn write(
     fits: &Fits,
 ) -> Result<()> {
     for (p, pair) in pairs.iter().enumerate() {
-        if problem.features[pair.features].name != LEARNED {
+        if fits.encoded[p].is_empty() {
             continue;
         }
+        let features = &problem.features[pair.features].name;
         store::write(&file(folder, pair.learner), Kind::Regressor, |root| {
             root.set_attr_text("code_version", env!("CARGO_PKG_VERSION"))?;
-            root.set_attr_text("features", LEARNED)?;
+            root.set_attr_text("features", features)?;
             root.set_attr_text("model", pair.learner.name())?;
             let hyper: Vec<String> = best[p].iter().map(|b| b.hyper.to_string()).collect();
             root.set_attr_text("grid_point", &hyper.join(" | "))?;
@@ -117,8 +118,12 @@ pub fn predict(folder: &Path, pockets: &Pockets, learner: Option<Learner>) -> Re
             ciborium::from_reader(part).map_err(|e| Error::file(&path, e))
         })
         .collect();
-    let features = pockets.features.iter().find(|f| f.name == LEARNED);
-    let features = features.ok_or_else(|| Error::file(&pockets.path, "no pocket embeddings"))?;
+    let name = root.attr_text("features")?;
+    let features = pockets.features.iter().find(|f| f.name == name);
+    let features = features.ok_or_else(|| {
+        let what = format!("no features {name:?}: make it again with `holosig pockets`");
+        Error::file(&pockets.path, what)
+    })?;
     let n = pockets.ids.len();
     let all: Result<Vec<Vec<f64>>> = fits?
         .par_iter()

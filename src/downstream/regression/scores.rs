@@ -99,9 +99,11 @@ fn inversions(values: &mut [f64]) -> usize {
     count
 }
 
-/// Bootstrap intervals of the scores over the complexes; drawn from `seed`.
-pub fn intervals(predicted: &[f64], measured: &[f64], seed: u64) -> Intervals {
-    let draws = resampled(measured.len(), seed, |rows| {
+/// Bootstrap intervals of the scores; drawn from `seed`. What is drawn is groups of complexes
+/// (`groups` numbers the group of each): complexes of one protein are no independent tests. `None`
+/// where there is one group.
+pub fn intervals(predicted: &[f64], measured: &[f64], groups: &[usize], seed: u64) -> Intervals {
+    let draws = resampled(groups, seed, |rows| {
         let pick = |values: &[f64]| -> Vec<f64> { rows.iter().map(|&i| values[i]).collect() };
         let s = Scores::of(&pick(predicted), &pick(measured));
         [Some(s.rmsd), s.pearson, s.spearman, s.kendall]
@@ -115,15 +117,16 @@ pub fn intervals(predicted: &[f64], measured: &[f64], seed: u64) -> Intervals {
     }
 }
 
-/// Interval of the RMSD of `other` minus that of `predicted`, both on the same resamples:
-/// above zero, `predicted` is better.
+/// Interval of the RMSD of `other` minus that of `predicted`, both on the same resamples of the
+/// groups: above zero, `predicted` is better.
 pub fn advantage(
     predicted: &[f64],
     other: &[f64],
     measured: &[f64],
+    groups: &[usize],
     seed: u64,
 ) -> Option<Interval> {
-    let draws = resampled(measured.len(), seed, |rows| {
+    let draws = resampled(groups, seed, |rows| {
         let pick = |values: &[f64]| -> Vec<f64> { rows.iter().map(|&i| values[i]).collect() };
         let measured = pick(measured);
         rmsd(&pick(other), &measured) - rmsd(&pick(predicted), &measured)
@@ -131,12 +134,21 @@ pub fn advantage(
     central(draws)
 }
 
-fn resampled<T>(n: usize, seed: u64, score: impl Fn(&[usize]) -> T) -> Vec<T> {
+/// Scores of as many groups as there are, drawn with replacement.
+fn resampled<T>(groups: &[usize], seed: u64, score: impl Fn(&[usize]) -> T) -> Vec<T> {
+    let n = groups.iter().max().map_or(0, |last| last + 1);
+    if n < 2 {
+        return Vec::new();
+    }
+    let mut members = vec![Vec::new(); n];
+    for (place, &group) in groups.iter().enumerate() {
+        members[group].push(place);
+    }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut rows = vec![0; n];
     (0..RESAMPLES)
         .map(|_| {
-            rows.iter_mut().for_each(|r| *r = rng.random_range(0..n));
+            let drawn = (0..n).map(|_| rng.random_range(0..n));
+            let rows: Vec<usize> = drawn.flat_map(|g| members[g].iter().copied()).collect();
             score(&rows)
         })
         .collect()
@@ -153,4 +165,35 @@ fn central(mut values: Vec<f64>) -> Option<Interval> {
         low: at(0.025)?,
         high: at(0.975)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten groups of twenty complexes that share their error: drawing complexes would see two
+    /// hundred tests where there are ten.
+    #[test]
+    fn complexes_of_a_group_are_drawn_together() {
+        let measured: Vec<f64> = (0..200).map(|i| f64::from(i % 20)).collect();
+        let error = |i: usize| if i / 20 < 3 { 2.0 } else { 0.5 };
+        let predicted: Vec<f64> = (0..200).map(|i| measured[i] + error(i)).collect();
+        let groups: Vec<usize> = (0..200).map(|i| i / 20).collect();
+        let alone: Vec<usize> = (0..200).collect();
+        let width = |groups: &[usize]| {
+            let i = intervals(&predicted, &measured, groups, 1).rmsd.unwrap();
+            i.high - i.low
+        };
+        // Squares of errors are 4 in a share p of the draws, 0.25 in the others. Ten draws with
+        // p = 0.3 have a standard deviation of p of 0.145, two hundred of 0.032.
+        let spread = |deviation: f64| {
+            let at = |p: f64| (0.25 + 3.75 * p).sqrt();
+            at(0.3 + 1.96 * deviation) - at(0.3 - 1.96 * deviation)
+        };
+        assert!((width(&groups) / spread(0.145) - 1.0).abs() < 0.15);
+        assert!((width(&alone) / spread(0.0324) - 1.0).abs() < 0.15);
+        assert_eq!(intervals(&predicted, &measured, &[0; 200], 1).rmsd, None);
+        let better = advantage(&predicted, &vec![9.0; 200], &measured, &groups, 1).unwrap();
+        assert!(better.low > 0.0);
+    }
 }

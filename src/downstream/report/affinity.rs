@@ -2,8 +2,9 @@
 
 use super::html::{self, Tile};
 use super::{HALF, Part};
+use crate::downstream::pockets::features::{LEARNED, TOGETHER};
 use crate::downstream::regression::scores::Interval;
-use crate::downstream::regression::{LEARNED, Results, Row, Table};
+use crate::downstream::regression::{FEW_GROUPS, Results, Row, Table};
 use crate::draw::{self, Axes, PALETTE, Series};
 use crate::store::{self, Kind};
 use crate::{Error, Result};
@@ -53,7 +54,7 @@ impl Affinity {
         let r = &self.results;
         let sentence = format!(
             "Affinities from {}, divided by {}: {} complexes to fit, {} to tune, {} to test{}. \
-             Model {}.",
+             Groups: {}. Model {}.",
             r.pockets,
             r.division,
             r.parts[0],
@@ -63,6 +64,7 @@ impl Affinity {
                 1 => String::new(),
                 n => format!(" in the first of {n} folds"),
             },
+            r.groups,
             r.checkpoint_hash,
         );
         let mut body = self.figures()?;
@@ -87,9 +89,10 @@ impl Affinity {
                 .into_iter()
                 .flat_map(|t| &t.rows)
         };
-        let learned = rows().find(|r| r.best && r.features == LEARNED);
+        let chosen = &self.results.chosen_features;
+        let learned = rows().find(|r| r.best && r.features == *chosen);
         let baseline = rows()
-            .filter(|r| r.best && r.features != LEARNED)
+            .filter(|r| r.best && is_baseline(&r.features))
             .min_by(|a, b| a.validation_rmsd.total_cmp(&b.validation_rmsd));
         let both = learned.zip(baseline);
         both.ok_or_else(|| Error::internal("a table without the learned embedding or baselines"))
@@ -190,6 +193,12 @@ impl Affinity {
     }
 }
 
+/// Whether features owe nothing to training.
+fn is_baseline(features: &str) -> bool {
+    let learned = LEARNED.contains(&features) || features == "pocket_without";
+    !learned && TOGETHER.iter().all(|(both, _)| *both != features)
+}
+
 fn section(table: &Table, bags: usize) -> String {
     let rows = table.rows.iter().map(|r| {
         let with = |value: String, interval: Option<Interval>| match interval {
@@ -197,10 +206,13 @@ fn section(table: &Table, bags: usize) -> String {
             None => value,
         };
         let single = r.single[0].map_or("-".into(), |(m, s)| format!("{m:.2} ± {s:.2}"));
-        let better = match r.learned_better_by {
+        let mut better = match r.learned_better_by {
             Some(i) => format!("{:.2} to {:.2}, {}", i.low, i.high, r.verdict()),
             None => "-".into(),
         };
+        if let Some(i) = r.adds {
+            better += &format!("; embedding adds {:.2} to {:.2}", i.low, i.high);
+        }
         vec![
             r.title().to_string(),
             format!("{}{}", r.learner.name(), if r.best { " *" } else { "" }),
@@ -227,29 +239,29 @@ fn section(table: &Table, bags: usize) -> String {
         part => format!("Tested complexes with {part}"),
     };
     let about = format!(
-        "{} complexes whose labels have a standard deviation of {:.2}. RMSD in units of −log10 K. \
+        "{} complexes of {} groups whose labels have a standard deviation of {:.2}. RMSD in units of −log10 K. \
          Scores are of the mean of {bags} fits to bootstrap resamples; single fits: mean ± \
          standard deviation. * marks the regressor that did best in validation. The last column \
          compares each row with the marked regressor of the learned embedding on the same \
-         resamples of the complexes: \"beaten\" where the interval is above zero, \"better\" where \
-         it is below.{}",
+         resamples of the groups: \"beaten\" where the interval is above zero, \"better\" where \
+         it is below. Of the embedding together with a baseline it also says by how much its RMSD is \
+         lower than the baseline's.{}",
         table.complexes,
+        table.groups,
         table.deviation,
-        caution(table.complexes)
+        caution(table)
     );
     let body = format!("<div class=\"wide\">{}</div>", html::table(&head, rows));
     html::section(&title, &about, &body)
 }
 
-/// What is said of a part with few complexes.
-fn caution(complexes: usize) -> String {
-    /// Below this a resampled interval is itself uncertain: the 2.5 % at either end stand on less
-    /// than one complex.
-    const FEW: usize = 40;
-    match complexes < FEW {
+/// What is said of a part with few groups.
+fn caution(table: &Table) -> String {
+    match table.groups < FEW_GROUPS {
         true => format!(
-            " With {complexes} complexes the order of the rows may be chance: it decides nothing, \
-             and intervals are narrower than they should be."
+            " With {} complexes of {} groups the order of the rows may be chance: it decides \
+             nothing, and intervals are narrower than they should be.",
+            table.complexes, table.groups
         ),
         false => String::new(),
     }
@@ -264,14 +276,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_complexes_decide_nothing() {
-        let table = |complexes| Table {
+    fn few_groups_decide_nothing() {
+        let table = |groups| Table {
             name: "all".into(),
-            complexes,
+            complexes: 100,
+            groups,
             deviation: 1.0,
             rows: Vec::new(),
         };
-        assert!(section(&table(12), 10).contains("With 12 complexes the order"));
-        assert!(!section(&table(40), 10).contains("may be chance"));
+        assert!(section(&table(12), 10).contains("complexes of 12 groups the order"));
+        assert!(!section(&table(20), 10).contains("may be chance"));
     }
 }

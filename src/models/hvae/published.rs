@@ -227,6 +227,7 @@ fn zernike(h: &HyperParameters) -> Result<Settings> {
             .collect::<Result<_>>()?,
         weighting,
         binomial: Binomial::Published,
+        ligand_weight: 1.0,
     })
 }
 

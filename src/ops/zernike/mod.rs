@@ -12,6 +12,8 @@
 //! the weights of [`Weighting`]. A *zernikegram* is the flat vector of all `Z`: degree ascending,
 //! inside a degree channel, then `n`, then `m`.
 //!
+//! Channels of the ligand's side are multiplied by [`Settings::ligand_weight`].
+//!
 //! An atom exactly at the centre has no direction and is left out; so is one beyond the cutoff.
 
 mod cpu;
@@ -24,7 +26,7 @@ pub mod launches;
 mod settings;
 mod tables;
 
-pub use settings::{Binomial, Channel, DROP, LMAX, NMAX, Settings, Weighting};
+pub use settings::{Binomial, Channel, DROP, Family, LMAX, NMAX, Settings, Side, Weighting};
 
 use crate::so3::irreps::Irreps;
 use crate::{Error, Result};
@@ -35,6 +37,8 @@ pub struct Transform {
     settings: Settings,
     irreps: Irreps,
     tables: tables::Tables,
+    /// `[dim]`, where the ligand's channels have a weight.
+    factors: Option<Vec<f32>>,
 }
 
 impl Transform {
@@ -46,6 +50,7 @@ impl Transform {
             settings: settings.clone(),
             irreps: settings.irreps(),
             tables: tables::Tables::new(settings),
+            factors: (settings.ligand_weight != 1.0).then(|| factors(settings)),
         })
     }
 
@@ -92,10 +97,29 @@ impl Transform {
                     let atoms = cloud[0]..cloud[1];
                     let (coordinates, channels) = (&coordinates[atoms.clone()], &channels[atoms]);
                     cpu::transform(&self.tables, scratch, coordinates, channels, out);
+                    if let Some(factors) = &self.factors {
+                        out.iter_mut().zip(factors).for_each(|(z, f)| *z *= f);
+                    }
                 },
             );
         Ok(())
     }
+}
+
+/// What each coefficient is multiplied by: the ligand's weight in its channels, 1 in the others.
+fn factors(settings: &Settings) -> Vec<f32> {
+    let mut factors = Vec::new();
+    for l in 0..=settings.lmax {
+        let orders = (settings.nmax - l) / 2 + 1;
+        for channel in &settings.channels {
+            let factor = match channel.side {
+                Some(Side::Ligand) => settings.ligand_weight as f32,
+                _ => 1.0,
+            };
+            factors.extend(std::iter::repeat_n(factor, orders * (2 * l + 1)));
+        }
+    }
+    factors
 }
 
 fn check(

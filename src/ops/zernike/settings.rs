@@ -16,31 +16,115 @@ pub const NMAX: usize = 40;
 /// Channel index of an atom that takes no part.
 pub const DROP: u8 = u8::MAX;
 
-/// Which atoms a channel holds: one element, or every element that has no channel of its own.
-/// Written as the element's symbol, or `other`.
+/// The part of a complex that an atom belongs to. Everything that is not the ligand is the
+/// protein's side: cofactors and metals too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    Protein,
+    Ligand,
+}
+
+impl Side {
+    fn name(self) -> &'static str {
+        match self {
+            Side::Protein => "protein",
+            Side::Ligand => "ligand",
+        }
+    }
+}
+
+/// Which elements a channel holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// One element, by its atomic number.
+    Element(u8),
+    /// F, Cl, Br, I.
+    Halogen,
+    /// Metals ([`elements::is_metal`]).
+    Metal,
+    /// Every element that no other channel takes.
+    Other,
+}
+
+impl Family {
+    fn has(self, number: u8) -> bool {
+        match self {
+            Family::Element(own) => own == number,
+            Family::Halogen => matches!(number, 9 | 17 | 35 | 53),
+            Family::Metal => elements::is_metal(number),
+            Family::Other => true,
+        }
+    }
+}
+
+/// Which atoms a channel holds: one element, `halogen`, `metal`, or every `other` element that has
+/// no channel of its own; of either side of a complex, or of one (`protein:C`, `ligand:halogen`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
-pub enum Channel {
-    /// An element by its atomic number.
-    Element(u8),
-    Other,
+pub struct Channel {
+    pub family: Family,
+    /// `None` for both.
+    pub side: Option<Side>,
+}
+
+impl Channel {
+    /// Every element without a channel of its own, on both sides.
+    pub const OTHER: Channel = Channel {
+        family: Family::Other,
+        side: None,
+    };
+
+    /// An element on both sides.
+    pub const fn element(number: u8) -> Self {
+        Self {
+            family: Family::Element(number),
+            side: None,
+        }
+    }
+
+    fn has(self, number: u8, side: Side) -> bool {
+        self.family.has(number) && self.side.is_none_or(|own| own == side)
+    }
+
+    /// Where several channels have an atom, the narrowest takes it: an element before a family
+    /// before `other`, and of equals that of one side.
+    fn breadth(self) -> u8 {
+        let family = match self.family {
+            Family::Element(_) => 0,
+            Family::Halogen | Family::Metal => 2,
+            Family::Other => 4,
+        };
+        family + u8::from(self.side.is_none())
+    }
 }
 
 impl FromStr for Channel {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        if name.eq_ignore_ascii_case("other") {
-            return Ok(Channel::Other);
-        }
-        elements::number(name.as_bytes())
-            .map(Channel::Element)
-            .ok_or_else(|| {
+        let (side, atoms) = match name.split_once(':') {
+            None => (None, name),
+            Some(("protein", atoms)) => (Some(Side::Protein), atoms),
+            Some(("ligand", atoms)) => (Some(Side::Ligand), atoms),
+            Some((side, _)) => {
+                return Err(Error::input(format!(
+                    "channel {name:?}: no side {side:?}; use protein or ligand"
+                )));
+            }
+        };
+        let family = match atoms.to_ascii_lowercase().as_str() {
+            "other" => Family::Other,
+            "halogen" => Family::Halogen,
+            "metal" => Family::Metal,
+            _ => Family::Element(elements::number(atoms.as_bytes()).ok_or_else(|| {
                 Error::input(format!(
-                    "channel {name:?}: no such element; use an element's symbol or \"other\""
+                    "channel {name:?}: no such element; use an element's symbol, \"halogen\", \
+                     \"metal\" or \"other\", of one side with protein: or ligand: before it"
                 ))
-            })
+            })?),
+        };
+        Ok(Channel { family, side })
     }
 }
 
@@ -60,13 +144,18 @@ impl From<Channel> for String {
 
 impl fmt::Display for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        if let Some(side) = self.side {
+            write!(f, "{}:", side.name())?;
+        }
+        match self.family {
+            Family::Other => f.write_str("other"),
+            Family::Halogen => f.write_str("halogen"),
+            Family::Metal => f.write_str("metal"),
             // In upper case, as in all files written so far.
-            Channel::Element(number) => match elements::symbol(*number) {
+            Family::Element(number) => match elements::symbol(number) {
                 Some(symbol) => f.write_str(&symbol.to_ascii_uppercase()),
                 None => write!(f, "element {number}"),
             },
-            Channel::Other => f.write_str("other"),
         }
     }
 }
@@ -102,12 +191,25 @@ pub struct Settings {
     pub nmax: usize,
     /// Radius of the ball in Å.
     pub cutoff: f64,
-    /// Which atoms make a channel: an element's symbol, or `other`.
+    /// Which atoms make a channel: an element's symbol, `halogen`, `metal` or `other`; of one side
+    /// of a complex alone with `protein:` or `ligand:` before it.
     pub channels: Vec<Channel>,
+    /// Factor on the ligand's channels. A ligand has few atoms: with a factor of 3 or so they
+    /// weigh in the loss as much as the protein's.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub ligand_weight: f64,
     /// The weight of an atom in the sum over atoms.
     pub weighting: Weighting,
     /// The binomial factor of the radial polynomials.
     pub binomial: Binomial,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn is_one(weight: &f64) -> bool {
+    *weight == 1.0
 }
 
 impl Default for Settings {
@@ -116,7 +218,8 @@ impl Default for Settings {
             lmax: 6,
             nmax: 20,
             cutoff: 10.0,
-            channels: [6, 7, 8, 16].map(Channel::Element).to_vec(),
+            channels: [6, 7, 8, 16].map(Channel::element).to_vec(),
+            ligand_weight: 1.0,
             weighting: Weighting::Square,
             binomial: Binomial::Published,
         }
@@ -143,6 +246,10 @@ impl Settings {
         if !(cutoff.is_finite() && cutoff > 0.0) {
             return bad(format!("cutoff = {cutoff}: must be a positive length in Å"));
         }
+        if !(self.ligand_weight.is_finite() && self.ligand_weight > 0.0) {
+            let what = format!("ligand_weight = {}: must be positive", self.ligand_weight);
+            return bad(what);
+        }
         if self.channels.is_empty() {
             return bad("channels: at least one is needed".into());
         }
@@ -159,12 +266,18 @@ impl Settings {
         Irreps::zernike(self.lmax, self.nmax, self.channels.len())
     }
 
-    /// The channel of an element; [`DROP`] when it has none.
-    pub fn channel_of(&self, atomic_number: u8) -> u8 {
-        let find = |channel| self.channels.iter().position(|&c| c == channel);
-        find(Channel::Element(atomic_number))
-            .or_else(|| find(Channel::Other))
-            .map_or(DROP, |index| index as u8)
+    /// The channel of an atom by element and side; [`DROP`] when it has none.
+    pub fn channel_of(&self, atomic_number: u8, side: Side) -> u8 {
+        let channels = self.channels.iter().enumerate();
+        let fitting = channels.filter(|(_, c)| c.has(atomic_number, side));
+        let narrowest = fitting.min_by_key(|(_, c)| c.breadth());
+        narrowest.map_or(DROP, |(index, _)| index as u8)
+    }
+
+    /// Whether the ligand's atoms have channels of their own.
+    pub fn is_two_sided(&self) -> bool {
+        let ligand = |c: &Channel| c.side == Some(Side::Ligand);
+        self.channels.iter().any(ligand)
     }
 }
 
@@ -178,7 +291,7 @@ mod tests {
         let settings: Settings = toml::from_str(text).unwrap();
         assert_eq!(settings.lmax, 4);
         assert_eq!(settings.nmax, 20);
-        assert_eq!(settings.channels[1], Channel::Element(30));
+        assert_eq!(settings.channels[1], Channel::element(30));
         let again: Settings = toml::from_str(&toml::to_string(&settings).unwrap()).unwrap();
         assert_eq!(again, settings);
         for bad in [
@@ -204,18 +317,52 @@ mod tests {
         assert!(told(|s| s.cutoff = f64::NAN).contains("cutoff = NaN"));
         assert!(told(|s| s.cutoff = 0.0).contains("cutoff = 0"));
         assert!(told(|s| s.channels.clear()).contains("channels"));
-        assert!(told(|s| s.channels.push(Channel::Element(6))).contains("C is named twice"));
+        assert!(told(|s| s.channels.push(Channel::element(6))).contains("C is named twice"));
         Settings::default().validate().unwrap();
     }
 
     #[test]
     fn elements_find_their_channel() {
         let mut settings = Settings::default();
+        for side in [Side::Protein, Side::Ligand] {
+            assert_eq!(
+                [6, 7, 8, 16, 30].map(|z| settings.channel_of(z, side)),
+                [0, 1, 2, 3, DROP]
+            );
+        }
+        settings.channels.insert(0, Channel::OTHER);
         assert_eq!(
-            [6, 7, 8, 16, 30].map(|z| settings.channel_of(z)),
-            [0, 1, 2, 3, DROP]
+            [6, 30, 0].map(|z| settings.channel_of(z, Side::Ligand)),
+            [1, 0, 0]
         );
-        settings.channels.insert(0, Channel::Other);
-        assert_eq!([6, 30, 0].map(|z| settings.channel_of(z)), [1, 0, 0]);
+    }
+
+    #[test]
+    fn the_narrowest_channel_takes_an_atom() {
+        let names = [
+            "other",
+            "protein:C",
+            "ligand:C",
+            "N",
+            "ligand:CL",
+            "ligand:halogen",
+            "metal",
+            "ligand:other",
+        ];
+        let channels: Vec<Channel> = names.iter().map(|n| n.parse().unwrap()).collect();
+        assert_eq!(
+            channels.iter().map(Channel::to_string).collect::<Vec<_>>(),
+            names
+        );
+        let settings = Settings {
+            channels,
+            ..Settings::default()
+        };
+        assert!(settings.is_two_sided() && !Settings::default().is_two_sided());
+        let of = |side| [6, 7, 17, 35, 12, 15].map(|z| settings.channel_of(z, side));
+        assert_eq!(of(Side::Protein), [1, 3, 0, 0, 6, 0]);
+        assert_eq!(of(Side::Ligand), [2, 3, 4, 5, 6, 7]);
+        let error = "left:C".parse::<Channel>().unwrap_err().to_string();
+        assert!(error.contains("use protein or ligand"), "{error}");
     }
 }

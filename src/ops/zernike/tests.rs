@@ -170,7 +170,7 @@ fn agrees_with_the_formula_up_to_the_largest_settings() {
 fn a_large_cloud_loses_no_digits() {
     let clouds = Clouds::random(2, &[100_000], 1);
     let settings = Settings {
-        channels: vec![Channel::Other],
+        channels: vec![Channel::OTHER],
         weighting: Weighting::None,
         ..Settings::default()
     };
@@ -300,7 +300,7 @@ fn density_projects_back_to_the_zernikegram() {
     for settings in variants(3, 8) {
         let settings = Settings {
             cutoff: 7.0,
-            channels: vec![Channel::Element(6), Channel::Other],
+            channels: vec![Channel::element(6), Channel::OTHER],
             ..settings
         };
         let mut clouds = Clouds::random(8, &[30], 2);
@@ -315,7 +315,7 @@ fn density_projects_back_to_the_zernikegram() {
         let density = transform.density(&zernikegram, &points).unwrap();
         let unweighted = Settings {
             weighting: Weighting::None,
-            channels: vec![Channel::Other],
+            channels: vec![Channel::OTHER],
             ..settings.clone()
         };
         let irreps = settings.irreps();
@@ -368,4 +368,43 @@ fn ball(radius: f64) -> (Vec<[f64; 3]>, Vec<f64>) {
         }
     }
     (points, weights)
+}
+
+/// A ligand's channel is what the same atoms give in a channel of their own, times the weight.
+#[test]
+fn the_ligand_has_its_own_channels_and_weight() -> Result<()> {
+    let channels = ["protein:C", "ligand:C", "N"].map(|c| c.parse().unwrap());
+    let settings = |ligand_weight| Settings {
+        lmax: 3,
+        nmax: 6,
+        channels: channels.to_vec(),
+        ligand_weight,
+        ..Settings::default()
+    };
+    let atoms = [[1.0, 2.0, 3.0], [-2.0, 0.5, 1.0], [0.3, -4.0, 2.0]];
+    let transformed = |settings: &Settings, sides: [Side; 3]| -> Result<Vec<f32>> {
+        let transform = Transform::new(settings)?;
+        let mut out = vec![0.0; transform.irreps().dim()];
+        let of = |i: usize| settings.channel_of([6, 6, 7][i], sides[i]);
+        transform.apply(&atoms, &[of(0), of(1), of(2)], &[0, 3], &mut out)?;
+        Ok(out)
+    };
+    let sides = [Side::Protein, Side::Ligand, Side::Ligand];
+    let plain = transformed(&settings(1.0), sides)?;
+    let weighted = transformed(&settings(3.0), sides)?;
+    let turned = transformed(&settings(1.0), [Side::Ligand, Side::Protein, Side::Protein])?;
+    let mut at = 0;
+    for l in 0..=3 {
+        let run = ((6 - l) / 2 + 1) * (2 * l + 1);
+        let part = |z: &[f32], c: usize| z[at + c * run..at + (c + 1) * run].to_vec();
+        let thrice: Vec<f32> = part(&plain, 1).iter().map(|z| 3.0 * z).collect();
+        assert_eq!(part(&weighted, 0), part(&plain, 0));
+        assert_eq!(part(&weighted, 1), thrice);
+        assert_eq!(part(&weighted, 2), part(&plain, 2));
+        assert_ne!(part(&plain, 0), part(&turned, 0));
+        assert_eq!(part(&plain, 2), part(&turned, 2));
+        at += 3 * run;
+    }
+    assert_eq!(at, plain.len());
+    Ok(())
 }

@@ -30,6 +30,10 @@ pub struct Data {
     /// experiment on amino acids (A.5.4).
     #[serde(default = "yes")]
     pub surroundings: bool,
+    /// In structures without a ligand, pieces of one to three residues of the chain play the
+    /// ligand's part in three neighborhoods of four: contacts as in a complex.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub played_ligands: bool,
     /// Train on a choice of residues instead of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub residues: Option<Residues>,
@@ -64,6 +68,11 @@ impl HvaeSections {
             ));
         }
         self.zernike.validate()?;
+        if self.data.played_ligands && !self.zernike.is_two_sided() {
+            return Err(Error::input(
+                "data.played_ligands needs zernike.channels of the ligand's side (ligand:C, ...)",
+            ));
+        }
         self.model.validate(&self.zernike.irreps())
     }
 }

@@ -94,6 +94,8 @@ pub struct HvaeTask<'a> {
     transform: Transform,
     model: Hvae,
     description: Description,
+    /// Seed of the pieces that play ligands, if any do.
+    played_ligands: Option<u64>,
 }
 
 impl<'a> HvaeTask<'a> {
@@ -123,6 +125,7 @@ impl<'a> HvaeTask<'a> {
             transform: Transform::new(&sections.zernike)?,
             model: description.build(job.train.seed, DType::F32, &place.device)?,
             description,
+            played_ligands: sections.data.played_ligands.then_some(job.train.seed),
         })
     }
 
@@ -138,7 +141,10 @@ impl<'a> HvaeTask<'a> {
     fn clouds(&self, split: Split, samples: &[u64]) -> Clouds {
         let all = self.ids(split);
         let centres: Vec<u32> = samples.iter().map(|&s| all[s as usize]).collect();
-        self.finder.clouds(&centres)
+        match self.played_ligands {
+            Some(seed) => self.finder.clouds_with_played_ligands(&centres, seed),
+            None => self.finder.clouds(&centres),
+        }
     }
 
     /// The normalised zernikegrams of some samples' neighborhoods.

@@ -138,6 +138,6 @@ fn what_the_published_file_cannot_say_is_refused() {
     d.zernike.binomial = Binomial::Exact;
     assert!(to_json(&d).unwrap_err().to_string().contains("binomial"));
     d.zernike.binomial = Binomial::Published;
-    d.zernike.channels.push(Channel::Other);
+    d.zernike.channels.push(Channel::OTHER);
     assert!(to_json(&d).unwrap_err().to_string().contains("other"));
 }

@@ -1,0 +1,207 @@
+//! `holosig prepare complexes`.
+
+use super::progress::Progress;
+use crate::cli::places::Overwrite;
+use crate::cli::pockets::Source;
+use crate::comm::World;
+use crate::data::Split;
+use crate::data::complexes::{Centres, Entry, Packing, Reader};
+use crate::data::dataset::{Chosen, Dataset};
+use crate::data::prepare::Fractions;
+use crate::data::structure::ReadOptions;
+use crate::print::count;
+use crate::store::{Kind, Output};
+use crate::{Error, Result};
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
+
+/// Complexes that a rank reads at a time, its cores side by side.
+const GROUP: usize = 16;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    source: Source,
+    /// Dataset file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    overwrite: Overwrite,
+    /// Atoms on which neighborhoods are centred
+    #[arg(long, value_enum, default_value_t)]
+    centres: Centres,
+    /// Å between a residue's CA and the nearest heavy atom of the ligand
+    #[arg(long, default_value_t = 10.0)]
+    cutoff: f64,
+    /// Leave out atoms farther than this from the ligand, in Å: at least the cutoff and the radius
+    /// of the neighborhoods together
+    #[arg(long, default_value_t = 22.0)]
+    reach: f64,
+    /// Dataset files of `holosig prepare` whose structures are trained on as well
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    with: Vec<PathBuf>,
+    /// Part of the complexes for validation, where the source has no splits
+    #[arg(long, default_value_t = 0.1, value_name = "FRACTION")]
+    validation: f64,
+    /// Part of the complexes for test, where the source has no splits
+    #[arg(long, default_value_t = 0.1, value_name = "FRACTION")]
+    test: f64,
+    /// Seed of the split by chance: groups, or complexes without one, stay together
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Stop at the first complex that cannot be used
+    #[arg(long)]
+    strict: bool,
+}
+
+/// How the dataset was made, as it is kept in the file.
+#[derive(serde::Serialize)]
+struct Kept<'a> {
+    read: ReadOptions,
+    complexes: Packing,
+    split: Fractions,
+    with: Vec<&'a Path>,
+}
+
+type Outcome = std::result::Result<Chosen, String>;
+
+pub fn run(args: Args) -> Result<()> {
+    World::run(|world| {
+        let outputs = || Ok(vec![Output::new(&args.out, Kind::Dataset)]);
+        let with = args.with.iter().map(PathBuf::as_path);
+        let inputs: Vec<&Path> = args.source.inputs().into_iter().chain(with).collect();
+        let _claim = args.overwrite.claim(world, outputs, &inputs)?;
+        world.agree(args.check())?;
+        let listing = args.source.listing(world)?;
+        let total = listing.entries.len();
+        let splits = world.agree(args.splits(&listing.entries))?;
+        let progress = Progress::new(world.is_root(), total, "complexes");
+        let reader = Reader::default();
+        let (mut chosen, mut skipped) = (Vec::new(), 0);
+        world.ordered(
+            total,
+            GROUP,
+            |group| {
+                let read = |i: usize| args.read(&reader, &listing.entries[i], splits[i]);
+                Ok(group.into_par_iter().map(read).collect::<Vec<Outcome>>())
+            },
+            |group, outcomes: Vec<Outcome>| {
+                for (i, outcome) in group.clone().zip(outcomes) {
+                    let id = &listing.entries[i].id;
+                    match outcome {
+                        Ok(structure) => chosen.push(structure),
+                        Err(reason) if args.strict => {
+                            return Err(Error::input(format!("complex {id}: {reason}")));
+                        }
+                        Err(reason) => {
+                            log::warn!("skipped complex {id}: {reason}");
+                            skipped += 1;
+                        }
+                    }
+                }
+                progress.at(group.end);
+                Ok(())
+            },
+        )?;
+        drop(progress);
+        let partial = world.on_root(|| {
+            args.write(&chosen)?;
+            match skipped {
+                0 => Ok(()),
+                skipped => Err(Error::Partial {
+                    skipped,
+                    of: total as u64,
+                }),
+            }
+        });
+        partial.map(drop)
+    })
+}
+
+impl Args {
+    fn packing(&self) -> Packing {
+        Packing {
+            centres: self.centres,
+            cutoff: self.cutoff,
+            reach: self.reach,
+        }
+    }
+
+    fn fractions(&self) -> Fractions {
+        Fractions {
+            validation: self.validation,
+            test: self.test,
+            seed: self.seed,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        for (name, length) in [("--cutoff", self.cutoff), ("--reach", self.reach)] {
+            if !(length.is_finite() && length > 0.0) {
+                return Err(Error::input(format!(
+                    "{name} {length}: must be a positive length in Å"
+                )));
+            }
+        }
+        self.fractions().validate()
+    }
+
+    /// The split of every complex: the source's, or one by chance where it has none at all.
+    fn splits(&self, entries: &[Entry]) -> Result<Vec<Option<Split>>> {
+        if entries.iter().any(|e| e.split.is_some()) {
+            return Ok(entries.iter().map(|e| e.split).collect());
+        }
+        let fractions = self.fractions();
+        let of = |e: &Entry| fractions.split(e.group.as_deref().unwrap_or(&e.id));
+        Ok(entries.iter().map(|e| Some(of(e))).collect())
+    }
+
+    fn read(&self, reader: &Reader, entry: &Entry, split: Option<Split>) -> Outcome {
+        let split = split.ok_or("no split, where other complexes have one")?;
+        let complex = reader
+            .read(entry, &ReadOptions::default())
+            .map_err(|e| e.to_string())?;
+        complex.packed(&entry.id, split, &self.packing())
+    }
+
+    fn write(&self, chosen: &[Chosen]) -> Result<()> {
+        if chosen.is_empty() {
+            return Err(Error::input(format!(
+                "no complex can be used: {} is not written",
+                self.out.display()
+            )));
+        }
+        let kept = Kept {
+            read: ReadOptions::default(),
+            complexes: self.packing(),
+            split: self.fractions(),
+            with: self.with.iter().map(PathBuf::as_path).collect(),
+        };
+        let settings = toml::to_string(&kept).map_err(Error::internal)?;
+        let mut dataset = Dataset::pack(chosen, &settings)?;
+        for path in &self.with {
+            let other = Dataset::open(path)?;
+            dataset.append(other).map_err(|e| Error::file(path, e))?;
+        }
+        let digest = dataset.write(&self.out)?;
+        crate::say!(
+            "{}: {} and {} without a ligand, {}",
+            self.out.display(),
+            count(chosen.len(), "complex"),
+            count(dataset.structures().len() - chosen.len(), "structure"),
+            count(dataset.atom_count(), "atom")
+        );
+        let shares = Split::ALL.map(|s| format!("{} {s}", dataset.split(s).len()));
+        crate::say!(
+            "{}: {}; fingerprint {digest}",
+            count(dataset.len(), "neighborhood"),
+            shares.join(", ")
+        );
+        for split in [Split::Train, Split::Validation] {
+            if dataset.split(split).is_empty() {
+                log::warn!("no structure is for {split}: training needs some");
+            }
+        }
+        Ok(())
+    }
+}
