@@ -10,6 +10,9 @@
 #   scripts/quickstart.sh molecules        PaiNN on energies and forces of small molecules in a Morse
 #       potential: prepare -> train on two MPI ranks -> killed midway -> resumed, with the same bits as
 #       a run that was left alone -> predict -> report; quickstart-molecules/report.html
+#   scripts/quickstart.sh affinity         the pocket encoder on complexes cut out of the structures that
+#       come with the source, with made-up affinities (scripts/made_complexes.sh): pockets -> regress,
+#       whole proteins kept together -> predict -> report; quickstart-affinity/affinity/report.html
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 . "$(dirname "$0")/lib.sh"
@@ -19,8 +22,9 @@ case $part in
 structures) here=quickstart ;;
 deep-signature) here=quickstart-deep-signature ;;
 molecules) here=quickstart-molecules ;;
+affinity) here=quickstart-affinity ;;
 *)
-    echo "quickstart: $part: nothing, deep-signature or molecules is needed" >&2
+    echo "quickstart: $part: nothing, deep-signature, molecules or affinity is needed" >&2
     exit 2
     ;;
 esac
@@ -138,6 +142,23 @@ molecules() {
 
     say "report"
     "$holosig" report "$run" --out "$here/report.html"
+}
+
+affinity() {
+    say "complexes: pieces of chains cut out of structures, with made-up affinities"
+    scripts/made_complexes.sh "$here/complexes"
+
+    say "pockets: with and without the ligand, beside baselines"
+    launch "$holosig" pockets jobs/models/pocket-encoder.h5 \
+        --complexes "$here/complexes/complexes.csv" --out "$here/pockets.h5"
+
+    say "regress: every protein in one fold"
+    launch "$holosig" regress "$here/pockets.h5" --split k-fold:4 --model ridge,knn \
+        --out "$here/affinity"
+    "$holosig" predict "$here/affinity" "$here/pockets.h5" --out "$here/predictions.csv"
+
+    say "report"
+    "$holosig" report "$here/affinity"
 }
 
 ${part//-/_}

@@ -10,3 +10,5 @@ mod files;
 mod formulas;
 #[path = "pockets/regression.rs"]
 mod regression;
+#[path = "pockets/two_sided.rs"]
+mod two_sided;

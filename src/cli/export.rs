@@ -4,7 +4,7 @@ use super::places::{self, Overwrite, checkpoint};
 use crate::comm::World;
 use crate::models::hvae::published;
 use crate::models::{Model, state_dict};
-use crate::store::{Content, Output, Scratch};
+use crate::store::{Content, Kind, Output, Scratch};
 use crate::tasks::TaskKind;
 use crate::tasks::hvae::HvaeKind;
 use crate::train::Checkpoint;
@@ -17,8 +17,9 @@ pub struct Args {
     /// Checkpoint to read, or the folder of a run, whose best one is taken
     #[arg(value_parser = checkpoint())]
     checkpoint: PathBuf,
-    /// File to write; the hyper-parameters go beside it with the ending .json
-    #[arg(value_name = "OUT.safetensors")]
+    /// File to write: .safetensors, with the hyper-parameters beside it under the ending .json, or
+    /// .h5, a checkpoint without what only training needs
+    #[arg(value_name = "OUT.safetensors|OUT.h5")]
     out: PathBuf,
     #[command(flatten)]
     overwrite: Overwrite,
@@ -34,6 +35,10 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 impl Args {
+    fn is_checkpoint(&self) -> bool {
+        self.out.extension().is_some_and(|e| e == "h5")
+    }
+
     /// Where the hyper-parameters go.
     fn beside(&self) -> PathBuf {
         self.out.with_extension("json")
@@ -41,7 +46,10 @@ impl Args {
 
     fn outputs(&self) -> Result<Vec<Output>> {
         let instead = "it is read by torch with safetensors.torch.load_file";
-        places::ending(&self.out, &["safetensors"], instead)?;
+        places::ending(&self.out, &["safetensors", "h5"], instead)?;
+        if self.is_checkpoint() {
+            return Ok(vec![Output::new(&self.out, Kind::Checkpoint)]);
+        }
         let weights = || Content::marked("a model that holosig exported", state_dict::MARK);
         Ok(vec![
             Output::new(&self.out, weights()),
@@ -51,7 +59,6 @@ impl Args {
 }
 
 fn export(args: &Args) -> Result<()> {
-    let beside = args.beside();
     let checkpoint = Checkpoint::read(&args.checkpoint)?;
     let here = |e| Error::file(&args.checkpoint, e);
     if checkpoint.task != HvaeKind::name() {
@@ -62,12 +69,19 @@ fn export(args: &Args) -> Result<()> {
         ))));
     }
     let description = HvaeKind::describe(&checkpoint, &args.checkpoint)?;
-    let hparams = published::to_json(&description).map_err(here)?;
     let model = description
         .build(0, DType::F32, &Device::Cpu)
         .map_err(here)?;
     checkpoint.load_into(&args.checkpoint, model.parameters())?;
 
+    if args.is_checkpoint() {
+        let text = description.to_toml()?;
+        Checkpoint::of_model(HvaeKind::name(), text, model.parameters())?.write(&args.out)?;
+        crate::say!("{}", args.out.display());
+        return Ok(());
+    }
+    let beside = args.beside();
+    let hparams = published::to_json(&description).map_err(here)?;
     // Both files are complete before either gets its name.
     let (weights, text) = (Scratch::new(&args.out)?, Scratch::new(&beside)?);
     state_dict::write(model.parameters(), weights.path())?;

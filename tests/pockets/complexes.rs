@@ -156,6 +156,30 @@ fn a_pocket_is_the_sum_over_the_residues_near_the_ligand() {
     assert_eq!(ligand.read::<i32>("atoms_without_channel").unwrap(), [5]);
     assert_eq!(ligand.read::<i32>("heavy_atoms").unwrap(), [5]);
     assert!(!root.has("pocket_untrained"));
+    // A ligand that is not seen changes nothing.
+    assert_eq!(rows(&out, "pocket_without"), rows(&out, "pocket"));
+    assert_eq!(rows(&out, "pocket_difference")[0], vec![0.0; z]);
+    let squares: Vec<f32> = (0..z)
+        .map(|k| expected.iter().skip(k).step_by(z).map(|v| v * v).sum())
+        .collect();
+    assert!(error(&rows(&out, "pocket_products")[0], &squares) < 1e-5);
+    std::fs::write(dir.path().join("seen.sdf"), sdf(&ligand())).unwrap();
+    std::fs::write(dir.path().join("s.csv"), "protein,ligand\np.pdb,seen.sdf\n").unwrap();
+    let seen = dir.path().join("seen.h5");
+    pockets(&ckpt, &dir.path().join("s.csv"), &seen, &[]).success();
+    assert!(error(&rows(&seen, "pocket_without")[0], &sum) < 1e-6);
+    let (with, difference) = (
+        &rows(&seen, "pocket")[0],
+        &rows(&seen, "pocket_difference")[0],
+    );
+    let signed = with.iter().zip(&sum).map(|(a, b)| (a - b).abs());
+    assert!(error(with, &sum) > 1e-3);
+    // Signs cancel in the sum, not in the difference.
+    assert!(
+        signed
+            .zip(difference)
+            .all(|(signed, d)| signed <= d * 1.0001 + 1e-4)
+    );
 
     let mean = dir.path().join("mean.h5");
     pockets(&ckpt, &dir.path().join("m.csv"), &mean, &["--pool", "mean"]).success();

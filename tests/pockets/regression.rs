@@ -45,6 +45,20 @@ fn made_up(path: &Path, change: impl Fn(&mut Vec<f64>, &mut Vec<String>)) {
         .map(|i| if i < N / 3 { "crystal" } else { "modelled" })
         .collect();
     let groups: Vec<String> = (0..N).map(|i| format!("g{}", i / 4)).collect();
+    let clusters: Vec<String> = (0..N).map(|i| format!("{}", i / 40)).collect();
+    // One element of the ligand tells something that the embedding does not.
+    let elements: Vec<i32> = (0..N * 2)
+        .map(|i| {
+            if i % 2 == 0 {
+                size[i / 2]
+            } else {
+                (i as i32 / 2) % 3
+            }
+        })
+        .collect();
+    for (i, a) in affinity.iter_mut().enumerate() {
+        *a += f64::from(elements[2 * i + 1]);
+    }
     store::write(path, Kind::Pockets, |root| {
         write_settings(root, &settings)?;
         root.set_attr_text("checkpoint_hash", "abc")?;
@@ -62,13 +76,19 @@ fn made_up(path: &Path, change: impl Fn(&mut Vec<f64>, &mut Vec<String>)) {
         root.write("affinity", &[N], &affinity, Storage::Plain)?;
         root.write_strings("split", &split)?;
         root.write_strings("group", &groups)?;
+        root.write_strings("sequence_cluster", &clusters)?;
+        for name in ["without", "difference", "products"] {
+            let (name, shape) = (format!("pocket_{name}"), [N, WIDTH]);
+            root.write(&name, &shape, &untrained, Storage::Plain)?;
+        }
         root.create_group("columns")?
             .write_strings("source", &source)?;
         let residues: Vec<i32> = vec![30; N];
         root.create_group("counts")?
             .write("residues", &[N], &residues, Storage::Plain)?;
-        root.create_group("ligand")?
-            .write("heavy_atoms", &[N], &size, Storage::Plain)
+        let ligand = root.create_group("ligand")?;
+        ligand.write("elements", &[N, 2], &elements, Storage::Plain)?;
+        ligand.write("heavy_atoms", &[N], &size, Storage::Plain)
     })
     .unwrap();
 }
@@ -106,7 +126,10 @@ fn the_table_tells_a_good_embedding_from_its_baselines() {
         assert_eq!(told.stderr.matches(what).count(), 1, "{told:#?}");
     }
     for what in [
-        "all: 24 test complexes",
+        "all: 24 test complexes of 24 groups",
+        "intervals over groups: column group",
+        "chosen in validation: learned embedding, ridge",
+        "embedding adds 0.",
         "source = crystal: 8",
         "source = modelled: 16",
         "learned embedding",
@@ -122,7 +145,12 @@ fn the_table_tells_a_good_embedding_from_its_baselines() {
     };
     let number = |text: &str| text.parse::<f64>().unwrap();
     let learned = number(&row("pocket", "ridge")[rmsd]);
-    assert!(learned < 0.5, "{learned}");
+    assert!(learned < 1.2, "{learned}");
+    let both = row("pocket_and_elements", "ridge");
+    assert!(number(&both[rmsd]) < 0.5, "{both:?}");
+    assert!(number(&both[column("adds_low")]) > 0.0, "{both:?}");
+    let elements = number(&row("ligand_elements", "ridge")[rmsd]);
+    assert!(elements > 1.0, "{elements}");
     for features in [
         "pocket_untrained",
         "zernike_invariants",
@@ -230,6 +258,26 @@ fn every_regressor_learns_and_any_number_of_ranks_finds_the_same() {
     // Every complex is tested once, and no group is in two folds.
     let predictions = csv_rows(&dir.path().join("R1/predictions.csv"));
     assert_eq!(predictions.len(), N + 1);
+    assert!(
+        regress(
+            &file,
+            &dir.path().join("few"),
+            &[
+                "--model",
+                "ridge",
+                "--bags",
+                "2",
+                "--group",
+                "sequence_cluster"
+            ]
+        )
+        .success()
+        .stderr
+        .contains(
+            "24 tested complexes are of 3 groups (clusters of sequences (35 % identity)): too few"
+        )
+    );
+    regress(&file, &dir.path().join("x"), &["--group", "none"]).failure(2, "no column \"none\"");
     let mut fold_of = std::collections::HashMap::new();
     for r in &predictions[1..] {
         let group = r[0][1..].parse::<usize>().unwrap() / 4;
@@ -259,8 +307,10 @@ fn bad_labels_and_splits_are_told() {
         .failure(2, "the test part by column split has 1 labelled complexes");
     made_up(&file, |_, split| split[3] = "maybe".into());
     regress(&file, &out, &ridge).failure(2, "complex c3: split \"maybe\"");
-    regress(&file, &out, &[&ridge[..], &["--split", "none"]].concat())
-        .failure(2, "no column \"none\"; there are: split, group, source");
+    regress(&file, &out, &[&ridge[..], &["--split", "none"]].concat()).failure(
+        2,
+        "no column \"none\"; there are: split, group, sequence_cluster, source",
+    );
     made_up(&file, |_, _| ());
     let labels = dir.path().join("l.csv");
     let with = ["--labels", labels.to_str().unwrap()];
@@ -277,6 +327,9 @@ fn bad_labels_and_splits_are_told() {
         regress(&file, &out, &[&ridge[..], &with].concat()).failure(2, what);
     }
     regress(&file, &out, &ridge).success();
+    let only = ["--where", "source=crystal", "--where", "source=modelled"];
+    let told = regress(&file, &out, &[&ridge[..], &only].concat()).success();
+    assert!(told.stdout.contains("all: 24 test complexes"), "{told:?}");
     let pockets = store::open(&file, Kind::Pockets).unwrap();
     assert_eq!(pockets.attr_text("checkpoint_hash").unwrap(), "abc");
     let told = run(holosig()
