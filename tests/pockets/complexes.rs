@@ -152,9 +152,9 @@ fn a_pocket_is_the_sum_over_the_residues_near_the_ligand() {
         })
         .collect();
     assert!(error(&rows(&out, "pocket")[0], &sum) < 1e-6);
-    let ligand = root.group("ligand").unwrap();
-    assert_eq!(ligand.read::<i32>("atoms_without_channel").unwrap(), [5]);
-    assert_eq!(ligand.read::<i32>("heavy_atoms").unwrap(), [5]);
+    let counts = root.group("ligand").unwrap();
+    assert_eq!(counts.read::<i32>("atoms_without_channel").unwrap(), [5]);
+    assert_eq!(counts.read::<i32>("heavy_atoms").unwrap(), [5]);
     assert!(!root.has("pocket_untrained"));
     // A ligand that is not seen changes nothing.
     assert_eq!(rows(&out, "pocket_without"), rows(&out, "pocket"));
