@@ -4,6 +4,7 @@
 use crate::{Error, Result, comm, print};
 use clap::{Parser, Subcommand};
 
+pub mod annotate;
 pub mod bench;
 pub mod embed;
 pub mod evaluate;
@@ -54,6 +55,9 @@ enum Command {
     Status(status::Args),
     /// Embed residue neighborhoods with a trained model
     Embed(embed::Args),
+    /// Write values of residues into structures, to colour by: B-factors, or ChimeraX attributes
+    #[command(visible_alias = "bfactors")]
+    Annotate(annotate::Args),
     /// Tell what a latent space knows: reconstruction, classes, clusters, equivariance
     Evaluate(evaluate::Args),
     /// Embed the binding pockets of protein-ligand complexes
@@ -143,6 +147,7 @@ impl Command {
             Command::Submit(a) => submit::run(a),
             Command::Status(a) => status::run(a),
             Command::Embed(a) => embed::run(a),
+            Command::Annotate(a) => annotate::run(a),
             Command::Evaluate(a) => evaluate::run(a),
             Command::Pockets(a) => pockets::run(a),
             Command::Regress(a) => regress::run(a),

@@ -4,20 +4,19 @@
 mod plots;
 
 use crate::comm::{World, packed};
-use crate::data::system::System;
+use crate::data::structure::b_factors;
 use crate::data::trajectory::{Dataset, Graph};
 use crate::models::Model;
 use crate::models::deep_signature::{
     DeepSignature, Description, Graph as ModelGraph, clip, graphs,
 };
-use crate::store::{Kind, NewFile, Node, Scratch, Storage};
+use crate::store::{self, Kind, NewFile, Node, Storage};
 use crate::tasks::TaskKind;
 use crate::tasks::deep_signature::DeepSignatureKind;
 use crate::train::Checkpoint;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -275,75 +274,12 @@ fn write_structures(
         let Some(id) = of_graph.next() else {
             continue;
         };
-        let best = |v: &[u32]| (0..v.len()).rev().max_by_key(|&k| v[k]).unwrap_or(0);
-        let bead: Vec<usize> = votes[number].chunks_exact(beads).map(best).collect();
+        let best = |v: &[u32]| (0..v.len()).rev().max_by_key(|&k| v[k]).unwrap_or(0) as f64;
+        let bead: Vec<f64> = votes[number].chunks_exact(beads).map(best).collect();
         let points = dataset.segment(id)?.values;
+        let text = b_factors::of_system(STRUCTURE, atoms, points.as_chunks().0, &bead)?;
         let path = folder.join(format!("graph-{number:06}.pdb"));
-        let scratch = Scratch::new(&path)?;
-        let io = |e| Error::io(&path, e);
-        let mut file = std::fs::File::create(scratch.path()).map_err(io)?;
-        file.write_all(structure(atoms, &points, &bead).as_bytes())
-            .map_err(io)?;
-        drop(file);
-        scratch.commit()?;
+        store::write_bytes(&path, text.as_bytes())?;
     }
     Ok(())
-}
-
-/// ATOM records with the bead in the B-factor column; serial and residue numbers wrap where the
-/// format's columns end.
-fn structure(atoms: &System, points: &[f32], bead: &[usize]) -> String {
-    let mut text = format!("{STRUCTURE}\n");
-    for (i, (p, bead)) in points.chunks_exact(3).zip(bead).enumerate() {
-        let name = atoms.names[i].as_str();
-        let name = match name.len() {
-            0..=3 => format!(" {name:<3}"),
-            _ => name.chars().take(4).collect(),
-        };
-        let residue = atoms.residue(i as u32);
-        let residue_name: String = residue.name.as_str().chars().take(3).collect();
-        text += &format!(
-            "ATOM  {:>5} {name} {residue_name:>3} {}{:>4}    {:>8.3}{:>8.3}{:>8.3}{:>6.2}{:>6.2}\n",
-            (i + 1) % 100_000,
-            residue.chain.as_str().chars().next().unwrap_or(' '),
-            residue.number.rem_euclid(10_000),
-            p[0],
-            p[1],
-            p[2],
-            1.0,
-            *bead as f64,
-        );
-    }
-    text + "END\n"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::data::system::Residue;
-
-    #[test]
-    fn beads_are_b_factors() {
-        let residue = |chain: &str, number| Residue {
-            chain: chain.into(),
-            number,
-            name: "ARG".into(),
-            ..Residue::default()
-        };
-        let atoms = System {
-            names: vec!["CA".into(), "HH11".into()],
-            numbers: vec![6, 1],
-            residue_of: vec![0, 1],
-            residues: vec![residue("A", 7), residue("", 12_007)],
-            ..System::default()
-        };
-        let text = structure(&atoms, &[1.0, -2.5, 3.25, 10.0, 0.0, 0.0], &[3, 12]);
-        let lines: Vec<&str> = text.lines().skip(1).collect();
-        assert_eq!(
-            lines[0],
-            "ATOM      1  CA  ARG A   7       1.000  -2.500   3.250  1.00  3.00"
-        );
-        assert_eq!((&lines[1][12..16], &lines[1][22..26]), ("HH11", "2007"));
-        assert_eq!((&lines[1][60..66], lines[2]), (" 12.00", "END"));
-    }
 }

@@ -19,33 +19,53 @@ const TOLERANCE: f64 = 1e-12;
 /// # Panics
 /// If `rows` is not a whole number of vectors of length `dim > 0`.
 pub fn project(rows: &[f32], dim: usize) -> Projection {
+    let components = components(rows, dim, 2);
+    let point = |p: &[f64]| [p[0], p[1]];
+    Projection {
+        points: components.scores.chunks_exact(2).map(point).collect(),
+        explained: [components.explained[0], components.explained[1]],
+    }
+}
+
+/// As [`Projection`], along any number of directions.
+pub struct Components {
+    /// `[n, count]`, centred.
+    pub scores: Vec<f64>,
+    /// Share of the total variance along each direction.
+    pub explained: Vec<f64>,
+}
+
+/// The `count` directions of largest variance, and every vector's coordinates along them.
+///
+/// # Panics
+/// If `rows` is not a whole number of vectors of length `dim > 0`.
+pub fn components(rows: &[f32], dim: usize, count: usize) -> Components {
     assert!(dim > 0 && rows.len().is_multiple_of(dim));
     let mean = mean(rows, dim);
     let mut covariance = covariance(rows, &mean);
     let total: f64 = (0..dim).map(|i| covariance[i * dim + i]).sum();
 
-    let mut directions = Vec::with_capacity(2);
-    let mut explained = [0.0; 2];
-    for share in &mut explained {
+    let mut directions = Vec::with_capacity(count);
+    let mut explained = Vec::with_capacity(count);
+    for _ in 0..count {
         let (direction, variance) = leading_eigenvector(&covariance, dim);
         for i in 0..dim {
             for j in 0..dim {
                 covariance[i * dim + j] -= variance * direction[i] * direction[j];
             }
         }
-        *share = if total > 0.0 { variance / total } else { 0.0 };
+        explained.push(if total > 0.0 { variance / total } else { 0.0 });
         directions.push(direction);
     }
-    let points = rows
-        .chunks_exact(dim)
-        .map(|row| {
-            [0, 1].map(|k| {
-                let terms = row.iter().zip(&mean).zip(&directions[k]);
-                terms.map(|((&x, m), d)| (f64::from(x) - m) * d).sum()
-            })
-        })
-        .collect();
-    Projection { points, explained }
+    let score = |row: &[f32], direction: &Vec<f64>| -> f64 {
+        let terms = row.iter().zip(&mean).zip(direction);
+        terms.map(|((&x, m), d)| (f64::from(x) - m) * d).sum()
+    };
+    let of = |row| directions.iter().map(move |d| score(row, d));
+    Components {
+        scores: rows.chunks_exact(dim).flat_map(of).collect(),
+        explained,
+    }
 }
 
 fn mean(rows: &[f32], dim: usize) -> Vec<f64> {

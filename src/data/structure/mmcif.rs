@@ -4,6 +4,7 @@
 //! each value by itself, for either may be null (`.`, `?`).
 
 use super::assemble::{Assembler, Model, Record, coordinate};
+use super::b_factors::Slots;
 use super::{Models, ReadOptions, element};
 use crate::data::names::{self, Named};
 
@@ -55,6 +56,38 @@ pub(super) fn parse(text: &[u8], options: &ReadOptions) -> Result<Vec<Model>, St
         return Err("the _atom_site category has no rows: an mmCIF file without atoms".into());
     }
     Ok(models.into_iter().map(|(n, m)| m.finish(n)).collect())
+}
+
+/// Where the B-factors of all atoms of a file stand.
+///
+/// # Errors
+/// As [`parse`]; no column of B-factors.
+pub(super) fn slots(text: &[u8], slots: &mut Slots) -> Result<(), String> {
+    let mut tokens = Tokens::new(text);
+    let Some(table) = find_atoms(&mut tokens)? else {
+        return Err("no _atom_site category: an mmCIF file without atoms".into());
+    };
+    let at_line = |line: usize| move |what: String| format!("line {line}: {what}");
+    let columns = Columns::new(&table.names).map_err(at_line(table.line))?;
+    let none = "no column _atom_site.B_iso_or_equiv to write to; write a .defattr file".to_string();
+    let b_factor = columns.b_factor.ok_or_else(|| at_line(table.line)(none))?;
+    let mut row = table.first_row;
+    while !row.is_empty() || table.looped {
+        if table.looped && !next_row(&mut tokens, table.names.len(), &mut row)? {
+            break;
+        }
+        let (number, record) = columns.record(&row).map_err(at_line(row[0].line))?;
+        if let Some(record) = record {
+            let value = row[b_factor].text;
+            // A token is a part of the text.
+            let start = value.as_ptr() as usize - text.as_ptr() as usize;
+            slots.add(number, &record, start..start + value.len(), 0);
+        }
+        if !table.looped {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// A word or a quoted text.

@@ -20,6 +20,7 @@
 
 mod assemble;
 pub mod atom3d;
+pub mod b_factors;
 mod bytes;
 mod element;
 mod mmcif;

@@ -2,6 +2,7 @@
 //! `ENDMDL` and `END` records; every other record is passed over.
 
 use super::assemble::{Assembler, Model, Record, coordinate};
+use super::b_factors::Slots;
 use super::{Models, ReadOptions, element};
 use crate::data::names::{self, Columns, Named};
 use std::cell::OnceCell;
@@ -55,6 +56,43 @@ pub(super) fn parse(text: &[u8], options: &ReadOptions) -> Result<Vec<Model>, St
         models.push(model, number);
     }
     Ok(models.all)
+}
+
+/// Where the B-factors of all atoms of a file stand.
+///
+/// # Errors
+/// As [`parse`].
+pub(super) fn slots(text: &[u8], slots: &mut Slots) -> Result<(), String> {
+    /// Columns of the B-factor, from 0.
+    const FIELD: [usize; 2] = [60, 66];
+    let layout = Layout::of_file(text);
+    let (mut segment, mut number, mut filled) = (0, 1, false);
+    let mut start = 0;
+    for (line, at) in text.split(|&b| b == b'\n').zip(1usize..) {
+        let end = start + line.trim_ascii_end().len();
+        match record_name(line) {
+            b"ATOM" | b"HETATM" => {
+                let record = atom_in(line, segment, &layout);
+                let record = record.map_err(|what| format!("line {at}: {what}"))?;
+                let place = FIELD.map(|column| (start + column).min(end));
+                let blanks = (start + FIELD[0]).saturating_sub(end);
+                slots.add(number, &record, place[0]..place[1], blanks);
+                filled = true;
+            }
+            b"TER" => segment += 1,
+            mark @ (b"MODEL" | b"ENDMDL" | b"END") => {
+                (number, segment) = (number + i32::from(filled), 0);
+                filled = false;
+                if mark == b"MODEL" {
+                    let given = parse_number(column(line, 6, line.len()));
+                    number = given.filter(|&n| n >= number).unwrap_or(number);
+                }
+            }
+            _ => {}
+        }
+        start += line.len() + 1;
+    }
+    Ok(())
 }
 
 /// Models that are whole, each with a number of its own.
