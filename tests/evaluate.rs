@@ -219,6 +219,51 @@ fn bad_input_is_named() {
     with("labels.csv:site", &[]).failure(2, "line 2: number \"one\" is not a whole number");
     with("residue", &["--balanced", "--residues", "100000"])
         .failure(2, "in equal shares need 5000 of");
-    with("residue", &["--residues", "20"]).failure(2, "5 folds need 5 or more");
-    assert!(!dir.join("bad/evaluation.json").exists());
+    let dataset = Dataset::open(&dir.join("data.h5")).unwrap();
+    let row = |place: usize, site: &str| {
+        let id = dataset.residue(dataset.split(Split::Train)[place]);
+        let (chain, number) = (id.residue.chain, id.residue.number);
+        format!("{},{chain},{number},{site}\n", id.structure)
+    };
+    table(&["structure,chain,number,site\n", &row(0, "x"), &row(1, "y")].concat());
+    let told = "of 2 classes in 2 residues of split train, 0 have 5 residues or more";
+    with("labels.csv:site", &[]).failure(2, told);
+    // What labels there are is looked at before anything is encoded or written.
+    assert!(!dir.join("bad").exists());
+}
+
+#[test]
+fn rare_classes_are_left_out_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    trained(dir);
+    let outcome = evaluate(holosig(), dir, "few", &["--residues", "60"]);
+    let outcome = outcome.success();
+    let words = "labels residue: left out, fewer than 5 residues for 5 folds";
+    assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+    let record = Record::read(&dir.join("few")).unwrap();
+    let residue = &record.evaluations[0].labels[0];
+    let left_out: usize = residue.left_out.values().sum();
+    assert!(
+        residue.left_out.values().all(|&n| (1..5).contains(&n)),
+        "{residue:?}"
+    );
+    assert!(
+        left_out > 0 && residue.residues + left_out == 60,
+        "{residue:?}"
+    );
+    let named = |class: &String| outcome.stderr.contains(class.as_str());
+    assert!(residue.left_out.keys().all(named), "{}", outcome.stderr);
+    assert!(
+        residue
+            .classes
+            .iter()
+            .all(|c| !residue.left_out.contains_key(c))
+    );
+    let report = || run(holosig().current_dir(dir).args(["report", "few"]));
+    report().success();
+    let page = std::fs::read_to_string(dir.join("few/report.html")).unwrap();
+    assert!(page.contains(words));
+    std::fs::remove_file(dir.join("few/evaluation.json")).unwrap();
+    report().failure(2, "an evaluation that did not end");
 }

@@ -1,11 +1,12 @@
 //! `holosig evaluate`.
 
 use super::places::{Overwrite, checkpoint};
+use super::prepare::progress::Progress;
 use crate::Result;
 use crate::comm::World;
 use crate::data::Split;
 use crate::data::dataset::Dataset;
-use crate::downstream::evaluation::{self, LabelSource, Labels, Options, Record};
+use crate::downstream::evaluation::{self, LabelSource, Labels, Options, Record, Trial};
 use crate::print::count;
 use std::path::{Path, PathBuf};
 
@@ -61,15 +62,15 @@ pub fn run(args: Args) -> Result<()> {
             folds: args.folds.into(),
             restarts: args.restarts.into(),
         };
-        let record = evaluation::run(
-            world,
-            &args.checkpoints,
-            &dataset,
-            &args.dataset,
-            &labels,
-            &options,
-            &args.out,
-        )?;
+        let trial = world.agree(Trial::new(&dataset, &args.dataset, &labels, options))?;
+        if world.is_root() {
+            trial.left_out().for_each(|line| log::warn!("{line}"));
+        }
+        let total = trial.len() * args.checkpoints.len();
+        let progress = Progress::new(world.is_root(), total, "residues");
+        let checkpoints = &args.checkpoints;
+        let record = evaluation::run(world, checkpoints, &trial, &args.out, |n| progress.at(n))?;
+        drop(progress);
         if let Some(record) = record {
             print(&record);
             crate::say!("record: {}", args.out.join(evaluation::RECORD).display());

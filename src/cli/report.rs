@@ -2,7 +2,7 @@
 
 use super::places::Overwrite;
 use crate::comm::World;
-use crate::downstream::evaluation::RECORD;
+use crate::downstream::evaluation::{RECORD, Record};
 use crate::downstream::regression::Results;
 use crate::downstream::report::{
     self, Affinity, Embedding, EvaluationReport, PREDICTIONS, Part, Predicted, Run, RunReport,
@@ -78,6 +78,10 @@ fn part(args: &Args, folder: &Path) -> Result<Part> {
     }
     if folder.join(RECORD).exists() {
         return EvaluationReport::read(folder, args.beside.as_deref())?.part();
+    }
+    if Record::is_unfinished(folder) {
+        let what = "an evaluation that did not end; run `holosig evaluate` again";
+        return Err(Error::file(folder, what));
     }
     let embedding = |path: &Option<PathBuf>| path.as_deref().map(Embedding::read).transpose();
     let report = RunReport {

@@ -1,8 +1,10 @@
 //! Labels of residues: their type, their secondary structure, or a column of a user's table.
 
+use super::Options;
 use crate::data::dataset::Dataset;
 use crate::data::secondary;
 use crate::data::table::Table;
+use crate::print::count;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -56,7 +58,7 @@ pub struct Labels {
     of: Vec<Option<String>>,
 }
 
-/// Rows that have a label, as numbers into the sorted names.
+/// A class for each of some rows, as numbers into the sorted names.
 pub struct Classes {
     pub names: Vec<String>,
     pub of: Vec<u32>,
@@ -68,6 +70,54 @@ impl Classes {
         let mut counts = vec![0; self.names.len()];
         self.of.iter().for_each(|&c| counts[c as usize] += 1);
         counts
+    }
+}
+
+/// What classifiers are asked.
+pub struct Question {
+    /// Places of the residues that have a class, in those that were asked for.
+    pub rows: Vec<usize>,
+    /// Their classes.
+    pub classes: Classes,
+    /// Classes that are too rare to be asked for, and their residues.
+    pub left_out: BTreeMap<String, usize>,
+}
+
+impl Question {
+    /// Leaves out the classes that have fewer residues than there are folds. `name` is that of the
+    /// labels.
+    ///
+    /// # Errors
+    /// Fewer than two classes stay.
+    pub fn frequent(self, name: &str, options: &Options) -> Result<Self> {
+        let counts = self.classes.counts();
+        let stays = |class: usize| counts[class] >= options.folds;
+        let names = self.classes.names.into_iter().enumerate();
+        let (kept, rare): (Vec<_>, Vec<_>) = names.partition(|&(class, _)| stays(class));
+        if kept.len() < 2 {
+            let residues = counts.iter().sum::<usize>();
+            return Err(Error::input(format!(
+                "labels {name}: of {} in {residues} residues of split {}, {} have {} residues or more, \
+                 one for each fold; two are needed: fewer --folds, other --labels, or another --split",
+                count(counts.len(), "class"),
+                options.split,
+                kept.len(),
+                options.folds,
+            )));
+        }
+        let number: BTreeMap<usize, u32> = kept.iter().map(|(class, _)| *class).zip(0..).collect();
+        let rows = self.rows.into_iter().zip(&self.classes.of);
+        let rows = rows.filter_map(|(row, class)| Some((row, *number.get(&(*class as usize))?)));
+        let (rows, of) = rows.unzip();
+        let names = kept.into_iter().map(|(_, name)| name).collect();
+        Ok(Self {
+            rows,
+            classes: Classes { names, of },
+            left_out: rare
+                .into_iter()
+                .map(|(class, name)| (name, counts[class]))
+                .collect(),
+        })
     }
 }
 
@@ -94,8 +144,8 @@ impl Labels {
         Ok(Self { name, of })
     }
 
-    /// Places in `centres` that have a label, and their classes.
-    pub fn of(&self, centres: &[u32]) -> (Vec<usize>, Classes) {
+    /// The labels of `centres`.
+    pub fn of(&self, centres: &[u32]) -> Question {
         let label = |&c: &u32| self.of[c as usize].as_deref();
         let names: BTreeSet<&str> = centres.iter().filter_map(label).collect();
         let number: BTreeMap<&str, u32> = names.iter().copied().zip(0..).collect();
@@ -104,7 +154,11 @@ impl Labels {
             .filter_map(|(row, c)| Some((row, number[label(c)?])))
             .unzip();
         let names = names.into_iter().map(String::from).collect();
-        (rows, Classes { names, of })
+        Question {
+            rows,
+            classes: Classes { names, of },
+            left_out: BTreeMap::new(),
+        }
     }
 
     /// The label of each centre, empty where there is none.

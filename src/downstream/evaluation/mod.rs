@@ -17,6 +17,7 @@ pub use equivariance::{Difference, Equivariance};
 pub use labels::{LabelSource, Labels};
 pub use reconstruction::{Degree, Reconstruction};
 
+use self::labels::Question;
 use super::embedding::{Block, Embedder, Residues};
 use crate::comm::{World, packed};
 use crate::data::dataset::Dataset;
@@ -72,6 +73,17 @@ impl Record {
         let text = files::read_text(&path)?;
         serde_json::from_str(&text).map_err(|e| Error::file(&path, format!("not a record: {e}")))
     }
+
+    /// The classes that were left out for being rare, one line for each kind of label.
+    pub fn left_out(&self) -> impl Iterator<Item = String> {
+        let labels = self.evaluations.first().into_iter().flat_map(|e| &e.labels);
+        labels.filter_map(|k| left_out(&k.name, &k.left_out, self.options.folds))
+    }
+
+    /// Whether an evaluation was begun in `folder` and did not end.
+    pub fn is_unfinished(folder: &Path) -> bool {
+        folder.join(embeddings(0)).exists() && !folder.join(RECORD).exists()
+    }
 }
 
 /// What was found out about one model.
@@ -100,7 +112,10 @@ pub struct Knowledge {
     /// `residue`, `secondary`, or the column of a table.
     pub name: String,
     pub classes: Vec<String>,
-    /// Residues that have this label.
+    /// Classes with fewer residues than there are folds, and their residues.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, usize>,
+    /// Residues that have one of the classes.
     pub residues: usize,
     /// Accuracy of always guessing the most frequent class.
     pub chance: f64,
@@ -148,31 +163,89 @@ fn embeddings(number: usize) -> PathBuf {
     PathBuf::from(format!("embeddings-{number}.h5"))
 }
 
-/// Evaluates checkpoints on residues of a dataset and writes `evaluation.json` and an embedding
-/// file per model into `folder`. Collective; the record is returned on rank 0.
+/// What models are tried on: residues of a dataset, and what is to be read off them.
+pub struct Trial<'a> {
+    dataset: &'a Dataset,
+    /// The dataset, for the record.
+    name: String,
+    options: Options,
+    centres: Vec<u32>,
+    labels: &'a [Labels],
+    questions: Vec<Question>,
+}
+
+impl<'a> Trial<'a> {
+    /// Chooses the residues, and tells which classes are too rare for the folds.
+    ///
+    /// # Errors
+    /// Those of [`choose`]; labels of fewer than two classes that are frequent enough.
+    pub fn new(
+        dataset: &'a Dataset,
+        name: &Path,
+        labels: &'a [Labels],
+        options: Options,
+    ) -> Result<Self> {
+        let centres = choose(dataset, &options)?;
+        let questions = labels
+            .iter()
+            .map(|l| l.of(&centres).frequent(&l.name, &options));
+        Ok(Self {
+            questions: questions.collect::<Result<_>>()?,
+            name: name.display().to_string(),
+            dataset,
+            options,
+            centres,
+            labels,
+        })
+    }
+
+    /// Number of residues.
+    pub fn len(&self) -> usize {
+        self.centres.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.centres.is_empty()
+    }
+
+    /// The classes that are left out for being rare, one line for each kind of label.
+    pub fn left_out(&self) -> impl Iterator<Item = String> {
+        let told = self.labels.iter().zip(&self.questions);
+        told.filter_map(|(labels, q)| left_out(&labels.name, &q.left_out, self.options.folds))
+    }
+}
+
+fn left_out(name: &str, classes: &BTreeMap<String, usize>, folds: usize) -> Option<String> {
+    let all = classes.iter().map(|(class, n)| format!("{class} ({n})"));
+    let all = all.collect::<Vec<_>>().join(", ");
+    let why = format!("fewer than {folds} residues for {folds} folds");
+    (!classes.is_empty()).then(|| format!("labels {name}: left out, {why}: {all}"))
+}
+
+/// Evaluates checkpoints and writes `evaluation.json` and an embedding file per model into `folder`.
+/// Collective; `progress` is told how many residues have been encoded, of all models together; the
+/// record is returned on rank 0.
 ///
 /// # Errors
-/// An unreadable checkpoint, labels that do not fit, an unwritable folder.
+/// An unreadable checkpoint, an unwritable folder.
 pub fn run(
     world: &World,
     checkpoints: &[PathBuf],
-    dataset: &Dataset,
-    name: &Path,
-    labels: &[Labels],
-    options: &Options,
+    trial: &Trial,
     folder: &Path,
+    progress: impl Fn(usize),
 ) -> Result<Option<Record>> {
-    let centres = world.agree(choose(dataset, options))?;
     world.on_root(|| std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e)))?;
     let mut evaluations = Vec::new();
     for (number, path) in checkpoints.iter().enumerate() {
-        let subject = Subject::open(world, path, dataset, &centres)?;
-        let measured = subject.measure(world)?;
-        let equivariance = subject.equivariance(world, options.seed)?;
+        let subject = Subject::open(world, path, trial)?;
+        let before = number * trial.len();
+        let measured = subject.measure(world, |done| progress(before + done))?;
+        let equivariance = subject.equivariance(world)?;
         let done = world.on_root(|| {
             let file = embeddings(number);
-            subject.write(&folder.join(&file), &measured, labels)?;
-            let evaluation = subject.conclude(&measured, equivariance, labels, options, &file)?;
+            subject.write(&folder.join(&file), &measured)?;
+            let evaluation = subject.conclude(&measured, equivariance, &file)?;
             log::info!("{}: done", path.display());
             Ok(evaluation)
         })?;
@@ -181,9 +254,9 @@ pub fn run(
     world.on_root(|| {
         let record = Record {
             code_version: env!("CARGO_PKG_VERSION").into(),
-            dataset: name.display().to_string(),
-            fingerprint: dataset.fingerprint().into(),
-            options: options.clone(),
+            dataset: trial.name.clone(),
+            fingerprint: trial.dataset.fingerprint().into(),
+            options: trial.options.clone(),
             evaluations,
         };
         let text = serde_json::to_string_pretty(&record).map_err(Error::internal)?;
@@ -200,7 +273,7 @@ struct Subject<'a> {
     checkpoint: Option<Checkpoint>,
     finder: Finder<'a>,
     transform: Transform,
-    centres: &'a [u32],
+    trial: &'a Trial<'a>,
 }
 
 /// One row per residue, in order; of all residues on rank 0 only.
@@ -218,23 +291,18 @@ struct Measured {
 }
 
 impl<'a> Subject<'a> {
-    fn open(
-        world: &World,
-        path: &'a Path,
-        dataset: &'a Dataset,
-        centres: &'a [u32],
-    ) -> Result<Self> {
+    fn open(world: &World, path: &'a Path, trial: &'a Trial) -> Result<Self> {
         let embedder = Embedder::open(world, path)?;
         let checkpoint = world.on_root(|| Checkpoint::read(path))?;
         let transform = world.agree(Transform::new(&embedder.description.zernike))?;
-        let finder = Finder::new(dataset, embedder.description.neighborhood());
+        let finder = Finder::new(trial.dataset, embedder.description.neighborhood());
         Ok(Self {
             path,
             embedder,
             checkpoint,
             finder,
             transform,
-            centres,
+            trial,
         })
     }
 
@@ -247,13 +315,13 @@ impl<'a> Subject<'a> {
     }
 
     /// Encodes and decodes every residue.
-    fn measure(&self, world: &World) -> Result<Measured> {
+    fn measure(&self, world: &World, progress: impl Fn(usize)) -> Result<Measured> {
         let mut all = Measured::default();
         world.ordered(
-            self.centres.len(),
+            self.trial.len(),
             BLOCK,
             |rows| {
-                let zernikegrams = self.zernikegrams(&self.centres[rows])?;
+                let zernikegrams = self.zernikegrams(&self.trial.centres[rows])?;
                 let block = self.embedder.embed(&zernikegrams, true)?;
                 Ok(Measured {
                     errors: self.errors(&block),
@@ -261,7 +329,8 @@ impl<'a> Subject<'a> {
                     frames: block.frames,
                 })
             },
-            |_, block| {
+            |rows, block| {
+                progress(rows.end);
                 all.errors.extend(block.errors);
                 all.invariants.extend(block.invariants);
                 all.frames.extend(block.frames);
@@ -285,16 +354,17 @@ impl<'a> Subject<'a> {
         rows.collect()
     }
 
-    fn equivariance(&self, world: &World, seed: u64) -> Result<Vec<Equivariance>> {
+    fn equivariance(&self, world: &World) -> Result<Vec<Equivariance>> {
         /// Residues, spread evenly over all of them.
         const SAMPLE: usize = 128;
-        let stride = self.centres.len().div_ceil(SAMPLE).max(1);
-        let sample: Vec<u32> = self.centres.iter().copied().step_by(stride).collect();
+        let centres = &self.trial.centres;
+        let stride = centres.len().div_ceil(SAMPLE).max(1);
+        let sample: Vec<u32> = centres.iter().copied().step_by(stride).collect();
         let done = world.on_root(|| {
             let factor = self.embedder.description.norm_factor;
             let x = self.zernikegrams(&sample)?;
             let x: Vec<f64> = x.iter().map(|&v| f64::from(v) / factor).collect();
-            equivariance::measure(&self.embedder, &x, seed)
+            equivariance::measure(&self.embedder, &x, self.trial.options.seed)
         })?;
         Ok(done.unwrap_or_default())
     }
@@ -304,20 +374,16 @@ impl<'a> Subject<'a> {
         &self,
         measured: &Measured,
         equivariance: Vec<Equivariance>,
-        labels: &[Labels],
-        options: &Options,
         file: &Path,
     ) -> Result<Evaluation> {
         let z = self.embedder.description.model.latent_dim;
-        let of = |l: &Labels| -> Result<Knowledge> {
-            let (rows, classes) = l.of(self.centres);
-            let x: Vec<f64> = rows
-                .iter()
-                .flat_map(|&r| &measured.invariants[r * z..(r + 1) * z])
-                .map(|&v| f64::from(v))
-                .collect();
-            knowledge(&l.name, &x, z, &classes, options)
+        let of = |(l, question): (&Labels, &Question)| -> Result<Knowledge> {
+            let rows = question.rows.iter();
+            let values = rows.flat_map(|&r| &measured.invariants[r * z..(r + 1) * z]);
+            let x: Vec<f64> = values.map(|&v| f64::from(v)).collect();
+            knowledge(&l.name, &x, z, question, &self.trial.options)
         };
+        let questions = self.trial.labels.iter().zip(&self.trial.questions);
         let training = self.checkpoint.as_ref().and_then(|c| c.training.as_ref());
         Ok(Evaluation {
             checkpoint: self.path.display().to_string(),
@@ -326,17 +392,17 @@ impl<'a> Subject<'a> {
             job: training.map_or(Ok(BTreeMap::new()), |(p, _)| flatten(&p.job))?,
             parameters: self.embedder.model.parameters().len(),
             latent_dim: z,
-            residues: self.centres.len(),
+            residues: self.trial.len(),
             reconstruction: Reconstruction::of(self.embedder.model.irreps(), &measured.errors),
             equivariance,
-            labels: labels.iter().map(of).collect::<Result<_>>()?,
+            labels: questions.map(of).collect::<Result<_>>()?,
             embeddings: file.to_path_buf(),
         })
     }
 
     /// Writes the embedding file: invariants, frames, cosine losses, residues and labels.
-    fn write(&self, path: &Path, m: &Measured, labels: &[Labels]) -> Result<()> {
-        let n = self.centres.len();
+    fn write(&self, path: &Path, m: &Measured) -> Result<()> {
+        let (n, centres) = (self.trial.len(), &self.trial.centres);
         let z = m.invariants.len() / n.max(1);
         let irreps = self.embedder.model.irreps();
         let cosine = reconstruction::cosine_losses(irreps, &m.errors);
@@ -346,12 +412,11 @@ impl<'a> Subject<'a> {
             root.write("invariants", &[n, z], &m.invariants, Storage::Plain)?;
             root.write("frames", &[n, 3, 3], &m.frames, Storage::Plain)?;
             root.write("cosine_loss", &[n], &cosine, Storage::Plain)?;
-            let residues = Residues::of(self.finder.dataset(), self.centres);
+            let residues = Residues::of(self.finder.dataset(), centres);
             residues.write(&root.create_group("residues")?)?;
             let group = root.create_group("labels")?;
-            labels
-                .iter()
-                .try_for_each(|l| group.write_strings(&l.name, &l.texts(self.centres)))
+            let mut labels = self.trial.labels.iter();
+            labels.try_for_each(|l| group.write_strings(&l.name, &l.texts(centres)))
         });
         written.map(drop)
     }
@@ -362,11 +427,11 @@ fn knowledge(
     name: &str,
     x: &[f64],
     dim: usize,
-    classes: &labels::Classes,
+    question: &Question,
     options: &Options,
 ) -> Result<Knowledge> {
-    let named = |e: Error| Error::input(format!("labels {name}: {e}"));
-    let folds = classify::folds(classes, options.folds, options.seed).map_err(named)?;
+    let classes = &question.classes;
+    let folds = classify::folds(classes, options.folds, options.seed);
     let counts = classes.counts();
     let most = counts.iter().copied().max().unwrap_or(0);
     log::info!(
@@ -377,6 +442,7 @@ fn knowledge(
     Ok(Knowledge {
         name: name.into(),
         classes: classes.names.clone(),
+        left_out: question.left_out.clone(),
         residues: classes.of.len(),
         chance: most as f64 / classes.of.len() as f64,
         linear: classify::linear(x, dim, classes, &folds)?,

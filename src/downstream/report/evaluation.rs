@@ -187,10 +187,16 @@ impl EvaluationReport {
         });
         let rows: Vec<Vec<String>> = rows.collect();
         let head: Vec<&str> = head.iter().map(String::as_str).collect();
+        let mut about = "Means over repeats with their standard deviation. Accuracies by \
+                         cross-validation on the residues of this page; k-means with as many clusters \
+                         as there are classes."
+            .to_string();
+        for line in self.record.left_out() {
+            about += &format!(" In {line}.");
+        }
         html::section(
             "Models",
-            "Means over repeats with their standard deviation. Accuracies by cross-validation on \
-             the residues of this page; k-means with as many clusters as there are classes.",
+            &about,
             &format!("<div class=\"wide\">{}</div>", html::table(&head, rows)),
         )
     }
