@@ -5,7 +5,7 @@ use super::job::{parse_table, to_text};
 use super::optimizer::AdamSettings;
 use super::rate::LearningRateSchedule;
 use super::upgrade;
-use super::watch::Watch;
+use super::watch::{OBJECTIVE, Watch};
 use crate::comm::DeviceKind;
 use crate::{Error, Result};
 use schemars::JsonSchema;
@@ -114,6 +114,10 @@ pub struct Settings {
     /// Ends the run when a metric of the validation has not improved for some validations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_stop: Option<Watch>,
+    /// The metric of the validation by which `best.h5` is chosen: `objective`, or one that the
+    /// validation reports. The higher is the better of an accuracy, the lower of all others.
+    #[serde(default = "objective", skip_serializing_if = "is_objective")]
+    pub best: String,
     /// Longest gradient: a longer one is shortened to this norm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
@@ -183,6 +187,14 @@ fn default_epochs() -> u64 {
 
 fn default_learning_rate() -> f64 {
     2.5e-3
+}
+
+fn objective() -> String {
+    OBJECTIVE.into()
+}
+
+fn is_objective(metric: &str) -> bool {
+    metric == OBJECTIVE
 }
 
 fn half() -> f64 {

@@ -32,6 +32,26 @@ pub enum Better {
     Higher,
 }
 
+impl Better {
+    /// What is better of a metric, as models name theirs: the higher of an accuracy, the lower of
+    /// losses and errors.
+    pub fn of(metric: &str) -> Self {
+        match metric.ends_with("accuracy") {
+            true => Better::Higher,
+            false => Better::Lower,
+        }
+    }
+}
+
+/// The value of a metric among the means of a validation; not a number where it has none.
+pub fn value(metric: &str, objective: f64, means: &[(String, f64)]) -> f64 {
+    match means.iter().find(|(name, _)| name == metric) {
+        _ if metric == OBJECTIVE => objective,
+        Some((_, value)) => *value,
+        None => f64::NAN,
+    }
+}
+
 impl Default for Watch {
     fn default() -> Self {
         Self {

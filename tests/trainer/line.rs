@@ -32,8 +32,12 @@ impl Model for Line {
     }
 
     fn metrics(&self, batch: &Self::Batch) -> Result<Vec<(&'static str, Vec<f64>)>> {
-        let error: Vec<f32> = self.error(batch)?.sqr()?.to_vec1()?;
-        Ok(vec![("mse", error.into_iter().map(f64::from).collect())])
+        let error: Vec<f32> = self.error(batch)?.to_vec1()?;
+        let truth: Vec<f32> = batch.1.to_vec1()?;
+        let right = |(e, y): (&f32, &f32)| f64::from((e + y > 0.0) == (*y > 0.0));
+        let signs = error.iter().zip(&truth).map(right).collect();
+        let squares = error.iter().map(|&e| f64::from(e * e)).collect();
+        Ok(vec![("mse", squares), ("sign_accuracy", signs)])
     }
 }
 

@@ -212,6 +212,35 @@ fn a_metric_that_stands_still_lowers_the_rate_and_then_ends_the_run() {
 }
 
 #[test]
+fn the_best_is_chosen_by_the_metric_that_the_job_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |name: &str, more: &str, stops: &[u64]| -> u64 {
+        let run = dir.path().join(name);
+        for &steps in stops {
+            let more = format!("{more}\nevaluations_per_epoch = 10\nlearning_rate = 0.02");
+            let settings = settings_with(&more, steps);
+            run_with(&World::alone(), &run, Start::Auto, &settings, 4, 1.0).unwrap();
+        }
+        let best = Checkpoint::read(&RunFolder::new(&run).best()).unwrap();
+        best.training.unwrap().0.step
+    };
+    let objective = run("objective", "", &[60]);
+    let accuracy = "best = \"sign_accuracy\"";
+    let chosen = run("accuracy", accuracy, &[60]);
+    assert_eq!(run("stopped", accuracy, &[13, 31, 60]), chosen);
+    // The first of the highest accuracies, which comes before the least loss.
+    let of = |field| numbers(&dir.path().join("accuracy"), "validation", field);
+    let (steps, accuracies) = (of("step"), of("sign_accuracy"));
+    let highest = accuracies.iter().copied().fold(0.0, f64::max);
+    let first = accuracies.iter().position(|&a| a == highest).unwrap();
+    assert_eq!(chosen as f64, steps[first]);
+    assert!(
+        chosen < objective && highest > accuracies[0],
+        "{accuracies:?}"
+    );
+}
+
+#[test]
 fn noise_is_on_training_samples_only() {
     let dir = tempfile::tempdir().unwrap();
     let runs = [("none", ""), ("some", "coordinate_noise = 0.3")];
@@ -238,7 +267,12 @@ fn mistakes_are_told_before_the_first_step() {
     let unknown = told("early_stop = { metric = \"accuracy\" }");
     assert_eq!(
         unknown,
-        "train.early_stop.metric = \"accuracy\": the validation has objective, mse"
+        "train.early_stop.metric = \"accuracy\": the validation has objective, mse, \
+         sign_accuracy"
+    );
+    assert_eq!(
+        told("best = \"accuracy\""),
+        "train.best = \"accuracy\": the validation has objective, mse, sign_accuracy"
     );
     assert!(told("freeze = [\"x*\"]").contains("no parameter fits \"x*\""));
     let refused = |more: &str| {

@@ -10,7 +10,7 @@ pub use saved::Saved;
 pub(super) use saved::write_damaged_inside;
 
 use super::guard::Guard;
-use super::watch::Control;
+use super::watch::{Better, Control};
 use crate::comm::World;
 use crate::models::Parameters;
 use crate::store::{self, Digest, Kind, Node};
@@ -32,7 +32,8 @@ pub struct NamedArray {
 /// The best validation so far.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Best {
-    /// Total loss with the weights that hold after the warm-up.
+    /// Of the metric that the job chooses by; mostly the total loss with the weights that hold after
+    /// the warm-up.
     #[serde(with = "bits")]
     pub value: f64,
     /// Steps completed then.
@@ -43,10 +44,11 @@ pub struct Best {
 
 impl Best {
     /// Whether this validation is better than `other`; one that is not finite never is.
-    pub fn beats(&self, other: Option<&Best>) -> bool {
-        let better = |o: &Best| match self.warm == o.warm {
-            true => self.value < o.value,
-            false => self.warm,
+    pub fn beats(&self, other: Option<&Best>, better: Better) -> bool {
+        let better = |o: &Best| match (self.warm == o.warm, better) {
+            (true, Better::Lower) => self.value < o.value,
+            (true, Better::Higher) => self.value > o.value,
+            (false, _) => self.warm,
         };
         self.value.is_finite() && other.is_none_or(better)
     }
@@ -371,11 +373,12 @@ mod tests {
             step: 0,
             warm,
         };
-        assert!(best(9.0, false).beats(None));
-        assert!(best(9.0, true).beats(Some(&best(1.0, false))));
-        assert!(!best(0.5, false).beats(Some(&best(1.0, true))));
-        assert!(best(0.5, true).beats(Some(&best(1.0, true))));
-        assert!(!best(f64::NAN, true).beats(None));
-        assert!(!best(f64::INFINITY, true).beats(Some(&best(1.0, false))));
+        assert!(best(9.0, false).beats(None, Better::Lower));
+        assert!(best(9.0, true).beats(Some(&best(1.0, false)), Better::Lower));
+        assert!(!best(0.5, false).beats(Some(&best(1.0, true)), Better::Lower));
+        assert!(best(0.5, true).beats(Some(&best(1.0, true)), Better::Lower));
+        assert!(!best(f64::NAN, true).beats(None, Better::Lower));
+        assert!(best(1.5, true).beats(Some(&best(1.0, true)), Better::Higher));
+        assert!(!best(f64::INFINITY, true).beats(Some(&best(1.0, false)), Better::Lower));
     }
 }

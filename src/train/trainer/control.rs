@@ -5,7 +5,7 @@ use super::step::Sum;
 use crate::Result;
 use crate::train::Task;
 use crate::train::rate::Stand;
-use crate::train::watch::{OBJECTIVE, Watch};
+use crate::train::watch::{Watch, value};
 
 impl<T: Task> Trainer<'_, T> {
     /// Factor on the learning rates of `step`.
@@ -43,14 +43,7 @@ impl<T: Task> Trainer<'_, T> {
         if epoch < self.plan.loss.warmup_epochs() {
             return;
         }
-        let value = |watch: &Watch| {
-            let found = means.iter().find(|(name, _)| *name == watch.metric);
-            match (watch.metric == OBJECTIVE, found) {
-                (true, _) => objective,
-                (_, Some((_, value))) => *value,
-                (_, None) => f64::NAN,
-            }
-        };
+        let value = |watch: &Watch| value(&watch.metric, objective, means);
         let settings = self.plan.settings;
         if let Some(watch) = &settings.early_stop {
             self.control.stop.see(watch, value(watch));

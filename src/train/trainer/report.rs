@@ -11,6 +11,7 @@ use crate::store::write_bytes;
 use crate::train::announce::{human_bytes, peak_memory};
 use crate::train::checkpoint::Best;
 use crate::train::evaluate::evaluate;
+use crate::train::watch::{self, Better, OBJECTIVE};
 use crate::train::{Task, metrics};
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -84,12 +85,13 @@ impl<T: Task> Trainer<'_, T> {
                 .map_or(0.0, |(_, v)| *v)
         };
         let total = loss.last().iter().map(|(n, w)| w * mean(n)).sum();
+        let metric = &self.plan.settings.best;
         let candidate = Best {
-            value: total,
+            value: watch::value(metric, total, &means),
             step: self.done,
             warm: epoch >= loss.warmup_epochs(),
         };
-        let improved = candidate.beats(self.best.as_ref());
+        let improved = candidate.beats(self.best.as_ref(), Better::of(metric));
         if improved {
             self.best = Some(candidate);
         }
@@ -147,7 +149,16 @@ impl<T: Task> Trainer<'_, T> {
         if self.world.reports_progress() {
             let peak = human_bytes(peaks.into_iter().max().unwrap_or(0));
             let best = match &self.best {
-                Some(b) => format!("; best validation {:.5} at step {}", b.value, b.step),
+                Some(b) => {
+                    let metric = match self.plan.settings.best.as_str() {
+                        OBJECTIVE => String::new(),
+                        metric => format!("{metric} "),
+                    };
+                    format!(
+                        "; best validation {metric}{:.5} at step {}",
+                        b.value, b.step
+                    )
+                }
                 None => String::new(),
             };
             let early = match self.stops_early() {

@@ -6,7 +6,7 @@ use crate::data::Split;
 use crate::models::Model;
 use crate::train::average::Average;
 use crate::train::checkpoint::Saved;
-use crate::train::watch::OBJECTIVE;
+use crate::train::watch::{OBJECTIVE, Watch};
 use crate::train::{Settings, Task};
 use crate::{Error, Result};
 use std::path::Path;
@@ -68,28 +68,36 @@ impl<T: Task> Trainer<'_, T> {
     pub(super) fn check_watches(&self) -> Result<()> {
         let settings = self.plan.settings;
         let plateau = settings.watched_plateau();
+        let watched = |watch: &Option<Watch>| watch.as_ref().map(|w| w.metric.clone());
+        let best = (settings.best != OBJECTIVE).then(|| settings.best.clone());
         let watches = [
-            ("train.plateau", plateau.as_ref()),
-            ("train.early_stop", settings.early_stop.as_ref()),
+            ("train.plateau", "train.plateau.metric", watched(&plateau)),
+            (
+                "train.early_stop",
+                "train.early_stop.metric",
+                watched(&settings.early_stop),
+            ),
+            ("train.best", "train.best", best),
         ];
-        let watches = watches.into_iter().filter_map(|(key, w)| Some((key, w?)));
-        for (key, watch) in watches {
+        let watches = watches
+            .into_iter()
+            .filter_map(|(s, key, m)| Some((s, key, m?)));
+        for (section, key, metric) in watches {
             let task = self.plan.task;
             if task.samples(Split::Validation) == 0 {
                 return Err(Error::input(format!(
-                    "{key}: there are no validation samples"
+                    "{section}: there are no validation samples"
                 )));
             }
-            if watch.metric == OBJECTIVE {
+            if metric == OBJECTIVE {
                 continue;
             }
             let first = task.batch(Split::Validation, &[0])?;
             let metrics = task.model().metrics(&first)?;
             let names: Vec<&str> = metrics.iter().map(|m| m.0).collect();
-            if !names.contains(&watch.metric.as_str()) {
+            if !names.contains(&metric.as_str()) {
                 return Err(Error::input(format!(
-                    "{key}.metric = {:?}: the validation has {OBJECTIVE}, {}",
-                    watch.metric,
+                    "{key} = {metric:?}: the validation has {OBJECTIVE}, {}",
                     names.join(", ")
                 )));
             }
