@@ -142,7 +142,7 @@ pub fn run(args: Args) -> Result<()> {
     command.arg(&place);
     if args.dry_run {
         crate::print::text(&text);
-        crate::say!("# {} {}", command.get_program().display(), place.display());
+        crate::say!("# {} {}", command.get_program().display(), quoted(&place));
         return Ok(());
     }
     let content = Content::marked("a batch script of holosig", MARK);
