@@ -457,6 +457,13 @@ fn submit_checks_what_will_run_and_a_dry_run_needs_nothing() {
     let told = submit(&["--nodes", "2", "--ranks-per-node", "1"]).success();
     assert!(told.stdout.contains("#SBATCH --nodes=2"), "{told:#?}");
     submit(&["--gpus-per-node", "2"]).success();
+    // The last line can be pasted into a shell.
+    let told = submit(&["--scheduler", "slurm", "--out", "a run"]).success();
+    let last = told.stdout.lines().last().unwrap();
+    assert!(
+        last.starts_with("# sbatch '") && last.ends_with("a run/submit.sbatch'"),
+        "{last}"
+    );
     assert!(!dir.path().join("runs").exists());
     // What is submitted is told where to find.
     let fake = dir.path().join("bin");
@@ -586,6 +593,51 @@ fn the_ending_is_the_format() {
     export.arg("export").arg(dir.path().join("model.h5"));
     run(export.arg(dir.path().join("hparams.safetensors")))
         .failure(2, "hparams.json: is there already");
+}
+
+#[test]
+fn manual_pages_follow_the_rule_of_outputs() {
+    let dir = folder();
+    let man = |more: &[&str]| {
+        let mut command = holosig();
+        command.args(["man", "pages/deep"]).args(more);
+        run(command.current_dir(dir.path()))
+    };
+    man(&[]).success();
+    man(&[]).success();
+    let page = dir.path().join("pages/deep/holosig-embed.1");
+    let text = || std::fs::read_to_string(&page).unwrap();
+    assert!(text().contains(".TH holosig-embed"), "{}", text());
+    std::fs::write(&page, "mine").unwrap();
+    man(&[]).failure(
+        2,
+        "holosig-embed.1: is there already and is not a manual page of holosig",
+    );
+    assert_eq!(text(), "mine");
+    man(&["--force"]).success();
+    assert!(text().contains(".TH"));
+}
+
+/// What a reader renamed or left out is told by every command that reads structures.
+#[test]
+fn what_was_renamed_is_told() {
+    let dir = folder();
+    let text = std::fs::read_to_string(dir.path().join("a.pdb")).unwrap();
+    std::fs::write(
+        dir.path().join("h.pdb"),
+        text.replace(" HIS A  68", " HIE A  68"),
+    )
+    .unwrap();
+    std::fs::write(dir.path().join("c.csv"), "protein,ligand\nh.pdb,GLY:A:76\n").unwrap();
+    for words in [
+        "prepare structures h.pdb --out d.h5",
+        "embed model.h5 --structures h.pdb --out e.h5",
+        "pockets model.h5 --complexes c.csv --out p.h5",
+    ] {
+        let told = run(holosig().args(words.split(' ')).current_dir(dir.path())).success();
+        let line = "residues HIE, which count as HIS: 1";
+        assert!(told.stdout.lines().any(|l| l == line), "{words}: {told:#?}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::comm::{DeviceKind, World};
 use crate::data::Split;
 use crate::data::dataset::Dataset;
 use crate::data::prepare::{collect, list_files};
-use crate::data::structure::{ReadOptions, Structure};
+use crate::data::structure::{Notes, ReadOptions, Structure};
 use crate::data::trajectory;
 use crate::downstream::coarse::{CoarseGrainer, STRUCTURE};
 use crate::downstream::embedding::{self, Embedder, Neighborhoods, Source, ZernikegramFile};
@@ -160,6 +160,7 @@ fn read(world: &World, args: &Args, options: &ReadOptions) -> Result<(Dataset, S
                 args.out.display()
             )));
         }
+        Notes::sum(collected.structures.iter().map(|s| &s.notes)).tell();
         Ok((collected.structures, collected.skipped.len() as u64))
     })?;
     let dataset = world.agree(Dataset::of_structures(structures))?;

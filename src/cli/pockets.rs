@@ -120,6 +120,7 @@ pub fn run(args: Args) -> Result<()> {
                 count(summary.residues, "residue"),
                 start.elapsed().as_secs_f64()
             );
+            summary.notes.tell();
         }
         world.agree(match summary.skipped {
             0 => Ok(()),

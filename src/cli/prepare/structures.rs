@@ -295,13 +295,7 @@ impl Args {
             print::count(dataset.len(), "neighborhood"),
             Split::ALL.map(count).join(", ")
         );
-        let mut notes = Notes::default();
-        for chosen in &selected.chosen {
-            notes.merge(&chosen.structure.notes);
-        }
-        for line in notes.lines() {
-            crate::say!("{line}");
-        }
+        Notes::sum(selected.chosen.iter().map(|c| &c.structure.notes)).tell();
         self.tell_shares(&dataset);
         for split in [Split::Train, Split::Validation] {
             if dataset.split(split).is_empty() {

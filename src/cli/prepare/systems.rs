@@ -5,6 +5,7 @@ use crate::cli::places::Overwrite;
 use crate::comm::World;
 use crate::data::Split;
 use crate::data::prepare::{Wanted, list_named};
+use crate::data::structure::Notes;
 use crate::data::systems::example;
 use crate::data::systems::read::{self, Labels, Options, is_systems_name};
 use crate::data::systems::split::{self, Amount, Order, Plan, Together};
@@ -218,9 +219,11 @@ impl Args {
             splits: self.splits.as_ref().map(|p| p.display().to_string()),
         };
         let kept = toml::to_string(&kept).map_err(Error::internal)?;
+        let notes = Notes::sum(samples.iter().map(|s| &s.notes));
         let systems = Systems::pack(samples, splits, kept)?;
         let digest = systems.write(&self.out)?;
         self.tell(&systems);
+        notes.tell();
         crate::say!("fingerprint: {digest}");
         Ok(())
     }

@@ -85,8 +85,11 @@ pub fn run(args: Args) -> Result<()> {
             folds: kept.folds,
             seed: kept.seed,
         };
-        if let Some(summary) = trajectory::prepare(world, &args.out, &about, &source)? {
+        let summary = trajectory::prepare(world, &args.out, &about, &source)?;
+        let notes = source.notes(world)?;
+        if let Some(summary) = summary {
             cut::report(&args.out, &summary);
+            notes.tell();
         }
         Ok(())
     })

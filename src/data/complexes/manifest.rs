@@ -4,6 +4,7 @@ use super::{Entry, LigandPlace, Listing, Place};
 use crate::Result;
 use crate::data::Split;
 use crate::data::table::{Row, Table};
+use std::collections::HashSet;
 use std::path::Path;
 
 /// What a column says.
@@ -73,8 +74,9 @@ pub fn affinity(text: &str) -> std::result::Result<Option<f64>, String> {
 
 /// Reads a CSV file with a column for the protein's file and one for the ligand, which is a file
 /// or a residue of the protein's file (`LIG`, `LIG:A`, `LIG:A:401`); paths count from the CSV
-/// file's folder. Optional: id (else the ligand's name), affinity, split and group. Columns
-/// without a role are kept as text.
+/// file's folder. Optional: id, affinity, split and group. Without ids, the names of the ligands' files
+/// without folders and endings are the ids, or, where two are the same, whole. Columns without a role
+/// are kept as text.
 ///
 /// # Errors
 /// A missing column; a row without protein or ligand, with an unknown split or an affinity that
@@ -107,11 +109,41 @@ pub fn read(path: &Path, chosen: &[(Role, String)]) -> Result<Listing> {
     };
     let folder = path.parent().unwrap_or(Path::new(""));
     let entries = table.rows().map(|row| columns.entry(row, folder));
+    let mut entries = entries.collect::<Result<Vec<Entry>>>()?;
+    if places[Role::Id as usize].is_none() {
+        shorten(&mut entries);
+    }
     let name = |&i: &usize| table.columns()[i].clone();
     Ok(Listing {
-        entries: entries.collect::<Result<_>>()?,
+        entries,
         columns: columns.others.iter().map(name).collect(),
     })
+}
+
+/// Makes ids of the stems of paths, if they tell all complexes apart.
+fn shorten(entries: &mut [Entry]) {
+    let stem = |e: &Entry| match &e.place {
+        Place::Files {
+            ligand: LigandPlace::File(path),
+            ..
+        } => stem(path),
+        _ => e.id.clone(),
+    };
+    let stems: Vec<String> = entries.iter().map(stem).collect();
+    if stems.iter().collect::<HashSet<_>>().len() == entries.len() {
+        let pairs = entries.iter_mut().zip(stems);
+        pairs.for_each(|(entry, stem)| entry.id = stem);
+    }
+}
+
+/// The name of a ligand's file without `.gz` and the format's ending.
+fn stem(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    match name.rsplit_once('.') {
+        Some((stem, _)) if !stem.is_empty() => stem.to_string(),
+        _ => name.to_string(),
+    }
 }
 
 /// Places of the columns.
@@ -145,5 +177,30 @@ impl Columns {
             group: field(Role::Group).map(str::to_string),
             columns: self.others.iter().map(|&i| row.text(i).into()).collect(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(rows: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.csv");
+        std::fs::write(&path, format!("protein,ligand\n{rows}")).unwrap();
+        let listing = read(&path, &[]).unwrap();
+        listing.entries.into_iter().map(|e| e.id).collect()
+    }
+
+    #[test]
+    fn without_ids_the_names_of_files_are_ids_where_they_differ() {
+        assert_eq!(
+            ids("p,a/one.sdf\np,b/two.x.mol2.gz\nq,LIG:A\n"),
+            ["one", "two.x", "LIG:A"]
+        );
+        assert_eq!(
+            ids("p,a/one.sdf\np,b/one.sdf\n"),
+            ["a/one.sdf", "b/one.sdf"]
+        );
     }
 }

@@ -31,7 +31,7 @@ fn told_of(s: &Structure, part: &str) -> u64 {
     let line = s.notes.lines().find(|l| l.contains(part));
     let count = line
         .as_deref()
-        .and_then(|l| l.split(' ').next()?.parse().ok());
+        .and_then(|l| l.rsplit(' ').next()?.parse().ok());
     count.unwrap_or(0)
 }
 

@@ -22,9 +22,23 @@ impl Notes {
         }
     }
 
+    /// The counts of several files together.
+    pub fn sum<'a>(all: impl IntoIterator<Item = &'a Notes>) -> Self {
+        let mut sum = Self::default();
+        all.into_iter().for_each(|notes| sum.merge(notes));
+        sum
+    }
+
+    /// Prints [`Notes::lines`].
+    pub fn tell(&self) {
+        self.lines().for_each(|line| crate::say!("{line}"));
+    }
+
     /// One line for each kind, in the order of their words.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.0.iter().map(|(what, count)| format!("{count} {what}"))
+        self.0
+            .iter()
+            .map(|(what, count)| format!("{what}: {count}"))
     }
 
     /// How often something was counted.

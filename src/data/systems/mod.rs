@@ -13,6 +13,7 @@ pub mod units;
 pub use check::check;
 
 use super::Split;
+use super::structure::Notes;
 use super::system::{Cell, System};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,9 @@ pub struct Sample {
     pub values: Vec<Value>,
     /// `[atoms]`, energy per Å; the energy is that of the value `energy`, or the first.
     pub forces: Option<Vec<[f64; 3]>>,
+    /// What the reader renamed, repeated or left out.
+    #[serde(default)]
+    pub notes: Notes,
 }
 
 /// A target of all systems.

@@ -3,6 +3,7 @@
 use super::{Outcome, Pool, Settings};
 use crate::data::complexes::{Centres, Entry, Reader, clusters, contacts};
 use crate::data::neighborhoods::{Clouds, SystemFinder};
+use crate::data::structure::Notes;
 use crate::data::system::{Atoms, Residue};
 use crate::data::zernikegrams;
 use crate::downstream::embedding::{BLOCK, Embedder};
@@ -42,6 +43,8 @@ pub struct Pocket {
     pub zernike: Vec<f32>,
     pub affinity: Option<f64>,
     pub facts: Facts,
+    /// What the reader of the protein's file renamed, repeated or left out.
+    pub notes: Notes,
 }
 
 /// What is counted in a complex.
@@ -211,6 +214,7 @@ impl Pocketer {
             ..Facts::default()
         };
         let affinity = entry.affinity.or(complex.affinity);
+        let notes = complex.structure.notes.clone();
         let (system, ligand) = complex.joined();
         let atoms = Atoms {
             ligand: Some(ligand),
@@ -225,6 +229,7 @@ impl Pocketer {
             residues: residues.collect(),
             distances: near.distances,
             affinity,
+            notes,
             facts: Facts {
                 neighborhood_atoms: clouds.elements.len() as i32,
                 neighborhood_without_channel: unseen as i32,

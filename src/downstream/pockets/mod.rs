@@ -29,6 +29,7 @@ pub use file::{CLUSTER, Pockets, Table};
 use crate::comm::World;
 use crate::data::complexes::{Centres, Listing};
 use crate::data::sites::Sites;
+use crate::data::structure::Notes;
 use crate::store::{Kind, NewFile};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,8 @@ pub struct Summary {
     pub complexes: usize,
     pub residues: usize,
     pub skipped: usize,
+    /// What the readers of the proteins' files renamed, repeated or left out, once for each complex.
+    pub notes: Notes,
 }
 
 /// Embeds every complex of a listing into the file `out`; collective. A complex that cannot be
@@ -97,7 +100,7 @@ pub fn write(
         file::describe(&file, pocketer)?;
         Ok(file)
     })?;
-    let mut table = Table::default();
+    let (mut table, mut notes) = (Table::default(), Notes::default());
     world.ordered(
         listing.entries.len(),
         GROUP,
@@ -109,7 +112,10 @@ pub fn write(
             for (number, outcome) in group.clone().zip(outcomes) {
                 let id = &listing.entries[number].id;
                 match outcome {
-                    Ok(pocket) => table.push(root, number, pocket)?,
+                    Ok(pocket) => {
+                        notes.merge(&pocket.notes);
+                        table.push(root, number, pocket)?;
+                    }
                     Err(reason) if pocketer.settings().strict => {
                         return Err(Error::input(format!("complex {id}: {reason}")));
                     }
@@ -139,6 +145,7 @@ pub fn write(
             complexes: table.len(),
             residues: table.residues(),
             skipped: table.skipped(),
+            notes,
         })
     })
 }

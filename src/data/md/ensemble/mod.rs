@@ -15,13 +15,15 @@ pub(super) use periodic::simulation_box;
 
 use super::Settings;
 use super::manifest::Row;
+use crate::comm::World;
+use crate::data::structure::Notes;
 use crate::data::system::System;
 use crate::data::trajectory::{Graph, Header, Item, Source};
 use crate::{Error, Result};
 use frames::Frames;
 use periodic::{Molecules, Unwrapper};
 use solvent::Residues;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -41,6 +43,7 @@ struct Topology {
     molecules: Molecules,
     /// `None` when neighbors depend on distances and the file has no coordinates.
     graph: Option<Graph>,
+    notes: Notes,
 }
 
 impl Topology {
@@ -55,11 +58,18 @@ impl Topology {
         let chosen: Vec<u32> = nodes.concat();
         let inside = system.bonds_among(&solute);
         let molecules = Molecules::new(system.len(), &inside, &chosen);
+        let mut notes = Notes::default();
+        let solvent = system.len() - solute.len();
+        notes.add(
+            "atoms of water and free ions in topologies, which are left out",
+            solvent as u64,
+        );
         let mut topology = Self {
             system,
             nodes,
             molecules,
             graph: None,
+            notes,
         };
         topology.graph = topology.own_graph(settings).map_err(|e| e.in_file(path))?;
         Ok(topology)
@@ -110,6 +120,22 @@ impl Ensemble {
             settings,
             topologies: Mutex::default(),
         })
+    }
+
+    /// What was left out of the topologies that any rank has read, each counted once. Collective.
+    ///
+    /// # Errors
+    /// A failure of the encoding.
+    pub fn notes(&self, world: &World) -> Result<Notes> {
+        let known = self.topologies.lock().unwrap_or_else(|e| e.into_inner());
+        let own = known.iter().map(|(path, t)| (path.as_path(), &t.notes));
+        let own: BTreeMap<&Path, &Notes> = own.collect();
+        let text = serde_json::to_vec(&own).map_err(Error::internal);
+        let mut all: BTreeMap<PathBuf, Notes> = BTreeMap::new();
+        for text in world.gather(&world.agree(text)?) {
+            all.extend(serde_json::from_slice::<BTreeMap<_, _>>(&text).map_err(Error::internal)?);
+        }
+        Ok(Notes::sum(all.values()))
     }
 
     fn topology(&self, path: &Path) -> Result<Arc<Topology>> {

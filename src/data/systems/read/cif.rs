@@ -44,6 +44,7 @@ pub(super) fn read_structure(source: &Source, _: &Options) -> Result<Vec<Sample>
         },
         id: s.id.clone(),
         group: s.id,
+        notes: s.notes,
         ..source.sample(None)
     };
     Ok(structures.into_iter().map(sample).collect())

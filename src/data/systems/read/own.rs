@@ -29,6 +29,7 @@ pub(super) fn read(source: &Source, options: &Options) -> Result<Vec<Sample>> {
             orders: systems.orders(i).to_vec(),
             values: values.map(value).collect::<Result<_>>()?,
             forces: systems.forces(i).map(<[_]>::to_vec),
+            ..Sample::default()
         })
     };
     (0..systems.len()).map(sample).collect()

@@ -91,7 +91,7 @@ pub(super) fn read_hdf5(source: &Source, options: &Options) -> Result<Vec<Sample
                 },
                 orders: own.iter().map(|b| b[2]).collect(),
                 values: values(targets.get(i).into_iter().flatten().copied(), options)?,
-                forces: None,
+                ..Sample::default()
             });
         }
     }
