@@ -96,7 +96,7 @@ pub fn count(n: impl Display, what: &str) -> String {
     match what.strip_suffix('y') {
         _ if n == "1" => format!("1 {what}"),
         Some(stem) => format!("{n} {stem}ies"),
-        None if what.ends_with('x') => format!("{n} {what}es"),
+        None if what.ends_with(['s', 'x']) => format!("{n} {what}es"),
         None => format!("{n} {what}s"),
     }
 }
@@ -131,6 +131,7 @@ mod tests {
         assert_eq!(count(0, "run"), "0 runs");
         assert_eq!(count(2, "trajectory"), "2 trajectories");
         assert_eq!(count(7, "complex"), "7 complexes");
+        assert_eq!(count(2, "class"), "2 classes");
     }
 
     #[test]
