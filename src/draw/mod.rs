@@ -170,6 +170,11 @@ where
 {
     for s in series {
         let stroke = s.color.stroke_width(2);
+        if let [only] = s.points[..] {
+            // A line of one point has no length.
+            let dot = Circle::new(only, 3, s.color.filled());
+            chart.draw_series([dot]).map_err(drawing)?;
+        }
         let line = chart
             .draw_series(LineSeries::new(s.points.iter().copied(), stroke))
             .map_err(drawing)?;

@@ -110,6 +110,25 @@ mod tests {
         assert!(t.contains("<th>&lt;b&gt;</th>") && t.contains("<td>a &amp; &quot;b&quot;</td>"));
     }
 
+    /// On paper there is no ground of colour, under which text could not be read.
+    #[test]
+    fn every_ground_is_white_in_print() {
+        let (screen, print) = include_str!("page.css").split_once("@media print").unwrap();
+        let grounds = |css: &str, white: bool| -> Vec<String> {
+            let rules = css.lines().filter_map(|l| l.split_once('{'));
+            let ground = |body: &str| body.contains("background: #fff");
+            let own = rules.filter(|r| r.1.contains("background:") && ground(r.1) == white);
+            own.flat_map(|r| r.0.split(',').map(|s| s.trim().to_string()))
+                .collect()
+        };
+        let (colored, white) = (grounds(screen, false), grounds(print, true));
+        assert!(colored.len() >= 3, "{colored:?}");
+        assert!(
+            colored.iter().all(|s| white.contains(s)),
+            "{colored:?} {white:?}"
+        );
+    }
+
     #[test]
     fn figures_scale() {
         let f = figure("<svg width=\"600\" height=\"300\" xmlns=\"x\"></svg>", "c");
