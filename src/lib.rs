@@ -14,7 +14,7 @@
 //! | 3 | [`data`] | sources, datasets, samplers, loaders |
 //! | 2 | [`ops`], [`comm`] | differentiable operations; the MPI world and its watchdog |
 //! | 1 | [`so3`], [`words`], [`store`], [`draw`], `gpu` | rotation-group numbers in f64; words of signatures; HDF5 files; charts; the rank's GPU (with the feature `cuda`) |
-//! | 0 | [`error`], [`files`], [`child`], [`print`](mod@print), [`elements`], [`stats`] | the one error type; how files are opened; processes that may die; what is printed; symbols and radii of the chemical elements; means, deviations and medians |
+//! | 0 | [`error`], [`files`], [`child`], [`print`](mod@print), [`trace`], [`elements`], [`stats`] | the one error type; how files are opened; processes that may die; what is printed; what ran when; symbols and radii of the chemical elements; means, deviations and medians |
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
@@ -45,6 +45,8 @@ pub mod stats;
 #[warn(missing_docs)]
 pub mod store;
 pub mod tasks;
+#[warn(missing_docs)]
+pub mod trace;
 pub mod train;
 #[warn(missing_docs)]
 pub mod words;

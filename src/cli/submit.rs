@@ -327,7 +327,7 @@ fn settings(args: &Args, scheduler: Scheduler, out: &Path, place: &Path) -> Resu
             lines.push(format!("HOSTFILE={}", quoted(&absolute(file)?)));
         }
         (Scheduler::None, None) => lines.push(format!(
-            "HOLOSIG_LAUNCH=${{HOLOSIG_LAUNCH:-mpirun -np {}}}",
+            "HOLOSIG_LAUNCH=${{HOLOSIG_LAUNCH:-mpirun -np {} --bind-to none}}",
             quoted(Path::new(&args.ranks().to_string()))
         )),
         _ => {}

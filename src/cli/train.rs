@@ -1,9 +1,11 @@
 //! `holosig train`.
 
 use crate::comm::{DeviceKind, World, watchdog};
+use crate::error::EXIT_PREEMPTED;
+use crate::store::{self, Claim, Content, Output, write_bytes};
 use crate::tasks;
 use crate::train::{RunFolder, Start};
-use crate::{Error, Result};
+use crate::{Error, Result, trace};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +38,10 @@ pub struct Args {
     /// would take on these ranks, and stop; nothing is written
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Write what every thread of every rank did when, for Perfetto or chrome://tracing; of some
+    /// hundred steps, as --set train.steps=100
+    #[arg(long, value_name = "FILE.json", conflicts_with = "dry_run")]
+    trace: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -75,8 +81,62 @@ pub fn run(mut args: Args) -> Result<()> {
         if start != Start::Resume {
             world.on_root(|| keep_job(&path, &folder))?;
         }
-        job.run(world, &folder, start)
+        let tracing = args
+            .trace
+            .as_deref()
+            .map(|file| Tracing::start(world, file));
+        let tracing = tracing.transpose()?;
+        let ended = job.run(world, &folder, start);
+        // Only of these ends all ranks are sure to know.
+        let code = ended.as_ref().err().map_or(0, Error::exit_code);
+        if let Some(tracing) = tracing.filter(|_| [0, EXIT_PREEMPTED].contains(&code)) {
+            tracing.finish(world)?;
+        }
+        ended
     })
+}
+
+/// A trace file that is going to be written.
+struct Tracing<'a> {
+    file: &'a Path,
+    _claim: Option<Claim>,
+}
+
+impl<'a> Tracing<'a> {
+    /// Begins to record, on all ranks at about the same time. Collective.
+    fn start(world: &World, file: &'a Path) -> Result<Self> {
+        let content = Content::marked("a trace of holosig", trace::MARK);
+        let claim = world.on_root(|| store::claim(&[Output::new(file, content)], &[], false))?;
+        world.barrier();
+        trace::start();
+        Ok(Self {
+            file,
+            _claim: claim,
+        })
+    }
+
+    /// Writes the file on rank 0. Collective.
+    fn finish(self, world: &World) -> Result<()> {
+        let recorded = trace::recorded(world.rank());
+        let events = world.gather(recorded.events.as_bytes());
+        let left_out = world.gather(&[recorded.left_out as u64]).concat();
+        world.on_root(|| {
+            let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+            let ranks: Vec<String> = events.iter().map(text).collect();
+            write_bytes(self.file, trace::file(&ranks).as_bytes())?;
+            let (file, left_out) = (self.file.display(), left_out.iter().sum::<u64>());
+            if left_out > 0 {
+                log::warn!(
+                    "{file}: {left_out} later spans are left out, more than {} per rank; trace \
+                     fewer steps",
+                    trace::MOST
+                );
+            }
+            crate::say!("{:>12}  {file}", "trace");
+            Ok(())
+        })?;
+        Ok(())
+    }
 }
 
 /// Where the job is read and the run is kept.

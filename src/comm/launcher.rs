@@ -28,6 +28,49 @@ pub(super) fn number(names: &[&str]) -> Option<usize> {
         .find_map(|name| std::env::var(name).ok()?.parse().ok())
 }
 
+/// What started this process as one of several ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Launcher {
+    OpenMpi,
+    Slurm,
+    /// MPICH, Intel MPI.
+    Hydra,
+}
+
+impl Launcher {
+    /// By the variables that it sets; none for a process that was started alone.
+    pub fn of_this_process() -> Option<Self> {
+        let set = |name| std::env::var_os(name).is_some();
+        // `mpirun` within a Slurm job binds by itself, `srun` sets no variable of Open MPI's.
+        match () {
+            () if set("OMPI_COMM_WORLD_RANK") => Some(Launcher::OpenMpi),
+            () if set("SLURM_PROCID") && set("SLURM_STEP_NUM_TASKS") => Some(Launcher::Slurm),
+            () if set("PMI_RANK") => Some(Launcher::Hydra),
+            () => None,
+        }
+    }
+}
+
+/// Number of cores that the launcher has on this host: those that Slurm gives the job, or that the
+/// process that started this one may run on, before it bound the ranks.
+pub(super) fn launcher_cores() -> Option<usize> {
+    Launcher::of_this_process()?;
+    number(&["SLURM_CPUS_ON_NODE"]).or_else(|| {
+        let parent = std::os::unix::process::parent_id();
+        let status = std::fs::read_to_string(format!("/proc/{parent}/status")).ok()?;
+        let mask = status
+            .lines()
+            .find_map(|l| l.strip_prefix("Cpus_allowed:"))?;
+        Some(ones(mask))
+    })
+}
+
+/// Number of ones in a mask of cores as Linux writes it: `ff,ffffffff`.
+fn ones(mask: &str) -> usize {
+    let digits = mask.chars().filter_map(|c| c.to_digit(16));
+    digits.map(|digit| digit.count_ones() as usize).sum()
+}
+
 /// The launcher that started this process on this very host: its process id and
 /// [`born`].
 fn launcher() -> Option<(u32, u64)> {
@@ -82,4 +125,16 @@ fn guard(pid: u32, born: u64, wait: &str) {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ones;
+
+    #[test]
+    fn cores_of_a_mask_are_counted() {
+        assert_eq!(ones("\t3\n"), 2);
+        assert_eq!(ones("ff,ffffffff"), 40);
+        assert_eq!(ones("00000000,00010001"), 2);
+    }
 }

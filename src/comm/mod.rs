@@ -26,9 +26,10 @@ pub use launcher::launched_as;
 pub use overlap::{Bucket, buckets};
 pub use parts::{most_sent, part_of};
 pub use slices::{Addend, SliceTree, slice_range};
+pub use threads::Cores;
 
 use crate::error::EXIT_OTHER;
-use crate::{Error, Result};
+use crate::{Error, Result, trace};
 use mpi::collective::SystemOperation;
 use mpi::environment::Universe;
 use mpi::topology::SimpleCommunicator;
@@ -207,7 +208,7 @@ impl World {
         self.agreed.set(false);
         let comm = self.mpi.as_ref()?;
         pulse::wait(true);
-        Some(Waiting(comm))
+        Some(Waiting(comm, trace::span("with all ranks")))
     }
 
     pub fn barrier(&self) {
@@ -374,7 +375,7 @@ impl World {
 }
 
 /// The communicator for as long as this rank waits for others.
-struct Waiting<'a>(&'a SimpleCommunicator);
+struct Waiting<'a>(&'a SimpleCommunicator, #[expect(dead_code)] trace::Span);
 
 impl Deref for Waiting<'_> {
     type Target = SimpleCommunicator;

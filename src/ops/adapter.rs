@@ -3,7 +3,7 @@
 use super::cpu::{slice, view};
 use super::derivatives::keeps_graphs;
 use super::op::{Array, Backward, Closed, Gradients, Once, Op};
-use crate::with_real;
+use crate::{trace, with_real};
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 use candle_core::{WithDType, bail};
@@ -146,6 +146,7 @@ macro_rules! candle_op {
                 $la: &Layout,
                 $($b: &CpuStorage, $lb: &Layout,)*
             ) -> Result<(CpuStorage, Shape)> {
+                let _span = trace::span(O::NAME);
                 forward(&self.op, [($a, $la) $(, ($b, $lb))*])
             }
 
@@ -167,6 +168,7 @@ macro_rules! candle_op {
                 grad: &Tensor,
             ) -> Result<$gradients> {
                 let inputs = [$a $(, $b)*];
+                let _span = trace::gradient_of(O::NAME);
                 let [$a $(, $b)*] = (self.backward)(&self.op, inputs, output, grad)?;
                 let gradients = ($a $(, $b)*);
                 Ok(gradients)

@@ -62,9 +62,9 @@ pub fn announce<T: Task>(
     particulars: Vec<(&str, String)>,
 ) {
     let hosts = world.gather(world.host().as_bytes());
-    let threads = world
-        .gather(&[rayon::current_num_threads() as u64])
-        .concat();
+    let own = world.cores();
+    let numbers = [rayon::current_num_threads(), own.allowed, own.of_host];
+    let numbers = world.gather(&numbers.map(|n| n as u64));
     if !world.reports_progress() {
         return;
     }
@@ -77,11 +77,19 @@ pub fn announce<T: Task>(
         0..=4 => hosts.join(", "),
         n => format!("{}, ... {} ({n})", hosts[0], hosts[n - 1]),
     };
-    let threads = match (threads.iter().min(), threads.iter().max()) {
-        (Some(a), Some(b)) if a != b => format!("{a} to {b} per rank"),
-        (Some(a), _) => format!("{a} per rank"),
-        _ => String::new(),
+    let span = |which: usize| {
+        let of_ranks = || numbers.iter().map(|n| n[which]);
+        match (of_ranks().min(), of_ranks().max()) {
+            (Some(a), Some(b)) if a != b => format!("{a} to {b}"),
+            (a, _) => a.unwrap_or_default().to_string(),
+        }
     };
+    let threads = format!(
+        "{} per rank, which may run on {} of its host's {} cores",
+        span(0),
+        span(1),
+        span(2)
+    );
     let parameters = plan.task.model().parameters();
     let memory = Memory::of(world, plan);
     let reduction = match (plan.settings.reduction, plan.settings.compression) {

@@ -8,7 +8,7 @@ use crate::data::Split;
 use crate::data::noise::Noise;
 use crate::data::sampler::Permutation;
 use crate::models::Model;
-use crate::{Error, Result};
+use crate::{Error, Result, trace};
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
@@ -67,6 +67,7 @@ impl<B: Send> Loader<B> {
         let (send, ready) = sync_channel(1);
         scope.spawn(move || {
             for step in steps {
+                let _span = trace::numbered("batch", step);
                 let draw = Draw {
                     step,
                     seed: seed_of_draw(settings.seed, guard.draw(step)),
@@ -90,6 +91,7 @@ impl<B: Send> Loader<B> {
     /// The next step's slices, in ascending number.
     pub fn next_step(&mut self) -> Result<Vec<Slice<B>>> {
         let start = Instant::now();
+        let _span = trace::span("waiting for data");
         let slices = self
             .ready
             .recv()

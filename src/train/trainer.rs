@@ -33,7 +33,7 @@ use super::{Calendar, LossSchedule, OnNonfinite, OptimizerState, Settings, Task,
 use crate::comm::{Rounding, World, pulse};
 use crate::data::Split;
 use crate::models::Model;
-use crate::{Error, Result, files};
+use crate::{Error, Result, files, trace};
 use serde_json::{Value, json};
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -360,6 +360,7 @@ impl<'a, T: Task> Trainer<'a, T> {
             );
             for step in steps {
                 let epoch = calendar.epoch(step);
+                let _span = trace::numbered("step", step);
                 pulse::step(step);
                 pulse::enter("waiting for data");
                 let slices = loader.next_step()?;

@@ -2,7 +2,7 @@
 
 use super::RunFolder;
 use super::checkpoint::Layout;
-use crate::{Error, Result};
+use crate::{Error, Result, trace};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::JoinHandle;
@@ -175,6 +175,7 @@ fn gone() -> Error {
 
 fn write(folder: &RunFolder, mut job: Job, keep: usize) -> Result<Written> {
     let started = Instant::now();
+    let _span = trace::numbered("checkpoint", job.step);
     let write = |path: &Path| {
         let values = &mut |n| job.values.take(n);
         job.layout.write(path, values).map(drop)

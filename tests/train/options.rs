@@ -60,6 +60,61 @@ fn every_world_and_every_stop_gives_the_same_bits() {
 }
 
 #[test]
+fn a_trace_shows_every_thread_and_changes_no_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let plain = dir.path().join("plain");
+    train_on(0, &plain, &["train.steps=4"], &[]).success();
+    let (out, file) = (dir.path().join("traced"), dir.path().join("t/trace.json"));
+    let options = ["--trace", file.to_str().unwrap()];
+    train_on(2, &out, &["train.steps=4"], &options).success();
+    assert_eq!(hash(&out), hash(&plain));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let trace: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let count = |rank: usize, name: &str| {
+        let of = |e: &&serde_json::Value| e["pid"] == rank && e["name"] == name && e["ph"] == "X";
+        events.iter().filter(of).count()
+    };
+    for rank in 0..2 {
+        assert_eq!(count(rank, "step"), 4);
+        assert_eq!(count(rank, "update"), 4);
+        // Two of the four slices of each step.
+        for name in ["slice", "forward pass", "backward pass"] {
+            assert_eq!(count(rank, name), 8, "{name}");
+        }
+        assert!(count(rank, "with all ranks") > 0);
+        assert!(count(rank, "the Clebsch-Gordan step, gradient") > 0);
+    }
+    // Its like is replaced, anything else is not.
+    let again = dir.path().join("again");
+    train_on(0, &again, &["train.steps=1"], &options).success();
+    std::fs::write(&file, "mine").unwrap();
+    let third = dir.path().join("third");
+    train_on(0, &third, &["train.steps=1"], &options).failure(2, "trace.json");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+}
+
+#[test]
+fn a_launcher_that_binds_a_rank_to_too_few_cores_is_told() {
+    let told = |threads: Option<&str>, policy: &str| {
+        let mut command = holosig_on(1);
+        command.env_remove("RAYON_NUM_THREADS");
+        threads.map(|n| command.env("RAYON_NUM_THREADS", n));
+        command.env("OMPI_MCA_hwloc_base_binding_policy", policy);
+        let dir = tempfile::tempdir().unwrap();
+        train_args(&mut command, dir.path(), &["train.steps=1"]);
+        let outcome = start(command.arg("--dry-run")).wait(LIMIT).success();
+        outcome.stderr.matches("--bind-to none").count()
+    };
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let binds = Command::new("mpirun").arg("--version").output().unwrap();
+    let binds = String::from_utf8_lossy(&binds.stdout).contains("Open MPI");
+    assert_eq!(told(None, "core"), usize::from(binds && cores > 1));
+    assert_eq!(told(Some("1"), "core"), 0);
+    assert_eq!(told(None, "none"), 0);
+}
+
+#[test]
 fn a_model_goes_on_from_the_weights_of_another() {
     let dir = tempfile::tempdir().unwrap();
     let first = dir.path().join("first");

@@ -67,6 +67,8 @@ pub struct Hvae {
     config: HvaeConfig,
     irreps: Irreps,
     parameters: Parameters,
+    /// The same values as constants: an evaluation keeps nothing for a backward pass.
+    constants: Parameters,
     initial: Option<Layer>,
     encoder: Vec<Block>,
     encoder_hidden: Mlp,
@@ -141,10 +143,12 @@ impl Hvae {
                 Normalization::Component,
             )
         });
+        let parameters = builder.build(seed, dtype, device, MOMENTUM)?;
         Ok(Self {
             config: config.clone(),
             irreps: irreps.clone(),
-            parameters: builder.build(seed, dtype, device, MOMENTUM)?,
+            constants: parameters.constants(),
+            parameters,
             initial,
             encoder,
             encoder_hidden,
@@ -196,16 +200,12 @@ impl Hvae {
             0 => None,
             n => Some(Tensor::from_vec(buffers, n, self.parameters.device())?),
         };
-        Ok(self.pass(Mode::Eval, stored))
-    }
-
-    fn pass(&self, mode: Mode, buffers: Option<Tensor>) -> Pass<'_> {
-        Pass {
-            parameters: &self.parameters,
-            mode,
-            buffers,
+        Ok(Pass {
+            parameters: &self.constants,
+            mode: Mode::Eval,
+            buffers: stored,
             statistics: Vec::new(),
-        }
+        })
     }
 
     fn encode_in(&self, x: &Tensor, pass: &mut Pass) -> candle_core::Result<Encoding> {
@@ -306,7 +306,12 @@ impl Hvae {
     /// Training-mode losses of `x` `[B, D]` with given noise `[B, Z]` (unused by a plain
     /// autoencoder), what the encoder made of it, and the reconstruction.
     pub fn losses_with(&self, x: &Tensor, noise: &Tensor) -> Result<(Losses, Encoding, Tensor)> {
-        let mut pass = self.pass(Mode::Train, None);
+        let mut pass = Pass {
+            parameters: &self.parameters,
+            mode: Mode::Train,
+            buffers: None,
+            statistics: Vec::new(),
+        };
         let (encoding, rebuilt) = self.autoencode(x, noise, &mut pass)?;
         let reconstruction = self
             .losses

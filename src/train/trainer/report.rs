@@ -2,7 +2,6 @@
 
 use super::Trainer;
 use super::step::SliceTerms;
-use crate::Result;
 use crate::comm::pulse;
 use crate::data::Split;
 use crate::draw::curves;
@@ -13,6 +12,7 @@ use crate::train::checkpoint::Best;
 use crate::train::evaluate::evaluate;
 use crate::train::watch::{self, Better, OBJECTIVE};
 use crate::train::{Task, metrics};
+use crate::{Result, trace};
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -75,6 +75,7 @@ impl<T: Task> Trainer<'_, T> {
             return Ok(false);
         }
         pulse::enter("validating");
+        let _span = trace::span("validation");
         let started = Instant::now();
         let means = self.validation_means()?;
         let loss = self.plan.loss;

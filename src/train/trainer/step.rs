@@ -7,7 +7,7 @@ use crate::models::{Flat, Model, StepKey, scalar};
 use crate::train::guard::seed_of_draw;
 use crate::train::loader::Slice;
 use crate::train::{Compression, Reduction, Task};
-use crate::{Error, Result};
+use crate::{Error, Result, trace};
 use rayon::prelude::*;
 use std::sync::mpsc;
 
@@ -64,11 +64,16 @@ impl<T: Task> Trainer<'_, T> {
                 rest.insert(slice.number, vec![0.0; rest_len]);
                 return Ok(None);
             };
+            let _span = trace::numbered("slice", slice.number as u64);
+            let forward = trace::span("forward pass");
             let losses = model.losses(batch, StepKey { seed, step })?;
             let objective = losses.objective(&weights)?;
+            drop(forward);
             pulse::tick();
             let (share, missing) = (slice.share as f32, losses.missing(&weights));
+            let backward = trace::span("backward pass");
             let mut finite = sums.insert(slice.number, share, &objective, missing)?;
+            drop(backward);
             let objective = scalar(&objective)?;
             let mut values = vec![objective];
             values.extend(losses.term_values()?);
@@ -144,6 +149,7 @@ impl<T: Task> Trainer<'_, T> {
 
     /// The sum of all ranks' gradients, or this rank's part of it, where the model is.
     fn sum_over_ranks(&mut self, sums: Sums) -> Result<Flat> {
+        let _span = trace::span("sum of gradients");
         let (plan, world) = (self.plan, self.world);
         if world.size() == 1 {
             return sums.into_sum();
@@ -174,6 +180,7 @@ impl<T: Task> Trainer<'_, T> {
 
     /// One optimizer step.
     pub(super) fn update(&mut self, step: u64, sum: Sum) -> Result<()> {
+        let _span = trace::span("update");
         let model = self.plan.task.model().parameters();
         let (rate, scale) = (self.rate_factor(step), self.clip(&sum)?);
         self.adam.scaled_step(model, &sum.gradient, rate, scale)?;
