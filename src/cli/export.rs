@@ -36,7 +36,9 @@ pub fn run(args: Args) -> Result<()> {
 
 impl Args {
     fn is_checkpoint(&self) -> bool {
-        self.out.extension().is_some_and(|e| e == "h5")
+        self.out
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("h5"))
     }
 
     /// Where the hyper-parameters go.

@@ -129,7 +129,7 @@ pub fn run(
     let fits = fit(world, &problem, &pairs, &best, chosen, settings)?;
     let results = world.on_root(|| {
         let results = Results::new(
-            pockets, settings, &problem, &pairs, &best, chosen, &fits, unlabelled,
+            pockets, settings, &problem, &pairs, &best, &fits, unlabelled,
         )?;
         results.write(out, pockets, &problem, settings, &fits)?;
         saved::write(out, pockets, &problem, &pairs, &best, &fits)?;

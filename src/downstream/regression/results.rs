@@ -109,10 +109,10 @@ impl Results {
         problem: &Problem,
         pairs: &[Pair],
         best: &[Vec<Best>],
-        chosen: usize,
         fits: &Fits,
         unlabelled: usize,
     ) -> Result<Self> {
+        let chosen = problem.chosen(pairs, best)?;
         let validation = |p: usize| validation(&best[p]);
         let best_of = |features: usize| {
             let of = (0..pairs.len()).filter(|&p| pairs[p].features == features);
