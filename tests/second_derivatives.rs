@@ -18,6 +18,7 @@ use holosig::ops::cg::{Plan, cg};
 use holosig::ops::dense::{biased, dense};
 use holosig::ops::derivatives::{gradients, keeps_graphs};
 use holosig::ops::dual::Dual;
+use holosig::ops::edge_map::{Sizes, edge_map};
 use holosig::ops::hidden;
 use holosig::ops::linear::{Order, Side, linear};
 use holosig::ops::mincut::{self, Adjacency, Edges};
@@ -236,6 +237,24 @@ fn closed_ops_have_right_second_derivatives() {
                     ];
                     let out = Place::Receiver;
                     Ok(weighted_product(&coupling, &incidence, factors, out)?.value)
+                },
+            ),
+            case(
+                "map along edges",
+                [
+                    random(25, &[3, 6]),
+                    random(26, &[4, 2]),
+                    random(27, &[8, 2]),
+                ],
+                |v| {
+                    let sizes = Sizes {
+                        maps: 2,
+                        axes: 3,
+                        from: 2,
+                        to: 2,
+                    };
+                    let [x, f] = [0, 1].map(|i| Dual::from(v[i].clone()));
+                    Ok(edge_map(&incidence, sizes, &x, &f, &v[2])?.value)
                 },
             ),
             case(

@@ -118,8 +118,9 @@ impl Predictor {
     }
 
     /// Writes predictions as HDF5: for each target f64 `[n]` under its name, `forces` f64
-    /// `[atoms, 3]`, `offsets` u64 `[n + 1]`, `id`, `number` u8 `[atoms]`, what is known of the same
-    /// in the group `measured`; units as attributes.
+    /// `[atoms, 3]`, beside forces `stress` f64 `[n, 3, 3]` if a system is a crystal (NaN of others),
+    /// `offsets` u64 `[n + 1]`, `id`, `number` u8 `[atoms]`, what is known of the same in the group
+    /// `measured`; units as attributes.
     ///
     /// # Errors
     /// An unwritable folder, a full disk.
@@ -147,6 +148,14 @@ impl Predictor {
             if let Some(forces) = &made.predicted.forces {
                 rows(root, FORCES, forces)?;
                 root.set_attr_text("forces_unit", &self.force_unit())?;
+            }
+            let stresses = made.stresses();
+            if stresses.iter().any(Option::is_some) {
+                let rows = stresses.iter().map(|s| s.unwrap_or([[f64::NAN; 3]; 3]));
+                let rows: Vec<[[f64; 3]; 3]> = rows.collect();
+                let flat = rows.as_flattened().as_flattened();
+                root.write("stress", &[rows.len(), 3, 3], flat, Compressed)?;
+                root.set_attr_text("stress_unit", &format!("{}^3", self.force_unit()))?;
             }
             self.write_measured(made, &root.create_group("measured")?)
         })?;
@@ -178,6 +187,7 @@ impl Predictor {
     pub fn extended_xyz(&self, made: &Predictions) -> String {
         let mut out = String::new();
         let mut atom = 0;
+        let stresses = made.stresses();
         for (row, &i) in made.ids.iter().enumerate() {
             let system = made.systems.system(i as usize);
             let mut comment = String::new();
@@ -194,6 +204,11 @@ impl Predictor {
             comment += if forces.is_some() { ":forces:R:3" } else { "" };
             for (target, values) in self.description.targets.iter().zip(&made.predicted.values) {
                 comment += &format!(" {}={}", target.name, values[row]);
+            }
+            if let Some(Some(stress)) = stresses.get(row) {
+                let flat = stress.as_flattened().iter().map(f64::to_string);
+                let flat: Vec<String> = flat.collect();
+                comment += &format!(" stress=\"{}\"", flat.join(" "));
             }
             comment += &format!(" id=\"{}\"", made.systems.id(i as usize));
             // Writing to a string cannot fail.
@@ -228,6 +243,20 @@ impl Predictions<'_> {
             offsets.push(numbers.len() as u64);
         }
         (offsets, numbers)
+    }
+}
+
+impl Predictions<'_> {
+    /// The stress of each crystal that forces are predicted of: the derivative of the energy by a
+    /// strain over the volume, so positive where the cell would shrink.
+    fn stresses(&self) -> Vec<Option<[[f64; 3]; 3]>> {
+        let virials = self.predicted.virials.as_deref().unwrap_or_default();
+        let of = |(&i, virial): (&u32, &[[f64; 3]; 3])| {
+            let cell = self.systems.system(i as usize).cell;
+            let cell = cell.filter(|cell| cell.periodic() == [true; 3])?;
+            Some(virial.map(|row| row.map(|x| -x / cell.volume())))
+        };
+        self.ids.iter().zip(virials).map(of).collect()
     }
 }
 

@@ -13,6 +13,7 @@
 //! | [`signature::at_lyndon_words`] | choice of words | of any order |
 //! | [`tensor_product`] | products of irreps along edges | of any order |
 //! | [`blockwise`] | linear map of blocks of irreps | of any order |
+//! | [`edge_map`] | a linear map of its own for each edge | of any order |
 //! | [`batch_norm`] | batch norm of steerable tensors | first |
 //! | [`cg`] | Clebsch-Gordan product, signal norm and linear map | first |
 //! | [`hidden`] | a hidden layer that is not kept | first |
@@ -46,7 +47,9 @@ pub mod dense;
 pub mod derivatives;
 pub mod device;
 pub mod dual;
+pub mod edge_map;
 pub mod hidden;
+mod lanes;
 pub mod linear;
 pub mod mincut;
 pub mod op;

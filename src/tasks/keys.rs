@@ -209,8 +209,14 @@ impl Key {
 /// Whether a value is a section of the job, with keys of its own; a form with a tag is written in
 /// one line.
 fn is_section(value: &Value) -> bool {
-    let fields = value["properties"].is_object() || value["additionalProperties"].is_object();
+    let any = &value["additionalProperties"];
+    let fields = value["properties"].is_object() || (any.is_object() && !is_table(value));
     fields && (tag(value).is_none() || value["oneOf"].is_array())
+}
+
+/// Whether a value is a table of numbers under any names, which is written in one line.
+fn is_table(value: &Value) -> bool {
+    value["additionalProperties"]["type"] == "number"
 }
 
 /// The key that says which form an object has, e.g. `kind`, and its value.
@@ -277,6 +283,7 @@ fn plain_kind(value: &Value) -> &'static str {
         Some("number") => "number",
         Some("string") => "text",
         Some("boolean") => "true or false",
+        Some("object") if is_table(value) => "{ NAME = number }",
         Some("object") => "section",
         _ => "value",
     }

@@ -39,13 +39,24 @@ impl Atoms {
         self.batch_along(&self.edges(cutoff), dtype)
     }
 
-    pub fn batch_along(&self, [receivers, senders]: &Edges, dtype: DType) -> Batch {
+    pub fn batch_along(&self, edges: &Edges, dtype: DType) -> Batch {
+        self.batch_of_bonds(edges, &[], dtype)
+    }
+
+    /// With the orders of the edges' bonds.
+    pub fn batch_of_bonds(
+        &self,
+        [receivers, senders]: &Edges,
+        bonds: &[u8],
+        dtype: DType,
+    ) -> Batch {
         let parts = Parts {
             numbers: &self.numbers,
             positions: &self.positions,
             receivers,
             senders,
             shifts: &vec![[0.0; 3]; receivers.len()],
+            bonds,
             graph_of: &self.graph_of,
             graphs: self.graph_of.iter().max().map_or(0, |&g| g as usize + 1),
         };

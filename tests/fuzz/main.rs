@@ -11,6 +11,7 @@ mod md;
 mod mutate;
 mod program;
 mod run;
+mod systems;
 #[path = "../common/torch.rs"]
 mod written;
 
@@ -49,7 +50,9 @@ macro_rules! readers {
 }
 
 readers! {
+    cif,
     dcd,
+    extxyz,
     gro,
     gzip,
     heartbeat,
@@ -60,15 +63,20 @@ readers! {
     models,
     mol2,
     netcdf,
+    npz,
     pdb,
+    poscar,
     prmtop,
     proteinnet,
+    qm9,
+    qm9_hdf5,
     run_lock,
     run_log,
     psf,
     safetensors,
     scores,
     sdf,
+    structures_json,
     table,
     torch,
     trr,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// The readers that do so, and how many other inputs take the time of one of theirs.
-pub const READERS: [&str; 2] = ["hdf5", "netcdf"];
+pub const READERS: [&str; 3] = ["hdf5", "netcdf", "qm9_hdf5"];
 pub const COST: u64 = 20;
 
 /// Runs the program; success or exit code 2 are right, and all else is a finding.

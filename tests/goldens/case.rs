@@ -14,6 +14,8 @@ pub struct Case {
     pub parameters: Vec<Values>,
     pub atoms: Atoms,
     pub edges: Edges,
+    /// Orders of the edges' bonds; empty where they do not matter.
+    pub bonds: Vec<u8>,
     pub energy: Published,
     pub forces: Option<Published>,
     pub losses: Vec<Loss>,
@@ -131,7 +133,7 @@ impl Case {
     }
 
     fn batch(&self, dtype: DType) -> Batch {
-        self.atoms.batch_along(&self.edges, dtype)
+        self.atoms.batch_of_bonds(&self.edges, &self.bonds, dtype)
     }
 
     fn check_all(&self, dtype: DType, tolerance: f64) {

@@ -117,6 +117,7 @@ fn whole_case(group: &Group, network: &str) -> Case {
         parameters,
         atoms,
         edges,
+        bonds: Vec::new(),
     }
 }
 
@@ -156,6 +157,7 @@ fn degenerate(group: &Group, small: &Group, network: &str) -> Case {
         place: place(group),
         parameters: parameters(small, &config),
         edges: atoms.edges(cutoff(small)),
+        bonds: Vec::new(),
         config,
         atoms,
         energy: published("energy"),

@@ -40,7 +40,7 @@ struct Family {
 const FAMILIES: &[Family] = &[invariant::FAMILY, residues::FAMILY, spherical::FAMILY];
 
 /// Files without a network yet.
-const WAITING: &[&str] = &["pretraining", "se3_transformer", "tfn"];
+const WAITING: &[&str] = &["pretraining"];
 
 /// All files, in order of their names.
 fn files() -> Vec<PathBuf> {

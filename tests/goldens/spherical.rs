@@ -13,7 +13,14 @@ use holosig::models::graph::{GraphConfig, GraphModel};
 use serde_json::{Value, json};
 
 pub const FAMILY: Family = Family {
-    networks: &["nequip", "allegro", "equiformer", "segnn"],
+    networks: &[
+        "nequip",
+        "allegro",
+        "equiformer",
+        "segnn",
+        "tfn",
+        "se3_transformer",
+    ],
     cases,
 };
 
@@ -50,11 +57,43 @@ fn settings(network: &str, c: &Value) -> Value {
             "cutoff": c["radius"], "elements": c["input_features"],
             "head": {
                 "of": "graph", "hidden": "full",
-                "readout": if c["pool"] == "avg" { "mean" } else { "sum" },
+                "readout": readout(&c["pool"]),
             },
         }),
+        "tfn" | "se3_transformer" => {
+            let channels = c["num_channels"].as_u64().unwrap();
+            let mut settings = json!({
+                "width": channels, "layers": c["num_layers"],
+                "lmax": c["num_degrees"].as_u64().unwrap() - 1, "elements": c["one_hot_classes"],
+                "head": {
+                    "of": "graph", "hidden": "full", "activation": "relu",
+                    "readout": readout(&c["pool"]),
+                },
+            });
+            if network == "tfn" {
+                settings["norm_layers"] = c["num_nlayers"].clone();
+            } else {
+                settings["attention_width"] = (channels / c["div"].as_u64().unwrap()).into();
+                settings["heads"] = c["n_heads"].clone();
+            }
+            settings
+        }
         other => panic!("no settings for {other}"),
     }
+}
+
+/// The readout that the published code calls so.
+fn readout(pool: &Value) -> &'static str {
+    match pool.as_str() {
+        Some("avg" | "mean") => "mean",
+        Some("max") => "max",
+        _ => "sum",
+    }
+}
+
+/// Whether edges are bonds, and parameters have the names and shapes of the model here.
+fn on_bonds(network: &str) -> bool {
+    matches!(network, "tfn" | "se3_transformer")
 }
 
 /// Channels by degree of `8x0e+4x1e`.
@@ -73,7 +112,7 @@ fn cases(file: &File, network: &str) -> Cases {
 
 fn case(group: &Group, network: &str) -> Case {
     let mut config = settings(network, &parsed(group, "config"));
-    config["network"] = network.into();
+    config["network"] = network.replace('_', "").into();
     config["variant"] = "published".into();
     config["penalties"] = json!({ "energy": "l2", "forces": "l2" });
     let config: GraphConfig = serde_json::from_value(config).unwrap();
@@ -87,7 +126,7 @@ fn case(group: &Group, network: &str) -> Case {
         energy: Some(target.clone()),
         forces: None,
         value: scalar(group, "out/loss"),
-        gradients: Gradients::Elements(values(group, "grad")),
+        gradients: Gradients::Elements(values(group, network, "grad")),
     }];
     if group.group("force_loss").is_ok() {
         losses.push(Loss {
@@ -95,18 +134,26 @@ fn case(group: &Group, network: &str) -> Case {
             energy: Some(target.clone()),
             forces: Some(vec![0.0; read::<f64>(group, "in/pos").len()]),
             value: scalar(group, "force_loss/loss"),
-            gradients: Gradients::Elements(values(group, "force_loss/grad")),
+            gradients: Gradients::Elements(values(group, network, "force_loss/grad")),
         });
     }
     let atoms = atoms(group);
+    let (edges, bonds) = match on_bonds(network) {
+        true => bonds(group),
+        false => (edges(group, network, &atoms), Vec::new()),
+    };
     Case {
         place: place(group),
         config,
-        parameters: values(group, "param"),
-        edges: edges(group, network, &atoms),
+        parameters: values(group, network, "param"),
+        edges,
+        bonds,
         atoms,
         energy: published("pred"),
-        forces: Some(published("forces")),
+        forces: group
+            .dataset("out/forces")
+            .is_ok()
+            .then(|| published("forces")),
         losses,
         training: Some(Training {
             rate: 1e-3,
@@ -118,10 +165,13 @@ fn case(group: &Group, network: &str) -> Case {
 }
 
 /// Parameters, or their gradients, under the names that they have here.
-fn values(group: &Group, folder: &str) -> Vec<Values> {
+fn values(group: &Group, network: &str, folder: &str) -> Vec<Values> {
     let folder = group.group(folder).unwrap();
     let value = |name: String| {
         let values = read::<f64>(&folder, &name);
+        if on_bonds(network) {
+            return Values { name, values };
+        }
         match of_head(&name) {
             None => Values {
                 name: format!("model.{name}"),
@@ -191,6 +241,26 @@ fn edges(group: &Group, network: &str, atoms: &Atoms) -> Edges {
     own
 }
 
+/// The file's edges, sorted by receiver and sender, and the orders of their bonds.
+fn bonds(group: &Group) -> (Edges, Vec<u8>) {
+    let all = read::<i64>(group, "in/edge_index");
+    let (senders, receivers) = all.split_at(all.len() / 2);
+    let order = |kind: &i64| match kind {
+        0..=3 => *kind as u8 + 1,
+        _ => 0,
+    };
+    let orders: Vec<u8> = read::<i64>(group, "in/edge_type")
+        .iter()
+        .map(order)
+        .collect();
+    let ends = receivers.iter().zip(senders).zip(orders);
+    let mut rows: Vec<_> = ends.map(|((&i, &j), order)| (i, j, order)).collect();
+    rows.sort_unstable();
+    let receivers = rows.iter().map(|row| row.0 as u32).collect();
+    let senders = rows.iter().map(|row| row.1 as u32).collect();
+    ([receivers, senders], rows.iter().map(|row| row.2).collect())
+}
+
 #[test]
 fn released_sizes_have_the_released_numbers_of_parameters() {
     for (settings, count) in [
@@ -207,6 +277,8 @@ fn released_sizes_have_the_released_numbers_of_parameters() {
             json!({ "network": "segnn", "layers": 2, "lmax": 7 }),
             383_532,
         ),
+        (json!({ "network": "tfn" }), 8_660_992 + 16_641),
+        (json!({ "network": "se3transformer" }), 10_124_416 + 16_641),
     ] {
         let mut settings = settings;
         settings["variant"] = "published".into();

@@ -123,6 +123,7 @@ fn parts() -> Parts<'static> {
         receivers: &[0, 1],
         senders: &[1, 0],
         shifts: &[[0.0; 3]; 2],
+        bonds: &[2, 2],
         graph_of: &[0, 0, 1],
         graphs: 2,
     }
@@ -152,6 +153,13 @@ fn parts_that_do_not_fit_are_refused() {
             ..parts()
         },
         "0 shifts, expected 2",
+    );
+    refused(
+        Parts {
+            bonds: &[2],
+            ..parts()
+        },
+        "1 orders of bonds, expected 2",
     );
     refused(
         Parts {

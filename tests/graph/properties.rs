@@ -40,6 +40,10 @@ pub fn configs() -> Vec<GraphConfig> {
             "radial_widths": [5, 5], "nonlinear": true, "cutoff": 3.0, "elements": 10 }),
         json!({ "network": "segnn", "width": 8, "layers": 2, "attention": true, "cutoff": 3.0,
             "elements": 10 }),
+        json!({ "network": "tfn", "width": 4, "layers": 3, "lmax": 2, "radial_width": 6,
+            "cutoff": 3.0, "elements": 10 }),
+        json!({ "network": "se3transformer", "width": 4, "attention_width": 4, "heads": 2,
+            "layers": 2, "lmax": 2, "radial_width": 6, "cutoff": 3.0, "elements": 10 }),
     ];
     small
         .map(|config| serde_json::from_value(config).unwrap())
@@ -104,11 +108,14 @@ fn close(a: &[f64], b: &[f64], tolerance: f64, what: &str) {
 }
 
 /// Whether a network gives mirror images the same energy. SphereNet measures torsions in one sense,
-/// and all irreps of Equiformer, as released, are even.
+/// and all irreps of Equiformer, TFN and the SE(3)-Transformer, as released, are even.
 fn is_mirrored(config: &GraphConfig) -> bool {
     !matches!(
         config.network,
-        Network::SphereNet(_) | Network::Equiformer(_)
+        Network::SphereNet(_)
+            | Network::Equiformer(_)
+            | Network::Tfn(_)
+            | Network::Se3Transformer(_)
     )
 }
 

@@ -167,6 +167,54 @@ fn predictions_have_units_and_do_not_depend_on_ranks() {
     assert!(error(&|i| energies[i]) < 0.7 * error(&|_| mean));
 }
 
+/// Stresses of crystals are slopes of energies by a strain.
+#[test]
+fn stresses_are_slopes_of_energies() {
+    const STEP: f64 = 5e-3;
+    let (from, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // A row of the cell for each strain: none, and both ways along x and of y by z.
+    let strains = [
+        (0, 0, 0.0),
+        (0, 0, STEP),
+        (0, 0, -STEP),
+        (1, 2, STEP),
+        (1, 2, -STEP),
+    ];
+    for (n, (a, b, step)) in strains.into_iter().enumerate() {
+        let cell = [[3.1, 0.2, 0.0], [0.0, 2.9, 0.1], [0.3, 0.0, 3.3]].map(|mut v: [f64; 3]| {
+            v[a] += step * v[b];
+            format!("{} {} {}\n", v[0], v[1], v[2])
+        });
+        let text = format!(
+            "c\n1.0\n{}C O\n1 1\nDirect\n0 0 0\n0.45 0.3 0.4\n",
+            cell.concat()
+        );
+        std::fs::write(from.path().join(format!("c{n}.poscar")), text).unwrap();
+    }
+    let file = out.path().join("s.h5");
+    prepare(1, from.path(), &file, &["--test", "0", "--validation", "1"]).success();
+    let to = out.path().join("p.h5");
+    let mut predict = holosig();
+    predict
+        .arg("predict")
+        .arg(reference().1.join("checkpoints/last.h5"));
+    run(predict.arg("--systems").arg(&file).arg("--out").arg(&to)).success();
+    let predicted = store::open(&to, Kind::PredictedSystems).unwrap();
+    assert_eq!(predicted.attr_text("stress_unit").unwrap(), "eV/A^3");
+    let energies: Vec<f64> = predicted.read("energy").unwrap();
+    let shape = [Some(5), Some(3), Some(3)];
+    let (stress, _) = predicted.read_shaped::<f64>("stress", &shape).unwrap();
+    let systems = Systems::open(&World::alone(), &file).unwrap();
+    let volume = systems.system(0).cell.unwrap().volume();
+    let largest = stress[..9].iter().fold(0f64, |m, s| m.max(s.abs()));
+    assert!(largest > 1e-3, "{stress:?}");
+    for (at, pair) in [(0, [1, 2]), (5, [3, 4])] {
+        let slope = (energies[pair[0]] - energies[pair[1]]) / (2.0 * STEP) / volume;
+        let error = (stress[at] - slope).abs();
+        assert!(error < 0.05 * largest, "{} for {slope}", stress[at]);
+    }
+}
+
 /// Files of systems, in a folder of their own.
 fn files() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -241,6 +289,75 @@ fn mistakes_in_files_are_one_line_on_every_rank() {
 }
 
 #[test]
+fn one_bad_system_leaves_the_others_of_its_file() {
+    let (from, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = out.path().join("s.h5");
+    let frame = |x: f64| format!("2\nenergy={x}\nC 0 0 0\nO 0 0 {x}\n");
+    let frames = [1.1, 0.01, 1.2].map(frame).concat() + "1\nenergy=1\nQ 0 0 0\n";
+    std::fs::write(from.path().join("frames.xyz"), frames).unwrap();
+    // VASP calls all files alike.
+    let poscar = "salt\n1.0\n5.6 0 0\n0 5.6 0\n0 0 5.6\nNa Cl\n1 1\nDirect\n0 0 0\n0.5 0.5 0.5\n";
+    for folder in ["a/relaxed", "b/relaxed"] {
+        let folder = from.path().join(folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("POSCAR"), poscar).unwrap();
+    }
+    prepare(2, from.path(), &file, &[]).failure(2, "less than 0.2 Å apart");
+    let told = prepare(
+        2,
+        from.path(),
+        &file,
+        &["--skip", "--test", "1", "--validation", "1"],
+    );
+    told.failure(3, "2 of 6 inputs were skipped");
+    let systems = Systems::open(&World::alone(), &file).unwrap();
+    let mut ids = systems.ids().to_vec();
+    ids.sort_unstable();
+    let expected = [
+        "a/relaxed/POSCAR",
+        "b/relaxed/POSCAR",
+        "frames:0",
+        "frames:2",
+    ];
+    assert_eq!(ids, expected);
+}
+
+/// Energies of free atoms are taken off, and come back in predictions.
+#[test]
+fn references_are_a_part_of_predictions() {
+    let (from, out) = (files(), tempfile::tempdir().unwrap());
+    let file = out.path().join("s.h5");
+    prepare(1, from.path(), &file, &["--test", "1", "--validation", "1"]).success();
+    let dataset = format!("data.dataset={:?}", file.display().to_string());
+    let trained = |name: &str, references: &str| {
+        let folder = out.path().join(name);
+        let sets = [
+            &*dataset,
+            "data.forces=false",
+            "data.baseline=\"mean\"",
+            "train.steps=2",
+            references,
+        ];
+        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        train_on(0, &folder, &sets).success();
+        let to = out.path().join(format!("{name}.h5"));
+        let mut predict = holosig();
+        predict
+            .arg("predict")
+            .arg(folder.join("checkpoints/last.h5"));
+        run(predict.arg("--systems").arg(&file).arg("--out").arg(&to)).success();
+        let predicted = store::open(&to, Kind::PredictedSystems).unwrap();
+        predicted.read::<f64>("energy").unwrap()
+    };
+    let none = trained("none", "data.references={ C = 0.0, O = 0.0 }");
+    let some = trained("some", "data.references={ C = -1000.0, O = -2000.0 }");
+    // All molecules are CO: the mean takes up what references do not.
+    for (a, b) in none.iter().zip(&some) {
+        assert!((a - b).abs() < 1e-6 * a.abs().max(1.0), "{a} and {b}");
+    }
+}
+
+#[test]
 fn mistakes_in_jobs_are_one_line() {
     let (from, out) = (files(), tempfile::tempdir().unwrap());
     let file = out.path().join("s.h5");
@@ -259,6 +376,16 @@ fn mistakes_in_jobs_are_one_line() {
     trained(&[]).failure(2, "co0 has no forces: data.forces = false");
     trained(&["data.forces=false", "data.target=\"u0\""])
         .failure(2, "no target \"u0\"; there are energy, kind");
+    let alone = "data.forces=false";
+    trained(&[alone, "data.references=\"qm9\""]).failure(2, "\"energy\" is no target of QM9");
+    trained(&[alone, "data.references={ C = -1.0 }"]).failure(
+        2,
+        "data.references: co0 has O, of which no reference is given",
+    );
+    trained(&[alone, "data.references={ Xx = -1.0 }"]).failure(
+        2,
+        "data.references: Xx = -1: an element and a number are needed",
+    );
     trained(&["data.target=\"forces\""]).failure(2, "forces are learned with data.forces = true");
     trained(&["data.forces=false", "model.elements=7"])
         .failure(2, "atomic number 8: the network knows elements up to 7");

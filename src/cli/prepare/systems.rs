@@ -15,8 +15,8 @@ use crate::{Error, Result};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
-const EXIT_CODES: &str = "Exit codes: 0, every file was used; 3, the dataset is written, but some \
-    files could not be used and are named (--skip); 2, bad input, nothing is written; 1, any other \
+const EXIT_CODES: &str = "Exit codes: 0, every system was used; 3, the dataset is written, but some \
+    systems or files could not be used and are named (--skip); 2, bad input, nothing is written; 1, any other \
     failure.";
 
 #[derive(clap::Args)]
@@ -68,7 +68,7 @@ pub struct Args {
     /// Geom3D's split of QM9: 110,000, 10,000 and the rest
     #[arg(long)]
     customized_01: bool,
-    /// Leave out files that cannot be used, and name them
+    /// Leave out systems, and files, that cannot be used, and name them
     #[arg(long)]
     skip: bool,
     #[command(flatten)]
@@ -96,8 +96,8 @@ struct Kept<'a> {
     splits: Option<String>,
 }
 
-/// A file's systems, or why there are none.
-type Outcome = std::result::Result<Vec<Sample>, String>;
+/// The systems of a file, or why one of them, or all, cannot be used.
+type Outcome = Vec<std::result::Result<Sample, String>>;
 
 /// Files that one rank reads at a time.
 const BLOCK: usize = 64;
@@ -128,6 +128,7 @@ pub fn run(args: Args) -> Result<()> {
             list_named(&args.inputs, &wanted)
         })?;
         let progress = Progress::new(world.is_root(), files.len(), "files");
+        let names = read::names(&files);
         let mut samples = Vec::new();
         let mut skipped = 0;
         let block = files.len().div_ceil(world.size()).clamp(1, BLOCK);
@@ -135,18 +136,16 @@ pub fn run(args: Args) -> Result<()> {
             files.len(),
             block,
             |range| {
-                let outcome = |path: &PathBuf| match read::read(path, &options) {
-                    Ok(samples) => Ok(Ok(samples)),
-                    Err(Error::Input(reason)) if args.skip => Ok(Err(reason)),
-                    Err(e) => Err(e),
-                };
-                let outcomes: Vec<Result<Outcome>> = files[range].par_iter().map(outcome).collect();
+                let own = files[range.clone()].par_iter().zip(&names[range]);
+                let outcome =
+                    |(path, name): (&PathBuf, &String)| args.outcome(path, name, &options);
+                let outcomes: Vec<Result<Outcome>> = own.map(outcome).collect();
                 outcomes.into_iter().collect::<Result<Vec<Outcome>>>()
             },
             |range, outcomes| {
-                for outcome in outcomes {
+                for outcome in outcomes.into_iter().flatten() {
                     match outcome {
-                        Ok(more) => samples.extend(more),
+                        Ok(sample) => samples.push(sample),
                         Err(reason) => {
                             log::warn!("skipped: {reason}");
                             skipped += 1;
@@ -158,14 +157,12 @@ pub fn run(args: Args) -> Result<()> {
             },
         )?;
         drop(progress);
+        let all = skipped + samples.len() as u64;
         world.on_root(|| {
             args.finish(samples, &options)?;
             match skipped {
                 0 => Ok(()),
-                skipped => Err(Error::Partial {
-                    skipped,
-                    of: files.len() as u64,
-                }),
+                skipped => Err(Error::Partial { skipped, of: all }),
             }
         })?;
         Ok(())
@@ -178,6 +175,21 @@ impl Args {
             labels: self.labels,
             units: self.unit.clone(),
             convert: self.convert.clone(),
+        }
+    }
+
+    /// What becomes of a file: with `--skip` what cannot be used is told, otherwise it is an error.
+    fn outcome(&self, path: &Path, name: &str, options: &Options) -> Result<Outcome> {
+        let told = |e: Error| match e {
+            Error::Input(reason) if self.skip => Ok(Err(reason)),
+            e => Err(e),
+        };
+        match read::read_each(path, name, options) {
+            Ok(all) => all
+                .into_iter()
+                .map(|one| one.map(Ok).or_else(told))
+                .collect(),
+            Err(e) => Ok(vec![told(e)?]),
         }
     }
 

@@ -54,6 +54,8 @@ pub struct System<T = f32> {
     pub residues: Vec<Residue>,
     /// Pairs of bound atoms i < j, ascending, each once.
     pub bonds: Vec<[u32; 2]>,
+    /// One for each bond: 1, 2, 3, or 4 where aromatic.
+    pub orders: Vec<u8>,
     /// The lattice, and in which directions it repeats; `None` for atoms in free space.
     pub cell: Option<Cell>,
 }
@@ -80,6 +82,7 @@ impl<T> Default for System<T> {
             residue_of: Vec::new(),
             residues: Vec::new(),
             bonds: Vec::new(),
+            orders: Vec::new(),
             cell: None,
         }
     }
@@ -130,6 +133,20 @@ impl<T> System<T> {
         Members { offsets, atoms }
     }
 
+    /// Makes these the bonds, with the order of each; a bond that is given twice has the last.
+    pub fn bind(&mut self, bonds: impl IntoIterator<Item = ([u32; 2], u8)>) {
+        let ascending = |([i, j], order): ([u32; 2], u8)| ([i.min(j), i.max(j)], order);
+        let bonds: BTreeMap<[u32; 2], u8> = bonds.into_iter().map(ascending).collect();
+        (self.bonds, self.orders) = bonds.into_iter().unzip();
+    }
+
+    /// The order of the bond of two atoms; 0 if they are not bound, or it is not known.
+    pub fn order(&self, i: u32, j: u32) -> u8 {
+        let place = self.bonds.binary_search(&[i.min(j), i.max(j)]);
+        let order = place.ok().and_then(|place| self.orders.get(place));
+        order.copied().unwrap_or(0)
+    }
+
     /// Bonds with both ends in `atoms`.
     pub fn bonds_among(&self, atoms: &[u32]) -> Vec<[u32; 2]> {
         let atoms: HashSet<u32> = atoms.iter().copied().collect();
@@ -152,7 +169,10 @@ impl<T> System<T> {
         retain(&mut self.positions, keep);
         retain(&mut self.names, keep);
         retain(&mut self.residue_of, keep);
-        self.bonds.retain(|b| b.iter().all(|&a| keep[a as usize]));
+        let inside = |b: &[u32; 2]| b.iter().all(|&a| keep[a as usize]);
+        let kept: Vec<bool> = self.bonds.iter().map(inside).collect();
+        retain(&mut self.bonds, &kept);
+        retain(&mut self.orders, &kept);
         for atom in self.bonds.iter_mut().flatten() {
             *atom = new[*atom as usize];
         }
@@ -174,6 +194,8 @@ impl<T> System<T> {
         self.residue_of
             .extend(other.residue_of.iter().map(|r| r + residues));
         self.residues.append(&mut other.residues);
+        let bonds = [self.bonds.len(), other.bonds.len()];
+        append(&mut self.orders, other.orders, bonds);
         let shifted = |b: [u32; 2]| b.map(|a| a + atoms as u32);
         self.bonds.extend(other.bonds.into_iter().map(shifted));
         append(&mut self.positions, other.positions, [atoms, more]);
@@ -232,7 +254,7 @@ pub fn crowd<T: Into<f64> + Copy>(positions: &[[T; 3]]) -> Option<Crowd> {
     (atoms > DENSEST || all).then_some(Crowd { atoms, corner })
 }
 
-/// Joins lists that go with so many atoms each, or empties the one that would be cut.
+/// Joins lists that go with so many atoms or bonds each, or empties the one that would be cut.
 fn append<T>(values: &mut Vec<T>, mut others: Vec<T>, atoms: [usize; 2]) {
     match [values.len(), others.len()] == atoms {
         true => values.append(&mut others),

@@ -45,8 +45,6 @@ pub struct Sample {
     pub group: String,
     pub split: Option<Split>,
     pub system: System<f64>,
-    /// Order of each bond of the system: 1, 2, 3, or 4 where aromatic.
-    pub orders: Vec<u8>,
     pub values: Vec<Value>,
     /// `[atoms]`, energy per Å; the energy is that of the value `energy`, or the first.
     pub forces: Option<Vec<[f64; 3]>>,
@@ -178,9 +176,9 @@ impl Systems {
         self.positions.extend(&sample.system.positions);
         self.offsets.push(self.numbers.len() as u64);
         self.cells.push(sample.system.cell);
-        self.orders.extend(match sample.orders.is_empty() {
+        self.orders.extend(match sample.system.orders.is_empty() {
             true => vec![1; sample.system.bonds.len()],
-            false => sample.orders,
+            false => sample.system.orders,
         });
         self.bonds.extend(sample.system.bonds);
         self.bond_offsets.push(self.bonds.len() as u64);
@@ -225,16 +223,11 @@ impl Systems {
         System {
             numbers: self.numbers(system).to_vec(),
             positions: self.positions[self.atoms(system)].to_vec(),
-            bonds: self.bonds[bonds].to_vec(),
+            bonds: self.bonds[bonds.clone()].to_vec(),
+            orders: self.orders[bonds].to_vec(),
             cell: self.cells[system],
             ..System::default()
         }
-    }
-
-    /// Orders of a system's bonds.
-    pub fn orders(&self, system: usize) -> &[u8] {
-        let bonds = self.bond_offsets[system] as usize..self.bond_offsets[system + 1] as usize;
-        &self.orders[bonds]
     }
 
     /// Forces on a system's atoms, [`Systems::force_unit`] per Å.

@@ -23,6 +23,9 @@ pub struct Parts<'a> {
     pub senders: &'a [u32],
     /// Å: from each edge's sender to its image beside the receiver, `[E]`; zeros in free space.
     pub shifts: &'a [[f64; 3]],
+    /// Order of the bond of each edge's atoms, `[E]`: 1, 2, 3, 4 where aromatic, 0 where there is
+    /// none; or nothing if no bonds are known.
+    pub bonds: &'a [u8],
     /// Graph of each atom, ascending, `[N]`.
     pub graph_of: &'a [u32],
     /// Number of graphs.
@@ -52,6 +55,8 @@ pub struct Batch {
     pub edges: Arc<Incidence>,
     /// Å, f64, `[E, 3]`: see [`Parts::shifts`].
     pub shifts: Tensor,
+    /// See [`Parts::bonds`], `[E]`.
+    pub bonds: Vec<u8>,
     /// The atoms of each graph.
     pub graphs: Arc<Incidence>,
     pub targets: Targets,
@@ -80,6 +85,10 @@ impl Batch {
             positions: matrix(parts.positions)?,
             edges: Incidence::new(ends(parts.receivers), ends(parts.senders))?,
             shifts: matrix(parts.shifts)?,
+            bonds: match parts.bonds.is_empty() {
+                true => vec![0; parts.receivers.len()],
+                false => parts.bonds.to_vec(),
+            },
             graphs: Incidence::groups(Ends {
                 rows: parts.graph_of,
                 count: parts.graphs,
@@ -120,9 +129,12 @@ impl Batch {
     ) -> Result<Self> {
         let (mut numbers, mut positions, mut graph_of) = (Vec::new(), Vec::new(), Vec::new());
         let (mut receivers, mut senders, mut shifts) = (Vec::new(), Vec::new(), Vec::new());
+        let mut bonds = Vec::new();
         for (graph, (system, edges)) in (0u32..).zip(systems.iter().zip(edges)) {
             let first = numbers.len() as u32;
             shifts.extend(edges.offsets(system));
+            let ends = edges.receivers.iter().zip(&edges.senders);
+            bonds.extend(ends.map(|(&i, &j)| system.order(i, j)));
             receivers.extend(edges.receivers.iter().map(|i| first + i));
             senders.extend(edges.senders.iter().map(|j| first + j));
             numbers.extend_from_slice(&system.numbers);
@@ -135,6 +147,7 @@ impl Batch {
             receivers: &receivers,
             senders: &senders,
             shifts: &shifts,
+            bonds: &bonds,
             graph_of: &graph_of,
             graphs: systems.len(),
         };
@@ -176,11 +189,16 @@ impl Parts<'_> {
     fn check(&self) -> Result<()> {
         let wrong = |what: String| Err(Error::input(format!("a batch of graphs: {what}")));
         let (atoms, edges) = (self.numbers.len(), self.receivers.len());
+        let bonds = match self.bonds.is_empty() {
+            true => edges,
+            false => self.bonds.len(),
+        };
         for (name, len, expected) in [
             ("positions", self.positions.len(), atoms),
             ("graph numbers", self.graph_of.len(), atoms),
             ("senders", self.senders.len(), edges),
             ("shifts", self.shifts.len(), edges),
+            ("orders of bonds", bonds, edges),
         ] {
             if len != expected {
                 return wrong(format!("{len} {name}, expected {expected}"));

@@ -68,6 +68,7 @@ impl EncoderConfig for EgnnConfig {
             readout,
             of,
             hidden,
+            ..HeadConfig::default()
         }
     }
 

@@ -1,14 +1,12 @@
 //! From features of atoms to what is learned about a graph.
 
 use super::{Batch, Features};
-use crate::models::layers::{Linear, Readout};
+use crate::models::layers::{Activation, Linear, Readout};
 use crate::models::{Init, Parameters, Scope};
 use crate::ops::dual::Dual;
-use crate::ops::pointwise::Silu;
 use crate::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// What the energy is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -26,7 +24,7 @@ pub enum Of {
     Network,
 }
 
-/// The layer before the energy, with a SiLU after it.
+/// The layer before the energy, with an activation after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Hidden {
@@ -39,7 +37,7 @@ pub enum Hidden {
 }
 
 /// How a head is built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeadConfig {
     /// How the atoms' features or energies become the system's.
@@ -48,6 +46,19 @@ pub struct HeadConfig {
     pub of: Of,
     /// The hidden layer of the head.
     pub hidden: Hidden,
+    /// What comes after the hidden layer.
+    pub activation: Activation,
+}
+
+impl Default for HeadConfig {
+    fn default() -> Self {
+        Self {
+            readout: Readout::default(),
+            of: Of::default(),
+            hidden: Hidden::default(),
+            activation: Activation::Swish,
+        }
+    }
 }
 
 impl HeadConfig {
@@ -74,7 +85,6 @@ impl HeadConfig {
 pub struct EnergyHead {
     config: HeadConfig,
     layers: Vec<Linear>,
-    silu: Arc<Silu>,
 }
 
 impl EnergyHead {
@@ -92,11 +102,7 @@ impl EnergyHead {
                 Linear::pytorch(&mut b.scope(2), width, outputs),
             ],
         };
-        Self {
-            config,
-            layers,
-            silu: Arc::new(Silu),
-        }
+        Self { config, layers }
     }
 
     /// Energies and whatever else is learned, `[graphs, outputs]`.
@@ -120,7 +126,7 @@ impl EnergyHead {
     fn layers(&self, x: Dual, p: &Parameters) -> candle_core::Result<Dual> {
         let step = |x: Dual, (i, layer): (usize, &Linear)| match i {
             0 => layer.dual(&x, p),
-            _ => layer.dual(&x.apply(&self.silu)?, p),
+            _ => layer.dual(&self.config.activation.dual(&x)?, p),
         };
         self.layers.iter().enumerate().try_fold(x, step)
     }

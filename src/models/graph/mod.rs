@@ -21,6 +21,7 @@ pub mod dimenetpp;
 mod directional;
 pub mod egnn;
 pub mod equiformer;
+mod fibers;
 pub mod gemnet;
 pub mod heads;
 mod model;
@@ -28,8 +29,10 @@ pub mod nequip;
 mod outputs;
 pub mod painn;
 pub mod schnet;
+pub mod se3_transformer;
 pub mod segnn;
 pub mod spherenet;
+pub mod tfn;
 pub mod triplets;
 
 pub use crate::models::layers::Geometry;
@@ -91,6 +94,8 @@ pub enum Network {
     Allegro(allegro::AllegroConfig),
     Equiformer(equiformer::EquiformerConfig),
     Segnn(segnn::SegnnConfig),
+    Tfn(tfn::TfnConfig),
+    Se3Transformer(se3_transformer::Se3TransformerConfig),
     Egnn(egnn::EgnnConfig),
     DimeNetPp(dimenetpp::DimeNetConfig),
     SphereNet(spherenet::SphereNetConfig),
@@ -107,6 +112,8 @@ impl Network {
             Network::Allegro(config) => config,
             Network::Equiformer(config) => config,
             Network::Segnn(config) => config,
+            Network::Tfn(config) => config,
+            Network::Se3Transformer(config) => config,
             Network::Egnn(config) => config,
             Network::DimeNetPp(config) => config,
             Network::SphereNet(config) => config,

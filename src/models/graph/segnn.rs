@@ -103,6 +103,7 @@ impl EncoderConfig for SegnnConfig {
                 Variant::Mended => Of::Atoms,
             },
             hidden: Hidden::Full,
+            ..HeadConfig::default()
         }
     }
 

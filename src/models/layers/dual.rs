@@ -1,11 +1,13 @@
 //! Layers on values with tangents.
 
-use super::Linear;
+use super::{Activation, Linear};
 use crate::models::Parameters;
 use crate::ops::dense::{biased, dense};
 use crate::ops::dual::Dual;
+use crate::ops::pointwise::{Relu, Sigmoid, Silu};
 use candle_core::{Result, Tensor};
 use std::ops::Range;
+use std::sync::Arc;
 
 impl Linear {
     /// [`Linear::forward`]; the tangent goes through the weight alone.
@@ -73,5 +75,20 @@ impl Linear {
             y.reshape(shape)
         };
         x.map(|x| on_rows(x, bias.as_ref()), |_, t| on_rows(t, None))
+    }
+}
+
+impl Activation {
+    /// [`Activation::forward`] of a value with a tangent.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn dual(self, x: &Dual) -> Result<Dual> {
+        match self {
+            Activation::Identity => Ok(x.clone()),
+            Activation::Relu => x.apply(&Arc::new(Relu)),
+            Activation::Swish => x.apply(&Arc::new(Silu)),
+            Activation::Sigmoid => x.apply(&Arc::new(Sigmoid)),
+        }
     }
 }

@@ -4,7 +4,7 @@
 use super::*;
 use crate::ops::dual::Dual;
 use crate::ops::pointwise::Functions;
-use crate::ops::segment::{Ends, Incidence};
+use crate::ops::segment::{Ends, Incidence, Place};
 use candle_core::{Device, Tensor};
 use std::f64::consts::PI;
 use std::sync::Arc;
@@ -285,4 +285,39 @@ fn readouts_of_graphs_with_and_without_atoms() {
     let read = |readout: Readout| values(&readout.forward(&x, &graphs).unwrap().value);
     assert_eq!(read(Readout::Sum), [4.0, 7.0, 0.0, 0.0, 7.0, 8.0]);
     assert_eq!(read(Readout::Mean), [2.0, 3.5, 0.0, 0.0, 7.0, 8.0]);
+    let told = Readout::Max.forward(&x, &graphs).unwrap_err().to_string();
+    assert!(told.contains("the largest of no atoms, graph 1"), "{told}");
+}
+
+#[test]
+fn the_largest_of_each_channel_and_its_tangent() {
+    let groups = |rows, count| Incidence::groups(Ends { rows, count }).unwrap();
+    let graphs = groups(&[0, 0, 0, 1], 2);
+    let x = tensor(&[[1.0, -5.0], [3.0, -7.0], [3.0, -6.0], [-1.0, 4.0]]);
+    let t = tensor(&[[10.0, 11.0], [20.0, 21.0], [30.0, 31.0], [40.0, 41.0]]);
+    let largest = Readout::Max.forward(&Dual::new(x, t), &graphs).unwrap();
+    assert_eq!(values(&largest.value), [3.0, -5.0, -1.0, 4.0]);
+    // Of equal ones the first counts.
+    assert_eq!(values(&largest.tangent.unwrap()), [20.0, 11.0, 40.0, 41.0]);
+}
+
+#[test]
+fn attention_is_shared_at_either_end() {
+    let ends = |rows| Ends { rows, count: 3 };
+    let edges = Incidence::new(ends(&[0, 0, 1, 1, 2]), ends(&[1, 2, 2, 0, 1])).unwrap();
+    // As large as would overflow.
+    let scores = [0.3, -1.0, 900.0, 902.0, 0.5];
+    let all = tensor(&scores.map(|s| [s]));
+    for (over, rows) in [
+        (Place::Receiver, edges.receivers()),
+        (Place::Sender, edges.senders()),
+    ] {
+        let shares = edge_softmax(&edges, over, &all.clone().into(), None).unwrap();
+        let share = |e: usize| -> f64 {
+            let own = (0..rows.len()).filter(|&o| rows[o] == rows[e]);
+            1.0 / own.map(|o| (scores[o] - scores[e]).exp()).sum::<f64>()
+        };
+        let expected: Vec<f64> = (0..rows.len()).map(share).collect();
+        close(&values(&shares.value), &expected, 1e-12);
+    }
 }

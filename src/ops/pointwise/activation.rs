@@ -25,6 +25,29 @@ pub struct ScaledSilu;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sine;
 
+/// `max(x, 0)`; its slope at 0 is 0, as in PyTorch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Relu;
+
+impl Functions for Relu {
+    const NAME: &'static str = "the ReLU";
+    const HIGHEST: usize = 2;
+
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn evaluate<T: Real>(&self, order: usize, x: &[T], out: &mut [T]) {
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = match order {
+                0 if x > T::zero() => x,
+                1 if x > T::zero() => T::one(),
+                _ => T::zero(),
+            };
+        }
+    }
+}
+
 impl Functions for Sigmoid {
     const NAME: &'static str = "the logistic function";
     const HIGHEST: usize = 2;

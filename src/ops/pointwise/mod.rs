@@ -8,7 +8,7 @@
 mod activation;
 mod functions;
 
-pub use activation::{ScaledSilu, ShiftedSoftplus, Sigmoid, Silu, Sine};
+pub use activation::{Relu, ScaledSilu, ShiftedSoftplus, Sigmoid, Silu, Sine};
 pub use functions::Functions;
 
 use super::adapter::apply;

@@ -4,14 +4,10 @@ use super::plan::Coupling;
 use super::{Form, LEFT, OUT, RIGHT, WEIGHTS};
 use crate::for_isa;
 use crate::ops::cpu::{Real, fma};
+use crate::ops::lanes::{LANES, add, load};
 use crate::ops::segment::{Incidence, Place};
 use rayon::prelude::*;
 use std::ops::Range;
-
-/// Channels that are computed at once; a rest of channels is filled up with zeros.
-const LANES: usize = 16;
-
-type Lanes<T> = [T; LANES];
 
 /// What is computed, as the inner loops see it.
 struct Job<'a, T> {
@@ -133,30 +129,6 @@ fn add_edge<T: Real, const FUSED: bool>(
             WEIGHTS => weigh::<T, FUSED>(coupling, matrix, blocks, out),
             _ => collect::<T, FUSED>(coupling, terms, matrix, blocks, out),
         }
-    }
-}
-
-/// The lanes from a channel on, zeros after the last.
-#[inline(always)]
-fn load<T: Real>(channels: &[T], from: usize) -> Lanes<T> {
-    match channels[from..].first_chunk::<LANES>() {
-        Some(lanes) => *lanes,
-        None => {
-            let mut lanes = [T::zero(); LANES];
-            let rest = &channels[from..];
-            lanes[..rest.len()].copy_from_slice(rest);
-            lanes
-        }
-    }
-}
-
-/// Adds lanes to the channels from one on.
-#[inline(always)]
-fn add<T: Real>(lanes: &Lanes<T>, channels: &mut [T], from: usize) {
-    let channels = &mut channels[from..];
-    match channels.first_chunk_mut::<LANES>() {
-        Some(chunk) => (0..LANES).for_each(|s| chunk[s] += lanes[s]),
-        None => channels.iter_mut().zip(lanes).for_each(|(c, &l)| *c += l),
     }
 }
 

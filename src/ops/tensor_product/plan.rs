@@ -6,8 +6,8 @@ use crate::so3::wigner::w3j;
 /// The paths of a tensor product, with the place of their blocks in the rows of the factors, of
 /// the weights and of the result.
 ///
-/// Every path makes a block of its own in the result, with the channels of the left block, and has
-/// a weight for each of them. The right block has one channel for all, or one for each.
+/// Every path makes a block of its own in the result, with the channels of the left block, unless
+/// blocks are summed, and has a weight for each channel. The right block has one channel for all, or one for each.
 #[derive(Debug)]
 pub struct Plan {
     pub(super) couplings: Vec<Coupling>,
@@ -54,10 +54,39 @@ impl Plan {
         order.sort_by_key(|&p| key(paths[p].irrep));
         let block = |&p: &usize| -> Block { paths[p].irrep.of(left[paths[p].left].channels) };
         let out: Blocks = order.iter().map(block).collect();
-        let mut out_starts = vec![0; paths.len()];
+        let mut starts = vec![0; paths.len()];
         for (&p, start) in order.iter().zip(out.offsets()) {
-            out_starts[p] = start;
+            starts[p] = start;
         }
+        let norm = |irrep: Irrep| (irrep.dim() as f64).sqrt();
+        Self::at([left, right], paths, &starts, norm, out)
+    }
+
+    /// The product on `paths` to one irrep whose results are summed, without a factor on the 3j
+    /// symbols: one block of the result.
+    ///
+    /// # Panics
+    /// As [`Plan::new`]; left blocks of different numbers of channels.
+    pub fn summed(left: &Blocks, right: &Blocks, paths: &[Path]) -> Self {
+        let block = |path: &Path| path.irrep.of(left[path.left].channels);
+        let out: Vec<Block> = paths.iter().map(block).collect();
+        assert!(
+            out.windows(2).all(|pair| pair[0] == pair[1]),
+            "a sum of different blocks"
+        );
+        let out = out.into_iter().take(1).collect();
+        Self::at([left, right], paths, &vec![0; paths.len()], |_| 1.0, out)
+    }
+
+    /// Paths whose results start at `starts` in a row of `out`; `norm` is a factor on the 3j
+    /// symbols of an irrep.
+    fn at(
+        [left, right]: [&Blocks; 2],
+        paths: &[Path],
+        starts: &[usize],
+        norm: impl Fn(Irrep) -> f64,
+        out: Blocks,
+    ) -> Self {
         let (lefts, rights) = (left.offsets(), right.offsets());
         let mut weights = 0;
         let coupling = |(path, out_start): (&Path, &usize)| {
@@ -75,11 +104,11 @@ impl Plan {
                 dims: [a.irrep, b.irrep, path.irrep].map(Irrep::dim),
                 channels: a.channels,
                 right_channels: b.channels,
-                terms: terms([a.irrep.l, b.irrep.l, path.irrep.l]),
+                terms: terms([a.irrep.l, b.irrep.l, path.irrep.l], norm(path.irrep)),
             }
         };
         Self {
-            couplings: paths.iter().zip(&out_starts).map(coupling).collect(),
+            couplings: paths.iter().zip(starts).map(coupling).collect(),
             left: left.dim(),
             right: right.dim(),
             weights,
@@ -120,9 +149,8 @@ impl Plan {
     }
 }
 
-/// `sqrt(2 l3 + 1) w3j(l1, l2, l3)` where it is not zero.
-fn terms([l1, l2, l3]: [usize; 3]) -> Vec<Term> {
-    let norm = ((2 * l3 + 1) as f64).sqrt();
+/// `norm w3j(l1, l2, l3)` where it is not zero.
+fn terms([l1, l2, l3]: [usize; 3], norm: f64) -> Vec<Term> {
     let [_, n2, n3] = [l1, l2, l3].map(|l| 2 * l + 1);
     let symbol = w3j(l1, l2, l3);
     let term = |(i, value): (usize, &f64)| Term {

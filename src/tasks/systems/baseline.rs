@@ -40,18 +40,39 @@ pub struct Baseline {
 const RIDGE: f64 = 1e-10;
 
 impl Baseline {
-    /// Fits a baseline to the systems `train`.
-    pub fn fit(kind: Kind, systems: &Systems, train: &[u32], target: &Target) -> Self {
-        let values: Vec<f64> = train.iter().map(|&i| target.values[i as usize]).collect();
+    /// Fits a baseline to what `references`, numbers of each atom by element, leave of the target
+    /// of the systems `train`; they are a part of it.
+    pub fn fit(
+        kind: Kind,
+        systems: &Systems,
+        train: &[u32],
+        target: &Target,
+        references: &BTreeMap<String, f64>,
+    ) -> Self {
+        let atoms = Self {
+            elements: references.clone(),
+            ..Self::default()
+        };
+        let rest = |&i: &u32| target.values[i as usize] - atoms.of(systems.numbers(i as usize));
+        let rest: Vec<f64> = train.iter().map(rest).collect();
+        let mut fitted = Self::of_rest(kind, systems, train, &rest);
+        for (symbol, value) in atoms.elements {
+            *fitted.elements.entry(symbol).or_default() += value;
+        }
+        fitted
+    }
+
+    /// The baseline of some values of the systems `train`.
+    fn of_rest(kind: Kind, systems: &Systems, train: &[u32], values: &[f64]) -> Self {
         let atoms = |&i: &u32| systems.numbers(i as usize).len() as f64;
         let per_atom = || {
-            let each = train.iter().zip(&values).map(|(i, v)| v / atoms(i));
+            let each = train.iter().zip(values).map(|(i, v)| v / atoms(i));
             mean(&each.collect::<Vec<_>>())
         };
         match kind {
             Kind::None => Self::default(),
             Kind::Mean => Self {
-                constant: mean(&values),
+                constant: mean(values),
                 ..Self::default()
             },
             Kind::Atoms => Self {
@@ -62,7 +83,7 @@ impl Baseline {
                 let per_atom = per_atom();
                 let rest = train
                     .iter()
-                    .zip(&values)
+                    .zip(values)
                     .map(|(i, v)| v - per_atom * atoms(i));
                 let rest: Vec<f64> = rest.collect();
                 Self {
@@ -207,7 +228,13 @@ mod tests {
         let systems = systems(&all, value);
         let target = systems.target("energy").unwrap();
         let train = [0, 1, 2, 3];
-        let fitted = Baseline::fit(Kind::Composition, &systems, &train, target);
+        let fitted = Baseline::fit(
+            Kind::Composition,
+            &systems,
+            &train,
+            target,
+            &BTreeMap::new(),
+        );
         for numbers in all.into_iter().chain([&[1u8, 1][..]]) {
             let expected: f64 = numbers.iter().map(|&z| value(z)).sum();
             assert!((fitted.of(numbers) - expected).abs() < 1e-4, "{numbers:?}");
@@ -223,13 +250,31 @@ mod tests {
         let systems = systems(&[&[6u8, 6, 8, 1, 1][..]; 3], |_| -20_000.0);
         let target = systems.target("energy").unwrap();
         for kind in [Kind::Atoms, Kind::Composition] {
-            let fitted = Baseline::fit(kind, &systems, &[0, 1, 2], target);
+            let fitted = Baseline::fit(kind, &systems, &[0, 1, 2], target, &BTreeMap::new());
             assert!((fitted.of(&[6, 6, 8, 1, 1]) + 100_000.0).abs() < 1e-6);
             assert!((fitted.of(&[6]) + 20_000.0).abs() < 1e-6);
         }
-        let none = Baseline::fit(Kind::None, &systems, &[0], target);
+        let none = Baseline::fit(Kind::None, &systems, &[0], target, &BTreeMap::new());
         assert_eq!(none, Baseline::default());
-        let mean = Baseline::fit(Kind::Mean, &systems, &[0], target);
+        let mean = Baseline::fit(Kind::Mean, &systems, &[0], target, &BTreeMap::new());
         assert_eq!(mean.of(&[1]), -100_000.0);
+    }
+
+    #[test]
+    fn references_are_taken_off_first() {
+        let systems = systems(&[&[8u8, 1, 1][..], &[8, 1], &[1, 1]], |z| {
+            f64::from(z) - 10.0
+        });
+        let target = systems.target("energy").unwrap();
+        let references = [("H", -9.0), ("O", -3.0)];
+        let references = references.map(|(s, v)| (s.to_string(), v)).into();
+        let fit = |kind| Baseline::fit(kind, &systems, &[0, 1, 2], target, &references);
+        // What is left of each oxygen is 1.
+        let mean = fit(Kind::Mean);
+        assert!((mean.constant - 2.0 / 3.0).abs() < 1e-12);
+        assert!((mean.of(&[8, 1, 1]) - (2.0 / 3.0 - 21.0)).abs() < 1e-12);
+        let all = fit(Kind::Composition);
+        assert!((all.of(&[8, 1, 1]) + 20.0).abs() < 1e-6);
+        assert_eq!(fit(Kind::None).of(&[1, 1, 8]), -21.0);
     }
 }

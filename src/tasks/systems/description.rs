@@ -43,6 +43,8 @@ pub struct Predicted {
     pub probabilities: Vec<Vec<f64>>,
     /// `[atoms]`, if forces are asked for.
     pub forces: Option<Vec<[f64; 3]>>,
+    /// `[systems]`, beside forces: minus the derivative of the energy by a strain of atoms and cell.
+    pub virials: Option<Vec<[[f64; 3]; 3]>>,
 }
 
 impl Predicted {
@@ -58,6 +60,9 @@ impl Predicted {
         join(&mut self.values, other.values);
         join(&mut self.probabilities, other.probabilities);
         if let (Some(own), Some(more)) = (&mut self.forces, other.forces) {
+            own.extend(more);
+        }
+        if let (Some(own), Some(more)) = (&mut self.virials, other.virials) {
             own.extend(more);
         }
     }
@@ -121,18 +126,22 @@ impl Description {
         on: On,
     ) -> Result<Predicted> {
         let batch = self.batch(model, systems, on)?;
-        let (outputs, forces) = match forces {
+        let (outputs, derivatives) = match forces {
             true => {
                 let prediction = model.predict(&batch)?;
-                (prediction.outputs, Some(prediction.forces))
+                let forces = self.physical(&prediction.forces)?;
+                let virials = self.physical(&prediction.virial)?;
+                (prediction.outputs, Some((forces, virials)))
             }
             false => (model.outputs(&batch)?, None),
         };
+        let (forces, virials) = derivatives.unzip();
         let outputs: Vec<Vec<f64>> = outputs.to_dtype(DType::F64)?.to_vec2()?;
         let mut predicted = Predicted {
             values: Vec::new(),
             probabilities: Vec::new(),
-            forces: forces.map(|f| self.physical_forces(&f)).transpose()?,
+            forces,
+            virials: virials.map(|rows| rows.as_chunks().0.to_vec()),
         };
         let mut first = 0;
         for target in &self.targets {
@@ -156,10 +165,11 @@ impl Description {
         Ok(predicted)
     }
 
-    fn physical_forces(&self, forces: &Tensor) -> Result<Vec<[f64; 3]>> {
+    /// Derivatives of the first output `[.., 3]` in the target's unit.
+    fn physical(&self, derivatives: &Tensor) -> Result<Vec<[f64; 3]>> {
         let scale = self.targets.first().map_or(1.0, |t| t.scale);
-        let forces = (forces.to_dtype(DType::F64)? * scale)?;
-        let flat: Vec<f64> = forces.flatten_all()?.to_vec1()?;
+        let derivatives = (derivatives.to_dtype(DType::F64)? * scale)?;
+        let flat: Vec<f64> = derivatives.flatten_all()?.to_vec1()?;
         Ok(flat.as_chunks().0.to_vec())
     }
 }

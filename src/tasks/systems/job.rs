@@ -1,6 +1,7 @@
 //! Job files of systems.
 
 use super::baseline::Kind;
+use super::references::References;
 use crate::data::neighbors::Rule;
 use crate::models::graph::{FORCES, GraphConfig, keep};
 use crate::{Error, Result};
@@ -53,6 +54,10 @@ pub struct Data {
     /// What is taken off targets before the network learns the rest.
     #[serde(default)]
     pub baseline: Kind,
+    /// Numbers of free atoms that are taken off before that: `"qm9"`, or a number for each element
+    /// in the unit of the first target, such as `{ H = -13.6, C = -1029.5 }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub references: Option<References>,
     /// Which atoms edges join, within the network's cutoff.
     #[serde(default)]
     pub edges: Rule,
@@ -84,6 +89,12 @@ impl SystemsSections {
         }
         if data.goal == Goal::Class && data.forces {
             return wrong("forces = true: classes have no forces");
+        }
+        if let Some(references) = &data.references {
+            references.check()?;
+            if data.goal == Goal::Class {
+                return wrong("references: classes have none");
+            }
         }
         if let Rule::Nearest { count: 0 } = data.edges {
             return wrong("edges.count = 0: 1 or more is needed");

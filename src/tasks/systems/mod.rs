@@ -7,11 +7,13 @@
 mod baseline;
 mod description;
 mod job;
+mod references;
 mod scores;
 
 pub use baseline::{Baseline, Kind};
 pub use description::{Description, On, Predicted, TargetDescription};
 pub use job::{Data, Goal, Names, SystemsSections};
+pub use references::{References, Set};
 pub use scores::{ClassScores, Measured, Scores, ValueScores, forces, known};
 
 use super::{Job, Purpose, TaskKind};
@@ -20,6 +22,7 @@ use crate::data::Split;
 use crate::data::noise::Noise;
 use crate::data::system::System;
 use crate::data::systems::{Systems, Target};
+use crate::elements::symbol;
 use crate::models::Model;
 use crate::models::graph::{Batch, GraphModel};
 use crate::ops::in_pool;
@@ -27,6 +30,7 @@ use crate::train::Task;
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The task `systems`.
@@ -129,7 +133,12 @@ fn describe(sections: &SystemsSections, systems: &Systems) -> Result<Description
         match data.goal {
             Goal::Class => class_target(systems, target),
             Goal::Value => {
-                let baseline = Baseline::fit(data.baseline, systems, &train, target);
+                let references = match &data.references {
+                    Some(references) => references.of(target, i == 0)?,
+                    None => BTreeMap::new(),
+                };
+                references::check_elements(&references, all_elements(systems))?;
+                let baseline = Baseline::fit(data.baseline, systems, &train, target, &references);
                 let forces = data.forces && i == 0;
                 let same = || {
                     Error::input(format!(
@@ -153,6 +162,14 @@ fn describe(sections: &SystemsSections, systems: &Systems) -> Result<Description
         edges: data.edges,
         targets: targets.map(describe).collect::<Result<_>>()?,
         model: sections.model.clone(),
+    })
+}
+
+/// Symbols of all atoms, each with the name of its system.
+fn all_elements(systems: &Systems) -> impl Iterator<Item = (&str, &str)> {
+    (0..systems.len()).flat_map(move |i| {
+        let symbols = systems.numbers(i).iter().filter_map(|&z| symbol(z));
+        symbols.map(move |symbol| (symbol, systems.id(i)))
     })
 }
 

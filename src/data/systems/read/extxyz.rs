@@ -8,7 +8,7 @@ use crate::Result;
 use crate::data::system::Cell;
 use crate::data::systems::{Sample, Value};
 
-pub(super) fn read(source: &Source, options: &Options) -> Result<Vec<Sample>> {
+pub(super) fn read(source: &Source, options: &Options) -> Result<Vec<Result<Sample>>> {
     let text = source.text()?;
     let lines: Vec<&str> = text.lines().collect();
     let mut samples = Vec::new();
@@ -26,11 +26,11 @@ pub(super) fn read(source: &Source, options: &Options) -> Result<Vec<Sample>> {
             return Err(at_line(at + 1, what));
         };
         let sample = source.sample(Some(samples.len()));
-        samples.push(frame(sample, &lines[at + 1..end], at + 2, options)?);
+        samples.push(frame(sample, &lines[at + 1..end], at + 2, options));
         at = end;
     }
-    if let [only] = &mut samples[..] {
-        only.id.clone_from(&source.stem);
+    if let [Ok(only)] = &mut samples[..] {
+        only.id.clone_from(&source.name);
     }
     Ok(samples)
 }

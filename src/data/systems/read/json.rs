@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 
 type Parsed<T> = std::result::Result<T, String>;
 
-pub(super) fn read(source: &Source, options: &Options) -> Result<Vec<Sample>> {
+pub(super) fn read(source: &Source, options: &Options) -> Result<Vec<Result<Sample>>> {
     let text = source.text()?;
     let json: Json = serde_json::from_str(&text)
         .map_err(|e| Error::input(format!("not JSON, or a truncated file: {e}")))?;
@@ -35,7 +35,7 @@ pub(super) fn read(source: &Source, options: &Options) -> Result<Vec<Sample>> {
         };
         of(sample, entry, options).map_err(|what| Error::input(format!("{place}{what}")))
     };
-    entries.into_iter().enumerate().map(entry).collect()
+    Ok(entries.into_iter().enumerate().map(entry).collect())
 }
 
 fn of(mut sample: Sample, entry: &Json, options: &Options) -> Parsed<Sample> {

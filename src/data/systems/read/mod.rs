@@ -17,6 +17,7 @@ use crate::data::Split;
 use crate::data::structure::gunzip;
 use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Which of a file's labels are read, where it has several.
@@ -62,8 +63,10 @@ impl Options {
 /// A file to be read.
 pub struct Source {
     path: PathBuf,
-    /// Name without endings.
+    /// Name of the file without endings.
     stem: String,
+    /// What its systems are called.
+    name: String,
     /// Endings in lower case without `.gz`.
     ending: String,
 }
@@ -77,6 +80,7 @@ impl Source {
         Self {
             path: path.to_path_buf(),
             stem: stem.into(),
+            name: stem.into(),
             ending: ending.to_ascii_lowercase(),
         }
     }
@@ -118,12 +122,12 @@ impl Source {
     /// A sample of this file, the `number`th if it has several.
     fn sample(&self, number: Option<usize>) -> Sample {
         let id = match number {
-            Some(number) => format!("{}:{number}", self.stem),
-            None => self.stem.clone(),
+            Some(number) => format!("{}:{number}", self.name),
+            None => self.name.clone(),
         };
         Sample {
             id,
-            group: self.stem.clone(),
+            group: self.name.clone(),
             split: self.split(),
             ..Sample::default()
         }
@@ -138,7 +142,15 @@ struct Format {
     endings: &'static [&'static str],
     /// Whether such a file is; asked in the order of [`FORMATS`].
     fits: fn(&Source) -> Result<bool>,
-    read: fn(&Source, &Options) -> Result<Vec<Sample>>,
+    read: Reader,
+}
+
+/// How the systems of a file are read.
+enum Reader {
+    /// All or none.
+    Whole(fn(&Source, &Options) -> Result<Vec<Sample>>),
+    /// Each by itself: one that is damaged leaves the others as they are.
+    Each(fn(&Source, &Options) -> Result<Vec<Result<Sample>>>),
 }
 
 /// All formats.
@@ -147,67 +159,67 @@ const FORMATS: &[Format] = &[
         name: "npz of MD17 and rMD17",
         endings: &["npz"],
         fits: |_| Ok(true),
-        read: npz::read,
+        read: Reader::Whole(npz::read),
     },
     Format {
         name: "a systems file of holosig",
         endings: &["h5", "hdf5"],
         fits: own::fits,
-        read: own::read,
+        read: Reader::Whole(own::read),
     },
     Format {
         name: "HDF5 of QM9",
         endings: &["h5", "hdf5"],
         fits: |_| Ok(true),
-        read: qm9::read_hdf5,
+        read: Reader::Whole(qm9::read_hdf5),
     },
     Format {
         name: "xyz of QM9",
         endings: &["xyz"],
         fits: qm9::is_xyz,
-        read: qm9::read_xyz,
+        read: Reader::Whole(qm9::read_xyz),
     },
     Format {
         name: "extended XYZ",
         endings: &["xyz", "extxyz"],
         fits: |_| Ok(true),
-        read: extxyz::read,
+        read: Reader::Each(extxyz::read),
     },
     Format {
         name: "CIF of a crystal",
         endings: &["cif"],
         fits: cif::fits,
-        read: cif::read,
+        read: Reader::Whole(cif::read),
     },
     Format {
         name: "PDB or mmCIF",
         endings: &["pdb", "ent", "cif", "mmcif"],
         fits: |_| Ok(true),
-        read: cif::read_structure,
+        read: Reader::Whole(cif::read_structure),
     },
     Format {
         name: "POSCAR",
         endings: &["poscar", "contcar", "vasp"],
         fits: |_| Ok(true),
-        read: poscar::read,
+        read: Reader::Whole(poscar::read),
     },
     Format {
         name: "SDF",
         endings: &["sdf", "mol"],
         fits: |_| Ok(true),
-        read: sdf::read,
+        read: Reader::Each(sdf::read),
     },
     Format {
         name: "JSON of JARVIS, pymatgen or ASE",
         endings: &["json"],
         fits: |_| Ok(true),
-        read: json::read,
+        read: Reader::Each(json::read),
     },
     Format {
         name: "CSV of qm9pack, or with CIF texts",
         endings: &["csv"],
         fits: |_| Ok(true),
-        read: tables::read,
+        read: Reader::Each(tables::read),
     },
 ];
 
@@ -222,29 +234,78 @@ fn of_ending(source: &Source) -> impl Iterator<Item = &'static Format> {
     formats.filter(|f| f.endings.contains(&source.ending.as_str()))
 }
 
+/// What the systems of each file are called: the file's name without its ending, and as many of the
+/// folders before it as tell it from files of the same name (VASP calls all its files POSCAR).
+pub fn names(files: &[PathBuf]) -> Vec<String> {
+    let name = |path: &PathBuf, folders: usize| {
+        let parts = path.parent().into_iter().flat_map(Path::components);
+        let parts: Vec<_> = parts.map(|c| c.as_os_str().to_string_lossy()).collect();
+        let first = parts.len().saturating_sub(folders);
+        let stem = Source::new(path).stem;
+        let own = parts[first..].iter().map(|part| part.as_ref());
+        own.chain([stem.as_str()]).collect::<Vec<_>>().join("/")
+    };
+    let deepest = files.iter().map(|path| path.components().count()).max();
+    let mut names: Vec<String> = files.iter().map(|path| name(path, 0)).collect();
+    for folders in 1..deepest.unwrap_or(0) {
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        names
+            .iter()
+            .for_each(|name| *counts.entry(name.clone()).or_default() += 1);
+        for (own, path) in names.iter_mut().zip(files) {
+            if counts[own] > 1 {
+                *own = name(path, folders);
+            }
+        }
+    }
+    names
+}
+
 /// Reads all systems of a file, in the units that `options` ask for, and checks them.
 ///
 /// # Errors
 /// One line that names the file, the place in it and what is wrong: a file of no known format,
 /// unreadable or damaged; a system that [`super::check`] refuses; a unit that is not known.
 pub fn read(path: &Path, options: &Options) -> Result<Vec<Sample>> {
-    let source = Source::new(path);
+    let name = Source::new(path).stem;
+    read_each(path, &name, options)?.into_iter().collect()
+}
+
+/// Each system of a file, or why it cannot be used; `name` is the one that [`names`] gives the file.
+///
+/// # Errors
+/// As [`read`], of a file of which nothing can be used.
+pub fn read_each(path: &Path, name: &str, options: &Options) -> Result<Vec<Result<Sample>>> {
+    let source = Source {
+        name: name.into(),
+        ..Source::new(path)
+    };
+    let named = |e: Error| match e {
+        Error::Input(what) if !what.contains(&*path.to_string_lossy()) => source.error(what),
+        other => other,
+    };
     for format in of_ending(&source) {
         if !(format.fits)(&source)? {
             continue;
         }
-        let mut samples = (format.read)(&source, options).map_err(|e| match e {
-            Error::Input(what) if !what.contains(&*path.to_string_lossy()) => source.error(what),
-            other => other,
-        })?;
+        let samples = match format.read {
+            Reader::Whole(read) => {
+                let all = read(&source, options);
+                all.map(|all| all.into_iter().map(Ok).collect())
+            }
+            Reader::Each(read) => read(&source, options),
+        };
+        let samples: Vec<Result<Sample>> = samples.map_err(named)?;
         if samples.is_empty() {
             return Err(source.error(format!("no systems in it ({} is what it is)", format.name)));
         }
-        for sample in &mut samples {
-            convert(sample, options).map_err(|e| e.in_file(path))?;
-            super::check(sample).map_err(|e| e.in_file(path))?;
-        }
-        return Ok(samples);
+        let checked = |sample: Result<Sample>| {
+            let mut sample = sample.map_err(named)?;
+            convert(&mut sample, options).map_err(|e| e.in_file(path))?;
+            super::check(&sample).map_err(|e| e.in_file(path))?;
+            Ok(sample)
+        };
+        return Ok(samples.into_iter().map(checked).collect());
     }
     let mut names: Vec<&str> = FORMATS.iter().flat_map(|f| f.endings).copied().collect();
     names.dedup();

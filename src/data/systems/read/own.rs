@@ -26,7 +26,6 @@ pub(super) fn read(source: &Source, options: &Options) -> Result<Vec<Sample>> {
             group: systems.groups[i].clone(),
             split: Some(systems.splits[i]),
             system: systems.system(i),
-            orders: systems.orders(i).to_vec(),
             values: values.map(value).collect::<Result<_>>()?,
             forces: systems.forces(i).map(<[_]>::to_vec),
             ..Sample::default()

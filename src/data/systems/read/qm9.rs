@@ -79,17 +79,18 @@ pub(super) fn read_hdf5(source: &Source, options: &Options) -> Result<Vec<Sample
             let atoms = offsets[i]..offsets[i + 1];
             let own = &bonds[of_bonds[i]..of_bonds[i + 1]];
             let id = format!("dsgdb9nsd_{:06}", index[i]);
+            let mut system = System {
+                numbers: numbers[atoms.clone()].to_vec(),
+                positions: positions[atoms].to_vec(),
+                ..System::default()
+            };
+            let bond = |b: &[u8; 3]| ([b[0], b[1]].map(u32::from), b[2]);
+            system.bind(own.iter().map(bond));
             samples.push(Sample {
                 group: id.clone(),
                 id,
                 split: name.parse::<Split>().ok(),
-                system: System {
-                    numbers: numbers[atoms.clone()].to_vec(),
-                    positions: positions[atoms].to_vec(),
-                    bonds: own.iter().map(|b| [b[0], b[1]].map(u32::from)).collect(),
-                    ..System::default()
-                },
-                orders: own.iter().map(|b| b[2]).collect(),
+                system,
                 values: values(targets.get(i).into_iter().flatten().copied(), options)?,
                 ..Sample::default()
             });

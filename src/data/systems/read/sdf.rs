@@ -4,7 +4,7 @@ use super::{Options, Source, at_line, element, number};
 use crate::Result;
 use crate::data::systems::{Sample, Value};
 
-pub(super) fn read(source: &Source, options: &Options) -> Result<Vec<Sample>> {
+pub(super) fn read(source: &Source, options: &Options) -> Result<Vec<Result<Sample>>> {
     let text = source.text()?;
     let lines: Vec<&str> = text.lines().collect();
     let mut samples = Vec::new();
@@ -13,11 +13,11 @@ pub(super) fn read(source: &Source, options: &Options) -> Result<Vec<Sample>> {
         let end = lines[at..].iter().position(|l| l.starts_with("$$$$"));
         let end = end.map_or(lines.len(), |n| at + n);
         let sample = source.sample(Some(samples.len()));
-        samples.push(molecule(sample, &lines[..end], at, options)?);
+        samples.push(molecule(sample, &lines[..end], at, options));
         at = (end + 1).min(lines.len());
     }
-    if let [only] = &mut samples[..] {
-        only.id.clone_from(&source.stem);
+    if let [Ok(only)] = &mut samples[..] {
+        only.id.clone_from(&source.name);
     }
     Ok(samples)
 }
@@ -52,6 +52,7 @@ fn molecule(mut sample: Sample, lines: &[&str], at: usize, options: &Options) ->
         sample.system.positions.push(place);
     }
     let first = at + 4 + atoms;
+    let mut bound = Vec::new();
     for i in first..first + bonds {
         let ends = [count(i, 0)?, count(i, 3)?];
         if ends[0] == ends[1] || ends.iter().any(|&a| a == 0 || a > atoms) {
@@ -60,9 +61,10 @@ fn molecule(mut sample: Sample, lines: &[&str], at: usize, options: &Options) ->
                 format!("a bond of atoms {ends:?} of {atoms}"),
             ));
         }
-        sample.system.bonds.push(ends.map(|a| a as u32 - 1));
-        sample.orders.push(count(i, 6)?.min(4) as u8);
+        let order = count(i, 6)?.min(4) as u8;
+        bound.push((ends.map(|a| a as u32 - 1), order));
     }
+    sample.system.bind(bound);
     let mut i = first + bonds;
     while i + 1 < lines.len() {
         let name = lines[i].strip_prefix('>').and_then(|l| l.split_once('<'));

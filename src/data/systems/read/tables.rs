@@ -6,7 +6,7 @@ use crate::data::system::System;
 use crate::data::systems::{Sample, Value};
 use crate::data::table::{Row, Table};
 
-pub(super) fn read(source: &Source, options: &Options) -> Result<Vec<Sample>> {
+pub(super) fn read(source: &Source, options: &Options) -> Result<Vec<Result<Sample>>> {
     let table = Table::read(&source.path)?;
     if table.find("XYZ_Ang")?.is_some() {
         return qm9pack(source, &table, options);
@@ -37,7 +37,7 @@ const QM9PACK: [&str; 12] = [
     "Heatcapacity_Cv_cal_mol_K",
 ];
 
-fn qm9pack(source: &Source, table: &Table, options: &Options) -> Result<Vec<Sample>> {
+fn qm9pack(source: &Source, table: &Table, options: &Options) -> Result<Vec<Result<Sample>>> {
     let [file, elements, positions] = ["XYZ_file", "Elements", "XYZ_Ang"].map(|c| table.column(c));
     let (file, elements, positions) = (file?, elements?, positions?);
     let targets = QM9PACK.iter().map(|c| table.column(c));
@@ -71,12 +71,17 @@ fn qm9pack(source: &Source, table: &Table, options: &Options) -> Result<Vec<Samp
             ..Sample::default()
         })
     };
-    table.rows().map(molecule).collect()
+    Ok(table.rows().map(molecule).collect())
 }
 
 /// A crystal a row; its id is in the column `material_id` or `id`, and every column of numbers but
 /// for ids is a target.
-fn crystals(source: &Source, table: &Table, text: usize, options: &Options) -> Result<Vec<Sample>> {
+fn crystals(
+    source: &Source,
+    table: &Table,
+    text: usize,
+    options: &Options,
+) -> Result<Vec<Result<Sample>>> {
     let id = match table.find("material_id")? {
         Some(column) => Some(column),
         None => table.find("id")?,
@@ -104,7 +109,7 @@ fn crystals(source: &Source, table: &Table, text: usize, options: &Options) -> R
         }
         Ok(sample)
     };
-    table.rows().enumerate().map(crystal).collect()
+    Ok(table.rows().enumerate().map(crystal).collect())
 }
 
 /// Adds the targets of a table with a column `id` to samples. A column is a target; its unit stands

@@ -330,8 +330,8 @@ fn sdf_files_have_bonds_and_items() {
     assert_eq!(samples.len(), 2);
     assert_eq!(samples[1].id, "m:1");
     assert_eq!(
-        (&samples[1].system.bonds[..], &samples[1].orders[..]),
-        (&[[1, 0]][..], &[2][..])
+        (&samples[1].system.bonds[..], &samples[1].system.orders[..]),
+        (&[[0, 1]][..], &[2][..])
     );
     assert_eq!(samples[1].values.len(), 1);
     let error = refused(

@@ -125,7 +125,12 @@ impl Attention {
                 nonlinear.values(&message, inputs, p)?,
             ),
         };
-        let shares = edge_softmax(edges, &self.score(&scores, p)?, inputs.envelope.as_ref())?;
+        let shares = edge_softmax(
+            edges,
+            Place::Receiver,
+            &self.score(&scores, p)?,
+            inputs.envelope.as_ref(),
+        )?;
         let spread = self.spread(&shares)?;
         let [values, shares] = [&values, &spread].map(|x| At(Place::Edge, x));
         let sum = product(&self.share, edges, values, shares, Place::Receiver)?;
