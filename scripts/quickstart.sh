@@ -13,6 +13,9 @@
 #   scripts/quickstart.sh affinity         the pocket encoder on complexes cut out of the structures that
 #       come with the source, with made-up affinities (scripts/made_complexes.sh): pockets -> regress,
 #       whole proteins kept together -> predict -> report; quickstart-affinity/affinity/report.html
+#   scripts/quickstart.sh images           H-VAE on glyphs drawn for it, projected onto the sphere:
+#       prepare -> train on two MPI ranks -> killed midway -> resumed -> evaluate -> generate;
+#       quickstart-images/generated/generated.html
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 . "$(dirname "$0")/lib.sh"
@@ -23,8 +26,9 @@ structures) here=quickstart ;;
 deep-signature) here=quickstart-deep-signature ;;
 molecules) here=quickstart-molecules ;;
 affinity) here=quickstart-affinity ;;
+images) here=quickstart-images ;;
 *)
-    echo "quickstart: $part: nothing, deep-signature, molecules or affinity is needed" >&2
+    echo "quickstart: $part: nothing, deep-signature, molecules, affinity or images is needed" >&2
     exit 2
     ;;
 esac
@@ -159,6 +163,25 @@ affinity() {
 
     say "report"
     "$holosig" report "$here/affinity"
+}
+
+images() {
+    say "prepare: glyphs, projected onto the sphere; those of the test in random rotations"
+    launch "$holosig" prepare images --quickstart --bandwidth 16 --lmax 6 --out "$here/glyphs.h5"
+
+    job=(jobs/quickstart-images.toml --set data.dataset="$here/glyphs.h5")
+    say "train on $ranks ranks, and kill them midway, as a lost node would"
+    launch_and_kill "$run/checkpoints/step-200.h5" 1 "$holosig" train "${job[@]}" --out "$run"
+
+    say "resume from the last whole checkpoint"
+    launch "$holosig" train "${job[@]}" --out "$run" --resume
+
+    say "evaluate: what the latent space knows of the classes"
+    launch "$holosig" evaluate "$run" --dataset "$here/glyphs.h5" --out "$here/evaluation"
+
+    say "generate: samples, interpolations, canonical frames"
+    "$holosig" generate "$run" --dataset "$here/glyphs.h5" --out "$here/generated"
+    "$holosig" report "$run" --out "$here/report.html"
 }
 
 ${part//-/_}

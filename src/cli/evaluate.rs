@@ -6,8 +6,11 @@ use crate::Result;
 use crate::comm::World;
 use crate::data::Split;
 use crate::data::dataset::Dataset;
+use crate::data::spheres::Spheres;
 use crate::downstream::evaluation::{self, LabelSource, Labels, Options, Record, Trial};
+use crate::downstream::spheres;
 use crate::print::count;
+use crate::store::{Header, Kind};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -15,7 +18,8 @@ pub struct Args {
     /// Checkpoints of the models, one or more, or folders of runs, whose best ones are taken
     #[arg(required = true, value_name = "CKPT", value_parser = checkpoint())]
     checkpoints: Vec<PathBuf>,
-    /// Dataset file of `holosig prepare structures`
+    /// Dataset file of `holosig prepare structures`, or of signals on the sphere (`prepare images`,
+    /// `prepare shapes`), of which all samples of the split are taken and classified by their labels
     #[arg(long, value_name = "FILE")]
     dataset: PathBuf,
     /// Split of the dataset: train, validation or test
@@ -48,6 +52,10 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<()> {
+    let kind = Header::read(&args.dataset).map(|header| header.kind);
+    if kind.is_ok_and(|kind| kind == Kind::Spheres) {
+        return on_spheres(&args);
+    }
     World::run(|world| {
         let outputs = || Ok(evaluation::outputs(&args.out, args.checkpoints.len()));
         let _claim = args.overwrite.claim(world, outputs, &args.inputs())?;
@@ -77,6 +85,82 @@ pub fn run(args: Args) -> Result<()> {
         }
         Ok(())
     })
+}
+
+fn on_spheres(args: &Args) -> Result<()> {
+    World::run(|world| {
+        let outputs = || Ok(spheres::outputs(&args.out, args.checkpoints.len()));
+        let _claim = args.overwrite.claim(world, outputs, &args.inputs())?;
+        let data = Spheres::open(world, &args.dataset)?;
+        let options = spheres::Options {
+            split: args.split,
+            seed: args.seed,
+            restarts: args.restarts.into(),
+        };
+        let (name, out) = (&args.dataset, &args.out);
+        let record = spheres::run(world, &args.checkpoints, &data, name, &options, out)?;
+        if let Some(record) = record {
+            record.spheres.iter().for_each(print_spheres);
+            crate::say!("record: {}", out.join(evaluation::RECORD).display());
+        }
+        Ok(())
+    })
+}
+
+fn print_spheres(e: &spheres::Evaluation) {
+    let fitted = count(e.fitted, "sample");
+    crate::say!(
+        "{}: {}, classifiers fitted to {fitted}",
+        e.checkpoint,
+        count(e.samples, "sample")
+    );
+    let r = &e.reconstruction;
+    crate::say!(
+        "  reconstruction: cosine loss {:.4}, MSE {:.3e}",
+        r.cosine,
+        r.mse
+    );
+    for q in &e.equivariance {
+        let (z, x) = (&q.invariants, &q.reconstruction);
+        crate::say!(
+            "  equivariance error {}: invariants {:.1e} of {:.1e}, reconstruction {:.1e} of {:.1e}",
+            q.precision,
+            z.error,
+            z.value,
+            x.error,
+            x.value
+        );
+    }
+    let Some(k) = &e.knowledge else {
+        crate::say!("  no labels: no classifier");
+        return;
+    };
+    crate::say!(
+        "  linear {:.3}, nearest neighbours {:.3}",
+        k.linear,
+        k.nearest
+    );
+    let c = &k.clustering;
+    crate::say!(
+        "  k-means purity {:.3}, V-measure {:.3}",
+        c.purity,
+        c.v_measure
+    );
+    for (name, r) in [
+        ("linear", &k.linear_retrieval),
+        ("nearest", &k.nearest_retrieval),
+    ] {
+        for (mean, m) in [("micro", &r.micro), ("macro", &r.macro_average)] {
+            crate::say!(
+                "  retrieval, {name}, {mean}: P@N {:.3}, R@N {:.3}, F1@N {:.3}, mAP {:.3}, NDCG {:.3}",
+                m.precision,
+                m.recall,
+                m.f1,
+                m.map,
+                m.ndcg
+            );
+        }
+    }
 }
 
 impl Args {

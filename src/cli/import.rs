@@ -8,6 +8,7 @@ use crate::models::state_dict::{StateDict, assign};
 use crate::store::{Kind, Output};
 use crate::tasks::TaskKind;
 use crate::tasks::hvae::HvaeKind;
+use crate::tasks::spheres::SpheresKind;
 use crate::train::Checkpoint;
 use crate::{Error, Result, files};
 use candle_core::{DType, Device};
@@ -38,15 +39,26 @@ pub fn run(args: Args) -> Result<()> {
 fn import(args: &Args) -> Result<()> {
     let text = files::read_text(&args.hparams)?;
     let here = |e| Error::file(&args.hparams, e);
-    let description = published::from_json(&text).map_err(here)?;
     // Every parameter is replaced below: the seed does not matter.
-    let model = description
-        .build(0, DType::F32, &Device::Cpu)
-        .map_err(here)?;
+    let (task, model, description) = match published::images::from_json(&text).map_err(here)? {
+        Some(d) => (
+            SpheresKind::name(),
+            d.build(0, DType::F32, &Device::Cpu),
+            d.to_toml()?,
+        ),
+        None => {
+            let d = published::from_json(&text).map_err(here)?;
+            (
+                HvaeKind::name(),
+                d.build(0, DType::F32, &Device::Cpu),
+                d.to_toml()?,
+            )
+        }
+    };
+    let model = model.map_err(here)?;
     let mut state = StateDict::open(&args.model)?;
     assign(model.parameters(), &mut state)?;
-    let checkpoint =
-        Checkpoint::of_model(HvaeKind::name(), description.to_toml()?, model.parameters())?;
+    let checkpoint = Checkpoint::of_model(task, description, model.parameters())?;
     checkpoint.write(&args.out)?;
     crate::say!(
         "{}: {} parameters, hash {}",

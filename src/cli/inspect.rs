@@ -4,6 +4,7 @@ use crate::Result;
 use crate::comm::World;
 use crate::data::chains::Chains;
 use crate::data::dataset::Dataset;
+use crate::data::spheres::Spheres;
 use crate::data::systems::Systems;
 use crate::data::{Split, trajectory};
 use crate::store::{self, Header, Kind, Node};
@@ -31,6 +32,8 @@ pub fn run(args: Args) -> Result<()> {
     match header.kind {
         Kind::Dataset => dataset(path),
         Kind::Systems => systems(path),
+        Kind::Spheres => spheres(path),
+        Kind::Generated => table(path, header.kind, &[]),
         Kind::Trajectories => trajectories(path),
         Kind::Checkpoint => checkpoint(path),
         Kind::Embeddings => table(path, header.kind, &["invariants", "frames", "cosine_loss"]),
@@ -114,6 +117,24 @@ fn chains(path: &Path) -> Result<()> {
     for split in Split::ALL {
         row("", format!("{split}: {}", d.split(split).len()));
     }
+    block("settings", d.settings());
+    Ok(())
+}
+
+fn spheres(path: &Path) -> Result<()> {
+    let d = Spheres::open(&World::alone(), path)?;
+    let signal = d.signal();
+    row("signals", d.len());
+    for split in Split::ALL {
+        row("", format!("{split}: {}", d.split(split).len()));
+    }
+    row("channels", signal.channels.join(", "));
+    let (grid, lmax) = (signal.grid, signal.lmax);
+    row(
+        "grid",
+        format!("{}, bandwidth {}", grid.rings.name(), grid.bandwidth),
+    );
+    row("coefficients", format!("{} up to degree {lmax}", d.dim()));
     block("settings", d.settings());
     Ok(())
 }

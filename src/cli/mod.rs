@@ -9,6 +9,7 @@ pub mod bench;
 pub mod embed;
 pub mod evaluate;
 pub mod export;
+pub mod generate;
 pub mod hash;
 pub mod import;
 pub mod inspect;
@@ -22,6 +23,7 @@ pub mod regress;
 pub mod report;
 pub mod scale;
 pub mod signature;
+pub mod sphere;
 pub mod status;
 pub mod submit;
 pub mod sweep;
@@ -43,6 +45,8 @@ enum Command {
     Prepare(prepare::Command),
     /// Transform point clouds to zernikegrams
     Zernike(zernike::Args),
+    /// Transform signals on the sphere to coefficients, or back
+    Sphere(sphere::Args),
     /// Compute signatures or log-signatures of paths
     Signature(signature::Args),
     /// Train a model from a job file
@@ -60,6 +64,8 @@ enum Command {
     Annotate(annotate::Args),
     /// Tell what a latent space knows: reconstruction, classes, clusters, equivariance
     Evaluate(evaluate::Args),
+    /// Let a decoder make signals, pictures and densities
+    Generate(generate::Args),
     /// Embed the binding pockets of protein-ligand complexes
     Pockets(pockets::Args),
     /// Learn affinities from pockets, beside baselines
@@ -140,6 +146,7 @@ impl Command {
         match self {
             Command::Prepare(c) => prepare::run(c),
             Command::Zernike(a) => zernike::run(a),
+            Command::Sphere(a) => sphere::run(a),
             Command::Signature(a) => signature::run(a),
             Command::Train(a) => train::run(a),
             Command::Keys(a) => keys::run(a),
@@ -149,6 +156,7 @@ impl Command {
             Command::Embed(a) => embed::run(a),
             Command::Annotate(a) => annotate::run(a),
             Command::Evaluate(a) => evaluate::run(a),
+            Command::Generate(a) => generate::run(a),
             Command::Pockets(a) => pockets::run(a),
             Command::Regress(a) => regress::run(a),
             Command::Predict(a) => predict::run(a),

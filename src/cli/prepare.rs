@@ -4,7 +4,10 @@ mod chains;
 mod complexes;
 mod cut;
 mod grd;
+mod images;
 pub(super) mod progress;
+mod shapes;
+pub(super) mod spheres;
 mod structures;
 mod systems;
 mod trajectories;
@@ -23,6 +26,10 @@ pub enum Command {
     Grd(grd::Args),
     /// Pack molecules and crystals with energies, forces and other targets
     Systems(systems::Args),
+    /// Project images onto the sphere
+    Images(images::Args),
+    /// Look at meshes from the sphere around them
+    Shapes(shapes::Args),
     /// Pack molecular-dynamics trajectories
     Trajectories(trajectories::Args),
 }
@@ -34,6 +41,8 @@ pub fn run(command: Command) -> Result<()> {
         Command::Complexes(a) => complexes::run(a),
         Command::Systems(a) => systems::run(a),
         Command::Grd(a) => grd::run(a),
+        Command::Images(a) => images::run(a),
+        Command::Shapes(a) => shapes::run(a),
         Command::Trajectories(a) => trajectories::run(a),
     }
 }

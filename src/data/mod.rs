@@ -17,6 +17,7 @@ pub mod sampler;
 pub mod secondary;
 pub mod selection;
 pub mod sites;
+pub mod spheres;
 pub mod splits;
 pub mod structure;
 pub mod system;

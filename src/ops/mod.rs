@@ -19,6 +19,7 @@
 //! | [`hidden`] | a hidden layer that is not kept | first |
 //! | [`assign`], [`mincut`] | soft assignment to clusters, min-cut pooling | first |
 //! | [`signature`] | signatures and log-signatures of paths | first |
+//! | [`sphere`] | spherical Fourier transform, forward and inverse: products of matrices | of any order |
 //! | [`zernike`] | point clouds to zernikegrams: no op, data has no gradient | none |
 //!
 //! What happens when a gradient is differentiated again, and how to train on forces, is said in
@@ -58,6 +59,7 @@ pub mod segment;
 pub mod signature;
 pub mod skip;
 pub mod sparse;
+pub mod sphere;
 pub mod tensor_product;
 pub mod zernike;
 

@@ -12,4 +12,5 @@ pub mod paths;
 pub mod radial;
 pub mod rigid;
 pub mod rotation;
+pub mod sphere;
 pub mod wigner;

@@ -1,5 +1,6 @@
 //! Real Wigner 3j symbols and Wigner D matrices, stable to degree 14 and beyond.
 
+use super::irreps::Irreps;
 use super::rotation::Matrix;
 
 /// Real Wigner 3j symbol, row-major `[2 l1 + 1, 2 l2 + 1, 2 l3 + 1]` over `(m1, m2, m3)`, with
@@ -63,6 +64,25 @@ pub fn d_matrices(lmax: usize, r: &Matrix) -> Vec<Vec<f64>> {
         );
     }
     degrees
+}
+
+/// Coefficients `[n, dim]` in the published layout (per degree, channels by orders), each turned by
+/// `r`.
+pub fn turned(irreps: &Irreps, x: &[f64], r: &Matrix) -> Vec<f64> {
+    let d = d_matrices(irreps.lmax(), r);
+    let mut out = Vec::with_capacity(x.len());
+    for signal in x.chunks_exact(irreps.dim()) {
+        for (l, d) in d.iter().enumerate() {
+            let start = irreps.offset(l);
+            let orders = 2 * l + 1;
+            for c in 0..irreps.channels(l) {
+                let v = &signal[start + c * orders..start + (c + 1) * orders];
+                let row = |row: &[f64]| row.iter().zip(v).map(|(a, b)| a * b).sum::<f64>();
+                out.extend(d.chunks_exact(orders).map(row));
+            }
+        }
+    }
+    out
 }
 
 /// From degree `l - 1` to degree `l`.

@@ -46,6 +46,10 @@ pub enum Kind {
     Embeddings,
     /// Zernikegrams of point clouds.
     Zernikegrams,
+    /// Coefficients of signals on the sphere.
+    Spheres,
+    /// What a decoder makes of latents of our choice.
+    Generated,
     /// Signatures or log-signatures of paths.
     Signatures,
     /// Binding pockets as vectors.
@@ -64,13 +68,15 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 13] = [
+    pub const ALL: [Kind; 15] = [
         Kind::Dataset,
         Kind::Systems,
         Kind::Trajectories,
         Kind::Checkpoint,
         Kind::Embeddings,
         Kind::Zernikegrams,
+        Kind::Spheres,
+        Kind::Generated,
         Kind::Signatures,
         Kind::Pockets,
         Kind::Regressor,
@@ -89,6 +95,8 @@ impl Kind {
             Kind::Checkpoint => "checkpoint",
             Kind::Embeddings => "embeddings",
             Kind::Zernikegrams => "zernikegrams",
+            Kind::Spheres => "spheres",
+            Kind::Generated => "generated",
             Kind::Signatures => "signatures",
             Kind::Pockets => "pockets",
             Kind::Regressor => "regressor",

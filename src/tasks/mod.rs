@@ -10,6 +10,7 @@ pub mod hvae;
 mod job;
 pub mod keys;
 mod kind;
+pub mod spheres;
 pub mod sweep;
 pub mod systems;
 
@@ -46,6 +47,7 @@ const fn task<K: TaskKind>() -> Entry {
 pub const TASKS: &[Entry] = &[
     task::<hvae::HvaeKind>(),
     task::<deep_signature::DeepSignatureKind>(),
+    task::<spheres::SpheresKind>(),
     task::<systems::SystemsKind>(),
     task::<chains::ChainsKind>(),
 ];

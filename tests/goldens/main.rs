@@ -13,6 +13,7 @@ mod case;
 mod file;
 mod invariant;
 mod residues;
+mod sphere;
 mod spherical;
 
 use candle_core::DType;

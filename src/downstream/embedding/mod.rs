@@ -100,6 +100,19 @@ impl Embedder {
         in_pool(|| self.embed_here(zernikegrams, reconstruct))
     }
 
+    /// Decodes `z` `[n, Z]` in frames `[n, 3, 3]` to normalised zernikegrams `[n, dim]`.
+    ///
+    /// # Errors
+    /// A failure of the numerical backend.
+    pub fn decode(&self, z: &[f32], frames: &[f32]) -> Result<Vec<f32>> {
+        in_pool(|| {
+            let (n, device) = (frames.len() / 9, self.model.parameters().device());
+            let z = Tensor::from_slice(z, (n, z.len() / n.max(1)), device)?;
+            let frames = Tensor::from_slice(frames, (n, 3, 3), device)?;
+            values(&self.model.decode(&z, &frames)?)
+        })
+    }
+
     fn embed_here(&self, zernikegrams: &[f32], reconstruct: bool) -> Result<Block> {
         let (dim, n) = (self.dim(), zernikegrams.len() / self.dim());
         let factor = self.description.norm_factor as f32;

@@ -1,12 +1,9 @@
 //! How far a model is from exact equivariance (paper, Table S9).
 
 use crate::Result;
-use crate::downstream::embedding::Embedder;
-use crate::models::Model;
 use crate::models::hvae::Hvae;
-use crate::so3::irreps::Irreps;
 use crate::so3::rotation::{self, Matrix};
-use crate::so3::wigner::d_matrices;
+use crate::so3::wigner::turned as rotate;
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -32,17 +29,11 @@ pub struct Difference {
     pub value_deviation: f64,
 }
 
-/// In f32 and in f64, on normalised zernikegrams `x` `[n, dim]`.
-pub fn measure(embedder: &Embedder, x: &[f64], seed: u64) -> Result<Vec<Equivariance>> {
-    let model = &embedder.model;
-    let double = embedder.description.build(0, DType::F64, &Device::Cpu)?;
-    double.parameters().set_flat(&model.parameters().flat()?)?;
-    double
-        .parameters()
-        .set_buffers(&model.parameters().buffers())?;
+/// Of a model in f32 and of the same one in f64, on normalised coefficients `x` `[n, dim]`.
+pub fn measure(model: &Hvae, double: &Hvae, x: &[f64], seed: u64) -> Result<Vec<Equivariance>> {
     Ok(vec![
         in_precision(model, DType::F32, x, seed)?,
-        in_precision(&double, DType::F64, x, seed)?,
+        in_precision(double, DType::F64, x, seed)?,
     ])
 }
 
@@ -88,24 +79,6 @@ impl Outputs {
             reconstruction: values(&rebuilt)?,
         })
     }
-}
-
-/// Rotates signals `[n, dim]` in the published layout (per degree, channels by orders).
-fn rotate(irreps: &Irreps, x: &[f64], r: &Matrix) -> Vec<f64> {
-    let d = d_matrices(irreps.lmax(), r);
-    let mut out = Vec::with_capacity(x.len());
-    for signal in x.chunks_exact(irreps.dim()) {
-        for (l, d) in d.iter().enumerate() {
-            let start = irreps.offset(l);
-            let orders = 2 * l + 1;
-            for c in 0..irreps.channels(l) {
-                let v = &signal[start + c * orders..start + (c + 1) * orders];
-                let row = |row: &[f64]| row.iter().zip(v).map(|(a, b)| a * b).sum::<f64>();
-                out.extend(d.chunks_exact(orders).map(row));
-            }
-        }
-    }
-    out
 }
 
 /// Rotates the rows of frames `[n, 3, 3]`.

@@ -110,21 +110,39 @@ impl Logistic {
 
     /// The most probable class of each row of `[n, width]`.
     pub fn predict(&self, rows: &[f64]) -> Vec<u32> {
-        let constant = &self.weights[self.width * self.count..];
         let class = |row: &[f64]| {
-            let mut scores = constant.to_vec();
-            for (x, weights) in row.iter().zip(self.weights.chunks_exact(self.count)) {
-                scores
-                    .iter_mut()
-                    .zip(weights)
-                    .for_each(|(s, w)| *s += x * w);
-            }
+            let scores = self.scores(row);
             // The first of equals.
             let best = (0..self.count).rev();
             best.max_by(|&a, &b| scores[a].total_cmp(&scores[b]))
                 .unwrap_or(0) as u32
         };
         rows.chunks_exact(self.width.max(1)).map(class).collect()
+    }
+
+    /// How probable each class is for each row of `[n, width]`.
+    pub fn probabilities(&self, rows: &[f64]) -> Vec<Vec<f64>> {
+        let softmax = |row: &[f64]| {
+            let mut scores = self.scores(row);
+            let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            scores.iter_mut().for_each(|s| *s = (*s - most).exp());
+            let sum: f64 = scores.iter().sum();
+            scores.iter_mut().for_each(|s| *s /= sum);
+            scores
+        };
+        rows.chunks_exact(self.width.max(1)).map(softmax).collect()
+    }
+
+    /// Logarithms of the probabilities but for a constant.
+    fn scores(&self, row: &[f64]) -> Vec<f64> {
+        let mut scores = self.weights[self.width * self.count..].to_vec();
+        for (x, weights) in row.iter().zip(self.weights.chunks_exact(self.count)) {
+            scores
+                .iter_mut()
+                .zip(weights)
+                .for_each(|(s, w)| *s += x * w);
+        }
+        scores
     }
 }
 

@@ -5,11 +5,11 @@
 //! Every number is the same for any number of ranks.
 
 mod classify;
-mod cluster;
-mod equivariance;
-mod labels;
-mod logistic;
-mod reconstruction;
+pub(super) mod cluster;
+pub(super) mod equivariance;
+pub(super) mod labels;
+pub(super) mod logistic;
+pub(super) mod reconstruction;
 
 pub use classify::Score;
 pub use cluster::Clustering;
@@ -30,6 +30,7 @@ use crate::ops::zernike::Transform;
 use crate::store::{self, Content, Kind, Output, Storage};
 use crate::train::Checkpoint;
 use crate::{Error, Result, files};
+use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -364,7 +365,16 @@ impl<'a> Subject<'a> {
             let factor = self.embedder.description.norm_factor;
             let x = self.zernikegrams(&sample)?;
             let x: Vec<f64> = x.iter().map(|&v| f64::from(v) / factor).collect();
-            equivariance::measure(&self.embedder, &x, self.trial.options.seed)
+            let model = &self.embedder.model;
+            let double = self
+                .embedder
+                .description
+                .build(0, DType::F64, &Device::Cpu)?;
+            double.parameters().set_flat(&model.parameters().flat()?)?;
+            double
+                .parameters()
+                .set_buffers(&model.parameters().buffers())?;
+            equivariance::measure(model, &double, &x, self.trial.options.seed)
         })?;
         Ok(done.unwrap_or_default())
     }

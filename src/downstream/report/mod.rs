@@ -5,7 +5,7 @@
 mod affinity;
 mod compare;
 mod evaluation;
-mod html;
+pub(super) mod html;
 mod latent;
 mod run;
 mod sweep;

@@ -147,6 +147,10 @@ pub struct HvaeConfig {
     /// Sizes of hidden layers between the last block's scalars and `z`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hidden: Vec<usize>,
+    /// Widths of the hidden layers of a decoder that knows nothing of rotations (paper, Table S1).
+    /// Absent: the steerable decoder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unconstrained: Vec<usize>,
     /// Learn the frame; without it the decoder gets the identity.
     #[serde(default = "yes")]
     pub learn_frame: bool,
@@ -182,8 +186,12 @@ impl HvaeConfig {
         if n == 0 || self.channels.contains(&0) {
             return bad("channels must list at least one block, all of one channel or more".into());
         }
-        if self.latent_dim == 0 || self.hidden.contains(&0) || self.projection == Some(0) {
-            return bad("latent_dim, hidden and projection must be positive".into());
+        if self.latent_dim == 0
+            || self.hidden.contains(&0)
+            || self.unconstrained.contains(&0)
+            || self.projection == Some(0)
+        {
+            return bad("latent_dim, hidden, unconstrained and projection must be positive".into());
         }
         if irreps.lmax() == 0 {
             return bad("the data's lmax is 0; the frame needs 1 or more".into());
@@ -253,7 +261,11 @@ impl HvaeConfig {
     fn check_sizes(&self) -> Result<()> {
         check_width("latent_dim", self.latent_dim)?;
         check_width("projection", self.projection.unwrap_or(1))?;
-        for (key, list) in [("channels", &self.channels), ("hidden", &self.hidden)] {
+        for (key, list) in [
+            ("channels", &self.channels),
+            ("hidden", &self.hidden),
+            ("unconstrained", &self.unconstrained),
+        ] {
             if list.len() > DEEPEST {
                 let len = list.len();
                 return Err(Error::input(format!(

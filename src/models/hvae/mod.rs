@@ -8,18 +8,21 @@
 
 mod block;
 pub mod config;
+mod decoder;
 mod description;
 mod frame;
 mod layer;
 mod loss;
 mod norm;
 pub mod published;
+mod sphere;
 mod steerable;
 
 pub use config::HvaeConfig;
 pub use description::Description;
 pub use frame::gram_schmidt;
 pub use loss::LossWeights;
+pub use sphere::SphereDescription;
 
 use crate::Result;
 use crate::models::layers::{Activation, Linear, Mlp};
@@ -31,9 +34,8 @@ use crate::ops::linear::{Order, Side};
 use crate::so3::irreps::Irreps;
 use block::Block;
 use candle_core::{DType, Device, Tensor};
-use config::{Normalization, SignalAffine};
+use decoder::Decoder;
 use layer::{Layer, Pass, add_linear};
-use norm::Signal;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -75,11 +77,7 @@ pub struct Hvae {
     mean: Linear,
     log_variance: Option<Linear>,
     frame_learner: Option<Parameter>,
-    decoder_hidden: Mlp,
-    first_decoder: Parameter,
-    decoder: Vec<Block>,
-    last: Option<Layer>,
-    final_norm: Option<Signal>,
+    decoder: Decoder,
     losses: LossWeights,
 }
 
@@ -95,15 +93,10 @@ impl Hvae {
         config.validate(irreps)?;
         let mut builder = ParametersBuilder::default();
         let b = &mut builder.root();
-        let data = || Side {
-            irreps: irreps.clone(),
-            order: Order::Published,
-        };
         let first = config.first_irreps(irreps);
-        let project = config.projection.is_some();
-        let initial = project.then(|| {
+        let initial = config.projection.is_some().then(|| {
             let b = &mut b.scope("initial_linear_projection");
-            add_linear(b, data(), layer::steerable(&first))
+            add_linear(b, data_side(irreps), layer::steerable(&first))
         });
         let plans = config.encoder_plan(irreps);
         let encoder = blocks(&mut b.scope("encoder_cg_blocks"), config, &first, &plans);
@@ -123,26 +116,7 @@ impl Hvae {
         let frame_learner = config
             .learn_frame
             .then(|| mixing(&mut b.scope("frame_learner"), vectors, 2));
-        let decoder_hidden = decoder_hidden(&mut b.scope("decoder_bottleneck"), config, scalars);
-        let first_decoder = mixing(&mut b.scope("first_decoder_projection"), 3, vectors);
-
-        let entry = Irreps::new(vec![scalars, vectors]);
-        let plans = config.decoder_plan(irreps);
-        let decoder = blocks(&mut b.scope("decoder_cg_blocks"), config, &entry, &plans);
-        let rebuilt = decoder[decoder.len() - 1].output.clone();
-        let last = project.then(|| {
-            let b = &mut b.scope("final_linear_projection");
-            add_linear(b, layer::steerable(&rebuilt), data())
-        });
-        let final_norm = config.final_signal_norm.then(|| {
-            Signal::new(
-                &mut b.scope("final_signal_norm.0"),
-                irreps,
-                SignalAffine::None,
-                None,
-                Normalization::Component,
-            )
-        });
+        let decoder = Decoder::new(b, config, irreps, scalars, vectors);
         let parameters = builder.build(seed, dtype, device, MOMENTUM)?;
         Ok(Self {
             config: config.clone(),
@@ -155,11 +129,7 @@ impl Hvae {
             mean,
             log_variance,
             frame_learner,
-            decoder_hidden,
-            first_decoder,
             decoder,
-            last,
-            final_norm,
             losses: LossWeights::new(irreps, dtype, device)?,
         })
     }
@@ -180,7 +150,7 @@ impl Hvae {
 
     /// Decodes `z` `[B, Z]` and frames `[B, 3, 3]` to `[B, D]` in evaluation mode.
     pub fn decode(&self, z: &Tensor, frame: &Tensor) -> Result<Tensor> {
-        Ok(self.decode_in(z, frame, &mut self.evaluation()?)?)
+        Ok(self.decoder.forward(z, frame, &mut self.evaluation()?)?)
     }
 
     /// Cosine loss of one reconstruction.
@@ -241,34 +211,6 @@ impl Hvae {
         })
     }
 
-    fn decode_in(
-        &self,
-        z: &Tensor,
-        frame: &Tensor,
-        pass: &mut Pass,
-    ) -> candle_core::Result<Tensor> {
-        let p = pass.parameters;
-        let scalars = self.decoder_hidden.forward(z, p)?;
-        // Rows of the frame are three vectors, i.e. channels; orders of degree 1 are (x, y, z).
-        let l1 = frame
-            .transpose(1, 2)?
-            .contiguous()?
-            .broadcast_matmul(&p.get(&self.first_decoder)?)?;
-        let mut h = Tensor::cat(&[scalars, l1.flatten_from(1)?], 1)?;
-        for block in &self.decoder {
-            h = block.forward(&h, pass)?;
-        }
-        let mut x = match &self.last {
-            Some(map) => map.forward(&h, pass)?,
-            None => steerable::to_published(&h, &self.irreps)?,
-        };
-        if let Some(norm) = &self.final_norm {
-            let steer = norm.forward(&steerable::from_published(&x, &self.irreps)?, p)?;
-            x = steerable::to_published(&steer, &self.irreps)?;
-        }
-        Ok(x)
-    }
-
     /// Standard normal noise `[B, Z]`: one generator per (seed, step, sample).
     fn noise(&self, batch: &HvaeBatch, key: StepKey) -> candle_core::Result<Tensor> {
         let z = self.config.latent_dim;
@@ -299,7 +241,7 @@ impl Hvae {
             Some(log_variance) => (&encoding.mean + ((log_variance * 0.5)?.exp()? * noise)?)?,
             None => encoding.mean.clone(),
         };
-        let rebuilt = self.decode_in(&z, &encoding.frame, pass)?;
+        let rebuilt = self.decoder.forward(&z, &encoding.frame, pass)?;
         Ok((encoding, rebuilt))
     }
 
@@ -339,16 +281,12 @@ fn mixing(b: &mut Scope, from: usize, to: usize) -> Parameter {
     b.parameter("weights.1", (from, to), Init::glorot(from, to))
 }
 
-/// `z` to the decoder's scalars: one layer, or the encoder's hidden widths mirrored.
-fn decoder_hidden(b: &mut Scope, config: &HvaeConfig, scalars: usize) -> Mlp {
-    let Some((&last, others)) = config.hidden.split_last() else {
-        return Linear::pytorch(b, config.latent_dim, scalars).into();
-    };
-    // The first layer is linear, to mirror the encoder.
-    let mut layers = vec![(last, Activation::Identity)];
-    let wider = others.iter().rev().copied().chain([scalars]);
-    layers.extend(wider.map(|width| (width, Activation::Relu)));
-    Mlp::new(b, config.latent_dim, &layers)
+/// The side of a linear map that faces the data.
+fn data_side(irreps: &Irreps) -> Side {
+    Side {
+        irreps: irreps.clone(),
+        order: Order::Published,
+    }
 }
 
 fn blocks(

@@ -3,6 +3,8 @@
 //! Option names are those of the published training configuration; every option of the
 //! published model is either understood or refused by name.
 
+pub mod images;
+
 use super::Description;
 use super::config::{ChannelRule, HvaeConfig, Norm, SignalAffine};
 use crate::data::structure::ReadOptions;
@@ -110,6 +112,11 @@ pub fn from_json(text: &str) -> Result<Description> {
 /// # Errors
 /// A setting that the published code does not have, by name.
 pub fn to_json(d: &Description) -> Result<String> {
+    if !d.model.unconstrained.is_empty() {
+        return Err(Error::input(
+            "model.unconstrained has no name in a published hyper-parameter file",
+        ));
+    }
     let z = &d.zernike;
     if z.binomial != Binomial::Published {
         return Err(Error::input(
@@ -283,6 +290,7 @@ fn config(m: ModelHyperParameters) -> Result<HvaeConfig> {
         learn_frame: m.learn_frame,
         variational: m.is_vae,
         final_signal_norm: m.do_final_signal_norm,
+        unconstrained: Vec::new(),
     })
 }
 

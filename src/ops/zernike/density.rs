@@ -24,6 +24,31 @@ impl Transform {
     /// # Errors
     /// A zernikegram of another length; a point that is not finite.
     pub fn density(&self, zernikegram: &[f32], points: &[[f64; 3]]) -> Result<Vec<f64>> {
+        let cutoff = self.settings.cutoff;
+        let scale = 1.0 / (4.0 * PI * cutoff.powi(3));
+        self.sum(zernikegram, points, &self.dual(), scale)
+    }
+
+    /// The sum of the functions of the transform itself at `points`, `[points, channels]`, as the
+    /// published code draws densities: `f_c(r) = sum_nlm Z^c_nlm R_nl(rho) Y_lm(r / |r|)`. Under
+    /// [`super::Weighting::Square`] an atom adds 1 at its own place. It is zero beyond the cutoff.
+    ///
+    /// # Errors
+    /// As [`Transform::density`].
+    pub fn field(&self, zernikegram: &[f32], points: &[[f64; 3]]) -> Result<Vec<f64>> {
+        let settings = &self.settings;
+        let radial = Radial::new(settings.lmax, settings.nmax, settings.binomial);
+        let orders: usize = (0..=settings.lmax).map(|l| radial.orders(l)).sum();
+        self.sum(zernikegram, points, &(radial, vec![1.0; orders]), 1.0)
+    }
+
+    fn sum(
+        &self,
+        zernikegram: &[f32],
+        points: &[[f64; 3]],
+        functions: &(Radial, Vec<f64>),
+        scale: f64,
+    ) -> Result<Vec<f64>> {
         if zernikegram.len() != self.irreps.dim() {
             return Err(Error::input(format!(
                 "a zernikegram of {} numbers, where the settings make {}",
@@ -36,12 +61,14 @@ impl Transform {
                 "point {i}: a coordinate is not finite"
             )));
         }
-        let dual = self.dual();
         let channels = self.settings.channels.len();
         let mut out = vec![0.0; points.len() * channels];
         out.par_chunks_exact_mut(channels)
             .zip(points)
-            .for_each(|(out, &point)| self.evaluate(zernikegram, &dual, point, out));
+            .for_each(|(out, &point)| {
+                self.evaluate(zernikegram, functions, point, out);
+                out.iter_mut().for_each(|density| *density *= scale);
+            });
         Ok(out)
     }
 
@@ -90,7 +117,5 @@ impl Transform {
                 }
             }
         }
-        let scale = 1.0 / (4.0 * PI * cutoff.powi(3));
-        out.iter_mut().for_each(|density| *density *= scale);
     }
 }

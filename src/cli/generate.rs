@@ -1,0 +1,130 @@
+//! `holosig generate`.
+
+use super::places::{Overwrite, checkpoint};
+use crate::comm::World;
+use crate::data::Split;
+use crate::data::dataset::Dataset;
+use crate::data::spheres::Spheres;
+use crate::downstream::embedding::Embedder;
+use crate::downstream::generate::{self, Choice, molecules};
+use crate::downstream::spheres::SphereModel;
+use crate::tasks::TaskKind;
+use crate::tasks::spheres::SpheresKind;
+use crate::train::Checkpoint;
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Checkpoint of an H-(V)AE, or the folder of a run, whose best one is taken
+    #[arg(value_name = "CKPT", value_parser = checkpoint())]
+    checkpoint: PathBuf,
+    /// Dataset to take inputs from: signals on the sphere, or structures for a model of molecules
+    #[arg(long, value_name = "FILE")]
+    dataset: Option<PathBuf>,
+    /// Split of the dataset: train, validation or test
+    #[arg(long, default_value = "test")]
+    split: Split,
+    /// Samples of the prior (variational models of signals on the sphere)
+    #[arg(long, default_value_t = 25, value_name = "N")]
+    samples: usize,
+    /// Inputs to rebuild: signals, or residues
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    inputs: usize,
+    /// Names of two signals to go between
+    #[arg(long, num_args = 2, value_names = ["FROM", "TO"])]
+    between: Option<Vec<String>>,
+    /// Steps between them, both ends included
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(2..))]
+    steps: u16,
+    /// Points along each edge of a volume (models of molecules)
+    #[arg(long, default_value_t = 41, value_parser = clap::value_parser!(u16).range(2..=512))]
+    points: u16,
+    /// Chooses samples and rotations
+    #[arg(long, default_value_t = 123_456_789)]
+    seed: u64,
+    /// Folder to write into
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    overwrite: Overwrite,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    World::run(|world| {
+        let task = world.broadcast_value(|| Ok(Checkpoint::read(&args.checkpoint)?.task))?;
+        match task == SpheresKind::name() {
+            true => args.signals(world),
+            false => args.molecules(world),
+        }
+    })
+}
+
+impl Args {
+    fn inputs(&self) -> Vec<&Path> {
+        let all = [Some(&self.checkpoint), self.dataset.as_ref()];
+        all.into_iter().flatten().map(PathBuf::as_path).collect()
+    }
+
+    fn signals(&self, world: &World) -> Result<()> {
+        let outputs = || Ok(generate::outputs(&self.out));
+        let _claim = self.overwrite.claim(world, outputs, &self.inputs())?;
+        let model = SphereModel::open(world, &self.checkpoint)?;
+        let data = self
+            .dataset
+            .as_ref()
+            .map(|path| Spheres::open(world, path))
+            .transpose()?;
+        let between = self.between.clone().map(|names| {
+            let mut names = names.into_iter();
+            [
+                names.next().unwrap_or_default(),
+                names.next().unwrap_or_default(),
+            ]
+        });
+        let choice = Choice {
+            split: self.split,
+            samples: self.samples,
+            inputs: self.inputs,
+            between,
+            steps: self.steps.into(),
+            seed: self.seed,
+        };
+        world.on_root(|| {
+            for set in generate::run(&model, data.as_ref(), &choice, &self.out)? {
+                crate::say!("{}: {}", set.name, set.about);
+            }
+            crate::say!("page: {}", self.out.join(generate::PAGE).display());
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn molecules(&self, world: &World) -> Result<()> {
+        let embedder = Embedder::open(world, &self.checkpoint)?;
+        let path = self.dataset.as_ref().ok_or_else(|| {
+            Error::input(
+                "a model of molecules needs --dataset: a file of holosig prepare structures",
+            )
+        });
+        let path = world.agree(path)?;
+        let dataset = world.agree(Dataset::open(path))?;
+        world.on_root(|| {
+            let all = dataset.split(self.split);
+            if all.is_empty() {
+                let split = self.split;
+                return Err(Error::file(
+                    path,
+                    format!("no residue of the split {split}; see --split"),
+                ));
+            }
+            let centres = &all[..self.inputs.clamp(1, all.len())];
+            let side = self.points.into();
+            for file in molecules::write(&embedder, &dataset, centres, side, &self.out)? {
+                crate::say!("{}", file.display());
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! What a trained model of signals on the sphere is used for: its evaluation, and pictures that it
+//! makes.
+
+mod classify;
+mod evaluate;
+pub mod retrieval;
+
+pub use evaluate::{ClassLoss, Evaluation, Options, Record, outputs, run};
+
+use crate::comm::World;
+use crate::models::Model;
+use crate::models::hvae::{Hvae, SphereDescription};
+use crate::ops::in_pool;
+use crate::tasks::TaskKind;
+use crate::tasks::spheres::SpheresKind;
+use crate::train::Checkpoint;
+use crate::{Error, Result};
+use candle_core::{DType, Device, Tensor};
+use std::path::Path;
+
+/// A trained model of signals on the sphere.
+pub struct SphereModel {
+    pub model: Hvae,
+    pub description: SphereDescription,
+    /// Hash of parameters and buffers, as `holosig hash` prints it.
+    pub hash: String,
+    /// Training steps; none for an imported model.
+    pub steps: Option<u64>,
+}
+
+/// What the encoder makes of some signals.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Encoded {
+    /// `[n, z]`
+    pub invariants: Vec<f32>,
+    /// `[n, 3, 3]`, rows x, y, z.
+    pub frames: Vec<f32>,
+}
+
+impl SphereModel {
+    /// Reads a checkpoint on rank 0 and shares it.
+    ///
+    /// # Errors
+    /// A file that is not a checkpoint of such a model, or is damaged.
+    pub fn open(world: &World, path: &Path) -> Result<Self> {
+        let checkpoint = world.on_root(|| Checkpoint::read(path))?;
+        let checkpoint = Checkpoint::broadcast(world, checkpoint)?;
+        world.agree(Self::of(&checkpoint, path))
+    }
+
+    fn of(checkpoint: &Checkpoint, path: &Path) -> Result<Self> {
+        let description = SpheresKind::describe(checkpoint, path)?;
+        let model = description
+            .build(0, DType::F32, &Device::Cpu)
+            .map_err(|e| Error::file(path, e))?;
+        checkpoint.load_into(path, model.parameters())?;
+        Ok(Self {
+            model,
+            description,
+            hash: checkpoint.hash().to_string(),
+            steps: checkpoint
+                .training
+                .as_ref()
+                .map(|(progress, _)| progress.step),
+        })
+    }
+
+    /// Length of a signal's coefficients.
+    pub fn dim(&self) -> usize {
+        self.model.irreps().dim()
+    }
+
+    /// Size of the latent.
+    pub fn latent(&self) -> usize {
+        self.description.model.latent_dim
+    }
+
+    /// Encodes normalised coefficients `[n, D]`; the latent is its mean, never sampled.
+    ///
+    /// # Errors
+    /// A failure of the numerical backend.
+    pub fn encode(&self, x: &[f32]) -> Result<Encoded> {
+        in_pool(|| {
+            let shape = (x.len() / self.dim(), self.dim());
+            let encoding = self
+                .model
+                .encode(&Tensor::from_slice(x, shape, &Device::Cpu)?)?;
+            Ok(Encoded {
+                invariants: encoding.mean.flatten_all()?.to_vec1()?,
+                frames: encoding.frame.flatten_all()?.to_vec1()?,
+            })
+        })
+    }
+
+    /// Decodes `z` `[n, Z]` in frames `[n, 3, 3]` to normalised coefficients `[n, D]`.
+    ///
+    /// # Errors
+    /// A failure of the numerical backend.
+    pub fn decode(&self, z: &[f32], frames: &[f32]) -> Result<Vec<f32>> {
+        in_pool(|| {
+            let n = frames.len() / 9;
+            let z = Tensor::from_slice(z, (n, self.latent()), &Device::Cpu)?;
+            let frames = Tensor::from_slice(frames, (n, 3, 3), &Device::Cpu)?;
+            Ok(self.model.decode(&z, &frames)?.flatten_all()?.to_vec1()?)
+        })
+    }
+
+    /// The same model in f64.
+    ///
+    /// # Errors
+    /// A failure of the numerical backend.
+    pub fn double(&self) -> Result<Hvae> {
+        let double = self.description.build(0, DType::F64, &Device::Cpu)?;
+        double
+            .parameters()
+            .set_flat(&self.model.parameters().flat()?)?;
+        double
+            .parameters()
+            .set_buffers(&self.model.parameters().buffers())?;
+        Ok(double)
+    }
+}

@@ -1,0 +1,137 @@
+//! Training an H-(V)AE on signals on the sphere: images and shapes (paper, sections IV.1 and IV.2).
+
+mod job;
+
+pub use job::{Data, SpheresSections};
+
+use super::{Job, Purpose, TaskKind};
+use crate::comm::{Place, World};
+use crate::data::Split;
+use crate::data::spheres::{Spheres, size};
+use crate::models::Model;
+use crate::models::hvae::{Hvae, HvaeBatch, SphereDescription, TERMS};
+use crate::train::Task;
+use crate::{Error, Result, stats};
+use candle_core::{DType, Tensor};
+use std::path::Path;
+
+/// The task `spheres`.
+#[derive(Debug)]
+pub struct SpheresKind;
+
+impl TaskKind for SpheresKind {
+    const MODEL: &'static str = "an H-(V)AE model of signals on the sphere";
+    const BATCH: u64 = 100;
+    const SLICES: usize = 1;
+    type Sections = SpheresSections;
+    type Input = Spheres;
+    type Task<'a> = SpheresTask<'a>;
+    type Description = SphereDescription;
+
+    fn dataset(sections: &SpheresSections) -> &Path {
+        &sections.data.dataset
+    }
+
+    /// Weights of the published configuration for images.
+    fn terms(_: &SpheresSections) -> Vec<(&'static str, f64)> {
+        vec![(TERMS[0].0, 50.0), (TERMS[1].0, 0.2)]
+    }
+
+    /// The model is checked when the data are known.
+    fn check(_: &SpheresSections) -> Result<()> {
+        Ok(())
+    }
+
+    fn open(world: &World, job: &Job<Self>) -> Result<Spheres> {
+        Spheres::open(world, &job.sections.data.dataset)
+    }
+
+    /// The norm factor comes from the checkpoint, or from the training samples.
+    fn build<'a>(
+        _: &World,
+        job: &Job<Self>,
+        input: &'a Spheres,
+        place: &Place,
+        purpose: Purpose,
+    ) -> Result<SpheresTask<'a>> {
+        let norm_factor = match purpose {
+            Purpose::Training(Some(saved)) => {
+                SphereDescription::from_toml(saved.description())?.norm_factor
+            }
+            _ => norm_factor(input).map_err(|e| e.in_file(&job.sections.data.dataset))?,
+        };
+        let description = SphereDescription {
+            norm_factor,
+            signal: input.signal().clone(),
+            model: job.sections.model.clone(),
+        };
+        Ok(SpheresTask {
+            model: description.build(job.train.seed, DType::F32, &place.device)?,
+            data: input,
+            description,
+        })
+    }
+}
+
+/// Mean size of the training samples' coefficients, which the published code divides by.
+///
+/// # Errors
+/// No training samples, or empty ones.
+pub fn norm_factor(data: &Spheres) -> Result<f64> {
+    let irreps = data.signal().irreps();
+    let of = |&sample: &u32| size(&irreps, data.coefficients(sample));
+    let sizes: Vec<f64> = data.split(Split::Train).iter().map(of).collect();
+    match stats::mean(&sizes) {
+        mean if mean.is_finite() && mean > 0.0 => Ok(mean),
+        _ => Err(Error::input("no signal to train on, or only empty ones")),
+    }
+}
+
+/// The signals of a dataset, normalised, and the model for them.
+pub struct SpheresTask<'a> {
+    data: &'a Spheres,
+    model: Hvae,
+    description: SphereDescription,
+}
+
+impl SpheresTask<'_> {
+    fn number(&self, split: Split, sample: u64) -> u32 {
+        self.data.split(split)[sample as usize]
+    }
+}
+
+impl Task for SpheresTask<'_> {
+    const NAME: &'static str = "spheres";
+
+    type Model = Hvae;
+
+    fn model(&self) -> &Hvae {
+        &self.model
+    }
+
+    fn samples(&self, split: Split) -> u64 {
+        self.data.split(split).len() as u64
+    }
+
+    fn batch(&self, split: Split, samples: &[u64]) -> Result<HvaeBatch> {
+        let numbers: Vec<u32> = samples.iter().map(|&s| self.number(split, s)).collect();
+        let x = self.description.normalised(self.data, &numbers);
+        let shape = (samples.len(), self.data.dim());
+        Ok(HvaeBatch {
+            x: Tensor::from_vec(x, shape, self.model.parameters().device())?,
+            ids: samples.to_vec(),
+        })
+    }
+
+    fn sample_name(&self, split: Split, sample: u64) -> String {
+        self.data.id(self.number(split, sample)).to_string()
+    }
+
+    fn fingerprint(&self) -> String {
+        self.data.fingerprint().to_string()
+    }
+
+    fn description(&self) -> Result<String> {
+        self.description.to_toml()
+    }
+}
