@@ -16,6 +16,9 @@
 #   scripts/quickstart.sh images           H-VAE on glyphs drawn for it, projected onto the sphere:
 #       prepare -> train on two MPI ranks -> killed midway -> resumed -> evaluate -> generate;
 #       quickstart-images/generated/generated.html
+#   scripts/quickstart.sh motion           holographic signatures: which way a peptide moves, from
+#       the invariants of an encoder: train the encoder -> generate -> embed every frame on two MPI
+#       ranks -> descriptors and their page -> all methods; quickstart-motion/methods/report.html
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 . "$(dirname "$0")/lib.sh"
@@ -27,8 +30,9 @@ deep-signature) here=quickstart-deep-signature ;;
 molecules) here=quickstart-molecules ;;
 affinity) here=quickstart-affinity ;;
 images) here=quickstart-images ;;
+motion) here=quickstart-motion ;;
 *)
-    echo "quickstart: $part: nothing, deep-signature, molecules, affinity or images is needed" >&2
+    echo "quickstart: $part: nothing, deep-signature, molecules, affinity, images or motion is needed" >&2
     exit 2
     ;;
 esac
@@ -182,6 +186,27 @@ images() {
     say "generate: samples, interpolations, canonical frames"
     "$holosig" generate "$run" --dataset "$here/glyphs.h5" --out "$here/generated"
     "$holosig" report "$run" --out "$here/report.html"
+}
+
+motion() {
+    say "an encoder: a small H-AE on the structures that come with the source"
+    launch "$holosig" train jobs/quickstart.toml --out "$here/encoder" --set train.steps=400
+
+    say "peptides of two classes: the same swing, forwards and backwards"
+    launch "$holosig" prepare peptides --trajectories 100 --out "$here/peptides.h5"
+
+    say "embed every residue of every frame: paths of invariants"
+    launch "$holosig" embed "$here/encoder" --trajectories "$here/peptides.h5" --holographic \
+        --out "$here/paths.h5"
+
+    say "descriptors of motion, their page, and structures coloured by it"
+    launch "$holosig" motion "$here/paths.h5" --out "$here/motion.h5" --page "$here/motion.html" \
+        --trajectories "$here/peptides.h5" --pdb "$here/structures"
+
+    say "which way do they move? Deep Signature and every baseline on the invariants"
+    job=(jobs/deep-signature-holographic.toml --set data.dataset="$here/paths.h5")
+    launch "$holosig" sweep "${job[@]}" --out "$here/methods" --folds 0,1 \
+        --grid model.method=deep-signature,head,tail,head-and-tail,graph-lstm,graph-transformer,space-time-transformer
 }
 
 ${part//-/_}

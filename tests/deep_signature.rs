@@ -253,13 +253,14 @@ fn embeddings_of_trajectories() {
         .map(|n| n.split("-segment").next().unwrap())
         .collect();
     let [a, b] = ["class-0-degradation", "class-1-dimerisation"];
-    assert_eq!(starts, [a, a, b, b], "{names:?}");
+    assert_eq!(starts, [a, a, a, b, b, b], "{names:?}");
     let svg = |end: &str| {
         let name = names.iter().find(|n| n.ends_with(end)).unwrap();
         std::fs::read_to_string(plots.join(name)).unwrap()
     };
     assert!(svg("path.svg").contains("bead 4") && svg("path.svg").contains("value of the bead"));
     assert!(svg("beads.svg").contains("gradient x input"));
+    assert!(svg("nodes.svg").contains("node "));
 
     let page = run(holosig().arg("report").arg(&trained)).success();
     assert!(page.stdout.contains("report.html"));

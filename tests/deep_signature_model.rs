@@ -72,6 +72,7 @@ fn batch(file: &File, dtype: DType) -> Vec<Clip> {
                 .map(|(a, b)| ((a as usize % NODES) as u32, (b as usize % NODES) as u32))
                 .collect();
             let raw = RawClip {
+                holographic: false,
                 id: g as u64,
                 graph: Arc::new(Graph::new(NODES, &edges, Variant::Published).unwrap()),
                 features: pos[g * len..(g + 1) * len]

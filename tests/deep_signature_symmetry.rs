@@ -19,6 +19,7 @@ use std::sync::Arc;
 fn clip(m: &Molecule, config: &DeepSignatureConfig) -> Clip {
     let nodes = m.frames[0].len();
     let raw = RawClip {
+        holographic: false,
         id: 0,
         graph: Arc::new(Graph::new(nodes, &m.edges, config.variant).unwrap()),
         features: m.features(3),
@@ -260,6 +261,7 @@ fn clips_that_cannot_be_used_are_told() {
     let m = molecule(30, 5, 1);
     let make = |config: &DeepSignatureConfig, change: &dyn Fn(&mut RawClip)| {
         let mut raw = RawClip {
+            holographic: false,
             id: 0,
             graph: Arc::new(Graph::new(30, &m.edges, config.variant).unwrap()),
             features: vec![0.5; 30 * 5 * 3],

@@ -400,6 +400,7 @@ fn a_step_of_deep_signature() {
         let clips: Vec<Clip> = (0..3)
             .map(|id| {
                 let raw = RawClip {
+                    holographic: false,
                     id,
                     graph: graph.clone(),
                     features: numbers(id, nodes * frames * 3),

@@ -131,6 +131,18 @@ const WRITERS: &[Writer] = &[
         input: "job.toml",
     },
     Writer {
+        arguments: "prepare peptides --residues 2 --out {out}",
+        input: "job.toml",
+    },
+    Writer {
+        arguments: "embed {in} --trajectories {dir}/dataset.h5 --holographic --out {out}",
+        input: "model.h5",
+    },
+    Writer {
+        arguments: "motion {in} --out {out}",
+        input: "dataset.h5",
+    },
+    Writer {
         arguments: "prepare trajectories --manifest {in} --out {out}",
         input: "hparams.json",
     },

@@ -359,6 +359,7 @@ fn coarse_graining() -> Tensor {
     let (nodes, frames) = (12, 9);
     let edges: Vec<(u32, u32)> = (1..nodes as u32).map(|i| (i - 1, i)).collect();
     let raw = RawClip {
+        holographic: false,
         id: 0,
         graph: Arc::new(Graph::new(nodes, &edges, Variant::Corrected).unwrap()),
         features: values(&random(1, &[nodes * frames * 3]))

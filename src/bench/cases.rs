@@ -279,6 +279,7 @@ fn deep_signature() -> Case {
                 (0..n).map(step).collect()
             };
             let raw = RawClip {
+                holographic: false,
                 id,
                 graph: graph.clone(),
                 features: walk(NODES * FRAMES * 3),

@@ -1,6 +1,7 @@
 //! `holosig embed`.
 
-use super::places::{Overwrite, Places, Target, checkpoint};
+use super::places::{Overwrite, Places, Target, checkpoint, ending};
+use super::prepare::progress::Progress;
 use crate::comm::{DeviceKind, World};
 use crate::data::Split;
 use crate::data::dataset::Dataset;
@@ -9,6 +10,7 @@ use crate::data::structure::{Notes, ReadOptions, Structure};
 use crate::data::trajectory;
 use crate::downstream::coarse::{CoarseGrainer, STRUCTURE};
 use crate::downstream::embedding::{self, Embedder, Neighborhoods, Source, ZernikegramFile};
+use crate::downstream::motion;
 use crate::draw::PICTURE;
 use crate::print::count;
 use crate::store::{Content, Kind, Output};
@@ -37,9 +39,17 @@ pub struct Args {
     /// Zernikegrams, as `holosig zernike` writes them
     #[arg(long, value_name = "FILE", group = "source")]
     zernikegrams: Option<PathBuf>,
-    /// Trajectories file of `holosig prepare`, for a Deep Signature model
+    /// Trajectories file of `holosig prepare`, for a Deep Signature model, or with --holographic for an
+    /// H-(V)AE
     #[arg(long, value_name = "FILE", group = "source")]
     trajectories: Option<PathBuf>,
+    /// Invariants of every residue in every frame, by an H-(V)AE: paths that no rotation or
+    /// translation of a frame changes
+    #[arg(long, requires = "trajectories", conflicts_with_all = ["clusters_pdb", "plots", "reconstruct"])]
+    holographic: bool,
+    /// Also the frame of each residue relative to that of the residue before it
+    #[arg(long, requires = "holographic")]
+    relative_frames: bool,
     /// Folder for PDB files whose B-factors are the numbers of the learned beads
     #[arg(long, value_name = "DIR", requires = "trajectories")]
     clusters_pdb: Option<PathBuf>,
@@ -55,12 +65,7 @@ pub struct Args {
     #[command(flatten)]
     overwrite: Overwrite,
     /// What an H-(V)AE computes on
-    #[arg(
-        long,
-        value_name = "WHICH",
-        default_value = "auto",
-        conflicts_with = "trajectories"
-    )]
+    #[arg(long, value_name = "WHICH", default_value = "auto")]
     device: DeviceKind,
     /// Also write zernikegrams, their reconstructions and the cosine loss of each
     #[arg(long)]
@@ -72,6 +77,14 @@ pub fn run(args: Args) -> Result<()> {
     if elsewhere && !args.sites.chosen().is_empty() {
         return Err(Error::input(
             "--chain and --residues choose residues of --structures or --dataset",
+        ));
+    }
+    if args.holographic {
+        return holographic(&args);
+    }
+    if args.trajectories.is_some() && args.device != DeviceKind::Auto {
+        return Err(Error::input(
+            "--device: a Deep Signature model embeds on the processor",
         ));
     }
     World::run(|world| {
@@ -113,6 +126,41 @@ pub fn run(args: Args) -> Result<()> {
             (0, _) => Ok(()),
             (skipped, of) => Err(Error::Partial { skipped, of }),
         })
+    })
+}
+
+/// Paths of invariants.
+fn holographic(args: &Args) -> Result<()> {
+    World::run(|world| {
+        let start = std::time::Instant::now();
+        let outputs = || Ok(vec![Output::new(&args.out, Kind::InvariantPaths)]);
+        let _claim = args.overwrite.claim(world, outputs, &args.inputs())?;
+        let instead = "paths of invariants are too large for other formats";
+        world.agree(ending(&args.out, &["h5", "hdf5"], instead))?;
+        let place = world.agree(world.place(args.device))?;
+        let embedder = Embedder::open(world, &args.checkpoint)?;
+        let embedder = world.agree(embedder.on(&place.device))?;
+        let path = args.trajectories.as_deref().unwrap_or(Path::new(""));
+        let dataset = trajectory::Dataset::open(world, path)?;
+        let frames: u64 = dataset.trajectories().iter().map(|t| t.frames).sum();
+        let progress = Progress::new(world.is_root(), frames as usize, "frames");
+        let relative = args.relative_frames;
+        let summary = motion::write_paths(world, &embedder, &dataset, relative, &args.out, |n| {
+            progress.at(n);
+        })?;
+        drop(progress);
+        if world.is_root() {
+            let seconds = start.elapsed().as_secs_f64();
+            let n = summary.neighborhoods;
+            crate::say!(
+                "{}: {}, {} in {seconds:.1} s ({:.0} per second)",
+                args.out.display(),
+                count(summary.trajectories, "trajectory"),
+                count(n, "neighborhood"),
+                n as f64 / seconds
+            );
+        }
+        Ok(())
     })
 }
 

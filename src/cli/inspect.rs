@@ -34,9 +34,10 @@ pub fn run(args: Args) -> Result<()> {
         Kind::Systems => systems(path),
         Kind::Spheres => spheres(path),
         Kind::Generated => table(path, header.kind, &[]),
-        Kind::Trajectories => trajectories(path),
+        Kind::Trajectories | Kind::InvariantPaths => trajectories(path),
         Kind::Checkpoint => checkpoint(path),
         Kind::Embeddings => table(path, header.kind, &["invariants", "frames", "cosine_loss"]),
+        Kind::Motion => table(path, header.kind, &["global"]),
         Kind::Zernikegrams => table(path, header.kind, &["zernikegram"]),
         Kind::Signatures => table(path, header.kind, &["signature"]),
         Kind::Pockets => {

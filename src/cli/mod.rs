@@ -15,6 +15,7 @@ pub mod import;
 pub mod inspect;
 pub mod keys;
 pub mod manual;
+pub mod motion;
 pub mod places;
 pub mod pockets;
 pub mod predict;
@@ -62,6 +63,8 @@ enum Command {
     /// Write values of residues into structures, to colour by: B-factors, or ChimeraX attributes
     #[command(visible_alias = "bfactors")]
     Annotate(annotate::Args),
+    /// Tell how residues move: signatures of their paths of invariants
+    Motion(motion::Args),
     /// Tell what a latent space knows: reconstruction, classes, clusters, equivariance
     Evaluate(evaluate::Args),
     /// Let a decoder make signals, pictures and densities
@@ -155,6 +158,7 @@ impl Command {
             Command::Status(a) => status::run(a),
             Command::Embed(a) => embed::run(a),
             Command::Annotate(a) => annotate::run(a),
+            Command::Motion(a) => motion::run(a),
             Command::Evaluate(a) => evaluate::run(a),
             Command::Generate(a) => generate::run(a),
             Command::Pockets(a) => pockets::run(a),

@@ -5,6 +5,7 @@ mod complexes;
 mod cut;
 mod grd;
 mod images;
+mod peptides;
 pub(super) mod progress;
 mod shapes;
 pub(super) mod spheres;
@@ -24,6 +25,8 @@ pub enum Command {
     Complexes(complexes::Args),
     /// Simulate gene regulatory dynamics
     Grd(grd::Args),
+    /// Generate peptides whose class is in their motion
+    Peptides(peptides::Args),
     /// Pack molecules and crystals with energies, forces and other targets
     Systems(systems::Args),
     /// Project images onto the sphere
@@ -43,6 +46,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Grd(a) => grd::run(a),
         Command::Images(a) => images::run(a),
         Command::Shapes(a) => shapes::run(a),
+        Command::Peptides(a) => peptides::run(a),
         Command::Trajectories(a) => trajectories::run(a),
     }
 }

@@ -11,6 +11,7 @@ pub mod names;
 pub mod neighborhoods;
 pub mod neighbors;
 pub mod noise;
+pub mod peptides;
 pub mod prepare;
 pub mod proteinnet;
 pub mod sampler;

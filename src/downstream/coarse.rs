@@ -128,13 +128,21 @@ impl CoarseGrainer {
                 format!("{given} values per node, the model was trained on {trained}"),
             ));
         }
-        if structures && dataset.graphs().iter().any(|g| g.atoms.is_none()) {
+        if (dataset.kind() == Kind::InvariantPaths) != self.description.holographic {
+            let what = match self.description.holographic {
+                true => "coordinates, the model was trained on invariants",
+                false => "invariants, the model was trained on other values",
+            };
+            return Err(Error::file(dataset.path(), what));
+        }
+        let atoms = dataset.kind() == Kind::Trajectories && dataset.dimensions() == 3;
+        if structures && !(atoms && dataset.graphs().iter().all(|g| g.atoms.is_some())) {
             return Err(Error::file(
                 dataset.path(),
                 "its nodes are no atoms; there is no structure to write",
             ));
         }
-        graphs(dataset, self.description.model.variant)
+        graphs(dataset, &self.description.model)
     }
 
     /// The results of one segment.

@@ -6,6 +6,7 @@ pub mod coarse;
 pub mod embedding;
 pub mod evaluation;
 pub mod generate;
+pub mod motion;
 pub mod pca;
 pub mod pockets;
 pub mod regression;

@@ -1,11 +1,36 @@
 //! Principal components of a cloud of vectors.
 
+/// A principal axis.
+pub struct Axis {
+    /// Of length one (zero where nothing varies).
+    pub direction: Vec<f64>,
+    /// Along it.
+    pub variance: f64,
+}
+
+/// The `count` axes of largest variance of a covariance matrix `[dim, dim]`, largest first.
+///
+/// Power iteration with deflation, in f64 and from a fixed start; the largest component of each
+/// direction is positive: the same input gives the same axes.
+pub fn axes(mut covariance: Vec<f64>, dim: usize, count: usize) -> Vec<Axis> {
+    let mut axes = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (direction, variance) = leading_eigenvector(&covariance, dim);
+        for i in 0..dim {
+            for j in 0..dim {
+                covariance[i * dim + j] -= variance * direction[i] * direction[j];
+            }
+        }
+        axes.push(Axis {
+            direction,
+            variance,
+        });
+    }
+    axes
+}
+
 /// The two directions of largest variance of `rows` (n vectors of length `dim`, row-major) and
 /// every vector's coordinates along them.
-///
-/// Power iteration on the covariance matrix with deflation, in f64 and from a fixed start, so
-/// that the same input gives the same picture. The sign is fixed by making the largest
-/// component of each direction positive.
 pub struct Projection {
     /// Coordinates of every vector, centred: `[n][2]`.
     pub points: Vec<[f64; 2]>,
@@ -42,29 +67,21 @@ pub struct Components {
 pub fn components(rows: &[f32], dim: usize, count: usize) -> Components {
     assert!(dim > 0 && rows.len().is_multiple_of(dim));
     let mean = mean(rows, dim);
-    let mut covariance = covariance(rows, &mean);
+    let covariance = covariance(rows, &mean);
     let total: f64 = (0..dim).map(|i| covariance[i * dim + i]).sum();
-
-    let mut directions = Vec::with_capacity(count);
-    let mut explained = Vec::with_capacity(count);
-    for _ in 0..count {
-        let (direction, variance) = leading_eigenvector(&covariance, dim);
-        for i in 0..dim {
-            for j in 0..dim {
-                covariance[i * dim + j] -= variance * direction[i] * direction[j];
-            }
-        }
-        explained.push(if total > 0.0 { variance / total } else { 0.0 });
-        directions.push(direction);
-    }
-    let score = |row: &[f32], direction: &Vec<f64>| -> f64 {
-        let terms = row.iter().zip(&mean).zip(direction);
+    let axes = axes(covariance, dim, count);
+    let share = |axis: &Axis| match total > 0.0 {
+        true => axis.variance / total,
+        false => 0.0,
+    };
+    let score = |row: &[f32], axis: &Axis| -> f64 {
+        let terms = row.iter().zip(&mean).zip(&axis.direction);
         terms.map(|((&x, m), d)| (f64::from(x) - m) * d).sum()
     };
-    let of = |row| directions.iter().map(move |d| score(row, d));
+    let of = |row| axes.iter().map(move |axis| score(row, axis));
     Components {
         scores: rows.chunks_exact(dim).flat_map(of).collect(),
-        explained,
+        explained: axes.iter().map(share).collect(),
     }
 }
 

@@ -5,9 +5,11 @@ use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 
 mod curves;
+mod heat;
 mod rows;
 
 pub use curves::curves;
+pub use heat::heat;
 pub use rows::{Bar, Strip, bars, strips};
 
 /// Colours that stay apart for colour-blind readers (Okabe and Ito, 2008).

@@ -44,6 +44,10 @@ pub enum Kind {
     Checkpoint,
     /// What a model makes of residues or trajectories.
     Embeddings,
+    /// Invariants of residue neighborhoods along trajectories.
+    InvariantPaths,
+    /// Signatures and measures of motion, per residue.
+    Motion,
     /// Zernikegrams of point clouds.
     Zernikegrams,
     /// Coefficients of signals on the sphere.
@@ -68,12 +72,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 15] = [
+    pub const ALL: [Kind; 17] = [
         Kind::Dataset,
         Kind::Systems,
         Kind::Trajectories,
         Kind::Checkpoint,
         Kind::Embeddings,
+        Kind::InvariantPaths,
+        Kind::Motion,
         Kind::Zernikegrams,
         Kind::Spheres,
         Kind::Generated,
@@ -94,6 +100,8 @@ impl Kind {
             Kind::Trajectories => "trajectories",
             Kind::Checkpoint => "checkpoint",
             Kind::Embeddings => "embeddings",
+            Kind::InvariantPaths => "invariant-paths",
+            Kind::Motion => "motion",
             Kind::Zernikegrams => "zernikegrams",
             Kind::Spheres => "spheres",
             Kind::Generated => "generated",

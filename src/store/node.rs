@@ -20,6 +20,8 @@ pub enum Storage {
     Compressed,
     /// Chunks of this many rows, shuffled and deflated.
     Rows(usize),
+    /// Chunks of this many rows and one place of the second axis, shuffled and deflated.
+    Columns(usize),
 }
 
 const CHUNK_BYTES: usize = 1 << 20;
@@ -232,6 +234,32 @@ impl Node {
         Ok(array.into_raw_vec_and_offset().0)
     }
 
+    /// One place of the second axis in some rows of a dataset of rank two or more, in row-major
+    /// order.
+    ///
+    /// # Errors
+    /// As [`Node::read_rows`]; a place that is not there.
+    pub fn read_column<T: Element>(
+        &self,
+        name: &str,
+        rows: Range<usize>,
+        column: usize,
+    ) -> Result<Vec<T>> {
+        let dataset = self.readable(name)?;
+        let shape = dataset.shape();
+        if shape.len() < 2 || rows.end > shape[0] || column >= shape[1] {
+            let what = format!("shape {shape:?} has no place {column} in rows {rows:?}");
+            return Err(self.bad(name, what));
+        }
+        T::check(&dataset).map_err(|e| self.bad(name, e))?;
+        let mut axes = vec![SliceOrIndex::from(rows), (column..column + 1).into()];
+        axes.resize(shape.len(), SliceOrIndex::from(..));
+        let array = dataset
+            .read_slice::<T, _, ndarray::IxDyn>(Selection::from(Hyperslab::new(axes)))
+            .map_err(|e| self.bad(name, e))?;
+        Ok(array.into_raw_vec_and_offset().0)
+    }
+
     /// All strings of a one-dimensional dataset.
     pub fn read_strings(&self, name: &str) -> Result<Vec<String>> {
         strings::read(&*self.readable(name)?).map_err(|e| self.bad(name, e))
@@ -400,7 +428,7 @@ impl Node {
         let rows = match storage {
             Storage::Plain => None,
             Storage::Compressed => Some(CHUNK_BYTES / (row * size_of::<T>()).max(1)),
-            Storage::Rows(rows) => Some(rows),
+            Storage::Rows(rows) | Storage::Columns(rows) => Some(rows),
         };
         if let Some(rows) = rows
             && !shape.is_empty()
@@ -408,6 +436,9 @@ impl Node {
         {
             let mut chunk = shape.to_vec();
             chunk[0] = rows.clamp(1, shape[0]);
+            if let (Storage::Columns(_), Some(second)) = (storage, chunk.get_mut(1)) {
+                *second = 1;
+            }
             builder = builder.chunk(chunk).shuffle().deflate(DEFLATE);
         }
         let bytes = shape.iter().product::<usize>() * size_of::<T>();

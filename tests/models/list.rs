@@ -72,6 +72,8 @@ models! {
     head_and_tail: Trajectories("method = 'head-and-tail'", Objective::Binary, 1);
     graph_lstm: Trajectories("method = 'graph-lstm'", Objective::Classes(3), 1), since "7c11798";
     graph_transformer: Trajectories("method = 'graph-transformer'", Objective::Regression, 1);
+    space_time_transformer: Trajectories("method = 'space-time-transformer'", Objective::Binary, 3);
+    spectral_beads: Trajectories("coarse_graining = 'spectral'", Objective::Binary, 3);
     schnet: Graphs("network = 'schnet'\nwidth = 6\nfilters = 6\nlayers = 2\nradial = 8\ncutoff = 3.0\nelements = 10");
     painn: Graphs("network = 'painn'\nwidth = 6\nlayers = 2\nradial = 5\ncutoff = 3.0\nelements = 10");
 }

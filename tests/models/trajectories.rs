@@ -6,8 +6,8 @@ use crate::numbers::values;
 use candle_core::{DType, Device};
 use holosig::models::Weights;
 use holosig::models::deep_signature::{
-    Clip, DeepSignature, DeepSignatureConfig, Description, Graph, Objective, RawClip, TERMS,
-    Variant,
+    Clip, CoarseGraining, DeepSignature, DeepSignatureConfig, Description, Graph, Objective,
+    RawClip, TERMS, Variant,
 };
 use holosig::so3::{rigid, rotation};
 use std::sync::Arc;
@@ -38,8 +38,12 @@ impl Trajectories {
         };
         let classes = self.1.outputs().max(2) as u64;
         let raw = RawClip {
+            holographic: false,
             id,
-            graph: Arc::new(Graph::new(NODES, &m.edges, config.variant).unwrap()),
+            graph: {
+                let graph = Graph::new(NODES, &m.edges, config.variant).unwrap();
+                Arc::new(graph.with_beads(&m.edges, None, &config).unwrap())
+            },
             features: m.features(self.2),
             frames,
             target: match self.1 {
@@ -67,6 +71,7 @@ impl Case for Trajectories {
     fn description(&self) -> String {
         let description = Description {
             features: self.2,
+            holographic: false,
             scale: 1.0,
             classes: Vec::new(),
             mean: 0.0,
@@ -94,7 +99,11 @@ impl Case for Trajectories {
 
     /// Coordinates are rounded to f32 before the model sees them. Scalar features do not turn.
     fn symmetries(&self) -> Vec<(Change, f64, f64)> {
-        let mut changes = vec![Change::Permuted];
+        // Fixed beads are numbered by the nodes.
+        let mut changes = match self.config().coarse_graining {
+            CoarseGraining::Learned => vec![Change::Permuted],
+            _ => Vec::new(),
+        };
         if self.config().variant == Variant::Corrected && self.2 == 3 {
             changes.extend([Change::Rotated(4), Change::Moved]);
         }

@@ -48,7 +48,7 @@ pub struct Args {
     cut: cut::Args,
 }
 
-fn range(text: &str) -> std::result::Result<[f64; 2], String> {
+pub(super) fn range(text: &str) -> std::result::Result<[f64; 2], String> {
     let (low, high) = text.split_once(',').unwrap_or((text, text));
     let number = |n: &str| n.trim().parse::<f64>().map_err(|e| format!("{n:?}: {e}"));
     Ok([number(low)?, number(high)?])

@@ -1,15 +1,16 @@
 //! Reading a trajectories file: its tables at once, its coordinates segment by segment.
 
-use super::tables::{read_graphs, read_segments, read_trajectories};
+use super::tables::{self, read_graphs, read_segments, read_trajectories};
 use super::{Graph, Segment, Split};
 use crate::comm::World;
-use crate::store::{self, Digest, Kind};
+use crate::store::{self, Digest, Header, Kind, Node, Storage};
 use crate::{Error, Result};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Which samples are trained on, and which judge the model.
@@ -60,7 +61,7 @@ pub struct Trajectory {
     pub time_step: Option<f64>,
 }
 
-/// The coordinates of one segment.
+/// The coordinates, or whatever else a node has, in some frames of a trajectory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Coordinates {
     /// [frames, nodes, dimensions], row-major, in [`Dataset::unit`].
@@ -70,9 +71,11 @@ pub struct Coordinates {
     pub dimensions: usize,
 }
 
-/// An open trajectories file.
+/// An open trajectories file, or one of the same tables whose nodes are residues with the
+/// invariants of their neighborhoods in place of coordinates ([`Kind::InvariantPaths`]).
 pub struct Dataset {
     file: store::File,
+    kind: Kind,
     path: PathBuf,
     digest: Digest,
     origin: String,
@@ -93,22 +96,22 @@ impl Dataset {
     /// # Errors
     /// As [`store::open`]; tables that do not fit each other.
     pub fn open(world: &World, path: &Path) -> Result<Self> {
-        let verified = world.on_root(|| store::open(path, Kind::Trajectories))?;
+        let verified = world.on_root(|| store::open(path, kind(path)?))?;
         let opened = match verified {
             Some(file) => Ok(file),
-            None => store::open_trusted(path, Kind::Trajectories),
+            None => kind(path).and_then(|kind| store::open_trusted(path, kind)),
         };
         world.agree(opened.and_then(|file| Self::load(path, file)))
     }
 
     fn load(path: &Path, file: store::File) -> Result<Self> {
-        let digest = file
+        let header = file
             .header()
-            .map(|h| h.digest)
             .ok_or_else(|| Error::internal("a trajectories file without a header"))?;
         let dataset = Self {
             path: path.to_path_buf(),
-            digest,
+            kind: header.kind,
+            digest: header.digest,
             origin: file.attr_text("origin")?,
             unit: file.attr_text("unit")?,
             time_unit: file.attr_text("time_unit")?,
@@ -147,6 +150,17 @@ impl Dataset {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What its nodes are: atoms or genes ([`Kind::Trajectories`]), or residues with the invariants
+    /// of their neighborhoods ([`Kind::InvariantPaths`]).
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The root group: what a kind of file has beside the tables.
+    pub fn root(&self) -> &Node {
+        &self.file
     }
 
     /// Names the exact content of the file.
@@ -269,27 +283,77 @@ impl Dataset {
             .segments
             .get(id as usize)
             .ok_or_else(|| Error::internal(format!("segment {id} of {}", self.segments.len())))?;
-        let nodes = self.graph_of(id).nodes;
-        let frames = segment.frames as usize;
         let start = segment.start as usize;
-        let name = coordinates_name(segment.trajectory as usize);
-        let coordinates = self.file.group("coordinates")?;
-        let values = coordinates.read_rows::<f32>(&name, start..start + frames)?;
-        if values.len() != frames * nodes * self.dimensions {
+        let frames = start..start + segment.frames as usize;
+        self.frames(segment.trajectory as usize, frames)
+    }
+
+    /// Some frames of trajectory number `trajectory`, read from the file.
+    ///
+    /// # Errors
+    /// Frames that are not there, a file whose nodes do not fit its graph.
+    pub fn frames(&self, trajectory: usize, frames: Range<usize>) -> Result<Coordinates> {
+        let nodes = self.graphs[self.trajectories[trajectory].graph as usize].nodes;
+        let (group, name) = (values_group(self.kind), coordinates_name(trajectory));
+        let count = frames.len();
+        let values = self.file.group(group)?.read_rows::<f32>(&name, frames)?;
+        if values.len() != count * nodes * self.dimensions {
             return Err(Error::file(
                 &self.path,
                 format!(
-                    "coordinates/{name} has not {nodes} nodes of {} values",
+                    "{group}/{name} has not {nodes} nodes of {} values",
                     self.dimensions
                 ),
             ));
         }
         Ok(Coordinates {
             values,
-            frames,
+            frames: count,
             nodes,
             dimensions: self.dimensions,
         })
+    }
+
+    /// The path of one node of trajectory number `trajectory` through all frames,
+    /// [frames, dimensions], read from the file.
+    ///
+    /// # Errors
+    /// As [`Dataset::frames`].
+    pub fn path_of(&self, trajectory: usize, node: usize) -> Result<Vec<f32>> {
+        let frames = self.trajectories[trajectory].frames as usize;
+        let group = self.file.group(values_group(self.kind))?;
+        group.read_column(&coordinates_name(trajectory), 0..frames, node)
+    }
+
+    /// Begins a file of invariant paths over the same trajectories and segments, in `root`: nodes are
+    /// those of `graphs`, one for each of this file's, with `dimensions` values. Room is made for
+    /// `invariants/NNNNNN` [frames, nodes, dimensions] in chunks of one node and `chunk` frames.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn begin_invariants(
+        &self,
+        root: &Node,
+        graphs: &[Graph],
+        dimensions: usize,
+        chunk: usize,
+    ) -> Result<Node> {
+        root.set_attr_text("origin", &self.origin)?;
+        root.set_attr_text("unit", "1")?;
+        root.set_attr_text("time_unit", &self.time_unit)?;
+        root.set_attr("dimensions", dimensions as u64)?;
+        root.set_attr("segment_folds", self.segment_folds as u64)?;
+        root.set_attr("trajectory_folds", self.trajectory_folds as u64)?;
+        root.write_text("settings", &self.settings()?)?;
+        tables::write(root, &self.trajectories, &self.segments, graphs)?;
+        let group = root.create_group(values_group(Kind::InvariantPaths))?;
+        for (index, trajectory) in self.trajectories.iter().enumerate() {
+            let nodes = graphs[trajectory.graph as usize].nodes;
+            let shape = [trajectory.frames as usize, nodes, dimensions];
+            let storage = Storage::Columns(chunk);
+            group.create::<f32>(&coordinates_name(index), &shape, storage)?;
+        }
+        Ok(group)
     }
 
     /// Divides the segments for fold number `fold`; see [`Protocol`].
@@ -383,8 +447,24 @@ impl Dataset {
     }
 }
 
+/// The kind of a file that has trajectories; for any other file the one that is expected.
+fn kind(path: &Path) -> Result<Kind> {
+    Ok(match Header::read(path)?.kind {
+        Kind::InvariantPaths => Kind::InvariantPaths,
+        _ => Kind::Trajectories,
+    })
+}
+
+/// The group with what nodes have in every frame.
+fn values_group(kind: Kind) -> &'static str {
+    match kind {
+        Kind::InvariantPaths => "invariants",
+        _ => "coordinates",
+    }
+}
+
 /// Name of the dataset with the coordinates of trajectory `index`.
-pub(super) fn coordinates_name(index: usize) -> String {
+pub fn coordinates_name(index: usize) -> String {
     format!("{index:06}")
 }
 

@@ -27,7 +27,7 @@ mod write;
 
 pub use crate::data::Split;
 pub use cut::{Cut, Segment};
-pub use dataset::{Coordinates, Dataset, Partition, Protocol, Trajectory};
+pub use dataset::{Coordinates, Dataset, Partition, Protocol, Trajectory, coordinates_name};
 pub use write::{About, Source, Summary, prepare};
 
 use crate::data::system::System;

@@ -1,9 +1,8 @@
-//! The tables of a trajectories file, read whole.
+//! The tables of a trajectories file, read and written whole.
 
-use super::dataset::Trajectory;
-use super::{Graph, Segment};
+use super::{Graph, Segment, Trajectory};
 use crate::data::system::{Label, Residue, System};
-use crate::store::Node;
+use crate::store::{Element, Node, Storage};
 use crate::{Error, Result};
 use std::cmp::Ordering;
 
@@ -192,4 +191,81 @@ impl AllAtoms {
 /// The next names of a column.
 fn texts(column: &mut impl Iterator<Item = String>, nodes: usize) -> impl Iterator<Item = Label> {
     column.by_ref().take(nodes).map(|text| text.as_str().into())
+}
+
+/// Writes the tables of trajectories, their segments and their graphs.
+///
+/// # Errors
+/// A full disk.
+pub(super) fn write(
+    root: &Node,
+    trajectories: &[Trajectory],
+    segments: &[Segment],
+    graphs: &[Graph],
+) -> Result<()> {
+    write_trajectories(&root.create_group("trajectories")?, trajectories)?;
+    write_segments(&root.create_group("segments")?, segments)?;
+    write_graphs(root, graphs)
+}
+
+fn write_trajectories(group: &Node, all: &[Trajectory]) -> Result<()> {
+    let texts = |of: fn(&Trajectory) -> &str| all.iter().map(of).collect::<Vec<&str>>();
+    group.write_strings("name", &texts(|t| &t.name))?;
+    if all.iter().all(|t| t.label.is_some()) {
+        group.write_strings("label", &texts(|t| t.label.as_deref().unwrap_or_default()))?;
+    }
+    group.write_strings("group", &texts(|t| &t.group))?;
+    let splits = all
+        .iter()
+        .map(|t| t.split.map_or(String::new(), |s| s.to_string()));
+    group.write_strings("split", &splits.collect::<Vec<_>>())?;
+    column(group, "frames", all.iter().map(|t| t.frames))?;
+    column(group, "graph", all.iter().map(|t| t.graph))?;
+    column(group, "fold", all.iter().map(|t| t.fold))?;
+    let steps = all.iter().map(|t| t.time_step.unwrap_or(f64::NAN));
+    column(group, "time_step", steps)
+}
+
+fn write_segments(group: &Node, segments: &[Segment]) -> Result<()> {
+    column(group, "trajectory", segments.iter().map(|s| s.trajectory))?;
+    column(group, "start", segments.iter().map(|s| s.start))?;
+    column(group, "frames", segments.iter().map(|s| s.frames))?;
+    column(group, "group", segments.iter().map(|s| s.group))?;
+    column(group, "fold", segments.iter().map(|s| s.fold))
+}
+
+fn write_graphs(root: &Node, all: &[Graph]) -> Result<()> {
+    let graphs = root.create_group("graphs")?;
+    column(&graphs, "nodes", all.iter().map(|g| g.nodes as u64))?;
+    column(&graphs, "edges", all.iter().map(|g| g.edges.len() as u64))?;
+    let edges = all.iter().flat_map(|g| g.edges.iter().flatten().copied());
+    let edges: Vec<u32> = edges.collect();
+    root.write("edges", &[edges.len() / 2, 2], &edges, Storage::Compressed)?;
+
+    let atoms = all.iter().map(|g| g.atoms.as_ref());
+    let Some(atoms) = atoms.collect::<Option<Vec<&System>>>() else {
+        return Ok(());
+    };
+    let nodes = root.create_group("nodes")?;
+    let residues = atoms.iter().flat_map(|a| {
+        let places = a.residue_of.iter();
+        places.map(|&r| a.residues[r as usize])
+    });
+    let residues: Vec<Residue> = residues.collect();
+    let names = atoms.iter().flat_map(|a| &a.names).map(Label::as_str);
+    nodes.write_strings("name", &names.collect::<Vec<_>>())?;
+    let names = residues.iter().map(|r| r.name.as_str());
+    nodes.write_strings("residue_name", &names.collect::<Vec<_>>())?;
+    let chains = residues.iter().map(|r| r.chain.as_str());
+    nodes.write_strings("chain", &chains.collect::<Vec<_>>())?;
+    let elements = atoms.iter().flat_map(|a| a.numbers.iter().copied());
+    column(&nodes, "element", elements)?;
+    let places = atoms.iter().flat_map(|a| a.residue_of.iter().copied());
+    column(&nodes, "residue", places)?;
+    column(&nodes, "residue_number", residues.iter().map(|r| r.number))
+}
+
+fn column<T: Element>(group: &Node, name: &str, values: impl Iterator<Item = T>) -> Result<()> {
+    let values: Vec<T> = values.collect();
+    group.write(name, &[values.len()], &values, Storage::Compressed)
 }

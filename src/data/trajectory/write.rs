@@ -4,9 +4,8 @@
 //! the HDF5 file in order. The result does not depend on the number of ranks or threads.
 
 use super::dataset::sort_labels;
-use super::{Cut, Graph, Header, Item, Segment, folds, part};
+use super::{Cut, Graph, Header, Item, Segment, Trajectory, folds, part, tables};
 use crate::comm::World;
-use crate::data::system::{Label, Residue};
 use crate::store::{self, Digest, Kind, Node, Scratch, Storage};
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -184,7 +183,7 @@ struct Tables {
     numbers: HashMap<u128, Vec<usize>>,
     frames: Vec<u64>,
     graph: Vec<u32>,
-    time_step: Vec<f64>,
+    time_step: Vec<Option<f64>>,
     segments: Vec<Segment>,
 }
 
@@ -202,7 +201,7 @@ impl Tables {
         self.segments
             .extend(about.cut.segments(index as u32, frames)?);
         self.frames.push(frames as u64);
-        self.time_step.push(time_step.unwrap_or(f64::NAN));
+        self.time_step.push(time_step);
         copy(coordinates, about, index, [frames, graph.nodes], part)?;
         let graph = self.number(graph, index)?;
         self.graph.push(graph);
@@ -234,84 +233,19 @@ impl Tables {
         root.set_attr("segment_folds", about.cut.folds() as u64)?;
         root.set_attr("trajectory_folds", about.folds as u64)?;
         root.write_text("settings", &about.settings)?;
-        self.write_trajectories(&root.create_group("trajectories")?, about, items)?;
-        self.write_segments(&root.create_group("segments")?)?;
-        self.write_graphs(root)
-    }
-
-    fn write_trajectories(&self, group: &Node, about: &About, items: &[Item]) -> Result<()> {
-        let texts = |of: fn(&Item) -> &str| items.iter().map(of).collect::<Vec<&str>>();
-        group.write_strings("name", &texts(|i| &i.name))?;
-        if items.iter().all(|i| i.label.is_some()) {
-            group.write_strings("label", &texts(|i| i.label.as_deref().unwrap_or_default()))?;
-        }
-        group.write_strings("group", &texts(|i| &i.group))?;
-        let splits = items
-            .iter()
-            .map(|i| i.split.map_or(String::new(), |s| s.to_string()));
-        group.write_strings("split", &splits.collect::<Vec<_>>())?;
-        column(group, "frames", &self.frames)?;
-        column(group, "graph", &self.graph)?;
-        column(
-            group,
-            "fold",
-            &folds::assign(items, about.folds, about.seed),
-        )?;
-        column(group, "time_step", &self.time_step)
-    }
-
-    fn write_segments(&self, group: &Node) -> Result<()> {
-        let numbers = |of: fn(&Segment) -> u32| self.segments.iter().map(of).collect::<Vec<_>>();
-        let starts: Vec<u64> = self.segments.iter().map(|s| s.start).collect();
-        column(group, "trajectory", &numbers(|s| s.trajectory))?;
-        column(group, "start", &starts)?;
-        column(group, "frames", &numbers(|s| s.frames))?;
-        column(group, "group", &numbers(|s| s.group))?;
-        column(group, "fold", &numbers(|s| s.fold))
-    }
-
-    fn write_graphs(&self, root: &Node) -> Result<()> {
-        let counts =
-            |of: fn(&Graph) -> usize| self.graphs.iter().map(|g| of(g) as u64).collect::<Vec<_>>();
-        let graphs = root.create_group("graphs")?;
-        column(&graphs, "nodes", &counts(|g| g.nodes))?;
-        column(&graphs, "edges", &counts(|g| g.edges.len()))?;
-        let edges: Vec<u32> = self
-            .graphs
-            .iter()
-            .flat_map(|g| g.edges.iter().flatten().copied())
-            .collect();
-        root.write("edges", &[edges.len() / 2, 2], &edges, Storage::Compressed)?;
-
-        let Some(atoms) = self
-            .graphs
-            .iter()
-            .map(|g| g.atoms.as_ref())
-            .collect::<Option<Vec<_>>>()
-        else {
-            return Ok(());
+        let folds = folds::assign(items, about.folds, about.seed);
+        let trajectory = |(i, item): (usize, &Item)| Trajectory {
+            name: item.name.clone(),
+            label: item.label.clone(),
+            group: item.group.clone(),
+            split: item.split,
+            fold: folds[i],
+            frames: self.frames[i],
+            graph: self.graph[i],
+            time_step: self.time_step[i],
         };
-        let nodes = root.create_group("nodes")?;
-        let residues = || {
-            atoms
-                .iter()
-                .flat_map(|a| a.residue_of.iter().map(|&r| &a.residues[r as usize]))
-        };
-        let names: Vec<&str> = atoms
-            .iter()
-            .flat_map(|a| &a.names)
-            .map(Label::as_str)
-            .collect();
-        let of_residues = |text: fn(&Residue) -> &str| residues().map(text).collect::<Vec<_>>();
-        nodes.write_strings("name", &names)?;
-        nodes.write_strings("residue_name", &of_residues(|r| r.name.as_str()))?;
-        nodes.write_strings("chain", &of_residues(|r| r.chain.as_str()))?;
-        let elements: Vec<u8> = atoms.iter().flat_map(|a| &a.numbers).copied().collect();
-        column(&nodes, "element", &elements)?;
-        let places: Vec<u32> = atoms.iter().flat_map(|a| &a.residue_of).copied().collect();
-        column(&nodes, "residue", &places)?;
-        let numbers: Vec<i32> = residues().map(|r| r.number).collect();
-        column(&nodes, "residue_number", &numbers)
+        let trajectories: Vec<Trajectory> = items.iter().enumerate().map(trajectory).collect();
+        tables::write(root, &trajectories, &self.segments, &self.graphs)
     }
 
     fn summary(self, items: &[Item], about: &About, digest: Digest) -> Summary {
@@ -346,10 +280,6 @@ impl Tables {
             digest,
         }
     }
-}
-
-fn column<T: store::Element>(group: &Node, name: &str, values: &[T]) -> Result<()> {
-    group.write(name, &[values.len()], values, Storage::Compressed)
 }
 
 /// Copies the frames of a part into a dataset of their own, chunk by chunk.

@@ -2,9 +2,10 @@
 //! the decision.
 //!
 //! For each class the segment that the model is surest of (of those with that label), for
-//! regression those with the lowest and the highest prediction. Two files each:
+//! regression those with the lowest and the highest prediction. Three files each:
 //! `NAME-path.svg`, the path of every bead (its value over time, or its way in the plane of the
-//! two directions of most movement), and `NAME-beads.svg`, gradient times input of every bead, as shares of all.
+//! two directions of most movement), and `NAME-beads.svg`, gradient times input of every bead, as shares of all;
+//! `NAME-nodes.svg`, the same shared out to the nodes, those with the largest shares.
 
 use super::CoarseGrainer;
 use crate::data::trajectory::Dataset;
@@ -51,6 +52,7 @@ pub(super) fn write(
         };
         put("path", path(&decision)?)?;
         put("beads", beads(&decision)?)?;
+        put("nodes", nodes(dataset, chosen.id, &decision)?)?;
     }
     Ok(())
 }
@@ -157,15 +159,43 @@ fn path(decision: &Decision) -> Result<String> {
 /// The contributions of all beads as shares of the sum of their sizes, largest first.
 fn beads(decision: &Decision) -> Result<String> {
     let order = order(decision);
-    let total: f64 = decision.contributions.iter().map(|c| c.abs()).sum();
+    shares(&order, &decision.contributions, |k| format!("bead {k}"))
+}
+
+/// Nodes with the largest shares, by name.
+const NODES: usize = 30;
+
+/// The contributions of the nodes that carry most of the decision.
+fn nodes(dataset: &Dataset, id: u32, decision: &Decision) -> Result<String> {
+    let mut order: Vec<usize> = (0..decision.nodes.len()).collect();
+    let size = |n: usize| decision.nodes[n].abs();
+    order.sort_by(|&a, &b| size(b).total_cmp(&size(a)));
+    order.truncate(NODES);
+    let atoms = dataset.graph_of(id).atoms.as_ref();
+    shares(&order, &decision.nodes, |n| match atoms {
+        None => format!("node {n}"),
+        Some(atoms) => {
+            let residue = atoms.residue(n as u32);
+            format!("{} {} {}", residue.name, residue.number, atoms.names[n])
+        }
+    })
+}
+
+/// Bars of some contributions as shares of the sum of the sizes of all.
+fn shares(
+    order: &[usize],
+    contributions: &[f64],
+    name: impl Fn(usize) -> String,
+) -> Result<String> {
+    let total: f64 = contributions.iter().map(|c| c.abs()).sum();
     let share = |k: usize| match total > 0.0 {
-        true => decision.contributions[k] / total,
+        true => contributions[k] / total,
         false => 0.0,
     };
     let bars: Vec<Bar> = order
         .iter()
         .map(|&k| Bar {
-            name: format!("bead {k}"),
+            name: name(k),
             value: share(k),
         })
         .collect();

@@ -1,4 +1,4 @@
-//! Pages about results: runs, sweeps, regressions, evaluations.
+//! Pages about results: runs, sweeps, regressions, evaluations, motion.
 //!
 //! One HTML file with its pictures inside, to be mailed or kept beside the results.
 
@@ -7,6 +7,7 @@ mod compare;
 mod evaluation;
 pub(super) mod html;
 mod latent;
+mod motion;
 mod run;
 mod sweep;
 mod systems;
@@ -14,6 +15,7 @@ mod systems;
 pub use affinity::Affinity;
 pub use evaluation::EvaluationReport;
 pub use latent::Embedding;
+pub use motion::Motion;
 pub use run::Run;
 pub use sweep::SweepReport;
 pub use systems::Predicted;

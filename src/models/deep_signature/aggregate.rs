@@ -12,7 +12,7 @@
 //! where the bracketed adjacency is present when the letter is `rel`.
 
 use super::clip::Clip;
-use super::config::{DeepSignatureConfig, Variant};
+use super::config::{CoarseGraining, DeepSignatureConfig, Variant};
 use crate::models::layers::Linear;
 use crate::models::{Init, Parameters, Scope};
 use crate::ops::assign::assign;
@@ -113,7 +113,7 @@ pub struct Coarse {
     /// What they should be: pooled features of the nodes, `[T, K, d]`; no gradient reaches the
     /// assignments through it.
     pub target: Tensor,
-    /// Average over time of x0, `[N, H]`.
+    /// Average over time of x0, `[N, H]`; of the features, `[N, d]`, where nothing is learned.
     pub average: Tensor,
     pub levels: [Level; 3],
 }
@@ -144,7 +144,84 @@ impl Coarse {
 }
 
 #[derive(Clone)]
-pub(super) struct Aggregator {
+pub(super) enum Aggregator {
+    /// Beads that the graphs bring with them, of this many.
+    Fixed(usize),
+    Learned(Box<Learned>),
+}
+
+impl Aggregator {
+    /// The aggregator for nodes of `features` features.
+    pub fn new(b: &mut Scope, config: &DeepSignatureConfig, features: usize) -> Self {
+        match config.coarse_graining {
+            CoarseGraining::Learned => Self::Learned(Box::new(Learned::new(b, config, features))),
+            _ => Self::Fixed(config.clusters),
+        }
+    }
+
+    /// Coarse-grains one clip.
+    pub fn forward(&self, clip: &Clip, p: &Parameters) -> Result<Coarse> {
+        match self {
+            Self::Learned(learned) => learned.forward(clip, p),
+            Self::Fixed(beads) => fixed(clip, *beads),
+        }
+    }
+}
+
+/// The means of the beads that the clip's graph brings with it. The losses are those of such an
+/// assignment, and constant.
+fn fixed(clip: &Clip, beads: usize) -> Result<Coarse> {
+    let (nodes, frames, d) = clip.features.dims3()?;
+    let (dtype, device) = (clip.features.dtype(), clip.features.device());
+    let Some(bead) = &clip.graph.beads else {
+        candle_core::bail!("a graph without the beads of a coarse-graining that is not learned");
+    };
+    let mut s = vec![0f32; nodes * beads];
+    for (row, &b) in s.chunks_exact_mut(beads).zip(bead) {
+        row[b as usize] = 1.0;
+    }
+    let s = Tensor::from_vec(s, (nodes, beads), device)?.to_dtype(dtype)?;
+    let identity = Tensor::eye(beads, dtype, device)?;
+    let features = clip.features.reshape((nodes, frames * d))?;
+    let average = clip.features.mean(1)?;
+    let level = |s: &Tensor, x: &Tensor, nodes: Adjacency| -> Result<Level> {
+        let pooled = mincut::pool(s, nodes)?;
+        let pool = Pool::new(s, Variant::Corrected)?;
+        let features = pool.apply(x)?;
+        Ok(Level {
+            assignment: s.clone(),
+            pool,
+            adjacency: pooled.adjacency,
+            convolved: features.clone(),
+            features,
+            mincut: pooled.mincut,
+            orthogonality: pooled.orthogonality,
+        })
+    };
+    let first = level(&s, &average, Adjacency::Graph(&clip.graph.edges))?;
+    let second = level(
+        &identity,
+        &first.features,
+        Adjacency::Clusters(&first.adjacency),
+    )?;
+    let third = level(
+        &identity,
+        &second.features,
+        Adjacency::Clusters(&second.adjacency),
+    )?;
+    let path = first.pool.apply(&features)?.reshape((beads, frames, d))?;
+    let path = path.transpose(0, 1)?.contiguous()?;
+    Ok(Coarse {
+        target: path.clone(),
+        path,
+        average,
+        levels: [first, second, third],
+    })
+}
+
+/// Min-cut pooling.
+#[derive(Clone)]
+pub(super) struct Learned {
     variant: Variant,
     propagate: Linear,
     assign: [Linear; 3],
@@ -152,9 +229,9 @@ pub(super) struct Aggregator {
     regress: Linear,
 }
 
-impl Aggregator {
+impl Learned {
     /// The aggregator for nodes of `features` features.
-    pub fn new(b: &mut Scope, config: &DeepSignatureConfig, features: usize) -> Self {
+    fn new(b: &mut Scope, config: &DeepSignatureConfig, features: usize) -> Self {
         let (hidden, clusters) = (config.hidden, config.clusters);
         let local = &mut b.scope("local_aggregator");
         let propagate = {
@@ -185,7 +262,7 @@ impl Aggregator {
     }
 
     /// Coarse-grains one clip.
-    pub fn forward(&self, clip: &Clip, p: &Parameters) -> Result<Coarse> {
+    fn forward(&self, clip: &Clip, p: &Parameters) -> Result<Coarse> {
         let (nodes, frames, d) = clip.features.dims3()?;
         let features = clip.features.reshape((nodes, frames * d))?;
         let mixed = clip.graph.propagation.apply(&features)?;

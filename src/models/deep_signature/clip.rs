@@ -1,6 +1,7 @@
 //! One sample: a graph and what its nodes do over some frames.
 
 use super::config::{Clock, DeepSignatureConfig, Method, Variant};
+use super::fixed;
 use crate::ops::mincut::Edges;
 use crate::ops::sparse::Sparse;
 use crate::so3::rigid::{apply, principal_axes, superposition};
@@ -15,6 +16,8 @@ pub struct Graph {
     pub(super) propagation: Arc<Sparse>,
     /// Edges from i to j, their number `A[i, j]`.
     pub(super) edges: Edges,
+    /// The bead of each node, where it is not learned.
+    pub(super) beads: Option<Vec<u32>>,
 }
 
 impl Graph {
@@ -64,7 +67,24 @@ impl Graph {
                 degrees: degrees.into(),
                 symmetric: variant == Variant::Corrected,
             },
+            beads: None,
         })
+    }
+
+    /// The graph with the beads of a coarse-graining that is not learned; `residues` has the place
+    /// of each node's residue.
+    ///
+    /// # Errors
+    /// Beads that cannot be made of so many nodes, or residues that are not known.
+    pub fn with_beads(
+        mut self,
+        edges: &[(u32, u32)],
+        residues: Option<&[u32]>,
+        config: &DeepSignatureConfig,
+    ) -> Result<Self> {
+        let (how, beads) = (config.coarse_graining, config.clusters);
+        self.beads = fixed::beads(how, beads, self.nodes, edges, residues)?;
+        Ok(self)
     }
 }
 
@@ -153,6 +173,8 @@ pub struct Clip {
 
 /// What a clip is made from.
 pub struct RawClip {
+    /// Features are invariants: three of them are not coordinates.
+    pub holographic: bool,
     pub id: u64,
     pub graph: Arc<Graph>,
     /// `[N, T, d]` in row-major order.
@@ -199,7 +221,7 @@ impl Clip {
             frames = kept.len();
         }
         let corrected = config.variant == Variant::Corrected;
-        if corrected && d == 3 {
+        if corrected && d == 3 && !raw.holographic {
             canonicalise(&mut features, frames);
         }
         let times = if corrected {

@@ -17,6 +17,33 @@ pub enum Variant {
     Published,
 }
 
+/// Which nodes make a bead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CoarseGraining {
+    /// Min-cut pooling, learned with the rest.
+    #[default]
+    Learned,
+    /// Spectral clusters of the graph, fixed in advance.
+    Spectral,
+    /// Runs of consecutive residues, fixed in advance.
+    Residues,
+    /// Drawn at random, fixed in advance.
+    Random,
+}
+
+impl CoarseGraining {
+    /// Its word in job files.
+    pub fn name(self) -> &'static str {
+        match self {
+            CoarseGraining::Learned => "learned",
+            CoarseGraining::Spectral => "spectral",
+            CoarseGraining::Residues => "residues",
+            CoarseGraining::Random => "random",
+        }
+    }
+}
+
 /// How the coarse paths become one vector per clip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -34,6 +61,8 @@ pub enum Method {
     GraphLstm,
     /// A transformer over all frames.
     GraphTransformer,
+    /// A transformer over all beads in several frames, which knows beads and times.
+    SpaceTimeTransformer,
 }
 
 /// What segments and averages over time are cut and weighted by (corrected variant).
@@ -77,6 +106,9 @@ pub struct DeepSignatureConfig {
     pub variant: Variant,
     /// How the coarse paths become one vector per clip.
     pub method: Method,
+    /// Which nodes make a bead; all but `learned` are baselines, the beads' paths being means of
+    /// their nodes.
+    pub coarse_graining: CoarseGraining,
     /// Beads K of the coarse-graining; the levels have 8 K, 4 K and K clusters.
     pub clusters: usize,
     /// Width H of graph layers and of the last hidden layer.
@@ -103,6 +135,7 @@ impl Default for DeepSignatureConfig {
         Self {
             variant: Variant::default(),
             method: Method::default(),
+            coarse_graining: CoarseGraining::default(),
             clusters: 50,
             hidden: 20,
             depth: 2,
@@ -201,6 +234,10 @@ impl DeepSignatureConfig {
     fn validate_published(&self, objective: Objective) -> Result<()> {
         let cannot = if objective != Objective::Binary {
             "knows two classes only"
+        } else if self.coarse_graining != CoarseGraining::Learned {
+            "learns its coarse-graining"
+        } else if self.method == Method::SpaceTimeTransformer {
+            "has no transformer over beads and times"
         } else if self.projection.is_some() {
             "has no projection"
         } else {

@@ -15,6 +15,8 @@ pub struct Decision {
     /// Gradient times input: for each bead the sum over time and coordinates of the coarse path
     /// times the output's gradient by it.
     pub contributions: Vec<f64>,
+    /// The contributions of beads shared out to their nodes, as the assignment weighs them.
+    pub nodes: Vec<f64>,
 }
 
 impl DeepSignature {
@@ -39,7 +41,11 @@ impl DeepSignature {
             .ok_or_else(|| Error::internal("the output does not depend on the path"))?;
         let contributions = (gradient * path.as_tensor())?.sum((0, 2))?;
         let (frames, beads, _) = path.dims3()?;
+        let assignment = coarse.assignment()?.detach();
+        let weights = assignment.broadcast_div(&assignment.sum_keepdim(0)?)?;
+        let nodes = weights.matmul(&contributions.unsqueeze(1)?)?.squeeze(1)?;
         Ok(Decision {
+            nodes: nodes.to_dtype(DType::F64)?.to_vec1()?,
             path: path.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?,
             frames,
             beads,
@@ -79,6 +85,7 @@ mod tests {
         let edges: Vec<(u32, u32)> = (1..nodes as u32).map(|i| (i - 1, i)).collect();
         let wave = |i: usize| ((i * i) as f32 * 0.37).sin();
         let raw = RawClip {
+            holographic: false,
             id: 3,
             graph: Arc::new(Graph::new(nodes, &edges, config.variant).unwrap()),
             features: (0..nodes * frames * 3).map(wave).collect(),
@@ -135,6 +142,10 @@ mod tests {
                 assert!(error < 1e-8, "{method:?} bead {k}: {error}");
             }
             assert!(decision.contributions.iter().any(|c| c.abs() > 1e-6));
+            let [beads, nodes] =
+                [&decision.contributions, &decision.nodes].map(|c| c.iter().sum::<f64>());
+            assert_eq!(decision.nodes.len(), 12);
+            assert!((beads - nodes).abs() < 1e-12, "{beads} {nodes}");
             let classes = if objective == Objective::Binary { 2 } else { 3 };
             assert!(model.decision(&clip, classes).is_err());
         }

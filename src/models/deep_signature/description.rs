@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct Description {
     /// Features per node.
     pub features: usize,
+    /// Features are invariants, not coordinates in space, however many they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holographic: bool,
     /// Factor on features before they enter the model.
     pub scale: f64,
     /// Labels by class number.

@@ -1,6 +1,6 @@
 //! From the segments of a trajectories file to the model's input.
 
-use super::{Clip, Description, Graph, RawClip, Variant};
+use super::{Clip, DeepSignatureConfig, Description, Graph, RawClip, Variant};
 use crate::data::noise::Noise;
 use crate::data::trajectory::{self, Dataset};
 use crate::{Error, Result};
@@ -11,15 +11,17 @@ use std::sync::Arc;
 /// nothing else, as the released code does.
 ///
 /// # Errors
-/// A graph without edges.
-pub fn graphs(dataset: &Dataset, variant: Variant) -> Result<Vec<Arc<Graph>>> {
+/// A graph without edges, or of fewer nodes than beads that are not learned.
+pub fn graphs(dataset: &Dataset, config: &DeepSignatureConfig) -> Result<Vec<Arc<Graph>>> {
     let build = |(number, graph): (usize, &trajectory::Graph)| {
-        let edges: Vec<(u32, u32)> = match (&graph.atoms, variant) {
+        let edges: Vec<(u32, u32)> = match (&graph.atoms, config.variant) {
             (Some(atoms), Variant::Published) => same_residue(&atoms.residue_of),
             _ => graph.edges.iter().map(|e| (e[0], e[1])).collect(),
         };
         let named = |e: Error| Error::file(dataset.path(), format!("graph {number}: {e}"));
-        Graph::new(graph.nodes, &edges, variant)
+        let residues = graph.atoms.as_ref().map(|a| a.residue_of.as_slice());
+        Graph::new(graph.nodes, &edges, config.variant)
+            .and_then(|made| made.with_beads(&edges, residues, config))
             .map(Arc::new)
             .map_err(named)
     };
@@ -77,6 +79,7 @@ pub fn noisy_clip(
     }
     let graph = dataset.trajectory_of(id).graph as usize;
     let raw = RawClip {
+        holographic: description.holographic,
         id: id.into(),
         graph: graphs[graph].clone(),
         features,

@@ -20,12 +20,14 @@ pub mod config;
 mod decision;
 mod description;
 mod dropout;
+mod fixed;
 mod input;
+mod space_time;
 mod temporal;
 
 pub use aggregate::{Coarse, Level};
 pub use clip::{Clip, Graph, RawClip};
-pub use config::{Clock, DeepSignatureConfig, Method, Objective, Variant};
+pub use config::{Clock, CoarseGraining, DeepSignatureConfig, Method, Objective, Variant};
 pub use decision::Decision;
 pub use description::Description;
 pub use input::{clip, graphs, noisy_clip};
@@ -145,7 +147,7 @@ impl DeepSignature {
         p: &Parameters,
     ) -> candle_core::Result<Vec<Beads>> {
         let constant = batch.iter().all(|clip| !clip.features.track_op());
-        if constant && p.device().is_cpu() {
+        if constant && p.device().is_cpu() && self.aggregator_groups > 0 {
             let clusters = self.config.clusters;
             let parameters = (p, self.aggregator_groups);
             return coarse_grain(&self.aggregator, batch, (clusters, learn), parameters);

@@ -5,6 +5,7 @@
 use super::clip::Times;
 use super::config::{DeepSignatureConfig, HEADS, Method};
 use super::dropout::Dropout;
+use super::space_time::SpaceTime;
 use crate::models::layers::{Direction, LayerNorm, Linear, Lstm};
 use crate::models::{Init, Parameters, Scope};
 use crate::ops::signature::{Basis, log_signature};
@@ -34,6 +35,7 @@ pub(super) enum Temporal {
     Signature(Signature),
     Lstm(FrameLstm),
     Transformer(Transformer),
+    SpaceTime(SpaceTime),
 }
 
 impl Temporal {
@@ -46,6 +48,10 @@ impl Temporal {
                 config.clusters * features,
                 config.hidden,
             )),
+            Method::SpaceTimeTransformer => {
+                let (beads, hidden) = (config.clusters, config.hidden);
+                Temporal::SpaceTime(SpaceTime::new(b, features, beads, hidden))
+            }
             method => {
                 let lstm = FrameLstm::new(b, features, config.hidden);
                 if matches!(method, Method::Head | Method::Tail) {
@@ -72,6 +78,9 @@ impl Temporal {
             Temporal::Signature(s) => s.forward(paths, dropout, p),
             Temporal::Lstm(l) => Ok(plain(each(paths, |x, _| l.forward(x, p))?)),
             Temporal::Transformer(t) => {
+                Ok(plain(each(paths, |x, i| t.forward(x, &dropout.of(i), p))?))
+            }
+            Temporal::SpaceTime(t) => {
                 Ok(plain(each(paths, |x, i| t.forward(x, &dropout.of(i), p))?))
             }
         }
@@ -229,7 +238,7 @@ impl Transformer {
 
     fn new(b: &mut Scope, width: usize, hidden: usize) -> Self {
         let layers = &mut b.scope("transformer.layers");
-        let layer = |i| EncoderLayer::new(&mut layers.scope(i), width);
+        let layer = |i| EncoderLayer::new(&mut layers.scope(i), width, Tensor::relu);
         Self {
             layers: (0..Self::LAYERS).map(layer).collect(),
             linear: Linear::pytorch(&mut b.scope("linear"), width, hidden),
@@ -247,19 +256,23 @@ impl Transformer {
 }
 
 /// Self-attention and a feed-forward net, each added to its input and normalised after.
-struct EncoderLayer {
+pub(super) struct EncoderLayer {
     project: Linear,
     out: Linear,
     wide: Linear,
     narrow: Linear,
     norms: [LayerNorm; 2],
+    activate: Activate,
 }
+
+/// What stands between the layers of a feed-forward net.
+type Activate = fn(&Tensor) -> Result<Tensor>;
 
 impl EncoderLayer {
     const INNER: usize = 1024;
     const DROPOUT: f64 = 0.1;
 
-    fn new(b: &mut Scope, width: usize) -> Self {
+    pub fn new(b: &mut Scope, width: usize, activate: Activate) -> Self {
         let attention = &mut b.scope("self_attn");
         let all = 3 * width;
         let init = Init::glorot(width, all);
@@ -270,16 +283,23 @@ impl EncoderLayer {
             out: Linear::pytorch(&mut attention.scope("out_proj"), width, width),
             wide: Linear::pytorch(&mut b.scope("linear1"), width, Self::INNER),
             narrow: Linear::pytorch(&mut b.scope("linear2"), Self::INNER, width),
+            activate,
             norms: ["norm1", "norm2"].map(|name| LayerNorm::new(&mut b.scope(name), width)),
         }
     }
 
     /// `[1, T, c]` to the same.
-    fn forward(&self, x: &Tensor, dropout: &Dropout, site: u64, p: &Parameters) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        dropout: &Dropout,
+        site: u64,
+        p: &Parameters,
+    ) -> Result<Tensor> {
         let drop = |x: &Tensor, i: u64| dropout.apply(x, Self::DROPOUT, site + i);
         let attended = self.out.forward(&self.attend(x, &|x| drop(x, 0), p)?, p)?;
         let x = self.norms[0].forward(&(x + drop(&attended, 1)?)?, p)?;
-        let inner = drop(&self.wide.forward(&x, p)?.relu()?, 2)?;
+        let inner = drop(&(self.activate)(&self.wide.forward(&x, p)?)?, 2)?;
         let y = self.narrow.forward(&inner, p)?;
         self.norms[1].forward(&(x + drop(&y, 3)?)?, p)
     }

@@ -27,12 +27,27 @@ pub enum Goal {
     Value,
 }
 
+/// What the nodes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Features {
+    /// Atoms with coordinates, or other nodes with values: a file of `holosig prepare`.
+    Coordinates,
+    /// Residues with the invariants of their neighborhoods: a file of `holosig embed
+    /// --holographic`.
+    Holographic,
+}
+
 /// The `[data]` section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
-    /// A trajectories file of `holosig prepare`.
+    /// A trajectories file of `holosig prepare`, or paths of invariants of `holosig embed
+    /// --holographic`.
     pub dataset: PathBuf,
+    /// What the nodes are; the dataset must be of that kind. Absent: whatever it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Features>,
     /// How segments are divided for training, validation and test.
     #[serde(default)]
     pub protocol: Protocol,
@@ -45,7 +60,8 @@ pub struct Data {
     /// Deal the labels anew to the trajectories, drawn from `train.seed`: what chance scores.
     #[serde(default)]
     pub shuffle_labels: bool,
-    /// Factor on node features; absent: coordinates to nanometres, anything else unchanged.
+    /// Factor on node features; absent: coordinates to nanometres, invariants to a deviation of one,
+    /// anything else unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
 }

@@ -3,7 +3,7 @@
 mod job;
 mod scores;
 
-pub use job::{Data, DeepSignatureSections, Goal};
+pub use job::{Data, DeepSignatureSections, Features, Goal};
 pub use scores::{ClassScores, Scores};
 
 use super::{Job, Purpose, TaskKind};
@@ -15,6 +15,7 @@ use crate::models::Model;
 use crate::models::deep_signature::{
     Clip, DeepSignature, Description, Graph, Objective, TERMS, graphs, noisy_clip,
 };
+use crate::store::Kind;
 use crate::train::Task;
 use crate::{Error, Result};
 use candle_core::DType;
@@ -50,6 +51,7 @@ impl TaskKind for DeepSignatureKind {
     fn open(world: &World, job: &Job<Self>) -> Result<Dataset> {
         let data = &job.sections.data;
         let mut dataset = Dataset::open(world, &data.dataset)?;
+        world.agree(check_features(&dataset, data.features))?;
         if data.shuffle_labels {
             dataset.shuffle_labels(job.train.seed);
         }
@@ -110,7 +112,11 @@ impl<'a> DeepSignatureTask<'a> {
             features: dataset.dimensions(),
             objective: objective(dataset, data.goal)?,
             classes: dataset.classes().to_vec(),
-            scale: data.scale.unwrap_or_else(|| default_scale(dataset)),
+            scale: match data.scale {
+                Some(scale) => scale,
+                None => default_scale(dataset)?,
+            },
+            holographic: dataset.kind() == Kind::InvariantPaths,
             mean: 0.0,
             deviation: 1.0,
         };
@@ -118,7 +124,7 @@ impl<'a> DeepSignatureTask<'a> {
             (description.mean, description.deviation) = moments(dataset, &partition.train)?;
         }
         Ok(Self {
-            graphs: graphs(dataset, model.variant)?,
+            graphs: graphs(dataset, model)?,
             model: description.build(job.train.seed, DType::F32, &place.device)?,
             partition,
             dataset,
@@ -203,11 +209,42 @@ fn objective(dataset: &Dataset, goal: Goal) -> Result<Objective> {
     }
 }
 
-/// Nanometres for coordinates; anything else as it is.
-fn default_scale(dataset: &Dataset) -> f64 {
-    match dataset.unit() {
-        "angstrom" => 0.1,
-        _ => 1.0,
+/// Refuses data of another kind than the job says.
+fn check_features(dataset: &Dataset, features: Option<Features>) -> Result<()> {
+    let (wanted, remedy) = match features {
+        None => return Ok(()),
+        Some(Features::Coordinates) => (Kind::Trajectories, "holosig prepare"),
+        Some(Features::Holographic) => (Kind::InvariantPaths, "holosig embed --holographic"),
+    };
+    match dataset.kind() == wanted {
+        true => Ok(()),
+        false => Err(Error::file(
+            dataset.path(),
+            format!(
+                "a file of {}, where data.features needs one of {wanted}, as `{remedy}` writes it",
+                dataset.kind()
+            ),
+        )),
+    }
+}
+
+/// Nanometres for coordinates, a mean deviation of one for invariants; anything else as it is.
+fn default_scale(dataset: &Dataset) -> Result<f64> {
+    if dataset.kind() != Kind::InvariantPaths {
+        return Ok(match dataset.unit() {
+            "angstrom" => 0.1,
+            _ => 1.0,
+        });
+    }
+    let deviations: Vec<f64> = dataset.root().read("deviation")?;
+    let squares = deviations.iter().map(|d| d * d).sum::<f64>();
+    let deviation = (squares / deviations.len().max(1) as f64).sqrt();
+    match deviation > 0.0 && deviation.is_finite() {
+        true => Ok(1.0 / deviation),
+        false => Err(Error::file(
+            dataset.path(),
+            "its invariants do not vary; there is nothing to learn from them",
+        )),
     }
 }
 
