@@ -126,7 +126,7 @@ mod tests {
         assert!(
             s.notes
                 .lines()
-                .all(|l| l.starts_with("3 atoms at the origin"))
+                .all(|l| l.starts_with("atoms at the origin") && l.contains(": 3"))
         );
     }
 

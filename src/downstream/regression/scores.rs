@@ -171,26 +171,26 @@ fn central(mut values: Vec<f64>) -> Option<Interval> {
 mod tests {
     use super::*;
 
-    /// Ten groups of twenty complexes that share their error: drawing complexes would see two
-    /// hundred tests where there are ten.
+    /// Forty groups of five complexes that share their error: drawing complexes would see two
+    /// hundred tests where there are forty.
     #[test]
     fn complexes_of_a_group_are_drawn_together() {
         let measured: Vec<f64> = (0..200).map(|i| f64::from(i % 20)).collect();
-        let error = |i: usize| if i / 20 < 3 { 2.0 } else { 0.5 };
+        let error = |i: usize| if i / 5 % 10 < 3 { 2.0 } else { 0.5 };
         let predicted: Vec<f64> = (0..200).map(|i| measured[i] + error(i)).collect();
-        let groups: Vec<usize> = (0..200).map(|i| i / 20).collect();
+        let groups: Vec<usize> = (0..200).map(|i| i / 5).collect();
         let alone: Vec<usize> = (0..200).collect();
         let width = |groups: &[usize]| {
             let i = intervals(&predicted, &measured, groups, 1).rmsd.unwrap();
             i.high - i.low
         };
-        // Squares of errors are 4 in a share p of the draws, 0.25 in the others. Ten draws with
-        // p = 0.3 have a standard deviation of p of 0.145, two hundred of 0.032.
+        // Squares of errors are 4 in a share p of the draws, 0.25 in the others. Forty draws with
+        // p = 0.3 have a standard deviation of p of 0.0725, two hundred of 0.032.
         let spread = |deviation: f64| {
             let at = |p: f64| (0.25 + 3.75 * p).sqrt();
             at(0.3 + 1.96 * deviation) - at(0.3 - 1.96 * deviation)
         };
-        assert!((width(&groups) / spread(0.145) - 1.0).abs() < 0.15);
+        assert!((width(&groups) / spread(0.0725) - 1.0).abs() < 0.15);
         assert!((width(&alone) / spread(0.0324) - 1.0).abs() < 0.15);
         assert_eq!(intervals(&predicted, &measured, &[0; 200], 1).rmsd, None);
         let better = advantage(&predicted, &vec![9.0; 200], &measured, &groups, 1).unwrap();
