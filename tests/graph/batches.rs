@@ -240,6 +240,7 @@ fn lone_atoms_have_energies_and_gradients_and_no_forces() {
             receivers: &[],
             senders: &[],
             shifts: &[],
+            bonds: &[],
             ..parts()
         };
         let mut batch = Batch::new(lone, DType::F64, &Device::Cpu).unwrap();
