@@ -458,7 +458,7 @@ fn deep_signature_models_are_not_exported() {
     let out = dir.path().join("out.safetensors");
     run(holosig().arg("export").arg(&checkpoint).arg(&out)).failure(
         2,
-        "a model of the task \"deep-signature\": only H-(V)AE models are exported",
+        "a model of the task \"deep-signature\": only H-(V)AE models and networks of atoms",
     );
     let mut embed = holosig();
     embed

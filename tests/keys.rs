@@ -61,6 +61,7 @@ fn every_key_of_every_job_is_in_the_reference() {
             let general = match parts[..] {
                 ["loss", _, key] => format!("loss.TERM.{key}"),
                 ["model", "norm", _] | ["data", "edges", _] => format!("{}.{}", parts[0], parts[1]),
+                ["objective", ..] => "objective".into(),
                 _ => name.clone(),
             };
             let known = keys.iter().any(|k| k.name == general);

@@ -2,15 +2,19 @@
 
 use super::places::{self, Overwrite, checkpoint};
 use crate::comm::World;
+use crate::models::graph::Network;
 use crate::models::hvae::published;
-use crate::models::{Model, state_dict};
+use crate::models::pretrain::Start;
+use crate::models::{Model, Parameters, state_dict};
 use crate::store::{Content, Kind, Output, Scratch};
 use crate::tasks::TaskKind;
 use crate::tasks::hvae::HvaeKind;
+use crate::tasks::pretrain::PretrainKind;
+use crate::tasks::systems::SystemsKind;
 use crate::train::Checkpoint;
 use crate::{Error, Result};
 use candle_core::{DType, Device};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -60,33 +64,80 @@ impl Args {
     }
 }
 
+/// What the names of a network of atoms begin with; heads and objectives are not exported.
+const NETWORK: &str = "model.";
+
+/// Puts the checkpoint's numbers into a model, and writes those whose names begin with `part`.
+fn write(
+    args: &Args,
+    checkpoint: &Checkpoint,
+    model: &Parameters,
+    part: &str,
+    to: &Path,
+) -> Result<()> {
+    checkpoint.load_into(&args.checkpoint, model)?;
+    state_dict::write(model, part, to)
+}
+
+/// Settings of a network.
+fn json(network: &Network) -> Result<String> {
+    serde_json::to_string_pretty(network).map_err(Error::internal)
+}
+
 fn export(args: &Args) -> Result<()> {
     let checkpoint = Checkpoint::read(&args.checkpoint)?;
     let here = |e| Error::file(&args.checkpoint, e);
-    if checkpoint.task != HvaeKind::name() {
-        return Err(here(Error::input(format!(
-            "a model of the task {:?}: only H-(V)AE models are exported; its parameters are plain \
-             HDF5 under the published names",
-            checkpoint.task
-        ))));
-    }
-    let description = HvaeKind::describe(&checkpoint, &args.checkpoint)?;
-    let model = description
-        .build(0, DType::F32, &Device::Cpu)
-        .map_err(here)?;
-    checkpoint.load_into(&args.checkpoint, model.parameters())?;
-
     if args.is_checkpoint() {
+        let description = HvaeKind::describe(&checkpoint, &args.checkpoint)?;
+        let model = description
+            .build(0, DType::F32, &Device::Cpu)
+            .map_err(here)?;
+        checkpoint.load_into(&args.checkpoint, model.parameters())?;
         let text = description.to_toml()?;
         Checkpoint::of_model(HvaeKind::name(), text, model.parameters())?.write(&args.out)?;
         crate::say!("{}", args.out.display());
         return Ok(());
     }
     let beside = args.beside();
-    let hparams = published::to_json(&description).map_err(here)?;
     // Both files are complete before either gets its name.
     let (weights, text) = (Scratch::new(&args.out)?, Scratch::new(&beside)?);
-    state_dict::write(model.parameters(), weights.path())?;
+    let to = weights.path();
+    let hparams = match checkpoint.task.as_str() {
+        "hvae" => {
+            let description = HvaeKind::describe(&checkpoint, &args.checkpoint)?;
+            let hparams = published::to_json(&description).map_err(here)?;
+            let model = description
+                .build(0, DType::F32, &Device::Cpu)
+                .map_err(here)?;
+            write(args, &checkpoint, model.parameters(), "", to)?;
+            hparams
+        }
+        "pretrain" => {
+            let description = PretrainKind::describe(&checkpoint, &args.checkpoint)?;
+            let start = Start {
+                seed: 0,
+                dtype: DType::F32,
+                device: Device::Cpu,
+            };
+            let model = description.build(&start).map_err(here)?;
+            write(args, &checkpoint, model.parameters(), NETWORK, to)?;
+            json(&description.model.network)?
+        }
+        "systems" => {
+            let description = SystemsKind::describe(&checkpoint, &args.checkpoint)?;
+            let model = description
+                .build(0, DType::F32, &Device::Cpu)
+                .map_err(here)?;
+            write(args, &checkpoint, model.parameters(), NETWORK, to)?;
+            json(&description.model.network)?
+        }
+        other => {
+            return Err(here(Error::input(format!(
+                "a model of the task {other:?}: only H-(V)AE models and networks of atoms are \
+                 exported; its parameters are plain HDF5 under the published names"
+            ))));
+        }
+    };
     std::fs::write(text.path(), hparams).map_err(|e| Error::io(&beside, e))?;
     weights.commit()?;
     text.commit()?;

@@ -10,6 +10,7 @@ pub mod hvae;
 mod init;
 pub mod layers;
 pub mod parameters;
+pub mod pretrain;
 pub mod residues;
 pub mod sizes;
 pub mod state_dict;

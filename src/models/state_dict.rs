@@ -227,24 +227,35 @@ fn fit(state: &StateDict, entries: &[&Entry]) -> Result<Vec<String>> {
 /// Text in the first lines of every file that [`write()`] writes.
 pub const MARK: &str = "\"writer\":\"holosig\"";
 
-/// Writes parameters and buffers under their published names as safetensors (f32).
-pub fn write(parameters: &Parameters, path: &Path) -> Result<()> {
+/// Writes parameters and buffers under their published names as safetensors (f32): those whose
+/// names begin with `part`, without that beginning.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn write(parameters: &Parameters, part: &str, path: &Path) -> Result<()> {
     let flat = parameters.flat()?;
     let buffers = parameters.buffers();
     let parts = [
         (parameters.entries(), &flat),
         (parameters.buffer_entries(), &buffers),
     ];
-    let mut bytes: Vec<(&Entry, Vec<u8>)> = Vec::new();
+    let mut bytes: Vec<(&str, &Entry, Vec<u8>)> = Vec::new();
     for (entries, values) in parts {
         for e in entries {
+            let Some(name) = e.name.strip_prefix(part) else {
+                continue;
+            };
             let values = &values[e.offset..e.offset + e.len()];
-            bytes.push((e, values.iter().flat_map(|v| v.to_le_bytes()).collect()));
+            bytes.push((
+                name,
+                e,
+                values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            ));
         }
     }
     let views = bytes
         .iter()
-        .map(|(e, data)| Ok((&e.name, TensorView::new(Dtype::F32, e.shape.clone(), data)?)))
+        .map(|(name, e, data)| Ok((name, TensorView::new(Dtype::F32, e.shape.clone(), data)?)))
         .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>()
         .map_err(Error::internal)?;
     let about = HashMap::from([("writer".to_string(), "holosig".to_string())]);

@@ -10,6 +10,7 @@ pub mod hvae;
 mod job;
 pub mod keys;
 mod kind;
+pub mod pretrain;
 pub mod spheres;
 pub mod sweep;
 pub mod systems;
@@ -50,6 +51,7 @@ pub const TASKS: &[Entry] = &[
     task::<spheres::SpheresKind>(),
     task::<systems::SystemsKind>(),
     task::<chains::ChainsKind>(),
+    task::<pretrain::PretrainKind>(),
 ];
 
 /// Reads a job file and applies `--set key=value` overrides. Paths become absolute: those in the

@@ -20,6 +20,12 @@ impl Patterns {
         self.0.is_empty()
     }
 
+    /// These and more.
+    pub fn with(&self, more: &[&str]) -> Self {
+        let more = more.iter().map(|text| text.to_string());
+        Self(self.0.iter().cloned().chain(more).collect())
+    }
+
     /// Whether one of them fits a name.
     pub fn fit(&self, name: &str) -> bool {
         let fits = |text: &String| Pattern::new(text).is_ok_and(|p| p.matches(name));

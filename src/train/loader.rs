@@ -4,10 +4,9 @@ use super::guard::{Guard, seed_of_draw};
 use super::{Calendar, Settings, Task};
 use crate::comm::World;
 use crate::comm::slice_range;
-use crate::data::Split;
 use crate::data::noise::Noise;
 use crate::data::sampler::Permutation;
-use crate::models::Model;
+use crate::models::{Model, StepKey};
 use crate::{Error, Result, trace};
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -127,7 +126,7 @@ fn slice_of<T: Task>(
     let ids: Vec<u64> = mine.map(|p| order.at(p)).collect();
     let batch = match (ids.is_empty(), settings.coordinate_noise) {
         (true, _) => None,
-        (false, None) => Some(task.batch(Split::Train, &ids)?),
+        (false, None) => Some(task.training_batch(&ids, StepKey { seed, step })?),
         (false, Some(deviation)) => {
             let noise = Noise {
                 deviation,

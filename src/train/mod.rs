@@ -41,13 +41,24 @@ pub use trainer::{Costs, Plan, costs, init, probe, train};
 
 use crate::data::Split;
 use crate::data::noise::Noise;
-use crate::models::Model;
+use crate::models::{Model, StepKey};
 use crate::{Error, Result};
+
+/// Another task, from whose checkpoints a job may start (`train.init`).
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    pub task: &'static str,
+    /// Patterns of names that the two do not share: they are left out, or drawn from the seed.
+    pub apart: &'static [&'static str],
+}
 
 /// What is trained on what: a model and the batches for it.
 pub trait Task: Sync {
     /// Names the task in jobs and checkpoints.
     const NAME: &'static str;
+
+    /// Other tasks that a job may start from.
+    const ORIGINS: &'static [Origin] = &[];
 
     type Model: Model;
 
@@ -59,6 +70,14 @@ pub trait Task: Sync {
     /// The batch of some samples, by their numbers in `0..samples(split)`. Called from another
     /// thread than the model, while the model computes.
     fn batch(&self, split: Split, samples: &[u64]) -> Result<<Self::Model as Model>::Batch>;
+
+    /// The batch of training samples in a step; its key is that of everything random in it.
+    ///
+    /// # Errors
+    /// As [`Task::batch`].
+    fn training_batch(&self, samples: &[u64], _: StepKey) -> Result<<Self::Model as Model>::Batch> {
+        self.batch(Split::Train, samples)
+    }
 
     /// Makes sure that samples can take noise on their coordinates
     /// (`train.coordinate_noise`), as [`Task::noisy_batch`] makes them.

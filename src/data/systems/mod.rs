@@ -217,14 +217,22 @@ impl Systems {
         &self.numbers[self.atoms(system)]
     }
 
+    /// Pairs of bound atoms of a system.
+    pub fn bonds(&self, system: usize) -> &[[u32; 2]] {
+        &self.bonds[self.bonds_of(system)]
+    }
+
+    fn bonds_of(&self, system: usize) -> std::ops::Range<usize> {
+        self.bond_offsets[system] as usize..self.bond_offsets[system + 1] as usize
+    }
+
     /// Atoms, bonds and cell of a system.
     pub fn system(&self, system: usize) -> System<f64> {
-        let bonds = self.bond_offsets[system] as usize..self.bond_offsets[system + 1] as usize;
         System {
             numbers: self.numbers(system).to_vec(),
             positions: self.positions[self.atoms(system)].to_vec(),
-            bonds: self.bonds[bonds.clone()].to_vec(),
-            orders: self.orders[bonds].to_vec(),
+            bonds: self.bonds(system).to_vec(),
+            orders: self.orders[self.bonds_of(system)].to_vec(),
             cell: self.cells[system],
             ..System::default()
         }

@@ -103,6 +103,15 @@ pub enum Network {
 }
 
 impl Network {
+    /// Adds the parameters of the network without a head.
+    ///
+    /// # Errors
+    /// Sizes that are no network, by name.
+    pub fn build(&self, b: &mut Scope) -> Result<Box<dyn Encoder>> {
+        self.config().check()?;
+        Ok(self.config().build(b))
+    }
+
     /// The settings of whichever network it is.
     fn config(&self) -> &dyn EncoderConfig {
         match self {

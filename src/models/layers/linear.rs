@@ -45,6 +45,14 @@ impl Linear {
         }
     }
 
+    /// Declares that losses may not depend on it.
+    pub fn unused(&self, b: &mut Scope) {
+        b.unused(&self.weight);
+        if let Some(bias) = &self.bias {
+            b.unused(bias);
+        }
+    }
+
     /// `[.., from]` to `[.., to]`.
     pub fn forward(&self, x: &Tensor, p: &Parameters) -> Result<Tensor> {
         let mut shape = x.dims().to_vec();

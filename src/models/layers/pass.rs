@@ -1,6 +1,6 @@
 //! One run of a network whose layers draw random numbers or keep batch statistics.
 
-use crate::models::{Buffer, Parameters, StepKey};
+use crate::models::{Buffer, Entry, Parameters, StepKey};
 use crate::ops::segment::Incidence;
 use candle_core::{DType, Result, Tensor};
 use rand::{RngExt, SeedableRng};
@@ -18,6 +18,19 @@ pub enum Mode {
     Train(Option<StepKey>),
     /// Batch norms take these running statistics, all buffers of the model in flat order.
     Evaluate(Tensor),
+}
+
+impl Mode {
+    /// Evaluation with the running statistics that a model has.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn evaluation(parameters: &Parameters) -> Result<Self> {
+        let buffers: Vec<f64> = parameters.buffers().into_iter().map(f64::from).collect();
+        let len = buffers.len();
+        let buffers = Tensor::from_vec(buffers, len, parameters.device())?;
+        Ok(Self::Evaluate(buffers))
+    }
 }
 
 /// A run of a network over a batch of samples.
@@ -42,6 +55,19 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// A run that takes the batch's own statistics and drops nothing out.
+    pub fn training(parameters: &'a Parameters) -> Self {
+        Self::new(parameters, Mode::Train(None), &[])
+    }
+
+    /// A run with the running statistics that the model has.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn evaluation(parameters: &'a Parameters) -> Result<Self> {
+        Ok(Self::new(parameters, Mode::evaluation(parameters)?, &[]))
+    }
+
     /// The running statistics where they are to be taken.
     pub(super) fn running(&self) -> Option<&Tensor> {
         match &self.mode {
@@ -57,11 +83,34 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// What was noted, in the order of the buffers: [`crate::models::Losses::statistics`].
-    pub fn into_statistics(self) -> Vec<Tensor> {
-        let mut all = self.statistics.into_inner();
-        all.sort_by_key(|(offset, _)| *offset);
-        all.into_iter().map(|(_, statistics)| statistics).collect()
+    /// What was noted, in the order of the buffers: [`crate::models::Losses::statistics`]. A buffer
+    /// of which nothing was, such as one of bonds in a batch of lone atoms, stays as it is.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn into_statistics(self) -> Result<Vec<Tensor>> {
+        let noted = self.statistics.into_inner();
+        let running = self.parameters.buffers();
+        let of = |entry: &Entry| {
+            let own = noted.iter().find(|(offset, _)| *offset == entry.offset);
+            match own {
+                Some((_, statistics)) => Ok(statistics.clone()),
+                None => {
+                    let stays = &running[entry.offset..][..entry.len()];
+                    Tensor::new(stays, self.parameters.device())
+                }
+            }
+        };
+        self.parameters.buffer_entries().iter().map(of).collect()
+    }
+
+    /// Zero, as a function of all parameters: the loss of a batch that has nothing to learn from,
+    /// such as pairs of single atoms.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn nothing(&self) -> Result<Tensor> {
+        self.parameters.nothing().map_err(candle_core::Error::wrap)
     }
 
     /// Zeroes channels of `x` `[rows, .., channels]` with probability `rate` and scales up the

@@ -110,11 +110,7 @@ impl ResidueModel {
     /// # Errors
     /// Those of candle.
     pub fn evaluation(&self) -> Result<Mode> {
-        let buffers = self.parameters.buffers();
-        let buffers: Vec<f64> = buffers.into_iter().map(f64::from).collect();
-        let len = buffers.len();
-        let device = self.parameters.device();
-        Ok(Mode::Evaluate(Tensor::from_vec(buffers, len, device)?))
+        Ok(Mode::evaluation(&self.parameters)?)
     }
 
     /// `[chains, outputs]`, as a function of the parameters.
@@ -153,7 +149,7 @@ impl ResidueModel {
         }
         Ok(Losses {
             terms: vec![(TERM, loss)],
-            statistics: pass.into_statistics(),
+            statistics: pass.into_statistics()?,
         })
     }
 }

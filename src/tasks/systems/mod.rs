@@ -26,7 +26,7 @@ use crate::elements::symbol;
 use crate::models::Model;
 use crate::models::graph::{Batch, GraphModel};
 use crate::ops::in_pool;
-use crate::train::Task;
+use crate::train::{Origin, Task};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use serde_json::Value;
@@ -75,7 +75,7 @@ impl TaskKind for SystemsKind {
         };
         world.agree(usable.map_err(|e| e.in_file(&job.sections.data.dataset)))?;
         let description = match purpose {
-            Purpose::Training(Some(saved)) => {
+            Purpose::Training(Some(saved)) if saved.task() == Self::name() => {
                 Description::from_toml(saved.description()).and_then(|d| adopt(d, job, input))
             }
             _ => describe(&job.sections, input),
@@ -357,6 +357,11 @@ impl<'a> SystemsTask<'a> {
 
 impl Task for SystemsTask<'_> {
     const NAME: &'static str = "systems";
+
+    const ORIGINS: &'static [Origin] = &[Origin {
+        task: "pretrain",
+        apart: &["head.*", "objective.*"],
+    }];
 
     type Model = GraphModel;
 

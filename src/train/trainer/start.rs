@@ -7,21 +7,27 @@ use crate::models::Model;
 use crate::train::average::Average;
 use crate::train::checkpoint::Saved;
 use crate::train::watch::{OBJECTIVE, Watch};
-use crate::train::{Settings, Task};
+use crate::train::{Origin, Settings, Task};
 use crate::{Error, Result};
 use std::path::Path;
 
 /// The checkpoint of `train.init`, on every rank. Collective.
 ///
 /// # Errors
-/// A file that is no whole checkpoint of `task`.
-pub fn init(world: &World, settings: &Settings, task: &str) -> Result<Option<Saved>> {
+/// A file that is no whole checkpoint of `task` or of one of its `origins`.
+pub fn init(
+    world: &World,
+    settings: &Settings,
+    task: &str,
+    origins: &[Origin],
+) -> Result<Option<Saved>> {
     let Some(path) = &settings.init else {
         return Ok(None);
     };
     let saved = world.on_root(|| {
         let saved = Saved::open(path)?;
-        match saved.task() == task {
+        let known = origins.iter().map(|origin| origin.task).chain([task]);
+        match known.into_iter().any(|known| known == saved.task()) {
             true => Ok(saved),
             false => Err(Error::file(
                 path,
@@ -39,14 +45,16 @@ impl<T: Task> Trainer<'_, T> {
     /// Begins with the parameters of `train.init`, if the job has it. Collective.
     pub(super) fn initialise(&mut self) -> Result<()> {
         let (world, settings) = (self.world, self.plan.settings);
-        let Some(saved) = init(world, settings, T::NAME)? else {
+        let Some(saved) = init(world, settings, T::NAME, T::ORIGINS)? else {
             return Ok(());
         };
         let model = self.plan.task.model().parameters();
         let names = model.entries().iter().chain(model.buffer_entries());
         let names = names.map(|e| e.name.as_str()).chain(saved.names());
         world.agree(settings.fresh.check_use("train.fresh", names))?;
-        let fresh = saved.load_but(world, model, &settings.fresh)?;
+        let origin = T::ORIGINS.iter().find(|origin| origin.task == saved.task());
+        let apart = origin.map_or(&[][..], |origin| origin.apart);
+        let fresh = saved.load_but(world, model, &settings.fresh.with(apart))?;
         self.begin_average()?;
         let path = settings.init.as_deref().unwrap_or(Path::new("")).display();
         self.origin = Some(match fresh.is_empty() {
