@@ -78,7 +78,7 @@ fn kind(name: Label) -> u8 {
 /// Residues are the 20 amino acids and whatever else has N, CA and C.
 ///
 /// # Errors
-/// No such chain, several where none is named, fewer than [`LEAST`] residues, two of them at the
+/// No such chain, several where none is named, fewer than three residues, two of them at the
 /// same place.
 pub fn of_structure(structure: &Structure, name: Option<&str>) -> Result<(Record, Notes)> {
     let system = &structure.system;
