@@ -12,7 +12,7 @@ use holosig::models::graph::{Parts, Variant};
 use holosig::models::layers::{Mode, Pass};
 use holosig::models::pretrain as pre;
 use holosig::models::pretrain::generative::{Decoder, Measure, Variational};
-use holosig::models::pretrain::{Batch, Draws, Objective, ObjectiveConfig, Representations};
+use holosig::models::pretrain::{Batch, Draws, ObjectiveConfig, Representations};
 use holosig::models::{Entry, Init, Parameters, ParametersBuilder, Scope, graph};
 use std::cell::RefCell;
 

@@ -6,9 +6,10 @@ use holosig::models::pretrain::Molecule;
 use std::fmt::Write;
 
 type Atom = (u8, [f64; 3]);
+type Bond = ([u32; 2], u8);
 
 /// Atoms (Å) and bonds with their orders.
-const SHAPES: [(&[Atom], &[([u32; 2], u8)]); 5] = [
+const SHAPES: [(&[Atom], &[Bond]); 5] = [
     (
         &[
             (8, [0.0, 0.0, 0.117]),

@@ -87,8 +87,8 @@ fn hash(run_folder: &Path) -> String {
 #[test]
 fn every_objective_gives_the_same_bits_on_any_ranks_and_after_a_kill() {
     let dir = tempfile::tempdir().unwrap();
-    for number in 0..OBJECTIVES.len() {
-        let (job, of) = (job(number), OBJECTIVES[number]);
+    for (number, of) in OBJECTIVES.into_iter().enumerate() {
+        let job = job(number);
         let folder = |name: &str| dir.path().join(format!("{number}-{name}"));
         let killed = folder("killed");
         let last = killed.join("checkpoints/last.h5");
