@@ -1,6 +1,6 @@
 //! Attributes of a group.
 
-use super::node::failure;
+use super::node::unreadable;
 use super::{Element, Node, strings};
 use crate::{Error, Result};
 use hdf5::types::VarLenUnicode;
@@ -30,7 +30,7 @@ impl Node {
         let names = self
             .h5()
             .attr_names()
-            .map_err(|e| failure(self.path(), "cannot list", &e))?;
+            .map_err(|e| unreadable(self.path(), "cannot list", &e))?;
         let joined = |numbers: Vec<String>| numbers.join(", ");
         let value = |name: &str| {
             let integers = |name| {

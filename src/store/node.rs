@@ -36,6 +36,14 @@ pub struct Node {
     group: Group,
 }
 
+/// An error of the HDF5 library while it reads: the file is damaged, or the system refuses.
+pub(super) fn unreadable(path: &Path, doing: &str, e: &hdf5::Error) -> Error {
+    match failure(path, doing, e) {
+        Error::Internal(_) => Error::file(path, format!("{doing}: {e}")),
+        refused => refused,
+    }
+}
+
 /// An HDF5 failure on `path`: the operating system's reason when there is one.
 pub(super) fn failure(path: &Path, doing: &str, e: &hdf5::Error) -> Error {
     let text = match e {
@@ -95,7 +103,7 @@ impl Node {
     pub fn names(&self) -> Result<Vec<String>> {
         self.group
             .member_names()
-            .map_err(|e| failure(&self.path, "cannot list", &e))
+            .map_err(|e| unreadable(&self.path, "cannot list", &e))
     }
 
     /// Whether there is a group or dataset of this name.
@@ -176,7 +184,8 @@ impl Node {
     /// A missing dataset, other data than floats.
     pub fn is_f32(&self, name: &str) -> Result<bool> {
         let kind = self.dataset(name)?.dtype().and_then(|t| t.to_descriptor());
-        match kind.map_err(|e| self.failed(name, "cannot read", e))? {
+        let unread = |e| unreadable(&self.path, &format!("cannot read {}", self.full(name)), &e);
+        match kind.map_err(unread)? {
             TypeDescriptor::Float(size) => Ok(size != FloatSize::U8),
             other => Err(self.bad(
                 name,
