@@ -337,14 +337,17 @@ fn gradients_of_force_losses_equal_differences() {
         let p = model.parameters();
         let gradient = p.exact_gradient(&loss(&model, &batch, [1.0; 2])).unwrap();
         let flat = parameters(&model);
-        // Some elements of every parameter that is trained.
+        // Some elements of every parameter that is trained; of networks with hundreds of parameters
+        // one of each, and with one penalty.
+        let many = p.entries().len() > 150;
+        if many && penalty == Penalty::L1 {
+            continue;
+        }
         let unused: Vec<&str> = p.unused().collect();
         for entry in p.entries().iter().filter(|e| !unused.contains(&&*e.name)) {
-            for i in [
-                entry.offset,
-                entry.offset + entry.len() / 2,
-                entry.offset + entry.len() - 1,
-            ] {
+            let some = [0, entry.len() / 2, entry.len() - 1];
+            for i in &some[if many { 1..2 } else { 0..3 }] {
+                let i = entry.offset + i;
                 let at = |step: f64| {
                     let mut moved = flat.clone();
                     moved[i] += step;
