@@ -10,6 +10,7 @@ use holosig::data::Split;
 use holosig::data::systems::Systems;
 use holosig::store::{self, Kind};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -101,12 +102,23 @@ fn a_killed_run_goes_on_exactly() {
     let out = dir.path().join("run");
     let mut command = holosig_on(2);
     command.arg("train").arg(bench().join("job.toml"));
-    let mut running = start(command.arg("--out").arg(&out));
+    let running = start(command.arg("--out").arg(&out));
     let begun = Instant::now();
     while !out.join("checkpoints/step-8.h5").exists() && begun.elapsed() < LIMIT {
         std::thread::sleep(Duration::from_millis(2));
     }
-    running.child.kill().unwrap();
+    // A rank, not the launcher: the others end with it, and the launcher last.
+    let launcher = running.child.id();
+    let ranks = format!("/proc/{launcher}/task/{launcher}/children");
+    let ranks = std::fs::read_to_string(ranks).unwrap();
+    let kill = format!("kill -KILL {}", ranks.split_whitespace().next().unwrap());
+    assert!(
+        Command::new("sh")
+            .args(["-c", &kill])
+            .status()
+            .unwrap()
+            .success()
+    );
     running.wait(LIMIT);
     train_on(1, &out, &["--resume"]).success();
     assert_eq!(hash(&out), reference().0);

@@ -66,7 +66,7 @@ def test_whole_files_pass_and_damaged_ones_are_named(made, tmp_path):
     with pytest.raises(holosig.Error, match="cut short"):
         holosig.Dataset(damaged)
     later = tmp_path / "later.h5"
-    later.write_bytes(whole.replace(b"version=1", b"version=9", 1))
+    later.write_bytes(whole.replace(b"version=2", b"version=9", 1))
     with pytest.raises(holosig.Error, match="version 9 of dataset"):
         holosig.Dataset(later)
 
