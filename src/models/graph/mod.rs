@@ -21,6 +21,7 @@ pub mod dimenetpp;
 mod directional;
 pub mod egnn;
 pub mod equiformer;
+mod fiber_network;
 mod fibers;
 pub mod gemnet;
 pub mod heads;

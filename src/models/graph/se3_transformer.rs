@@ -4,11 +4,11 @@
 //!
 //! `N` atoms, `E` edges, `H` heads.
 
-use super::fibers::{Convolution, Fiber, Inputs, Kernels, Mix, Norm, Shape, elements, first, head};
+use super::fiber_network::{FiberNetwork, Layer, Sizes};
+use super::fibers::{Fiber, Inputs, Kernels, Mix, Shape, head};
 use super::heads::HeadConfig;
-use super::tfn::invariants;
-use super::{Batch, Encoder, EncoderConfig, Features, Variant, check_degrees, check_sizes};
-use crate::models::layers::{CutoffShape, Geometry, check_cutoff, edge_softmax};
+use super::{Encoder, EncoderConfig, Variant, check_degrees, check_sizes};
+use crate::models::layers::{CutoffShape, check_cutoff, edge_softmax};
 use crate::models::{Parameters, Scope};
 use crate::ops::dense::dense;
 use crate::ops::dual::Dual;
@@ -94,16 +94,24 @@ impl EncoderConfig for Se3TransformerConfig {
     }
 
     fn build(&self, b: &mut Scope) -> Box<dyn Encoder> {
-        Box::new(Se3Transformer::new(b, self))
+        let shape = Shape {
+            lmax: self.lmax,
+            radial: self.radial_width,
+            variant: self.variant,
+        };
+        let sizes = Sizes {
+            width: self.width,
+            shape,
+            layers: self.layers,
+            norm_layers: 0,
+            features: self.features(),
+            cutoff: self.cutoff,
+            elements: self.elements,
+        };
+        let layer =
+            |b: &mut Scope, from: &[usize], _: &[usize]| Attention::new(b, self, shape, from);
+        Box::new(FiberNetwork::new(&mut b.scope("layers"), sizes, layer))
     }
-}
-
-/// The network.
-pub struct Se3Transformer {
-    config: Se3TransformerConfig,
-    shape: Shape,
-    layers: Vec<(Attention, Norm)>,
-    last: Convolution,
 }
 
 /// Attention, and a map of its result and of the atom's own features.
@@ -149,6 +157,20 @@ impl Attention {
         }
     }
 
+    /// Which channels of the first `degrees` degrees, side by side, are a head's: 1 for these and
+    /// 0 for others, `[H, channels]`, in the type of `like`.
+    fn members(&self, degrees: usize, like: &Tensor) -> candle_core::Result<Tensor> {
+        let (channels, own) = (degrees * degrees * self.width, self.width / self.heads);
+        let member = |n: usize| {
+            let (head, channel) = (n / channels, n % channels % self.width);
+            f64::from(u8::from(channel / own == head))
+        };
+        let members: Vec<f64> = (0..self.heads * channels).map(member).collect();
+        Tensor::from_vec(members, (self.heads, channels), like.device())?.to_dtype(like.dtype())
+    }
+}
+
+impl Layer for Attention {
     fn forward(&self, x: &Fiber, inputs: &Inputs, p: &Parameters) -> candle_core::Result<Fiber> {
         let edges = inputs.edges;
         let joined = |fiber: &Fiber| Dual::cat(&fiber.iter().collect::<Vec<_>>(), 1);
@@ -182,67 +204,5 @@ impl Attention {
             }
         });
         out.collect()
-    }
-
-    /// Which channels of the first `degrees` degrees, side by side, are a head's: 1 for these and
-    /// 0 for others, `[H, channels]`, in the type of `like`.
-    fn members(&self, degrees: usize, like: &Tensor) -> candle_core::Result<Tensor> {
-        let (channels, own) = (degrees * degrees * self.width, self.width / self.heads);
-        let member = |n: usize| {
-            let (head, channel) = (n / channels, n % channels % self.width);
-            f64::from(u8::from(channel / own == head))
-        };
-        let members: Vec<f64> = (0..self.heads * channels).map(member).collect();
-        Tensor::from_vec(members, (self.heads, channels), like.device())?.to_dtype(like.dtype())
-    }
-}
-
-impl Se3Transformer {
-    fn new(b: &mut Scope, config: &Se3TransformerConfig) -> Self {
-        let shape = Shape {
-            lmax: config.lmax,
-            radial: config.radial_width,
-            variant: config.variant,
-        };
-        let mut b = b.scope("layers");
-        let hidden = vec![config.width; config.lmax + 1];
-        let mut channels = first(config.elements).to_vec();
-        let mut layers = Vec::new();
-        for k in 0..config.layers {
-            let attention = Attention::new(&mut b.scope(2 * k), config, shape, &channels);
-            let norm = Norm::new(&mut b.scope(2 * k + 1), config.variant, &hidden, 0);
-            layers.push((attention, norm));
-            channels.clone_from(&hidden);
-        }
-        let mut b = b.scope(2 * layers.len());
-        Self {
-            config: config.clone(),
-            shape,
-            layers,
-            last: Convolution::new(&mut b, shape, &channels, &[config.features()]),
-        }
-    }
-}
-
-impl Encoder for Se3Transformer {
-    fn cutoff(&self) -> f64 {
-        self.config.cutoff
-    }
-
-    fn elements(&self) -> usize {
-        self.config.elements
-    }
-
-    fn width(&self) -> usize {
-        self.config.features()
-    }
-
-    fn encode(&self, batch: &Batch, geometry: &Geometry, p: &Parameters) -> Result<Features> {
-        let inputs = Inputs::new(batch, geometry, self.shape, self.config.cutoff)?;
-        let mut x = elements(batch, self.config.elements)?;
-        for (attention, norm) in &self.layers {
-            x = norm.forward(&attention.forward(&x, &inputs, p)?, p)?;
-        }
-        Ok(invariants(self.last.forward(&x, &inputs, p)?)?)
     }
 }

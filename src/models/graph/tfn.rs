@@ -1,13 +1,13 @@
 //! TFN, the tensor field network (Thomas et al. 2018, arXiv:1802.08219), on bonds or other edges.
 //! Sizes, order of weights and initialisation as released with Geom3D.
 
-use super::fibers::{Convolution, Inputs, Norm, Shape, elements, first, head};
+use super::fiber_network::{FiberNetwork, Sizes};
+use super::fibers::{Convolution, Shape, head};
 use super::heads::HeadConfig;
-use super::{Batch, Encoder, EncoderConfig, Features, Variant, check_degrees, check_sizes};
-use crate::models::layers::{CutoffShape, Geometry, check_cutoff};
-use crate::models::{Parameters, Scope};
+use super::{Encoder, EncoderConfig, Variant, check_degrees, check_sizes};
+use crate::models::Scope;
+use crate::models::layers::{CutoffShape, check_cutoff};
 use crate::{Error, Result};
-use candle_core::bail;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -83,80 +83,22 @@ impl EncoderConfig for TfnConfig {
     }
 
     fn build(&self, b: &mut Scope) -> Box<dyn Encoder> {
-        Box::new(Tfn::new(b, self))
-    }
-}
-
-/// The network.
-pub struct Tfn {
-    config: TfnConfig,
-    shape: Shape,
-    layers: Vec<(Convolution, Norm)>,
-    last: Convolution,
-}
-
-impl Tfn {
-    fn new(b: &mut Scope, config: &TfnConfig) -> Self {
         let shape = Shape {
-            lmax: config.lmax,
-            radial: config.radial_width,
-            variant: config.variant,
+            lmax: self.lmax,
+            radial: self.radial_width,
+            variant: self.variant,
         };
-        let mut b = b.scope("block0");
-        let hidden = vec![config.width; config.lmax + 1];
-        let mut channels = first(config.elements).to_vec();
-        let mut layers = Vec::new();
-        for k in 0..config.layers - 1 {
-            let convolution = Convolution::new(&mut b.scope(2 * k), shape, &channels, &hidden);
-            let norm = Norm::new(
-                &mut b.scope(2 * k + 1),
-                config.variant,
-                &hidden,
-                config.norm_layers,
-            );
-            layers.push((convolution, norm));
-            channels.clone_from(&hidden);
-        }
-        let mut b = b.scope(2 * layers.len());
-        Self {
-            config: config.clone(),
+        let sizes = Sizes {
+            width: self.width,
             shape,
-            layers,
-            last: Convolution::new(&mut b, shape, &channels, &[config.features()]),
-        }
-    }
-}
-
-impl Encoder for Tfn {
-    fn cutoff(&self) -> f64 {
-        self.config.cutoff
-    }
-
-    fn elements(&self) -> usize {
-        self.config.elements
-    }
-
-    fn width(&self) -> usize {
-        self.config.features()
-    }
-
-    fn encode(&self, batch: &Batch, geometry: &Geometry, p: &Parameters) -> Result<Features> {
-        let inputs = Inputs::new(batch, geometry, self.shape, self.config.cutoff)?;
-        let mut x = elements(batch, self.config.elements)?;
-        for (convolution, norm) in &self.layers {
-            x = norm.forward(&convolution.forward(&x, &inputs, p)?, p)?;
-        }
-        Ok(invariants(self.last.forward(&x, &inputs, p)?)?)
-    }
-}
-
-/// The features of a fiber of degree 0.
-pub(super) fn invariants(mut fiber: super::fibers::Fiber) -> candle_core::Result<Features> {
-    match fiber.pop() {
-        Some(scalars) if fiber.is_empty() => Ok(Features {
-            scalars,
-            vectors: None,
-        }),
-        _ => bail!("a fiber of other degrees than 0"),
+            layers: self.layers - 1,
+            norm_layers: self.norm_layers,
+            features: self.features(),
+            cutoff: self.cutoff,
+            elements: self.elements,
+        };
+        let layer =
+            |b: &mut Scope, from: &[usize], to: &[usize]| Convolution::new(b, shape, from, to);
+        Box::new(FiberNetwork::new(&mut b.scope("block0"), sizes, layer))
     }
 }
