@@ -9,6 +9,7 @@ pub(super) mod cluster;
 pub(super) mod equivariance;
 pub(super) mod labels;
 pub(super) mod logistic;
+pub(super) mod measured;
 pub(super) mod reconstruction;
 
 pub use classify::Score;
@@ -18,8 +19,9 @@ pub use labels::{LabelSource, Labels};
 pub use reconstruction::{Degree, Reconstruction};
 
 use self::labels::Question;
+use self::measured::Measured;
 use super::embedding::{Block, Embedder, Residues};
-use crate::comm::{World, packed};
+use crate::comm::World;
 use crate::data::dataset::Dataset;
 use crate::data::neighborhoods::Finder;
 use crate::data::sampler::Permutation;
@@ -277,20 +279,6 @@ struct Subject<'a> {
     trial: &'a Trial<'a>,
 }
 
-/// One row per residue, in order; of all residues on rank 0 only.
-#[derive(Default, Serialize, Deserialize)]
-struct Measured {
-    /// `[n, z]`
-    #[serde(with = "packed")]
-    invariants: Vec<f32>,
-    /// `[n, 3, 3]`
-    #[serde(with = "packed")]
-    frames: Vec<f32>,
-    /// Rows of [`reconstruction::errors`].
-    #[serde(with = "packed")]
-    errors: Vec<f64>,
-}
-
 impl<'a> Subject<'a> {
     fn open(world: &World, path: &'a Path, trial: &'a Trial) -> Result<Self> {
         let embedder = Embedder::open(world, path)?;
@@ -332,9 +320,7 @@ impl<'a> Subject<'a> {
             },
             |rows, block| {
                 progress(rows.end);
-                all.errors.extend(block.errors);
-                all.invariants.extend(block.invariants);
-                all.frames.extend(block.frames);
+                all.append(block);
                 Ok(())
             },
         )?;

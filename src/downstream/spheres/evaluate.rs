@@ -7,9 +7,10 @@
 use super::classify::{self, Known, Probabilities};
 use super::retrieval::{CUTOFF, Item, Retrieval};
 use super::{Encoded, SphereModel};
-use crate::comm::{World, packed};
+use crate::comm::World;
 use crate::data::Split;
 use crate::data::spheres::Spheres;
+use crate::downstream::evaluation::measured::Measured;
 use crate::downstream::evaluation::{
     Clustering, Equivariance, RECORD, Reconstruction, cluster, equivariance, labels::Classes,
     reconstruction,
@@ -155,18 +156,6 @@ struct Subject<'a> {
     tried: usize,
 }
 
-/// One row per sample, in order; of all samples on rank 0 only.
-#[derive(Default, Serialize, Deserialize)]
-struct Measured {
-    #[serde(with = "packed")]
-    invariants: Vec<f32>,
-    #[serde(with = "packed")]
-    frames: Vec<f32>,
-    /// Rows of [`reconstruction::errors`], of the split's samples only.
-    #[serde(with = "packed")]
-    errors: Vec<f64>,
-}
-
 impl<'a> Subject<'a> {
     fn new(model: &'a SphereModel, data: &'a Spheres, options: &'a Options) -> Result<Self> {
         let mut samples = data.split(options.split).to_vec();
@@ -220,9 +209,7 @@ impl<'a> Subject<'a> {
                     })
                 },
                 |_, block| {
-                    all.invariants.extend(block.invariants);
-                    all.frames.extend(block.frames);
-                    all.errors.extend(block.errors);
+                    all.append(block);
                     Ok(())
                 },
             )?;
