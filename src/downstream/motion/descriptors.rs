@@ -460,16 +460,10 @@ fn describe(file: &Node, dataset: &Dataset) -> Result<()> {
         .map(|t| t.label.as_deref().unwrap_or(""))
         .collect();
     group.write_strings("label", &labels)?;
-    numbers(
-        &group,
-        "graph",
-        &all.clone().map(|t| t.graph.into()).collect::<Vec<_>>(),
-    )?;
-    numbers(
-        &group,
-        "frames",
-        &all.clone().map(|t| t.frames).collect::<Vec<_>>(),
-    )?;
+    let graphs: Vec<u64> = all.clone().map(|t| t.graph.into()).collect();
+    numbers(&group, "graph", &graphs)?;
+    let frames: Vec<u64> = all.clone().map(|t| t.frames).collect();
+    numbers(&group, "frames", &frames)?;
     let steps: Vec<f64> = all
         .clone()
         .map(|t| t.time_step.unwrap_or(f64::NAN))
