@@ -22,7 +22,7 @@ impl Layer for Convolution {
 /// Sizes of a [`FiberNetwork`].
 pub(super) struct Sizes {
     /// Channels of each degree between the layers.
-    pub width: usize,
+    pub channels: usize,
     pub shape: Shape,
     /// Layers before the last convolution.
     pub layers: usize,
@@ -51,7 +51,7 @@ impl<L> FiberNetwork<L> {
         layer: impl Fn(&mut Scope, &[usize], &[usize]) -> L,
     ) -> Self {
         let variant: Variant = sizes.shape.variant;
-        let hidden = vec![sizes.width; sizes.shape.lmax + 1];
+        let hidden = vec![sizes.channels; sizes.shape.lmax + 1];
         let mut channels = first(sizes.elements).to_vec();
         let mut layers = Vec::new();
         for k in 0..sizes.layers {

@@ -100,7 +100,7 @@ impl EncoderConfig for Se3TransformerConfig {
             variant: self.variant,
         };
         let sizes = Sizes {
-            width: self.width,
+            channels: self.width,
             shape,
             layers: self.layers,
             norm_layers: 0,

@@ -89,7 +89,7 @@ impl EncoderConfig for TfnConfig {
             variant: self.variant,
         };
         let sizes = Sizes {
-            width: self.width,
+            channels: self.width,
             shape,
             layers: self.layers - 1,
             norm_layers: self.norm_layers,
