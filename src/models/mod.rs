@@ -24,6 +24,7 @@ pub use parameters::{Entry, Parameters};
 
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
+use layers::Others;
 
 /// What distinguishes one forward pass in training from another: everything random in it is
 /// drawn from these numbers and the sample's own id, never from a rank, a thread or a slice.
@@ -135,6 +136,29 @@ pub trait Model: Send + Sync {
 
     /// Losses of a slice in training mode (batch statistics of this slice).
     fn losses(&self, batch: &Self::Batch, key: StepKey) -> Result<Losses>;
+
+    /// Whether losses compare the samples of all slices of a step: then the trainer lets every slice
+    /// [tell](Model::tell) the others what they need, and asks for [`Model::losses_among`].
+    fn compares(&self) -> bool {
+        false
+    }
+
+    /// What the other slices of a step need to know of this one, as constants.
+    ///
+    /// # Errors
+    /// Those of [`Model::losses`].
+    fn tell(&self, _: &Self::Batch, _: StepKey) -> Result<Vec<Tensor>> {
+        Ok(Vec::new())
+    }
+
+    /// The losses of the whole step as one of its slices differentiates them, with what all slices
+    /// have told.
+    ///
+    /// # Errors
+    /// Those of [`Model::losses`]; slices that have told other things.
+    fn losses_among(&self, batch: &Self::Batch, key: StepKey, _: Others) -> Result<Losses> {
+        self.losses(batch, key)
+    }
 
     /// Named metrics of a batch in evaluation mode, the terms of the objective among them, one
     /// value per sample and name (`values[k][i]`: metric `k`, sample `i`), so that the caller can

@@ -10,6 +10,7 @@ mod save;
 mod start;
 mod step;
 mod sums;
+mod told;
 
 pub use probe::{Costs, costs, probe};
 pub(super) use save::IN_FLIGHT;

@@ -5,7 +5,7 @@ use crate::molecules::molecules;
 use crate::numbers::{numbers, values};
 use candle_core::{DType, Device, Tensor};
 use holosig::data::neighbors::Rule;
-use holosig::models::layers::Pass;
+use holosig::models::layers::{Others, Pass, Told};
 use holosig::models::pretrain::{AnyObjective, PretrainConfig, PretrainModel, Start};
 use holosig::models::{Model, StepKey};
 
@@ -86,6 +86,84 @@ fn set(model: &PretrainModel, flat: &[f64]) {
             .slice_set(&Tensor::new(own, &Device::Cpu).unwrap(), 0, 0)
             .unwrap();
         rest = others;
+    }
+}
+
+/// Losses that compare molecules are those of the whole batch: its slices, each with what the others
+/// tell, have its value, and together its gradient.
+#[test]
+fn slices_together_have_the_gradient_of_the_whole() {
+    let objectives = ["infograph", "geossl-rr", "geossl-infonce", "geossl-ebm-nce"];
+    for network in NETWORKS {
+        for name in objectives {
+            let model = model(network, (name, ""), DType::F64);
+            assert!(model.compares());
+            let all = molecules(6);
+            let p = model.parameters();
+            let whole = model.batch(&all, KEY).unwrap();
+            let whole = &model.losses(&whole, KEY).unwrap().terms[0].1;
+            let expected = p.exact_gradient(whole).unwrap();
+            let slices = [&all[..2], &all[2..3], &all[3..]];
+            let batches = slices.map(|slice| model.batch(slice, KEY).unwrap());
+            let mut told: Told = batches
+                .iter()
+                .map(|b| model.tell(b, KEY).unwrap())
+                .collect();
+            // A slice without samples, as at the end of an epoch.
+            told.insert(2, Vec::new());
+            let mut gradient = vec![0.0; p.len()];
+            for ((own, batch), slice) in [0, 1, 3].into_iter().zip(&batches).zip(slices) {
+                let share = slice.len() as f64 / all.len() as f64;
+                let told = &told;
+                let others = Others { told, own, share };
+                let loss = &model.losses_among(batch, KEY, others).unwrap().terms[0].1;
+                let (loss_of_slice, loss_of_all) = (values(loss)[0], values(whole)[0]);
+                assert!((loss_of_slice - loss_of_all).abs() < 1e-10, "{name}");
+                for (sum, g) in gradient.iter_mut().zip(p.exact_gradient(loss).unwrap()) {
+                    *sum += share * g;
+                }
+            }
+            let largest = expected.iter().fold(0.0, |a: f64, g| a.max(g.abs()));
+            for (g, e) in gradient.iter().zip(&expected) {
+                assert!((g - e).abs() < 1e-9 * largest, "{name}: {g} for {e}");
+            }
+        }
+    }
+}
+
+/// Losses of bonds and positions too, but for the batch norms of the network of bonds: every slice
+/// has the contrast of the whole.
+#[test]
+fn slices_agree_on_what_they_compare() {
+    for name in ["graphmvp", "infomax"] {
+        let model = model(NETWORKS[0], (name, ""), DType::F64);
+        let all = molecules(6);
+        let slices = [&all[..3], &all[3..]];
+        let batches = slices.map(|slice| model.batch(slice, KEY).unwrap());
+        let told = &batches
+            .iter()
+            .map(|b| model.tell(b, KEY).unwrap())
+            .collect();
+        let [a, b] = [0, 1].map(|own| {
+            let others = Others {
+                told,
+                own,
+                share: 0.5,
+            };
+            let losses = model.losses_among(&batches[own], KEY, others).unwrap();
+            losses.term_values().unwrap()
+        });
+        let alone = model
+            .losses(&batches[0], KEY)
+            .unwrap()
+            .term_values()
+            .unwrap();
+        for ((a, b), alone) in a.iter().zip(b).zip(alone) {
+            assert!(
+                (a - b).abs() < 1e-10 && (a - alone).abs() > 1e-6,
+                "{name}: {a} {b} {alone}"
+            );
+        }
     }
 }
 

@@ -46,6 +46,7 @@ mod softmax;
 mod spherical;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 pub use activation::Activation;
 pub use batch_norm::BatchNorm;
@@ -64,3 +65,4 @@ pub use radial::{Basis, Bessel, Gaussians, Radial, SineBasis};
 pub use readout::Readout;
 pub use softmax::edge_softmax;
 pub use spherical::{AngularPolynomials, SphericalBessel, tesseral};
+pub use whole::{Others, Told};

@@ -1,5 +1,6 @@
 //! One run of a network whose layers draw random numbers or keep batch statistics.
 
+use super::whole::{Compared, Others};
 use crate::models::{Buffer, Entry, Parameters, StepKey};
 use crate::ops::segment::Incidence;
 use candle_core::{DType, Result, Tensor};
@@ -42,6 +43,7 @@ pub struct Pass<'a> {
     /// Places where something was dropped out so far.
     sites: Cell<u64>,
     statistics: RefCell<Vec<(usize, Tensor)>>,
+    compared: Compared<'a>,
 }
 
 impl<'a> Pass<'a> {
@@ -52,7 +54,37 @@ impl<'a> Pass<'a> {
             samples,
             sites: Cell::new(0),
             statistics: RefCell::default(),
+            compared: Compared::default(),
         }
+    }
+
+    /// The same run as one slice of a step, whose other slices have told their rows.
+    pub fn among(mut self, others: Others<'a>) -> Self {
+        self.compared = Compared::whole(others);
+        self
+    }
+
+    /// The same run, which notes what the step's other slices need to know.
+    pub fn telling(mut self) -> Self {
+        self.compared = Compared::Noted(RefCell::default());
+        self
+    }
+
+    /// What was noted for the other slices.
+    pub fn into_told(self) -> Vec<Tensor> {
+        match self.compared {
+            Compared::Noted(noted) => noted.into_inner(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Rows `[n, ..]` of the slice between those of the step's other slices, for a loss that compares
+    /// samples; alone where these are not known.
+    ///
+    /// # Errors
+    /// Slices that have told other things.
+    pub fn whole(&self, x: &Tensor) -> Result<Tensor> {
+        self.compared.rows(x)
     }
 
     /// A run that takes the batch's own statistics and drops nothing out.

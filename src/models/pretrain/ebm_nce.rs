@@ -17,7 +17,7 @@ pub struct EbmNceConfig {
     pub view: Perturbation,
     /// Representations are unit vectors; not so in the released code.
     pub normalize: bool,
-    /// Molecules of the slice that each is told from.
+    /// Molecules that each is told from.
     pub negatives: usize,
 }
 
@@ -59,11 +59,12 @@ impl Objective for EbmNce {
         self.0.view.views(molecules, draw)
     }
 
-    fn losses(&self, x: &Representations, _: &Batch, _: &Pass) -> Result<Terms> {
+    fn losses(&self, x: &Representations, _: &Batch, pass: &Pass) -> Result<Terms> {
         let (mut g1, mut g2) = (x.graphs[0].clone(), x.graphs[1].clone());
         if self.0.normalize {
             (g1, g2) = (unit_rows(&g1)?, unit_rows(&g2)?);
         }
+        let (g1, g2) = (pass.whole(&g1)?, pass.whole(&g2)?);
         let negatives = cyclic(&g2, self.0.negatives)?;
         let count = negatives.len() as f64;
         let (positive, negative) = ebm_nce(&g1, &g2, &negatives, 1.0)?;

@@ -50,7 +50,7 @@ pub struct GraphMvpConfig {
     pub temperature: f64,
     /// Representations are unit vectors in the contrastive loss.
     pub normalize: bool,
-    /// Molecules of the slice that each is told from.
+    /// Molecules that each is told from.
     pub negatives: usize,
     /// How one view is made of the other.
     pub generation: Generation,
@@ -161,13 +161,15 @@ impl GraphMvp {
     /// # Errors
     /// Different shapes.
     pub fn terms(&self, [x, y]: [&Tensor; 2], batch: &Batch, pass: &Pass) -> Result<Terms> {
+        let (x, y) = (&pass.whole(x)?, &pass.whole(y)?);
         let mut generation = Vec::new();
         for (k, (from, to)) in [(x, y), (y, x)].into_iter().enumerate() {
             let (to, measure) = (to.detach(), self.config.measure);
             generation.push(match &self.makers[k] {
                 Maker::Ae(decoder) => measure.of(&decoder.forward(from, pass)?, &to)?,
                 Maker::Vae(net) => {
-                    net.loss([from, &to, batch.draws.get(NOISES[k])?], measure, pass)?
+                    let noise = pass.whole(batch.draws.get(NOISES[k])?)?;
+                    net.loss([from, &to, &noise], measure, pass)?
                 }
             });
         }

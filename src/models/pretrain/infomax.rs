@@ -109,6 +109,7 @@ impl InfoMax {
             ),
             None => (x.clone(), y.clone()),
         };
+        let (x, y) = (pass.whole(&x)?, pass.whole(&y)?);
         let loss = match (x.dim(0)?, self.config.variant) {
             // One molecule has nothing to be told from.
             (1, Variant::Published) => pass.nothing()?,

@@ -58,11 +58,12 @@ impl Objective for InfoNce {
         self.0.view.views(molecules, draw)
     }
 
-    fn losses(&self, x: &Representations, _: &Batch, _: &Pass) -> Result<Terms> {
+    fn losses(&self, x: &Representations, _: &Batch, pass: &Pass) -> Result<Terms> {
         let (mut g1, mut g2) = (x.graphs[0].clone(), x.graphs[1].clone());
         if self.0.normalize {
             (g1, g2) = (unit_rows(&g1)?, unit_rows(&g2)?);
         }
+        let (g1, g2) = (pass.whole(&g1)?, pass.whole(&g2)?);
         Ok(vec![("contrast", info_nce(&g1, &g2, self.0.temperature)?)])
     }
 }

@@ -8,8 +8,8 @@
 //! What is mended in the published code by default is said where it is mended, and
 //! `variant = "published"` brings it back. `docs/pretraining.md` lists all of it.
 //!
-//! Negatives of other molecules and the statistics of batch norms are those of the *slice*, the
-//! unit of work that no number of ranks changes.
+//! Losses that compare molecules compare those of the whole batch, whatever its slices are, by
+//! [`Pass::whole`]; or, with `model.compare = "slice"`, those of the slice.
 
 mod angle;
 mod atom_type;
@@ -113,6 +113,11 @@ pub trait ObjectiveConfig {
     /// one alone teaches nothing.
     fn couples(&self) -> bool {
         false
+    }
+
+    /// Whether its losses compare what [`Pass::whole`] gives them.
+    fn gathers(&self) -> bool {
+        self.couples()
     }
 
     /// Whether molecules without bonds are of no use.

@@ -3,7 +3,7 @@
 use super::{AnyObjective, Batch, Draw, Inputs, Molecule, Objective, Pass, Representations, Terms};
 use crate::data::neighbors::{Edges, Rule};
 use crate::models::graph::{self, Encoder, Features, Network};
-use crate::models::layers::{Readout, differences, forces};
+use crate::models::layers::{Others, Readout, differences, forces};
 use crate::models::{Losses, Model, Parameters, ParametersBuilder, Scope, StepKey, scalar};
 use crate::ops::derivatives::gradients;
 use crate::ops::dual::Dual;
@@ -20,6 +20,21 @@ pub struct PretrainConfig {
     /// How the features of atoms become the molecule's.
     #[serde(default = "mean")]
     pub readout: Readout,
+    /// Which molecules a loss compares.
+    #[serde(default)]
+    pub compare: Compare,
+}
+
+/// Which molecules are compared by losses that compare any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Compare {
+    /// Those of the whole batch: the network sees every molecule twice, and each slice has the
+    /// representations of all.
+    #[default]
+    Batch,
+    /// Those of the slice, as released code compares those of a process.
+    Slice,
 }
 
 fn mean() -> Readout {
@@ -31,6 +46,8 @@ pub struct PretrainModel {
     encoder: Box<dyn Encoder>,
     objective: Box<dyn Objective>,
     readout: Readout,
+    /// Whether losses compare molecules of different slices.
+    compares: bool,
     /// Which atoms edges join, within the network's cutoff.
     edges: Rule,
     parameters: Parameters,
@@ -61,7 +78,9 @@ impl PretrainModel {
         let objective = objective.config();
         objective.check()?;
         let build = |b: &mut Scope, width, elements| objective.build(b, width, elements);
-        Self::of(config, edges, build, start)
+        let mut model = Self::of(config, edges, build, start)?;
+        model.compares = objective.gathers() && config.compare == Compare::Batch;
+        Ok(model)
     }
 
     /// A model with an objective of one's own: `build` adds its parameters, for features of a width
@@ -91,6 +110,7 @@ impl PretrainModel {
             encoder,
             objective,
             readout: config.readout,
+            compares: false,
             edges,
             parameters: builder.build(start.seed, start.dtype, &start.device, MOMENTUM)?,
         })
@@ -168,6 +188,12 @@ impl PretrainModel {
         Ok(terms)
     }
 
+    fn losses_of(&self, batch: &Batch, pass: Pass) -> Result<Losses> {
+        let terms = self.terms(batch, &pass)?;
+        let statistics = pass.into_statistics()?;
+        Ok(Losses { terms, statistics })
+    }
+
     /// The term of what is predicted as the gradient of an energy, with the gradient of the
     /// energy's tangent: the steps of [`graph`], for any loss of the prediction.
     fn field_term(&self, batch: &Batch, p: &Parameters) -> Result<Terms> {
@@ -210,10 +236,23 @@ impl Model for PretrainModel {
     }
 
     fn losses(&self, batch: &Batch, _: StepKey) -> Result<Losses> {
-        let pass = Pass::training(&self.parameters);
-        let terms = self.terms(batch, &pass)?;
-        let statistics = pass.into_statistics()?;
-        Ok(Losses { terms, statistics })
+        self.losses_of(batch, Pass::training(&self.parameters))
+    }
+
+    fn compares(&self) -> bool {
+        self.compares
+    }
+
+    fn tell(&self, batch: &Batch, _: StepKey) -> Result<Vec<Tensor>> {
+        let constants = self.parameters.constants();
+        let pass = Pass::training(&constants).telling();
+        let x = self.representations(batch, &constants)?;
+        self.objective.losses(&x, batch, &pass)?;
+        Ok(pass.into_told())
+    }
+
+    fn losses_among(&self, batch: &Batch, _: StepKey, others: Others) -> Result<Losses> {
+        self.losses_of(batch, Pass::training(&self.parameters).among(others))
     }
 
     /// The terms; every sample of a batch has the batch's, as losses of pairs are no sum over

@@ -83,6 +83,11 @@ impl ObjectiveConfig for MoleculeSdeConfig {
         true
     }
 
+    /// Atoms are told from atoms of the same slice.
+    fn gathers(&self) -> bool {
+        false
+    }
+
     fn bonded(&self) -> bool {
         true
     }

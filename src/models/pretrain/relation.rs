@@ -60,6 +60,8 @@ impl Objective for Relation {
         if self.config.normalize {
             (g1, g2) = (unit_rows(&g1)?, unit_rows(&g2)?);
         }
+        // The decoders' batch norms see every slice.
+        let (g1, g2) = (pass.whole(&g1)?, pass.whole(&g2)?);
         let [first, second] = &self.decoders;
         let measure = self.config.measure;
         let one = measure.of(&first.forward(&g1, pass)?, &g2.detach())?;

@@ -3,6 +3,7 @@
 use super::Trainer;
 use super::sums::Sums;
 use crate::comm::{Bucket, SliceTree, pulse};
+use crate::models::layers::Others;
 use crate::models::{Flat, Model, StepKey, scalar};
 use crate::train::guard::seed_of_draw;
 use crate::train::loader::Slice;
@@ -50,6 +51,8 @@ impl<T: Task> Trainer<'_, T> {
         let model = plan.task.model();
         let weights = plan.loss.at(epoch);
         let seed = seed_of_draw(plan.settings.seed, self.guard.draw(step));
+        let key = StepKey { seed, step };
+        let told = self.told(key, slices)?;
         let rest_len = model.parameters().buffers().len() + 1;
         let (ready, coming) = mpsc::channel();
         let sums = match self.overlaps() {
@@ -66,7 +69,13 @@ impl<T: Task> Trainer<'_, T> {
             };
             let _span = trace::numbered("slice", slice.number as u64);
             let forward = trace::span("forward pass");
-            let losses = model.losses(batch, StepKey { seed, step })?;
+            let losses = match &told {
+                Some(told) => {
+                    let (own, share) = (slice.number, slice.share);
+                    model.losses_among(batch, key, Others { told, own, share })?
+                }
+                None => model.losses(batch, key)?,
+            };
             let objective = losses.objective(&weights)?;
             drop(forward);
             pulse::tick();
