@@ -107,10 +107,9 @@ impl Scope<'_> {
     ) -> Parameter {
         let shape = shape.into();
         let entry = Entry::new(name, shape.dims().to_vec(), init);
-        Parameter {
-            shape,
-            ..self.group([entry])
-        }
+        let flat = self.group([entry]);
+        self.builder.groups[flat.group].shape = shape.clone();
+        Parameter { shape, ..flat }
     }
 
     /// Adds entries that share one variable, a vector.
@@ -140,6 +139,7 @@ impl Scope<'_> {
         self.builder.groups.push(Extent {
             offset,
             len,
+            shape: len.into(),
             unused,
         });
         Parameter {

@@ -69,17 +69,19 @@ impl Drop for Begun {
     }
 }
 
-/// Makes a variable: its first axis has `len` elements, all zero.
+/// Makes a variable, all zero. It has the shape in which it is used: a view of it would be one more
+/// step of the backward pass, with a copy of the gradient of its own.
 struct Leaf {
     /// The variable's number in its model.
     number: usize,
-    len: usize,
+    shape: Shape,
 }
 
 /// The variable `number` of a model, zero. All variables of a model have one `origin`, whose type
 /// and device are theirs.
-pub(super) fn leaf(origin: &Var, number: usize, len: usize) -> candle_core::Result<Tensor> {
-    origin.apply_op1(Leaf { number, len })
+pub(super) fn leaf(origin: &Var, number: usize, shape: &Shape) -> candle_core::Result<Tensor> {
+    let shape = shape.clone();
+    origin.apply_op1(Leaf { number, shape })
 }
 
 impl Leaf {
@@ -87,9 +89,8 @@ impl Leaf {
     where
         S: BackendStorage<Device: BackendDevice<Storage = S>>,
     {
-        let shape = Shape::from(self.len);
-        let zeros = origin.device().zeros_impl(&shape, origin.dtype())?;
-        Ok((zeros, shape))
+        let zeros = origin.device().zeros_impl(&self.shape, origin.dtype())?;
+        Ok((zeros, self.shape.clone()))
     }
 }
 

@@ -34,6 +34,8 @@ impl Buffer {
 pub(super) struct Extent {
     pub offset: usize,
     pub len: usize,
+    /// What its variable looks like; `len` elements.
+    pub shape: Shape,
     /// Whether the model says that no loss depends on it.
     pub unused: bool,
 }

@@ -51,6 +51,8 @@ impl Entry {
 struct Group {
     /// A leaf ([`super::gradient`]), or a variable of its own in a stand-in.
     var: Tensor,
+    /// The same as a vector.
+    flat: Tensor,
     offset: usize,
     len: usize,
     /// Whether the model says that no loss depends on it.
@@ -140,12 +142,12 @@ impl Parameters {
         device: &Device,
     ) -> candle_core::Result<Self> {
         let origin = Var::zeros((), dtype, device)?;
-        let var = |(number, e): (usize, &Extent)| leaf(&origin, number, e.len);
+        let var = |(number, e): (usize, &Extent)| leaf(&origin, number, &e.shape);
         let vars = extents.iter().enumerate().map(var);
         let vars = vars.collect::<candle_core::Result<Vec<_>>>()?;
         Ok(Self {
             origin: Some(origin),
-            ..Self::on(vars, extents, dtype, device)
+            ..Self::on(vars, extents, dtype, device)?
         })
     }
 
@@ -158,6 +160,7 @@ impl Parameters {
             Extent {
                 offset: end - len,
                 len,
+                shape: len.into(),
                 unused: false,
             }
         };
@@ -168,7 +171,7 @@ impl Parameters {
         };
         let vars = extents.iter().map(var);
         let vars = vars.collect::<candle_core::Result<Vec<_>>>()?;
-        Ok(Self::on(vars, &extents, flat.dtype(), flat.device()))
+        Self::on(vars, &extents, flat.dtype(), flat.device())
     }
 
     /// The same values as constants, in the same memory: what is computed from them has no gradient
@@ -176,6 +179,7 @@ impl Parameters {
     pub fn constants(&self) -> Self {
         let group = |g: &Group| Group {
             var: g.var.detach(),
+            flat: g.flat.detach(),
             ..*g
         };
         Self {
@@ -191,24 +195,33 @@ impl Parameters {
         }
     }
 
-    fn on(vars: Vec<Tensor>, extents: &[Extent], dtype: DType, device: &Device) -> Self {
-        let group = |(var, e): (Tensor, &Extent)| Group {
-            var,
-            offset: e.offset,
-            len: e.len,
-            unused: e.unused,
+    fn on(
+        vars: Vec<Tensor>,
+        extents: &[Extent],
+        dtype: DType,
+        device: &Device,
+    ) -> candle_core::Result<Self> {
+        let group = |(var, e): (Tensor, &Extent)| -> candle_core::Result<Group> {
+            Ok(Group {
+                flat: var.flatten_all()?,
+                var,
+                offset: e.offset,
+                len: e.len,
+                unused: e.unused,
+            })
         };
-        Self {
+        let groups = vars.into_iter().zip(extents).map(group);
+        Ok(Self {
             entries: Vec::new(),
             origin: None,
-            groups: vars.into_iter().zip(extents).map(group).collect(),
+            groups: groups.collect::<candle_core::Result<_>>()?,
             len: extents.iter().map(|e| e.len).sum(),
             buffer_entries: Vec::new(),
             buffers: RwLock::default(),
             momentum: 0.0,
             dtype,
             device: device.clone(),
-        }
+        })
     }
 
     /// Entries in flat order.
@@ -238,15 +251,15 @@ impl Parameters {
     /// The values of a parameter in its shape, for a forward pass.
     pub fn get(&self, parameter: &Parameter) -> candle_core::Result<Tensor> {
         let var = &self.groups[parameter.group].var;
-        match parameter.shape.rank() {
-            1 => Ok(var.clone()),
-            _ => var.reshape(&parameter.shape),
+        match var.shape() == &parameter.shape {
+            true => Ok(var.clone()),
+            false => var.reshape(&parameter.shape),
         }
     }
 
     /// The flat variables of all groups in flat order.
     pub fn variables(&self) -> impl Iterator<Item = &Tensor> {
-        self.groups.iter().map(|g| &g.var)
+        self.groups.iter().map(|g| &g.flat)
     }
 
     /// Names of the entries that the model declares unused.
@@ -288,7 +301,7 @@ impl Parameters {
         for g in &self.groups {
             let (start, end) = g.overlap(&range);
             if start < end {
-                let part = g.var.narrow(0, start - g.offset, end - start)?;
+                let part = g.flat.narrow(0, start - g.offset, end - start)?;
                 parts.push((start - range.start, part));
             }
         }
