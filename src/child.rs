@@ -14,6 +14,7 @@ use std::io::{BufReader, BufWriter, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// First argument of a child.
@@ -26,6 +27,9 @@ const SECONDS: u64 = 300;
 
 /// Whether this program answers to [`FLAG`].
 static SERVES: AtomicBool = AtomicBool::new(false);
+
+/// The program of which children are processes, where it is not this one.
+static SERVER: OnceLock<PathBuf> = OnceLock::new();
 
 /// What a child can do: it gets the file, its further arguments, and the pipe for its messages.
 pub type Task = fn(&Path, &[String], &mut Pipe) -> Result<()>;
@@ -45,7 +49,14 @@ pub fn serve(tasks: &[(&str, Task)]) {
     std::process::exit(code);
 }
 
-/// Whether [`serve`] has been called: then [`Child::start`] works.
+/// Lets this process have children of another program, which calls [`serve`]. This is for tests: their
+/// programs do not begin with a `main` of their own.
+pub fn served_by(program: &Path) {
+    SERVER.get_or_init(|| program.to_path_buf());
+    SERVES.store(true, Ordering::Relaxed);
+}
+
+/// Whether [`serve`] or [`served_by`] has been called: then [`Child::start`] works.
 pub fn is_served() -> bool {
     SERVES.load(Ordering::Relaxed)
 }
@@ -163,7 +174,8 @@ impl Child {
         // The name of the running program, even if its file has been replaced meanwhile.
         const MYSELF: &str = "/proc/self/exe";
         let failed = |e| Error::io(path, e);
-        let mut command = Command::new(MYSELF);
+        let program = SERVER.get().map_or(Path::new(MYSELF), PathBuf::as_path);
+        let mut command = Command::new(program);
         command.arg(FLAG).arg(task).arg(path).args(arguments);
         // A child is no rank.
         let launcher = |name: &OsStr| {

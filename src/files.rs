@@ -4,10 +4,11 @@
 //! here, and a library that opens a file by itself is given only names that [`check`] has let pass.
 
 use crate::{Error, Result};
+use std::collections::HashSet;
 use std::fs::{File, FileType, Metadata};
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 /// Opens a regular file for reading.
 ///
@@ -50,38 +51,48 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// As [`read`]; bytes that are not UTF-8.
 pub fn read_text(path: &Path) -> Result<String> {
-    String::from_utf8(without_mark(read(path)?)).map_err(|e| {
+    String::from_utf8(plain(read(path)?)).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         Error::file(path, format!("not a text file: byte {at} is not UTF-8"))
     })
 }
 
-/// The bytes of a text without its byte order mark, which is no part of it (Unicode standard,
-/// section 23.8). What begins with a mark of UTF-16 becomes UTF-8.
-pub fn without_mark(mut bytes: Vec<u8>) -> Vec<u8> {
-    let unit: fn([u8; 2]) -> u16 = match bytes[..] {
-        [0xef, 0xbb, 0xbf, ..] => {
-            bytes.drain(..3);
-            return bytes;
-        }
-        [0xff, 0xfe, ..] => u16::from_le_bytes,
-        [0xfe, 0xff, ..] => u16::from_be_bytes,
-        _ => return bytes,
+/// The bytes of a text as readers expect them: without its byte order mark, which is no part of it
+/// (Unicode standard, section 23.8), in UTF-8 if the mark is one of UTF-16, and with line feeds where
+/// only carriage returns end the lines.
+pub fn plain(mut bytes: Vec<u8>) -> Vec<u8> {
+    let unit: Option<fn([u8; 2]) -> u16> = match bytes[..] {
+        [0xff, 0xfe, ..] => Some(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => Some(u16::from_be_bytes),
+        _ => None,
     };
-    let (pairs, _) = bytes[2..].as_chunks();
-    let units: Vec<u16> = pairs.iter().map(|&pair| unit(pair)).collect();
-    String::from_utf16_lossy(&units).into_bytes()
+    if let Some(unit) = unit {
+        let (pairs, _) = bytes[2..].as_chunks();
+        let units: Vec<u16> = pairs.iter().map(|&pair| unit(pair)).collect();
+        bytes = String::from_utf16_lossy(&units).into_bytes();
+    } else if bytes.starts_with(UTF_8_MARK) {
+        bytes.drain(..UTF_8_MARK.len());
+    }
+    if !bytes.contains(&b'\n') {
+        let ends = bytes.iter_mut().filter(|b| **b == b'\r');
+        ends.for_each(|b| *b = b'\n');
+    }
+    bytes
 }
 
-/// The text of a regular file of which only the ASCII part matters: [`read`], [`without_mark`],
-/// [`lossy_text`].
+/// The byte order mark of UTF-8.
+pub const UTF_8_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The text of a regular file of fixed columns, of which only the ASCII part matters: [`read`],
+/// [`plain`], and `?` for every other character.
 ///
 /// # Errors
 /// As [`read`]; zero bytes, which no text holds.
-pub fn read_lossy_text(path: &Path) -> Result<String> {
-    let bytes = without_mark(read(path)?);
+pub fn read_columns(path: &Path) -> Result<String> {
+    let bytes = plain(read(path)?);
+    let ascii = |c: char| if c.is_ascii() { c } else { '?' };
     match bytes.iter().position(|&b| b == 0) {
-        None => Ok(lossy_text(bytes)),
+        None => Ok(lossy_text(bytes).chars().map(ascii).collect()),
         Some(at) => Err(Error::file(
             path,
             format!("not a text file: byte {at} is zero"),
@@ -109,6 +120,38 @@ pub fn read_text_if_there(path: &Path) -> Result<Option<String>> {
     }
 }
 
+/// The files in a folder and in the folders within, in the order of their names. A folder is visited
+/// once, however many links lead to it.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn within(folder: &Path) -> Result<Vec<PathBuf>> {
+    let (mut seen, mut files) = (HashSet::new(), Vec::new());
+    visit(folder, &mut seen, &mut files).map_err(|e| Error::io(folder, e))?;
+    Ok(files)
+}
+
+fn visit(
+    folder: &Path,
+    seen: &mut HashSet<(u64, u64)>,
+    files: &mut Vec<PathBuf>,
+) -> std::io::Result<()> {
+    let here = std::fs::metadata(folder)?;
+    if !seen.insert((here.dev(), here.ino())) {
+        return Ok(());
+    }
+    let paths = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
+    let mut paths = paths.collect::<std::io::Result<Vec<PathBuf>>>()?;
+    paths.sort();
+    for path in paths {
+        match path.is_dir() {
+            true => visit(&path, seen, files)?,
+            false => files.push(path),
+        }
+    }
+    Ok(())
+}
+
 /// What a name stands for, with its article.
 pub fn describe(kind: FileType) -> &'static str {
     match kind {
@@ -129,6 +172,9 @@ fn refused(path: &Path, error: std::io::Error) -> Error {
         ErrorKind::InvalidFilename | ErrorKind::InvalidInput => {
             Error::file(path, "not the name of a file")
         }
+        _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            Error::file(path, "a symbolic link that leads back to itself")
+        }
         _ => Error::io(path, error),
     }
 }
@@ -136,7 +182,6 @@ fn refused(path: &Path, error: std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
 
     /// Every way to read refuses what is no file, at once and as the user's input.
     #[test]
@@ -149,9 +194,12 @@ mod tests {
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&pipe, &link).unwrap();
+        let around = dir.path().join("around");
+        std::os::unix::fs::symlink(&around, &around).unwrap();
         for (path, what) in [
             (pipe, "a named pipe, where a file is needed"),
             (link, "a named pipe, where a file is needed"),
+            (around, "a symbolic link that leads back to itself"),
             (socket, "a socket, where a file is needed"),
             (
                 PathBuf::from("/dev/zero"),
@@ -174,6 +222,21 @@ mod tests {
         }
     }
 
+    /// Links that lead back would otherwise be followed 40 times, and two of them for years.
+    #[test]
+    fn a_folder_is_visited_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir(at("b")).unwrap();
+        for name in ["a", "c", "b/d"] {
+            std::fs::write(at(name), "").unwrap();
+        }
+        for name in ["e", "b/f", "b/g"] {
+            std::os::unix::fs::symlink(dir.path(), at(name)).unwrap();
+        }
+        assert_eq!(within(dir.path()).unwrap(), ["a", "b/d", "c"].map(at));
+    }
+
     #[test]
     fn marks_are_no_text_and_columns_stay() {
         let utf16 = |unit: fn(u16) -> [u8; 2]| {
@@ -183,20 +246,24 @@ mod tests {
         for bytes in [
             "\u{feff}Åb\n".as_bytes().to_vec(),
             "Åb\n".into(),
+            "\u{feff}Åb\r".into(),
             utf16(u16::to_le_bytes),
             utf16(u16::to_be_bytes),
         ] {
-            assert_eq!(without_mark(bytes), "Åb\n".as_bytes());
+            assert_eq!(plain(bytes), "Åb\n".as_bytes());
         }
-        assert_eq!(without_mark(vec![0xff]), [0xff]);
+        assert_eq!(plain(b"a\r\nb\r".to_vec()), b"a\r\nb\r");
+        assert_eq!(plain(vec![0xff]), [0xff]);
         assert_eq!(lossy_text(b"\xc5b 1".to_vec()), "?b 1");
         assert_eq!(lossy_text("Åb".into()), "Åb");
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("text");
-        std::fs::write(&path, b"\xef\xbb\xbfa\xe9").unwrap();
-        assert_eq!(read_lossy_text(&path).unwrap(), "a?");
+        for bytes in [&b"\xef\xbb\xbfa\xe9"[..], "aÅ".as_bytes()] {
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(read_columns(&path).unwrap(), "a?");
+        }
         std::fs::write(&path, b"a\0").unwrap();
-        let told = read_lossy_text(&path).unwrap_err().to_string();
+        let told = read_columns(&path).unwrap_err().to_string();
         assert!(told.ends_with("byte 1 is zero"), "{told}");
     }
 

@@ -76,25 +76,30 @@ pub struct Wanted<'a> {
 /// As [`list_files`].
 pub fn list_named(inputs: &[PathBuf], wanted: &Wanted) -> Result<Vec<PathBuf>> {
     let library = wanted.library;
-    let mut files = Vec::new();
+    let mut found = Vec::new();
     for input in inputs {
-        let before = files.len();
+        let before = found.len();
         match input.to_str().and_then(|t| t.strip_prefix('@')) {
-            Some(list) => from_list(Path::new(list), library, &mut files)?,
-            None if input.is_dir() => from_folder(input, wanted.is_one, &mut files)?,
-            None if input.exists() => files.push(input.clone()),
+            Some(list) => from_list(Path::new(list), library, &mut found)?,
+            None if input.is_dir() => {
+                let name =
+                    |path: &PathBuf| path.file_name().map(|n| n.to_string_lossy().into_owned());
+                let is_one = |path: &PathBuf| name(path).is_some_and(|n| (wanted.is_one)(&n));
+                found.extend(files::within(input)?.into_iter().filter(is_one));
+            }
+            None if input.exists() => found.push(input.clone()),
             None => match library.and_then(|folder| entry_in(folder, input)) {
-                Some(path) => files.push(path),
+                Some(path) => found.push(path),
                 None => return Err(Error::file(input, "no such file or folder")),
             },
         }
-        if files.len() == before {
+        if found.len() == before {
             return Err(Error::file(input, format!("no {}", wanted.what)));
         }
     }
     let mut seen = HashSet::new();
-    files.retain(|f| seen.insert(f.clone()));
-    Ok(files)
+    found.retain(|f| seen.insert(f.clone()));
+    Ok(found)
 }
 
 /// Gives each file the shortest id that no other has.
@@ -170,28 +175,6 @@ fn from_list(list: &Path, library: Option<&Path>, files: &mut Vec<PathBuf>) -> R
             true => here,
             false => entry().unwrap_or(here),
         });
-    }
-    Ok(())
-}
-
-fn from_folder(folder: &Path, is_one: fn(&str) -> bool, files: &mut Vec<PathBuf>) -> Result<()> {
-    let entries = std::fs::read_dir(folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
-    let mut paths: Vec<PathBuf> = entries
-        .map_err(|e| Error::io(folder, e))?
-        .into_iter()
-        .map(|e| e.path())
-        .collect();
-    paths.sort();
-    for path in paths {
-        let name = path
-            .file_name()
-            .map(|n| n.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        if path.is_dir() {
-            from_folder(&path, is_one, files)?;
-        } else if is_one(&name) {
-            files.push(path);
-        }
     }
     Ok(())
 }

@@ -224,7 +224,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>> {
 /// The text of a table. What is not UTF-8 is taken for Latin-1, in which old spreadsheets write: every
 /// byte is then a character, and what such a cell says is right in most of Europe's languages.
 fn text(path: &Path, bytes: &[u8]) -> String {
-    String::from_utf8(files::without_mark(bytes.to_vec())).unwrap_or_else(|e| {
+    String::from_utf8(files::plain(bytes.to_vec())).unwrap_or_else(|e| {
         let at = e.utf8_error().valid_up_to();
         let name = path.display();
         log::warn!("{name}: byte {at} is not UTF-8: the table is read as Latin-1");

@@ -1,7 +1,7 @@
 //! Runs a reader over mutated inputs in a process that may die, and tells what came of it.
 
+use super::Target;
 use super::mutate::Mutator;
-use super::{Target, program};
 use holosig::error::EXIT_INPUT;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,6 +19,10 @@ const MOST_MIB: u64 = 1024;
 const HUNG: i32 = 97;
 /// Findings after which a campaign ends.
 const ENOUGH: usize = 10;
+
+/// Readers that work in child processes, and how many other inputs take the time of one of theirs.
+const WITH_CHILDREN: [&str; 3] = ["hdf5", "netcdf", "qm9_hdf5"];
+const COST: u64 = 5;
 
 /// What is tried.
 #[derive(Debug, Clone)]
@@ -52,8 +56,8 @@ impl Plan {
     /// The plan with the variables HOLOSIG_FUZZ_INPUTS, _SECONDS, _PATIENCE, _SEED and _FROM.
     fn of_environment(name: &str) -> Self {
         let mut plan = Self::default();
-        if program::READERS.contains(&name) {
-            plan.inputs /= program::COST;
+        if WITH_CHILDREN.contains(&name) {
+            plan.inputs /= COST;
         }
         for (name, value) in plan.variables() {
             if let Ok(text) = std::env::var(name) {
@@ -245,6 +249,7 @@ pub fn read_if_asked(find: fn(&str) -> Option<&'static Target>) {
         return;
     };
     let (target, plan) = (find(&name).unwrap(), Plan::of_environment(&name));
+    holosig::child::served_by(Path::new(env!("CARGO_BIN_EXE_holosig")));
     // The line that the test harness has begun ends here.
     println!();
     let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap());

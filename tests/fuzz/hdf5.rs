@@ -1,6 +1,8 @@
-//! HDF5 files of a user: clouds of atoms for `holosig zernike`.
+//! HDF5 files of a user, which a child process reads first: clouds of atoms for `holosig zernike`.
 
-use super::{Target, program};
+use super::Target;
+use holosig::data::zernikegrams::transform_file;
+use holosig::ops::zernike::Settings;
 use std::path::Path;
 
 pub const TARGET: Target = Target {
@@ -28,8 +30,6 @@ fn clouds() -> Vec<u8> {
 }
 
 fn read(path: &Path) -> holosig::Result<()> {
-    let folder = path.parent().unwrap();
-    let name = path.file_name().unwrap().to_str().unwrap();
-    let _ = std::fs::remove_file(folder.join("out.h5"));
-    program::run(&["zernike", name, "out.h5", "--lmax", "2", "--nmax", "4"], folder)
+    let settings = Settings { lmax: 2, nmax: 4, ..Settings::default() };
+    transform_file(path, &path.with_file_name("out.h5"), &settings).map(drop)
 }

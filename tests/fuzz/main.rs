@@ -9,8 +9,8 @@ mod campaign;
 mod faulty;
 mod md;
 mod mutate;
-mod program;
 mod run;
+mod spheres;
 mod systems;
 #[path = "../common/torch.rs"]
 mod written;
@@ -57,6 +57,7 @@ readers! {
     gzip,
     heartbeat,
     hdf5,
+    idx,
     job,
     lmdb,
     mmcif,
@@ -64,7 +65,11 @@ readers! {
     mol2,
     netcdf,
     npz,
+    obj,
+    off,
     pdb,
+    ply,
+    png,
     poscar,
     prmtop,
     proteinnet,
@@ -76,6 +81,7 @@ readers! {
     safetensors,
     scores,
     sdf,
+    stl,
     structures_json,
     table,
     torch,

@@ -33,13 +33,14 @@ pub fn frames(path: &Path) -> holosig::Result<()> {
 /// Reads a topology, with a trajectory that fits it when it is whole.
 pub fn topology(path: &Path) -> holosig::Result<()> {
     let folder = path.parent().unwrap();
-    let run = folder.join("run.dcd");
+    // Beside the folders of all inputs: it is written once.
+    let run = folder.with_file_name("run.dcd");
     if !run.exists() {
         Run::new(1, 1).write(&run, 0..1);
     }
     let table = folder.join("m.csv");
     let name = path.file_name().unwrap().to_str().unwrap();
-    let text = format!("trajectory,topology\nrun.dcd,{name}\n");
+    let text = format!("trajectory,topology\n../run.dcd,{name}\n");
     std::fs::write(&table, text).unwrap();
     let settings = Settings {
         selection: Selection::All,

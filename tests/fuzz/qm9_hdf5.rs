@@ -1,13 +1,13 @@
-//! QM9 in one HDF5 file, which a library reads.
+//! QM9 in one HDF5 file, which a child process reads first.
 
-use super::{Target, program};
-use std::path::Path;
+use super::Target;
+use super::systems::READER;
 
 pub const TARGET: Target = Target {
     corpus: || vec![molecules()],
     words: &["train", "atom_ptr", "targets", "bonds", "HDF", "OHDR", "TREE", "HEAP", "SNOD"],
     ending: ".h5",
-    read,
+    ..READER
 };
 
 fn molecules() -> Vec<u8> {
@@ -30,12 +30,4 @@ fn molecules() -> Vec<u8> {
     drop(group);
     file.close().unwrap();
     std::fs::read(path).unwrap()
-}
-
-fn read(path: &Path) -> holosig::Result<()> {
-    let folder = path.parent().unwrap();
-    let name = path.file_name().unwrap().to_str().unwrap();
-    let _ = std::fs::remove_file(folder.join("out.h5"));
-    let command = ["prepare", "systems", name, "--out", "out.h5", "--validation", "0", "--test", "0"];
-    program::run(&command, folder)
 }

@@ -252,6 +252,32 @@ fn names_that_are_no_ascii_are_read() {
     }
 }
 
+/// Neither names nor the expression bring the library down that chooses atoms by expressions.
+#[test]
+fn expressions_take_any_name_and_are_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let run_of = Run::new(2, 9);
+    run_of.write(&at("run.xtc"), 0..2);
+    manifest(&folder, &["trajectory,topology", "run.xtc,top.pdb"]);
+    for byte in [0xe9, 0, b'"'] {
+        run_of.write_frame(&at("top.pdb"));
+        let mut bytes = std::fs::read(at("top.pdb")).unwrap();
+        let (name, residue) = (b" CB ", b" ALA ");
+        for text in [&name[..], residue] {
+            let place = bytes.windows(text.len()).position(|w| w == text).unwrap();
+            bytes[place + 2] = byte;
+        }
+        std::fs::write(at("top.pdb"), &bytes).unwrap();
+        let options = ["--segments", "1x1", "--select", "protein and name N CA C"];
+        run(&mut prepare(&folder, &options)).success();
+    }
+    for expression in ["name Cé", &"(".repeat(60_000)] {
+        let told = "an expression has at most 2000 characters, all of them ASCII";
+        run(&mut prepare(&folder, &["--select", expression])).failure(2, told);
+    }
+}
+
 #[test]
 fn a_topology_written_without_coordinates_has_no_neighbors() {
     let folder = tempfile::tempdir().unwrap();

@@ -6,7 +6,8 @@ use crate::comm::World;
 use crate::data::Split;
 use crate::data::chains::manifest::{self, Entry, Role};
 use crate::data::chains::{Chains, Notes, Record, of_structure};
-use crate::data::structure::{ReadOptions, Structure, read_any};
+use crate::data::structure::{self, ReadOptions, Structure, read_any};
+use crate::print::count;
 use crate::store::{Kind, Output};
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -58,6 +59,9 @@ enum Outcome {
     Refused(String),
 }
 
+/// What its reader made of a file, and what came of the chains that rows ask for.
+type File = (structure::Notes, Vec<Outcome>);
+
 /// Files that one rank reads at a time.
 const BLOCK: usize = 64;
 
@@ -86,19 +90,23 @@ pub fn run(args: Args) -> Result<()> {
             .collect();
         let progress = Progress::new(world.is_root(), files.len(), "files");
         let mut chains: Vec<Option<Record>> = vec![None; entries.len()];
-        let (mut notes, mut skipped) = (Notes::default(), 0);
+        let (mut notes, mut told, mut skipped) = (Notes::default(), structure::Notes::default(), 0);
         let block = files.len().div_ceil(world.size()).clamp(1, BLOCK);
         world.ordered(
             files.len(),
             block,
             |range| {
                 let read = |rows: &&[usize]| of_file(&entries, rows, args.skip);
-                let all: Vec<Result<Vec<Outcome>>> = files[range].par_iter().map(read).collect();
-                all.into_iter().collect::<Result<Vec<Vec<Outcome>>>>()
+                let all: Vec<Result<File>> = files[range].par_iter().map(read).collect();
+                all.into_iter().collect::<Result<Vec<File>>>()
             },
             |range, outcomes| {
                 let rows = files[range.clone()].concat();
-                for (row, outcome) in rows.into_iter().zip(outcomes.into_iter().flatten()) {
+                let outcomes = outcomes.into_iter().flat_map(|(of_file, outcomes): File| {
+                    told.merge(&of_file);
+                    outcomes
+                });
+                for (row, outcome) in rows.into_iter().zip(outcomes) {
                     match outcome {
                         Outcome::Chain(chain, own) => {
                             notes.add(own);
@@ -120,6 +128,7 @@ pub fn run(args: Args) -> Result<()> {
             let used = entries.into_iter().zip(chains);
             let used = used.filter_map(|(entry, chain)| Some((entry, chain?)));
             finish(&args.out, used.collect(), notes)?;
+            told.tell();
             match skipped {
                 0 => Ok(()),
                 skipped => Err(Error::Partial { skipped, of }),
@@ -130,7 +139,7 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 /// The chains of a file that rows of the table ask for.
-fn of_file(entries: &[Entry], rows: &[usize], skip: bool) -> Result<Vec<Outcome>> {
+fn of_file(entries: &[Entry], rows: &[usize], skip: bool) -> Result<File> {
     let path = &entries[rows[0]].file;
     let read = read_any(path, &options());
     let first = |structures: &[Structure], row: usize| -> Result<(Record, Notes)> {
@@ -150,7 +159,9 @@ fn of_file(entries: &[Entry], rows: &[usize], skip: bool) -> Result<Vec<Outcome>
             Err(e) => Err(e),
         }
     };
-    rows.iter().map(outcome).collect()
+    let outcomes = rows.iter().map(outcome).collect::<Result<_>>()?;
+    let notes = read.iter().flatten().next().map(|s| s.notes.clone());
+    Ok((notes.unwrap_or_default(), outcomes))
 }
 
 /// Writes the file and tells what is in it.
@@ -162,14 +173,14 @@ fn finish(out: &Path, chains: Vec<(Entry, Record)>, notes: Notes) -> Result<()> 
     let kept = toml::to_string(&Kept { read: &options() }).map_err(Error::internal)?;
     let chains = Chains::pack(chains, kept)?;
     let digest = chains.write(out)?;
-    let count = |s: Split| format!("{} {s}", chains.split(s).len());
+    let shares = Split::ALL.map(|s| format!("{} {s}", chains.split(s).len()));
     crate::say!(
-        "{}: {} chains, {} residues, {} classes: {}",
+        "{}: {}, {}, {}: {}",
         out.display(),
-        chains.len(),
-        chains.residue_count(),
-        chains.classes().len(),
-        Split::ALL.map(count).join(", ")
+        count(chains.len(), "chain"),
+        count(chains.residue_count(), "residue"),
+        count(chains.classes().len(), "class"),
+        shares.join(", ")
     );
     for line in notes.lines() {
         crate::say!("{line}");
@@ -178,7 +189,7 @@ fn finish(out: &Path, chains: Vec<(Entry, Record)>, notes: Notes) -> Result<()> 
         .filter(|&i| chains.labels(i).is_empty())
         .count();
     if unlabelled > 0 {
-        crate::say!("{unlabelled} chains have no label");
+        crate::say!("{} without a label", count(unlabelled, "chain"));
     }
     for split in [Split::Train, Split::Validation] {
         if chains.split(split).is_empty() {

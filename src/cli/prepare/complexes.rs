@@ -8,7 +8,7 @@ use crate::data::Split;
 use crate::data::complexes::{Centres, Entry, Packing, Reader};
 use crate::data::dataset::{Chosen, Dataset};
 use crate::data::prepare::Fractions;
-use crate::data::structure::ReadOptions;
+use crate::data::structure::{Notes, ReadOptions};
 use crate::print::count;
 use crate::store::{Kind, Output};
 use crate::{Error, Result};
@@ -191,6 +191,7 @@ impl Args {
             count(dataset.structures().len() - chosen.len(), "structure"),
             count(dataset.atom_count(), "atom")
         );
+        Notes::sum(chosen.iter().map(|c| &c.structure.notes)).tell();
         let shares = Split::ALL.map(|s| format!("{} {s}", dataset.split(s).len()));
         crate::say!(
             "{}: {}; fingerprint {digest}",

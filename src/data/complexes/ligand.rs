@@ -2,7 +2,7 @@
 //! protein's own file.
 
 use super::{ctfile, mol2};
-use crate::data::structure::{ReadOptions, atomic_number, gunzip, read_any};
+use crate::data::structure::{Notes, ReadOptions, atomic_number, gunzip, read_any};
 use crate::data::system::{Residue, System};
 use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
@@ -32,19 +32,34 @@ pub(super) fn finite(texts: [&str; 3]) -> std::result::Result<[f32; 3], String> 
     Ok(position)
 }
 
-/// Reads the heavy atoms of the first molecule of a file.
+/// Reads the heavy atoms of the first molecule of a file; also what there is to tell of it.
 ///
 /// # Errors
 /// An unreadable or malformed file, an unknown format or element, no heavy atoms, atoms that all
 /// lie in one point or in a drawing (no coordinates).
-pub fn read(path: &Path) -> Result<System> {
+pub fn read(path: &Path) -> Result<(System, Notes)> {
     let name = path.to_string_lossy().to_ascii_lowercase();
     let name = name.strip_suffix(".gz").unwrap_or(&name);
+    let mut notes = Notes::default();
     let ligand = match name.rsplit_once('.').map_or("", |n| n.1) {
-        "sdf" | "mol" | "sd" => ctfile::atoms(&text(path)?).and_then(|a| heavy(&a)),
-        "mol2" => mol2::atoms(&text(path)?).and_then(|a| heavy(&a)),
+        "sdf" | "mol" | "sd" => {
+            let text = text(path)?;
+            let rest = text.lines().skip_while(|line| !line.starts_with("$$$$"));
+            notes.add(
+                FURTHER,
+                rest.skip(1).any(|line| !line.trim().is_empty()).into(),
+            );
+            ctfile::atoms(&text).and_then(|a| heavy(&a))
+        }
+        "mol2" => {
+            let text = text(path)?;
+            let molecules = text.lines().filter(|l| l.trim() == "@<TRIPOS>MOLECULE");
+            notes.add(FURTHER, (molecules.count() > 1).into());
+            mol2::atoms(&text).and_then(|a| heavy(&a))
+        }
         "pdb" | "ent" | "cif" | "mmcif" => {
             let structure = read_any(path, &ReadOptions::default())?.swap_remove(0);
+            notes = structure.notes;
             Ok(without_residues(structure.system))
         }
         other => {
@@ -52,10 +67,12 @@ pub fn read(path: &Path) -> Result<System> {
             return Err(Error::file(path, what));
         }
     };
-    ligand
-        .and_then(checked)
-        .map_err(|what| Error::file(path, what))
+    let ligand = ligand.and_then(checked);
+    let ligand = ligand.map_err(|what| Error::file(path, what))?;
+    Ok((ligand, notes))
 }
+
+const FURTHER: &str = "files of ligands with further molecules, of which the first is read";
 
 /// The heavy atoms of the residue of `path` that `wanted` names ([`LigandPlace::Residue`]).
 ///
@@ -158,7 +175,7 @@ fn text(path: &Path) -> Result<String> {
         false => raw,
     };
     // Titles and data fields come in whatever encoding; atoms are ASCII.
-    Ok(files::lossy_text(files::without_mark(bytes)))
+    Ok(files::lossy_text(files::plain(bytes)))
 }
 
 #[cfg(test)]
@@ -217,7 +234,17 @@ mod tests {
         let latin: Vec<u8> = text.chars().skip(1).map(|c| c as u8).collect();
         for bytes in [text.as_bytes(), &latin] {
             std::fs::write(&path, bytes).unwrap();
-            assert_eq!(read(&path).unwrap().formula(), "C1 Cl1");
+            let (ligand, notes) = read(&path).unwrap();
+            assert_eq!(
+                (ligand.formula().as_str(), notes),
+                ("C1 Cl1", Notes::default())
+            );
         }
+        std::fs::write(&path, text.repeat(2)).unwrap();
+        let (ligand, notes) = read(&path).unwrap();
+        assert_eq!(
+            (ligand.formula().as_str(), notes.count(FURTHER)),
+            ("C1 Cl1", 1)
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! A CSV file of complexes.
 
+use super::affinity::{self, Scale};
 use super::{Entry, LigandPlace, Listing, Place};
 use crate::Result;
 use crate::data::Split;
@@ -58,23 +59,9 @@ impl Role {
     }
 }
 
-/// A number that can be an affinity; nothing where the field is empty.
-///
-/// # Errors
-/// Text that is no finite number.
-pub fn affinity(text: &str) -> std::result::Result<Option<f64>, String> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let number = text.parse().ok().filter(|v: &f64| v.is_finite());
-    let what = || format!("affinity {text:?} is not a finite number; leave it empty if unknown");
-    number.map(Some).ok_or_else(what)
-}
-
 /// Reads a CSV file with a column for the protein's file and one for the ligand, which is a file
 /// or a residue of the protein's file (`LIG`, `LIG:A`, `LIG:A:401`); paths count from the CSV
-/// file's folder. Optional: id, affinity, split and group. Without ids, the names of the ligands' files
+/// file's folder. Optional: id, affinity ([`affinity::column`]), split and group. Without ids, the names of the ligands' files
 /// without folders and endings are the ids, or, where two are the same, whole. Columns without a role
 /// are kept as text.
 ///
@@ -88,6 +75,8 @@ pub fn read(path: &Path, chosen: &[(Role, String)]) -> Result<Listing> {
     for role in Role::ALL {
         places[role as usize] = role.find(&table, chosen)?;
     }
+    let affinity = affinity::column(&table, chosen)?;
+    places[Role::Affinity as usize] = affinity.map(|(place, _)| place);
     let needed = |role: Role| {
         places[role as usize].ok_or_else(|| {
             table.in_header(format!(
@@ -103,6 +92,7 @@ pub fn read(path: &Path, chosen: &[(Role, String)]) -> Result<Listing> {
         protein: needed(Role::Protein)?,
         ligand: needed(Role::Ligand)?,
         places,
+        scale: affinity.map_or(Scale::Log, |(_, scale)| scale),
         others: (0..table.columns().len())
             .filter(|i| !places.contains(&Some(*i)))
             .collect(),
@@ -152,6 +142,8 @@ struct Columns {
     ligand: usize,
     /// By role.
     places: [Option<usize>; Role::ALL.len()],
+    /// What affinities are.
+    scale: Scale,
     /// Those without a role.
     others: Vec<usize>,
 }
@@ -162,7 +154,7 @@ impl Columns {
         let (protein, ligand) = (row.filled(self.protein)?, row.filled(self.ligand)?);
         let is_file = ligand.contains(['.', '/']);
         let split = field(Role::Split).map(|text| text.parse::<Split>().map_err(|e| row.error(e)));
-        let affinity = affinity(field(Role::Affinity).unwrap_or_default());
+        let affinity = affinity::value(field(Role::Affinity).unwrap_or_default(), self.scale);
         Ok(Entry {
             id: field(Role::Id).unwrap_or(ligand).to_string(),
             place: Place::Files {

@@ -6,6 +6,7 @@
 //! | a folder with an `INDEX_*` file | PDBbind's layout ([`pdbbind`]) |
 //! | `data.mdb`, or a folder with it or with `train`, `val`, `test` of them | ATOM3D's LBA ([`atom3d`]) |
 
+pub mod affinity;
 pub mod atom3d;
 mod centres;
 pub mod clusters;
@@ -162,9 +163,13 @@ impl Reader {
     pub fn read(&self, entry: &Entry, options: &ReadOptions) -> Result<Complex> {
         let (structure, ligand, affinity) = match &entry.place {
             Place::Files { protein, ligand } => {
-                let structure = structure::read(protein, options)?.swap_remove(0);
+                let mut structure = structure::read(protein, options)?.swap_remove(0);
                 let ligand = match ligand {
-                    LigandPlace::File(path) => ligand::read(path)?,
+                    LigandPlace::File(path) => {
+                        let (ligand, notes) = ligand::read(path)?;
+                        structure.notes.merge(&notes);
+                        ligand
+                    }
                     LigandPlace::Residue(name) => ligand::of_residue(protein, name)?,
                 };
                 (structure, ligand, None)

@@ -2,7 +2,7 @@
 
 use crate::{Error, Result, files};
 use flate2::bufread::MultiGzDecoder;
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// Bytes of a line that are kept: far more than any format has columns.
@@ -33,12 +33,36 @@ impl Lines {
             true => Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file))),
             false => Box::new(file),
         };
-        Ok(Self {
+        let mut lines = Self {
             path: path.to_path_buf(),
             source,
             line: Vec::new(),
             number: 0,
-        })
+        };
+        if lines.begin().map_err(|e| lines.failed(e))? {
+            return Ok(lines);
+        }
+        let what = "UTF-16 or text without line feeds, and large: convert it to UTF-8 first";
+        Err(Error::file(path, what))
+    }
+
+    /// Passes over a byte order mark. What is in UTF-16, or has no line feeds, is read as a whole;
+    /// false if it is too large for that.
+    fn begin(&mut self) -> std::io::Result<bool> {
+        const MOST: u64 = 1 << 28;
+        let head = self.source.fill_buf()?;
+        let utf_16 = head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]);
+        if utf_16 || (head.contains(&b'\r') && !head.contains(&b'\n')) {
+            let mut whole = Vec::new();
+            (&mut self.source).take(MOST).read_to_end(&mut whole)?;
+            let fits = (whole.len() as u64) < MOST;
+            self.source = Box::new(Cursor::new(files::plain(whole)));
+            return Ok(fits);
+        }
+        if head.starts_with(files::UTF_8_MARK) {
+            self.source.consume(files::UTF_8_MARK.len());
+        }
+        Ok(true)
     }
 
     /// An error about the line that was read last.

@@ -8,8 +8,6 @@ use std::path::Path;
 
 /// A line of a protein of 100,000 residues has half of this.
 const LONGEST_LINE: usize = 64 << 20;
-/// What some editors put before UTF-8.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const EVOLUTIONARY_LINES: usize = 21;
 const ANGSTROM_PER_PICOMETRE: f64 = 0.01;
 
@@ -232,8 +230,8 @@ impl<'a> Reader<'a> {
             Ok(_) => self.number += 1,
             Err(e) => return Err(self.failed(e)),
         }
-        if self.number == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
-            self.line.drain(..BYTE_ORDER_MARK.len());
+        if self.number == 1 && self.line.starts_with(files::UTF_8_MARK) {
+            self.line.drain(..files::UTF_8_MARK.len());
         }
         if self.line.len() == LONGEST_LINE {
             return Err(self.error("the line has no end: not ProteinNet text"));

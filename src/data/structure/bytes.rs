@@ -40,7 +40,7 @@ pub(super) fn load(path: &Path) -> Result<Loaded> {
         true => gunzip(path, &raw)?,
         false => raw,
     };
-    let text = files::without_mark(text);
+    let text = files::plain(text);
     if text.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::file(path, "empty file"));
     }
@@ -68,13 +68,18 @@ const LARGEST_RATIO: u64 = 64;
 /// Unpacked bytes that need no such comparison.
 const ALWAYS_FITS: u64 = 16 << 20;
 
+/// Bytes that so many packed ones may become.
+pub fn most_unpacked(packed: u64) -> u64 {
+    ALWAYS_FITS.saturating_add(LARGEST_RATIO.saturating_mul(packed))
+}
+
 /// Unpacks gzip, of one member or several.
 ///
 /// # Errors
 /// A truncated or damaged file, which `path` names; one that unpacks to far more than text does.
 pub fn gunzip(path: &Path, raw: &[u8]) -> Result<Vec<u8>> {
     let mut text = Vec::with_capacity(4 * raw.len());
-    let most = ALWAYS_FITS + LARGEST_RATIO * raw.len() as u64;
+    let most = most_unpacked(raw.len() as u64);
     match MultiGzDecoder::new(raw)
         .take(most + 1)
         .read_to_end(&mut text)

@@ -7,6 +7,7 @@ use super::assemble::{Assembler, Model, Record, coordinate};
 use super::b_factors::Slots;
 use super::{Models, ReadOptions, element};
 use crate::data::names::{self, Named};
+use std::collections::HashMap;
 
 /// The models of an mmCIF file that `options` ask for, in file order.
 ///
@@ -21,6 +22,7 @@ pub(super) fn parse(text: &[u8], options: &ReadOptions) -> Result<Vec<Model>, St
         Columns::new(&table.names).map_err(|what| format!("line {}: {what}", table.line))?;
     // Models come one after the other; a number that returns goes to its own model.
     let mut models: Vec<(i32, Assembler)> = Vec::new();
+    let mut places: HashMap<i32, usize> = HashMap::new();
     let mut row = table.first_row;
     while !row.is_empty() || table.looped {
         if table.looped && !next_row(&mut tokens, table.names.len(), &mut row)? {
@@ -28,9 +30,8 @@ pub(super) fn parse(text: &[u8], options: &ReadOptions) -> Result<Vec<Model>, St
         }
         let at_line = |what: String| format!("line {}: {what}", row[0].line);
         let (number, record) = columns.record(&row).map_err(at_line)?;
-        let open = models.iter().position(|(n, _)| *n == number);
-        let model = match open {
-            Some(i) => i,
+        let model = match places.get(&number) {
+            Some(&i) => i,
             None if options.models == Models::First && !models.is_empty() => {
                 let what = "files with further models, of which the first is read";
                 models[0].1.notes().add(what, 1);
@@ -38,6 +39,7 @@ pub(super) fn parse(text: &[u8], options: &ReadOptions) -> Result<Vec<Model>, St
             }
             None => {
                 models.push((number, Assembler::new(options)));
+                places.insert(number, models.len() - 1);
                 models.len() - 1
             }
         };

@@ -29,11 +29,11 @@ mod pdb;
 #[cfg(test)]
 mod tests;
 
-pub use bytes::{gunzip, is_structure_name};
+pub use bytes::{gunzip, is_structure_name, most_unpacked};
 pub use element::number as atomic_number;
 pub(crate) use mmcif::{Token, Tokens};
 pub use notes::Notes;
-pub(in crate::data) use pdb::atom as pdb_record;
+pub(in crate::data) use pdb::{Layout as PdbLayout, atom as pdb_record};
 
 pub use super::names::CANONICAL;
 use super::system::{System, crowd};

@@ -5,7 +5,6 @@ use super::assemble::{Assembler, Model, Record, coordinate};
 use super::b_factors::Slots;
 use super::{Models, ReadOptions, element};
 use crate::data::names::{self, Columns, Named};
-use std::cell::OnceCell;
 use std::collections::HashSet;
 
 /// The models of a PDB file that `options` ask for. `MODEL`, `ENDMDL` and `END` each end the model
@@ -35,7 +34,7 @@ pub(super) fn parse(text: &[u8], options: &ReadOptions) -> Result<Vec<Model>, St
                     return Err(at_line("the file ends inside this atom: truncated".into()));
                 }
                 width = line.len();
-                let record = atom_in(line, segment, &layout).map_err(at_line)?;
+                let record = atom(line, segment, &layout).map_err(at_line)?;
                 model.push(&record).map_err(at_line)?;
             }
             b"TER" => segment += 1,
@@ -72,7 +71,7 @@ pub(super) fn slots(text: &[u8], slots: &mut Slots) -> Result<(), String> {
         let end = start + line.trim_ascii_end().len();
         match record_name(line) {
             b"ATOM" | b"HETATM" => {
-                let record = atom_in(line, segment, &layout);
+                let record = atom(line, segment, &layout);
                 let record = record.map_err(|what| format!("line {at}: {what}"))?;
                 let place = FIELD.map(|column| (start + column).min(end));
                 let blanks = (start + FIELD[0]).saturating_sub(end);
@@ -129,40 +128,41 @@ fn is_cut(line: &[u8], width: usize) -> bool {
 }
 
 /// What the lines of a file say together about their columns.
-#[derive(Default)]
-pub(in crate::data) struct Layout<'t> {
-    text: &'t [u8],
-    aligned: OnceCell<bool>,
-    chains: OnceCell<HashSet<[u8; 2]>>,
-}
-
-impl<'t> Layout<'t> {
-    fn of_file(text: &'t [u8]) -> Self {
-        Self {
-            text,
-            ..Self::default()
-        }
-    }
-
-    fn atoms(&self) -> impl Iterator<Item = &'t [u8]> {
-        let lines = self.text.split(|&b| b == b'\n');
-        lines.filter(|l| l.len() >= 27 && matches!(record_name(l), b"ATOM" | b"HETATM"))
-    }
-
+pub(in crate::data) struct Layout {
     /// Whether atom names stand in their columns: no name of one letter stands in column 13, as in
     /// files whose names are left-justified.
-    fn is_aligned(&self) -> bool {
-        let shifted = |l: &[u8]| b"CNOS".contains(&l[12]) && l[13..16].trim_ascii().is_empty();
-        *self.aligned.get_or_init(|| !self.atoms().any(shifted))
-    }
-
+    aligned: bool,
     /// Chains of two letters, which reach into column 21: those of amino acids, nucleotides and
     /// water, whose names have three letters at most.
-    fn chains(&self) -> &HashSet<[u8; 2]> {
-        self.chains.get_or_init(|| {
-            let two = |l: &&[u8]| l[20] != b' ' && is_short_residue(&l[17..21]);
-            self.atoms().filter(two).map(|l| [l[20], l[21]]).collect()
-        })
+    chains: HashSet<[u8; 2]>,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self {
+            aligned: true,
+            chains: HashSet::new(),
+        }
+    }
+}
+
+impl Layout {
+    fn of_file(text: &[u8]) -> Self {
+        let mut layout = Self::default();
+        text.split(|&b| b == b'\n')
+            .for_each(|line| layout.see(line));
+        layout
+    }
+
+    /// Learns from a line, whatever its record.
+    pub fn see(&mut self, line: &[u8]) {
+        if line.len() < 27 || !matches!(record_name(line), b"ATOM" | b"HETATM") {
+            return;
+        }
+        self.aligned &= !(b"CNOS".contains(&line[12]) && line[13..16].trim_ascii().is_empty());
+        if line[20] != b' ' && is_short_residue(&line[17..21]) {
+            self.chains.insert([line[20], line[21]]);
+        }
     }
 }
 
@@ -190,16 +190,15 @@ fn parse_number(text: &[u8]) -> Option<i32> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// Reads an atom record, of whose file nothing else is known; `segment` counts the ends of chains
-/// before it.
+/// Reads an atom record; `segment` counts the ends of chains before it, `layout` knows its file.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(in crate::data) fn atom(line: &[u8], segment: u32) -> Result<Record<'_>, String> {
-    atom_in(line, segment, &Layout::default())
-}
-
-fn atom_in<'l>(line: &'l [u8], segment: u32, layout: &Layout) -> Result<Record<'l>, String> {
+pub(in crate::data) fn atom<'l>(
+    line: &'l [u8],
+    segment: u32,
+    layout: &Layout,
+) -> Result<Record<'l>, String> {
     const COORDINATES_END: usize = 54;
     if line.len() < COORDINATES_END {
         return Err(format!(
@@ -213,7 +212,7 @@ fn atom_in<'l>(line: &'l [u8], segment: u32, layout: &Layout) -> Result<Record<'
     let [x, y, z] = [('x', 30), ('y', 38), ('z', 46)]
         .map(|(axis, from)| coordinate(axis, column(line, from, from + 8)));
     let columns = match line[12] {
-        _ if !layout.is_aligned() => Columns::Unknown,
+        _ if !layout.aligned => Columns::Unknown,
         first if first.is_ascii_alphabetic() => Columns::First,
         _ => Columns::Second,
     };
@@ -249,7 +248,7 @@ fn atom_in<'l>(line: &'l [u8], segment: u32, layout: &Layout) -> Result<Record<'
 /// chains of two.
 fn residue_and_chain<'l>(line: &'l [u8], layout: &Layout) -> (&'l [u8], &'l [u8]) {
     let long_chain = line[20] != b' '
-        && (is_short_residue(&line[17..21]) || layout.chains().contains(&[line[20], line[21]]));
+        && (is_short_residue(&line[17..21]) || layout.chains.contains(&[line[20], line[21]]));
     match long_chain {
         true => (column(line, 17, 20), column(line, 20, 22)),
         false => (column(line, 17, 21), column(line, 21, 22)),

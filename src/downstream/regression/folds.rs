@@ -1,7 +1,10 @@
 //! Which complexes a regressor is fitted to, tuned on and judged by.
 
+use super::labels;
 use crate::data::Split;
 use crate::data::complexes::clusters::IDENTITY;
+use crate::data::complexes::manifest::Role;
+use crate::data::table::Table;
 use crate::downstream::pockets::{CLUSTER, Pockets};
 use crate::{Error, Result};
 use rand::SeedableRng;
@@ -176,7 +179,10 @@ fn by_split(rows: &[usize], of: impl Fn(usize) -> Result<Option<Split>>) -> Resu
 
 fn read(path: &Path) -> Result<HashMap<String, Split>> {
     let mut splits = HashMap::new();
-    super::labels::rows(path, "split", |id, text, line| {
+    let table = Table::read(path)?;
+    let column = Role::Split.find(&table, &[])?;
+    let column = column.ok_or_else(|| labels::without(&table, Role::Split))?;
+    labels::rows(&table, column, |id, text, line| {
         let split = text
             .parse()
             .map_err(|e| Error::file(path, format!("line {line}: {e}")))?;

@@ -1,6 +1,7 @@
 //! What is to be predicted.
 
-use crate::data::complexes::manifest::{Role, affinity};
+use crate::data::complexes::affinity;
+use crate::data::complexes::manifest::Role;
 use crate::data::table::Table;
 use crate::downstream::pockets::Pockets;
 use crate::{Error, Result};
@@ -25,8 +26,12 @@ pub fn labels(pockets: &Pockets, file: Option<&Path>, tell: bool) -> Result<Vec<
         return Ok(pockets.affinity.iter().map(known).collect());
     };
     let mut by_id = HashMap::new();
-    rows(path, "affinity", |id, text, line| {
-        let label = affinity(text).map_err(|e| Error::file(path, format!("line {line}: {e}")))?;
+    let table = Table::read(path)?;
+    let column = affinity::column(&table, &[])?;
+    let (place, scale) = column.ok_or_else(|| without(&table, Role::Affinity))?;
+    rows(&table, place, |id, text, line| {
+        let label = affinity::value(text, scale);
+        let label = label.map_err(|e| Error::file(path, format!("line {line}: {e}")))?;
         by_id.insert(id.to_string(), label);
         Ok(())
     })?;
@@ -51,31 +56,25 @@ pub fn labels(pockets: &Pockets, file: Option<&Path>, tell: bool) -> Result<Vec<
     Ok(pockets.ids.iter().map(label).collect())
 }
 
-/// Calls `take` with id, value and line of every row of a CSV file; the value's column is the one
-/// of that role (`affinity` or `split`).
+/// A table that has no column of a role.
+pub(super) fn without(table: &Table, role: Role) -> Error {
+    let (names, listed) = (role.names().join(", "), table.listed());
+    table.in_header(format!(
+        "no column of any of these names: {names}; {listed}"
+    ))
+}
+
+/// Calls `take` with id, value and line of every row of a table; the values are in the column `value`.
 ///
 /// # Errors
-/// No such columns, an id twice.
+/// No column of ids, an id twice.
 pub(super) fn rows(
-    path: &Path,
-    role: &str,
+    table: &Table,
+    value: usize,
     mut take: impl FnMut(&str, &str, u64) -> Result<()>,
 ) -> Result<()> {
-    let role = match role {
-        "split" => Role::Split,
-        _ => Role::Affinity,
-    };
-    let table = Table::read(path)?;
-    let place = |role: Role| {
-        role.find(&table, &[])?.ok_or_else(|| {
-            let names = role.names().join(", ");
-            let listed = table.listed();
-            table.in_header(format!(
-                "no column of any of these names: {names}; {listed}"
-            ))
-        })
-    };
-    let (id, value) = (place(Role::Id)?, place(role)?);
+    let id = Role::Id.find(table, &[])?;
+    let id = id.ok_or_else(|| without(table, Role::Id))?;
     let mut seen: HashMap<&str, u64> = HashMap::new();
     for row in table.rows() {
         let name = row.text(id);

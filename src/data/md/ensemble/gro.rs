@@ -12,7 +12,7 @@ use std::path::Path;
 const ANGSTROM: f64 = 10.0;
 
 pub(super) fn read(path: &Path) -> Result<System<f64>> {
-    let text = files::read_lossy_text(path)?;
+    let text = files::read_columns(path)?;
     parse(&text).map_err(|(line, what)| Error::file(path, format!("line {line}: {what}")))
 }
 

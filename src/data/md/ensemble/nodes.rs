@@ -4,6 +4,8 @@ use super::solvent::Residues;
 use crate::data::md::Selection;
 #[cfg(feature = "chemfiles")]
 use crate::data::md::select::translated;
+#[cfg(feature = "chemfiles")]
+use crate::data::system::Label;
 use crate::data::system::System;
 #[cfg(feature = "chemfiles")]
 use crate::elements;
@@ -58,12 +60,18 @@ impl Selection {
 #[cfg(feature = "chemfiles")]
 fn matching(text: &str, system: &System<f64>, among: &[u32]) -> Result<Vec<u32>> {
     let wrong = |e: &str| Error::input(format!("--select {text:?}: {e}"));
+    // The library's binding takes ASCII alone, and its parser calls itself for each bracket.
+    if !text.is_ascii() || text.len() > LONGEST {
+        let what = format!("an expression has at most {LONGEST} characters, all of them ASCII");
+        return Err(wrong(&what));
+    }
     let residues = Residues::new(system);
     let amino_acids = (0..system.residues.len()).filter(|&r| residues.is_amino_acid(r));
-    let names: BTreeSet<&str> = amino_acids
-        .map(|r| system.residues[r].name.as_str())
+    let names: BTreeSet<String> = amino_acids
+        .map(|r| quoted(&ascii(&system.residues[r].name)))
         .collect();
-    let expression = translated(text, &Vec::from_iter(names));
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let expression = translated(text, &names);
     let mut selection = chemfiles::Selection::new(expression.as_str())
         .map_err(|e| wrong(e.message.lines().next().unwrap_or("")))?;
     if selection.size() != 1 {
@@ -87,13 +95,34 @@ fn matching(text: &str, _: &System<f64>, _: &[u32]) -> Result<Vec<u32>> {
     Err(Error::feature(format!("--select {text:?}"), "chemfiles"))
 }
 
+/// Longest expression, in characters.
+#[cfg(feature = "chemfiles")]
+const LONGEST: usize = 2000;
+
+/// A name with a question mark for each character that the library's binding does not take.
+#[cfg(feature = "chemfiles")]
+fn ascii(name: &Label) -> String {
+    let known = |c: char| c.is_ascii_graphic() && c != '"';
+    let chars = name.as_str().chars();
+    chars.map(|c| if known(c) { c } else { '?' }).collect()
+}
+
+/// A name as the selection language writes it.
+#[cfg(feature = "chemfiles")]
+fn quoted(name: &str) -> String {
+    match name.bytes().all(|b| b.is_ascii_alphanumeric()) && !name.is_empty() {
+        true => name.to_string(),
+        false => format!("\"{name}\""),
+    }
+}
+
 /// The system as the selection language sees it.
 #[cfg(feature = "chemfiles")]
 fn as_frame(system: &System<f64>) -> std::result::Result<Frame, chemfiles::Error> {
     let mut frame = Frame::new();
     for (i, name) in system.names.iter().enumerate() {
         let place = system.positions.get(i).copied().unwrap_or_default();
-        let mut added = Atom::new(name.as_str());
+        let mut added = Atom::new(ascii(name).as_str());
         if let Some(symbol) = elements::symbol(system.numbers[i]) {
             added.set_atomic_type(symbol);
         }
@@ -101,9 +130,9 @@ fn as_frame(system: &System<f64>) -> std::result::Result<Frame, chemfiles::Error
     }
     for (residue, atoms) in system.residues.iter().zip(system.members().iter()) {
         let number = i64::from(residue.number);
-        let mut added = Residue::with_id(residue.name.as_str(), number);
-        added.set("chainid", residue.chain.as_str());
-        added.set("chainname", residue.chain.as_str());
+        let mut added = Residue::with_id(ascii(&residue.name).as_str(), number);
+        added.set("chainid", ascii(&residue.chain));
+        added.set("chainname", ascii(&residue.chain));
         atoms.iter().for_each(|&a| added.add_atom(a as usize));
         frame.add_residue(&added)?;
     }

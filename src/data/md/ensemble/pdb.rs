@@ -4,14 +4,17 @@ use super::topology::{RawAtom, assemble, plausible};
 use crate::Result;
 use crate::data::md::formats::pdb::{cell, position, record_name};
 use crate::data::md::text::Lines;
-use crate::data::structure::pdb_record;
+use crate::data::structure::{PdbLayout, pdb_record};
 use crate::data::system::{Cell, Point, System};
 use std::collections::HashMap;
 use std::path::Path;
 
 pub(super) fn read(path: &Path) -> Result<System<f64>> {
+    let mut model = Model {
+        layout: layout(path)?,
+        ..Model::default()
+    };
     let mut lines = Lines::open(path)?;
-    let mut model = Model::default();
     while let Some(line) = lines.next_line()? {
         if let Err(what) = model.take(line) {
             return Err(lines.error(what));
@@ -20,9 +23,25 @@ pub(super) fn read(path: &Path) -> Result<System<f64>> {
     Ok(model.finish())
 }
 
+/// What the lines of the first model say together.
+fn layout(path: &Path) -> Result<PdbLayout> {
+    let (mut layout, mut any) = (PdbLayout::default(), false);
+    let mut lines = Lines::open(path)?;
+    while let Some(line) = lines.next_line()? {
+        match record_name(line) {
+            b"ATOM" | b"HETATM" => any = true,
+            b"MODEL" | b"ENDMDL" | b"END" if any => break,
+            _ => {}
+        }
+        layout.see(line);
+    }
+    Ok(layout)
+}
+
 /// The first model so far.
 #[derive(Default)]
 struct Model {
+    layout: PdbLayout,
     atoms: Vec<RawAtom>,
     positions: Vec<Point>,
     /// The atom of each serial number; `None` where several have it.
@@ -52,7 +71,7 @@ impl Model {
 
     fn atom(&mut self, line: &[u8]) -> std::result::Result<(), String> {
         let point = position(line)?;
-        let record = pdb_record(line, self.segment)?;
+        let record = pdb_record(line, self.segment, &self.layout)?;
         let residue = (self.segment, line[17..27].to_vec());
         let last = self.atoms.last().map_or(0, |a| a.key);
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
@@ -139,6 +158,40 @@ mod tests {
         assert_eq!(system.bonds, [[1, 2], [2, 3]]);
         let cell = system.cell.unwrap();
         assert_eq!(cell.vectors()[1], [0.0, 30.0, 0.0]);
+    }
+
+    /// Byte order marks, UTF-16, lines that end in carriage returns; names out of their columns.
+    #[test]
+    fn files_of_other_editors_and_programs_are_read() {
+        let lines = [
+            atom(1, "CL1", "LIG", 0.0),
+            atom(2, " CD1", "LIG", 1.4),
+            atom(3, " C1", "LIG", 2.8),
+        ];
+        let text = lines.concat();
+        let read_bytes = |bytes: &[u8]| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), bytes).unwrap();
+            read(file.path()).unwrap()
+        };
+        let plain = read_bytes(text.as_bytes());
+        assert_eq!(plain.numbers, [17, 6, 6]);
+        let utf_16 = format!("\u{feff}{text}").encode_utf16();
+        for bytes in [
+            format!("\u{feff}{text}").into_bytes(),
+            utf_16.flat_map(u16::to_le_bytes).collect(),
+            text.replace('\n', "\r").into_bytes(),
+            text.replace('\n', "\r\n").into_bytes(),
+        ] {
+            assert_eq!(read_bytes(&bytes), plain);
+        }
+        // Where a name of one letter stands in column 13, columns tell nothing: CD is no cadmium.
+        let left = [
+            atom(1, "CD", "LIG", 0.0),
+            atom(2, "HG1", "LIG", 1.4),
+            atom(3, "C", "LIG", 2.8),
+        ];
+        assert_eq!(read_bytes(left.concat().as_bytes()).numbers, [6, 1, 6]);
     }
 
     #[test]

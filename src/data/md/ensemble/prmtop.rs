@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 pub(super) fn read(path: &Path) -> Result<System<f64>> {
-    let text = files::read_lossy_text(path)?;
+    let text = files::read_columns(path)?;
     parse(&text).map_err(|what| Error::file(path, what))
 }
 

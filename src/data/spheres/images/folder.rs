@@ -2,16 +2,17 @@
 
 use super::Images;
 use crate::data::table::Table;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use png::{ColorType, Transformations};
 use std::collections::HashMap;
 use std::io::Cursor;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// All PNG files of a folder and its subfolders in the order of their names, as grey images.
 pub fn read(folder: &Path) -> Result<Images> {
-    let mut files = Vec::new();
-    list(folder, &mut files)?;
+    let is_png = |e: &std::ffi::OsStr| e.eq_ignore_ascii_case("png");
+    let mut files = files::within(folder)?;
+    files.retain(|path| path.extension().is_some_and(is_png));
     if files.is_empty() {
         return Err(Error::file(folder, "no PNG files in it (.png)"));
     }
@@ -26,26 +27,10 @@ pub fn read(folder: &Path) -> Result<Images> {
     Ok(all)
 }
 
-fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let io = |e| Error::io(folder, e);
-    for entry in std::fs::read_dir(folder).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        if path.is_dir() {
-            list(&path, files)?;
-        } else if path
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("png"))
-        {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
 /// One file. Colours become their luma (ITU-R 601), what is transparent black.
 fn decode(path: &Path) -> Result<Images> {
     let bad = |e: png::DecodingError| Error::file(path, format!("not a whole PNG file: {e}"));
-    let bytes = crate::files::read(path)?;
+    let bytes = files::read(path)?;
     let mut decoder = png::Decoder::new(Cursor::new(&bytes));
     decoder.set_transformations(Transformations::normalize_to_color8());
     let mut reader = decoder.read_info().map_err(bad)?;

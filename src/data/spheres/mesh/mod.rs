@@ -21,6 +21,9 @@ pub struct Mesh {
     pub faces: Vec<[u32; 3]>,
 }
 
+/// Beyond it areas, which have its fourth power in them, are not finite.
+const FARTHEST: f64 = 1e50;
+
 /// The largest distance of a vertex from the centre, on a sphere of radius 1 that looks inside.
 const RADIUS: f64 = 0.99;
 
@@ -35,10 +38,10 @@ impl Mesh {
         }
         if let Some(i) = vertices
             .iter()
-            .position(|v| !v.iter().all(|c| c.is_finite()))
+            .position(|v| !v.iter().all(|c| c.abs() <= FARTHEST))
         {
             return Err(Error::input(format!(
-                "vertex {i} (from 0): not a finite number"
+                "vertex {i} (from 0): not a finite number within {FARTHEST:e}"
             )));
         }
         if let Some(i) = faces

@@ -2,7 +2,7 @@
 
 use super::{Mesh, Point};
 use crate::data::spheres::images::unpacked;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use ply_rs_bw::parser::Parser;
 use ply_rs_bw::ply::{DefaultElement, Property};
 use std::io::Cursor;
@@ -44,7 +44,9 @@ pub fn read(path: &Path) -> Result<Mesh> {
             "the name must end in .off, .obj, .ply or .stl (or .gz)",
         )
     })?;
-    let (vertices, faces) = read(&unpacked(path)?).map_err(|e| Error::file(path, e))?;
+    let bytes = unpacked(path)?;
+    let (vertices, faces) = read(bytes.strip_prefix(files::UTF_8_MARK).unwrap_or(&bytes))
+        .map_err(|e| Error::file(path, e))?;
     Mesh::new(vertices, faces).map_err(|e| e.in_file(path))
 }
 
@@ -57,7 +59,7 @@ fn fan(corners: &[u32]) -> impl Iterator<Item = [u32; 3]> {
 }
 
 fn off(bytes: &[u8]) -> Parts {
-    let text = String::from_utf8_lossy(bytes);
+    let text = files::lossy_text(files::plain(bytes.to_vec()));
     // Remarks may stand anywhere, and the first line may be glued to the counts.
     let lines = text
         .lines()
@@ -111,7 +113,8 @@ fn obj(bytes: &[u8]) -> Parts {
     };
     // Materials do not matter.
     let none = |_: &Path| Err(tobj::LoadError::OpenFileFailed);
-    let (models, _) = tobj::load_obj_buf(&mut Cursor::new(bytes), &options, none)
+    let text = files::lossy_text(files::plain(bytes.to_vec()));
+    let (models, _) = tobj::load_obj_buf(&mut Cursor::new(text), &options, none)
         .map_err(|e| format!("not a whole OBJ file: {e}"))?;
     let (mut points, mut faces) = (Vec::new(), Vec::new());
     for model in models {
@@ -234,6 +237,14 @@ mod tests {
                 "a.off",
                 format!("OFF\n# a remark\n4 1 0\n{}4 0 1 2 3\n", lines("")),
             ),
+            (
+                "m.off",
+                format!(
+                    "\u{feff}OFF\r4 1 0\r{}4 0 1 2 3\r",
+                    lines("").replace('\n', "\r")
+                ),
+            ),
+            ("m.obj", format!("\u{feff}# é\n{}f 1 2 3 4\n", lines("v "))),
             ("b.OFF", format!("OFF4 1 0\n{}4 0 1 2 3\n", lines(""))),
             ("c.obj", format!("{}f 1 2 3 4\n", lines("v "))),
             ("d.ply", format!("{ply}{}4 0 1 2 3\n", lines(""))),
@@ -274,6 +285,11 @@ mod tests {
             "a.off",
             "OFF 3 1 0\n0 0 0\n1 0 0\n0 nan 0\n3 0 1 2",
             "not a finite number",
+        );
+        refused(
+            "a.off",
+            "OFF 3 1 0\n0 0 0\n1 0 0\n0 1e51 0\n3 0 1 2",
+            "within 1e50",
         );
         refused("a.off", "OFF 3 0 0\n0 0 0\n1 0 0\n0 1 0\n", "no faces");
         refused("a.ply", "ply\nformat ascii 1.0\n", "not a whole PLY file");

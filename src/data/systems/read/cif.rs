@@ -12,9 +12,8 @@ type Parsed<T> = std::result::Result<T, String>;
 
 /// CIF of a crystal has names with underscores where mmCIF has points.
 pub(super) fn fits(source: &Source) -> Result<bool> {
-    let bytes = source.bytes()?.to_ascii_lowercase();
-    let name = b"_atom_site_fract_x";
-    Ok(bytes.windows(name.len()).any(|w| w == name))
+    let text = source.text()?.to_ascii_lowercase();
+    Ok(text.contains("_atom_site_fract_x"))
 }
 
 pub(super) fn read(source: &Source, _: &Options) -> Result<Vec<Sample>> {
@@ -156,8 +155,10 @@ pub(super) fn crystal(source: &str) -> Parsed<System<f64>> {
     let missing = |name: &str| format!("_atom_site_ has no {name}");
     let y = find("_atom_site_fract_y").ok_or_else(|| missing("fract_y"))?;
     let z = find("_atom_site_fract_z").ok_or_else(|| missing("fract_z"))?;
-    let symbol = find("_atom_site_type_symbol").or_else(|| find("_atom_site_label"));
-    let symbol = symbol.ok_or_else(|| missing("type_symbol"))?;
+    let symbols = ["_atom_site_type_symbol", "_atom_site_label"].map(find);
+    if symbols == [None; 2] {
+        return Err(missing("type_symbol"));
+    }
     let occupancy = find("_atom_site_occupancy");
     let operations = operations(&block)?;
     let mut system = System {
@@ -166,7 +167,12 @@ pub(super) fn crystal(source: &str) -> Parsed<System<f64>> {
     };
     for row in sites.values.chunks(sites.names.len()) {
         let at_line = |what: String| format!("line {}: {what}", row[0].line);
-        let word = text(&row[symbol]);
+        let symbol = symbols
+            .iter()
+            .flatten()
+            .find(|&&s| row[s].value().is_some());
+        let symbol = symbol.ok_or_else(|| at_line("an atom without a symbol".into()))?;
+        let word = text(&row[*symbol]);
         let letters = word.find(|c: char| !c.is_ascii_alphabetic());
         let number = element(&word[..letters.unwrap_or(word.len())]).map_err(at_line)?;
         if let Some(share) = occupancy.filter(|&o| row[o].value().is_some()) {
@@ -226,9 +232,18 @@ const OPERATIONS: [&str; 2] = [
     "_space_group_symop_operation_xyz",
 ];
 
+/// The general positions of the largest space groups (No. 225 to 228) in their conventional cell.
+const MOST_OPERATIONS: usize = 192;
+
 fn operations(block: &Block) -> Parsed<Vec<Operation>> {
     if let Some((own, place)) = block.column(&OPERATIONS) {
         let rows = own.values.chunks(own.names.len());
+        if rows.len() > MOST_OPERATIONS {
+            let (has, line) = (rows.len(), own.values[0].line);
+            return Err(format!(
+                "line {line}: {has} operations, a space group has {MOST_OPERATIONS} at most"
+            ));
+        }
         let parse = |row: &[Token]| {
             let of = operation(&text(&row[place]));
             of.map_err(|what| format!("line {}: {what}", row[place].line))

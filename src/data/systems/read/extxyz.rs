@@ -20,7 +20,7 @@ pub(super) fn read(source: &Source, options: &Options) -> Result<Vec<Result<Samp
         }
         let atoms: usize =
             number(lines[at].trim(), "a number of atoms").map_err(|what| at_line(at + 1, what))?;
-        let end = at.checked_add(2 + atoms).filter(|&end| end <= lines.len());
+        let end = atoms.checked_add(at + 2).filter(|&end| end <= lines.len());
         let Some(end) = end else {
             let what = format!("{atoms} atoms are announced, but the file ends: truncated");
             return Err(at_line(at + 1, what));
@@ -103,7 +103,7 @@ impl Columns {
         let text = properties.unwrap_or("species:S:1:pos:R:3");
         let fields: Vec<&str> = text.split(':').collect();
         let mut found = [None; 3];
-        let mut first = 0;
+        let mut first = 0usize;
         for triple in fields.chunks(3) {
             let &[name, _, count] = triple else {
                 return Err(format!(
@@ -125,7 +125,8 @@ impl Columns {
             if which < 3 {
                 found[which].get_or_insert(first);
             }
-            first += count;
+            let next = first.checked_add(count);
+            first = next.ok_or_else(|| format!("Properties: {name} has {count} columns"))?;
         }
         let [Some(species), Some(positions), forces] = found else {
             return Err(format!("Properties={text}: species and pos are needed"));

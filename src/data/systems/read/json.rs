@@ -19,9 +19,10 @@ pub(super) fn read(source: &Source, options: &Options) -> Result<Vec<Result<Samp
     let entries: Vec<&Json> = match &json {
         Json::Array(entries) => entries.iter().collect(),
         Json::Object(fields) if fields.contains_key("ids") => {
-            let row = |id: &Json| fields.get(&id.to_string());
+            let missing = |id: &Json| Error::input(format!("no row of id {id}: truncated?"));
+            let row = |id: &Json| fields.get(&id.to_string()).ok_or_else(|| missing(id));
             let ids = fields["ids"].as_array().into_iter().flatten();
-            ids.filter_map(row).collect()
+            ids.map(row).collect::<Result<_>>()?
         }
         one => vec![one],
     };

@@ -99,13 +99,9 @@ impl Source {
         }
     }
 
-    /// The file as text.
+    /// The file as text. Names of authors and remarks come in whatever encoding; atoms are ASCII.
     fn text(&self) -> Result<String> {
-        String::from_utf8(self.bytes()?).map_err(|e| {
-            let before = &e.as_bytes()[..e.utf8_error().valid_up_to()];
-            let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
-            self.error(format!("line {line}: not UTF-8 text"))
-        })
+        Ok(files::lossy_text(files::plain(self.bytes()?)))
     }
 
     /// The split that the file's name tells: one of its words is `train`, `val` or `test`.

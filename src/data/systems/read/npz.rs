@@ -5,6 +5,7 @@
 
 use super::super::Value;
 use super::{Labels, Options, Source};
+use crate::data::structure::most_unpacked;
 use crate::data::system::System;
 use crate::data::systems::Sample;
 use crate::{Error, Result};
@@ -42,6 +43,9 @@ pub(super) fn read(source: &Source, options: &Options) -> Result<Vec<Sample>> {
             ))),
         })
         .collect::<Result<_>>()?;
+    if atoms == 0 {
+        return Err(Error::input(format!("{}: no atoms", numbers.name)));
+    }
     coordinates.expect(&[frames, atoms, 3])?;
     if let Some(forces) = &forces {
         forces.expect(&[frames, atoms, 3])?;
@@ -131,6 +135,10 @@ impl Npz {
         let place = place.ok_or(std::io::ErrorKind::NotFound)?;
         let entry = self.0.by_index_raw(place).map_err(std::io::Error::other)?;
         let (size, method, checksum) = (entry.size(), entry.compression(), entry.crc32());
+        if size > most_unpacked(entry.compressed_size()) {
+            let what = format!("{size} bytes in {}", entry.compressed_size());
+            return Err(std::io::Error::other(what));
+        }
         let mut bytes = Vec::new();
         // One byte more shows an entry that is longer than it says.
         match method {

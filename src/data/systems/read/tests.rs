@@ -158,6 +158,20 @@ fn npz_files_have_frames_of_one_molecule() {
     let place = damaged.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
     damaged[place - 300] ^= 0xff;
     assert!(refused("mol.npz", &damaged).contains("damaged"));
+    let numbers = |name: &str, shape: &str, values: &[f64]| {
+        (format!("{name}.npy"), npy("<f8", shape, values))
+    };
+    let none = [
+        numbers("z", "(0,)", &[]),
+        numbers("R", "(1000000000000, 0, 3)", &[]),
+    ];
+    let none = none
+        .each_ref()
+        .map(|(name, array)| (name.as_str(), array.clone()));
+    assert!(refused("mol.npz", &zip(&none, true)).contains("z: no atoms"));
+    let bomb = [("z.npy", vec![0; 32 << 20])];
+    let error = refused("mol.npz", &zip(&bomb, true));
+    assert!(error.contains("z: damaged (33554432 bytes in "), "{error}");
     let unit = Options {
         units: vec![("energy".into(), "furlong".into())],
         ..Options::default()
@@ -238,7 +252,11 @@ fn bad_systems_are_named() {
         assert!(error.contains(expected), "{expected:?} is not in {error:?}");
     }
     assert!(refused("a.xyz", b"").contains("no systems in it"));
-    assert!(refused("a.xyz", b"1\n\xff\n").contains("line 2: not UTF-8"));
+    assert!(refused("a.xyz", b"1\n\xff\n").contains("but the file ends"));
+    let huge = b"18446744073709551615\n\nH 0 0 0\n";
+    assert!(refused("a.xyz", huge).contains("but the file ends"));
+    let wide = b"1\nProperties=species:S:1:pos:R:3:x:R:18446744073709551615\nH 0 0 0\n";
+    assert!(refused("a.xyz", wide).contains("x has 18446744073709551615 columns"));
 }
 
 #[test]
@@ -286,6 +304,17 @@ fn crystals_are_expanded() {
         let error = refused("salt.cif", SALT.replace(from, to).as_bytes());
         assert!(error.contains(expected), "{expected:?} is not in {error:?}");
     }
+    let old = format!("\u{feff}{}", SALT.replace("data_", "# M\u{fc}ller\ndata_"));
+    let latin: Vec<u8> = old.chars().skip(1).map(|c| c as u8).collect();
+    for bytes in [old.as_bytes(), &latin] {
+        let read = read_as("salt.cif", bytes).unwrap();
+        assert_eq!(read[0].system, sample.system);
+    }
+    let unknown = SALT.replace("Na1 Na1+", "Na1 ?");
+    let read = read_as("salt.cif", unknown.as_bytes()).unwrap();
+    assert_eq!(read[0].system, sample.system);
+    let many = SALT.replace("'-x,-y,-z'", &"'-x,-y,-z'\n".repeat(192));
+    assert!(refused("salt.cif", many.as_bytes()).contains("192 at most"));
     let start = SALT.find("loop_").unwrap();
     let end = start + SALT[start + 5..].find("loop_").unwrap() + 5;
     let unwritten = format!(
@@ -370,6 +399,10 @@ fn json_comes_from_three_programs() {
     }
     assert_eq!(read[0].system.positions[1], [2.0; 3]);
     for (text, expected) in [
+        (
+            ase.replace("\"ids\": [1]", "\"ids\": [1,2]"),
+            "no row of id 2",
+        ),
         ("{\"a\": 1}".into(), "neither an entry of JARVIS"),
         (jarvis[..40].to_string(), "not JSON, or a truncated file"),
         (

@@ -1,0 +1,3 @@
+//! Images of MNIST.
+
+pub use super::spheres::IDX as TARGET;

@@ -1,0 +1,3 @@
+//! OBJ meshes.
+
+pub use super::spheres::OBJ as TARGET;

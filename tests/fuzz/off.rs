@@ -1,0 +1,3 @@
+//! OFF meshes.
+
+pub use super::spheres::OFF as TARGET;

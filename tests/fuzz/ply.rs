@@ -1,0 +1,3 @@
+//! PLY meshes.
+
+pub use super::spheres::PLY as TARGET;

@@ -1,0 +1,3 @@
+//! Folders of PNG files.
+
+pub use super::spheres::PNG as TARGET;

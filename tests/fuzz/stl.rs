@@ -1,0 +1,3 @@
+//! STL meshes.
+
+pub use super::spheres::STL as TARGET;
