@@ -9,7 +9,6 @@ use crate::downstream::chains::{self, ChainPredictions, ChainPredictor};
 use crate::downstream::pockets::Pockets;
 use crate::downstream::regression::{self, HEADER, Learner};
 use crate::downstream::systems::{EXTENDED_XYZ, Predictions, Predictor, chosen};
-use crate::print::count;
 use crate::store::{Content, Kind, Output};
 use crate::{Error, Result, print, store};
 use std::path::{Path, PathBuf};
@@ -167,7 +166,11 @@ fn of_chains(world: &World, args: &Args, path: &Path) -> Result<()> {
             true => store::write_bytes(&args.out, &predictor.csv(&made)?)?,
             false => predictor.write(&made, &args.out)?,
         }
-        crate::say!("{}: {}", args.out.display(), count(ids.len(), "chain"));
+        crate::say!(
+            "{}: {}",
+            args.out.display(),
+            print::count(ids.len(), "chain")
+        );
         if let Some(scores) = predictor.scores(&made) {
             crate::print::text(&scores.table());
         }

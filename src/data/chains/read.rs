@@ -40,7 +40,7 @@ impl Notes {
         self.unknown += other.unknown;
     }
 
-    /// What there is to tell, a clause each.
+    /// What there is to tell, a line each.
     pub fn lines(&self) -> Vec<String> {
         let all = [
             (self.without_carbon, "have no CA atom and are left out"),
@@ -48,7 +48,7 @@ impl Notes {
             (self.unknown, "are none of the 20 amino acids"),
         ];
         let some = all.into_iter().filter(|(n, _)| *n > 0);
-        some.map(|(n, what)| format!("{n} residues {what}"))
+        some.map(|(n, what)| format!("residues that {what}: {n}"))
             .collect()
     }
 }
