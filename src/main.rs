@@ -1,6 +1,6 @@
 use clap::Parser;
 use holosig::cli::Cli;
-use holosig::{Error, print};
+use holosig::{Error, comm, print};
 use std::io::Write;
 
 fn main() {
@@ -38,6 +38,9 @@ fn outcome(result: holosig::Result<()>) -> i32 {
 
 /// Help, the version, or what is wrong with the command line.
 fn explain(e: &clap::Error) -> i32 {
+    if comm::launched_as() > 0 {
+        return e.exit_code(); // the first process tells
+    }
     if e.use_stderr() {
         let text = e.to_string();
         let words: String = text.lines().map(|l| print::message(l) + "\n").collect();

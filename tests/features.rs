@@ -10,7 +10,7 @@ mod common;
 fn trajectories_need_chemfiles() {
     let folder = tempfile::tempdir().unwrap();
     let manifest = folder.path().join("m.csv");
-    std::fs::write(&manifest, "trajectory,topology\na.nc,a.pdb\n").unwrap();
+    std::fs::write(&manifest, "trajectory,topology\na.xyz,a.pdb\n").unwrap();
     let out = folder.path().join("out.h5");
     let mut command = common::holosig();
     command.args(["prepare", "trajectories", "--manifest"]);

@@ -560,6 +560,8 @@ fn commands_without_mpi_print_once() {
         let two = run(holosig_on(2).args(words).arg(&model)).success().stdout;
         assert_eq!(two, alone);
     }
+    let mistake = run(holosig_on(2).args(["prepare", "grd", "--no-such-option"]));
+    assert_eq!(mistake.stderr.matches("error: unexpected argument").count(), 1);
 }
 
 #[test]

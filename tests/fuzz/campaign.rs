@@ -21,7 +21,7 @@ const HUNG: i32 = 97;
 const ENOUGH: usize = 10;
 
 /// Readers that work in child processes, and how many other inputs take the time of one of theirs.
-const WITH_CHILDREN: [&str; 3] = ["hdf5", "netcdf", "qm9_hdf5"];
+const WITH_CHILDREN: [&str; 2] = ["hdf5", "qm9_hdf5"];
 const COST: u64 = 5;
 
 /// What is tried.

@@ -1,4 +1,4 @@
-//! AMBER NetCDF trajectories, which a library reads in a child process.
+//! AMBER NetCDF trajectories.
 
 use super::Target;
 use super::md::{frames, run_as};

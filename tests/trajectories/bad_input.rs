@@ -200,9 +200,9 @@ fn what_cannot_be_learned_from_is_told() {
     );
 }
 
-/// Formats that a library reads are read in a child process: it may die, the program does not.
+/// A list of a NetCDF header whose count is wrong is no list.
 #[test]
-fn damaged_netcdf_ends_no_process() {
+fn damaged_netcdf_is_read_or_refused() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let run_of = Run::new(3, 8);

@@ -81,7 +81,6 @@ fn format(path: &Path) -> Option<String> {
     let format = match name.rsplit_once('.')?.1 {
         "pdb" | "ent" => "PDB",
         "cif" | "mmcif" => "mmCIF",
-        "nc" | "ncdf" | "netcdf" => "Amber NetCDF",
         "gro" => "GRO",
         "xyz" => "XYZ",
         _ => return None,
@@ -225,7 +224,7 @@ mod tests {
         let of = |name: &str| format(Path::new(name));
         assert_eq!(of("a/B.PDB").as_deref(), Some("PDB"));
         assert_eq!(of("a.cif.gz").as_deref(), Some("mmCIF / GZ"));
-        assert_eq!(of("run.v2.nc").as_deref(), Some("Amber NetCDF"));
+        assert_eq!(of("run.v2.xyz").as_deref(), Some("XYZ"));
         assert_eq!(of("a.tng"), None);
         assert_eq!(of("a"), None);
     }

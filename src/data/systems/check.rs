@@ -12,7 +12,7 @@ const OVERLAP: f64 = 0.2;
 ///
 /// # Errors
 /// One line that names the sample and the atom: no atoms, an element outside the table, a
-/// position, target or force that is not finite, as many forces as there are not atoms, atoms at
+/// bond of an atom that is not there, a position, target or force that is not finite, as many forces as there are not atoms, atoms at
 /// the same place, a cell that spans too many images.
 pub fn check(sample: &Sample) -> Result<()> {
     let wrong = |what: String| Err(Error::input(format!("{}: {what}", sample.id)));
@@ -30,6 +30,15 @@ pub fn check(sample: &Sample) -> Result<()> {
             atom + 1,
             system.numbers[atom],
             elements::LAST
+        ));
+    }
+    let beyond = |b: &&[u32; 2]| b[0] == b[1] || b[1] as usize >= system.len();
+    if let Some([i, j]) = system.bonds.iter().find(beyond) {
+        let atoms = system.len();
+        return wrong(format!(
+            "a bond of atoms {} and {} of {atoms}",
+            i + 1,
+            j + 1
         ));
     }
     let infinite = |p: &[f64; 3]| p.iter().any(|x| !x.is_finite());

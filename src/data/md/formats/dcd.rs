@@ -308,10 +308,9 @@ fn cell(stored: [f64; 6], version: i32) -> Option<Cell> {
     }
     // Angles are stored in degrees, or as their cosines.
     let cosines = [alpha, beta, gamma].iter().all(|x| x.abs() <= 1.0);
-    let cosine = |angle: f64| match angle {
-        x if cosines => x,
-        90.0 => 0.0,
-        x => x.to_radians().cos(),
+    let cosine = |angle: f64| match cosines {
+        true => angle,
+        false => super::cosine(angle),
     };
     let [alpha, beta, gamma] = [alpha, beta, gamma].map(cosine);
     simulation_box(super::vectors([a, b, c], [alpha, beta, gamma]))

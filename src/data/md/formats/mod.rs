@@ -1,10 +1,12 @@
-//! Trajectory files, frame by frame: decoders of our own for XTC, TRR, DCD and PDB.
+//! Trajectory files, frame by frame: decoders of our own for XTC, TRR, DCD,
+//! AMBER NetCDF and PDB.
 //!
 //! A file comes from outside: every size and count in it is compared with the file's length
 //! before memory is asked for, and a frame is read only if it has as many atoms as the topology.
 
 mod bytes;
 mod dcd;
+mod netcdf;
 pub(super) mod pdb;
 #[cfg(test)]
 mod tests;
@@ -45,6 +47,7 @@ enum Format {
     Xtc,
     Trr,
     Dcd,
+    NetCdf,
     Pdb,
     /// H5MD and the like, which are not read.
     Hdf5,
@@ -60,6 +63,7 @@ fn format(path: &Path) -> Format {
         Some("xtc") if packed.is_none() => Format::Xtc,
         Some("trr") if packed.is_none() => Format::Trr,
         Some("dcd") if packed.is_none() => Format::Dcd,
+        Some("nc" | "ncdf" | "netcdf" | "ncrst") if packed.is_none() => Format::NetCdf,
         Some("h5md" | "h5" | "hdf5") => Format::Hdf5,
         _ => Format::Foreign,
     }
@@ -77,6 +81,7 @@ pub fn open(path: &Path, atoms: usize, stride: usize) -> Result<Box<dyn Frames>>
         Format::Xtc => Box::new(xtc::Xtc::open(path, atoms)?),
         Format::Trr => Box::new(trr::Trr::open(path, atoms)?),
         Format::Dcd => Box::new(dcd::Dcd::open(path, atoms)?),
+        Format::NetCdf => Box::new(netcdf::NetCdf::open(path, atoms)?),
         Format::Pdb => Box::new(pdb::Pdb::open(path, atoms)?),
         Format::Hdf5 => {
             let what = "trajectories in HDF5 (H5MD, MDTraj) are not read; write it as XTC, TRR or \
@@ -104,6 +109,14 @@ fn vectors([a, b, c]: [f64; 3], [alpha, beta, gamma]: [f64; 3]) -> [Point; 3] {
         [b * gamma, b * height, 0.0],
         [c * beta, c * y, c * z],
     ]
+}
+
+/// The cosine of an angle in degrees; that of 90 is zero.
+fn cosine(degrees: f64) -> f64 {
+    match degrees {
+        90.0 => 0.0,
+        x => x.to_radians().cos(),
+    }
 }
 
 /// A frame that has other atoms than the topology.

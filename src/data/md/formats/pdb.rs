@@ -120,10 +120,6 @@ pub(in crate::data::md) fn cell(line: &[u8]) -> Option<Cell> {
     let lengths = [(6, 15), (15, 24), (24, 33)];
     let angles = [(33, 40), (40, 47), (47, 54)];
     let [a, b, c] = lengths.map(|(from, to)| number(line, from, to));
-    let cosine = |degrees: f64| match degrees {
-        90.0 => 0.0,
-        x => x.to_radians().cos(),
-    };
-    let [alpha, beta, gamma] = angles.map(|(from, to)| number(line, from, to).map(cosine));
+    let [alpha, beta, gamma] = angles.map(|(from, to)| number(line, from, to).map(super::cosine));
     simulation_box(super::vectors([a?, b?, c?], [alpha?, beta?, gamma?]))
 }

@@ -253,6 +253,10 @@ fn bad_systems_are_named() {
     }
     assert!(refused("a.xyz", b"").contains("no systems in it"));
     assert!(refused("a.xyz", b"1\n\xff\n").contains("but the file ends"));
+    let mut bound = read_as("a.xyz", FRAMES.as_bytes()).unwrap().remove(0);
+    bound.system.bonds = vec![[0, 2]];
+    let told = crate::data::systems::check(&bound).unwrap_err().to_string();
+    assert!(told.contains("a bond of atoms 1 and 3 of 2"), "{told}");
     let huge = b"18446744073709551615\n\nH 0 0 0\n";
     assert!(refused("a.xyz", huge).contains("but the file ends"));
     let wide = b"1\nProperties=species:S:1:pos:R:3:x:R:18446744073709551615\nH 0 0 0\n";

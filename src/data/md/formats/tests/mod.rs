@@ -201,6 +201,52 @@ fn dcd_is_read_in_all_its_variants() {
 }
 
 #[test]
+fn netcdf_is_read_in_all_its_variants() {
+    let kinds = [
+        NETCDF,
+        NetcdfKind {
+            wide: true,
+            double: true,
+            ..NETCDF
+        },
+        NetcdfKind {
+            unknown: true,
+            scale: Some(2.0),
+            ..NETCDF
+        },
+        NetcdfKind {
+            restart: true,
+            ..NETCDF
+        },
+    ];
+    for kind in kinds {
+        let count = if kind.restart { 1 } else { 3 };
+        let bytes = netcdf(kind, 5, count);
+        let frames = read_bytes("a.nc", &bytes, 5).unwrap();
+        assert_eq!(frames.len(), count);
+        for (i, frame) in frames.iter().enumerate() {
+            let scale = f64::from(kind.scale.unwrap_or(1.0));
+            let value = |axis, atom| scale * f64::from(dcd_value(i, axis, atom));
+            let points = (0..5).map(|atom| [0, 1, 2].map(|axis| value(axis, atom)));
+            assert_eq!(frame.positions, points.collect::<Vec<Point>>());
+            assert_eq!(frame.time, Some(2.0 * i as f64));
+            let cell = frame.cell.unwrap().vectors();
+            assert_eq!([cell[0][0], cell[1][1], cell[2][2]], [20.0, 30.0, 40.0]);
+        }
+        assert!(refused("a.nc", &bytes, 6).contains("has 5 atoms"));
+        let cut = refused("a.nc", &bytes[..bytes.len() - 9], 5);
+        let told = if kind.unknown {
+            "2 frames"
+        } else {
+            "truncated"
+        };
+        assert!(cut.contains(told), "{cut}");
+    }
+    let old = refused("a.nc", b"\x89HDF\r\n\x1a\n0123", 5);
+    assert!(old.contains("NetCDF-4"), "{old}");
+}
+
+#[test]
 fn counts_that_the_file_cannot_hold_are_refused() {
     let mut bytes = dcd(DCD, 7, 2);
     bytes[92 + 6] = 1; // lines of the title
@@ -227,7 +273,8 @@ fn counts_that_the_file_cannot_hold_are_refused() {
 /// right number of atoms comes of it.
 #[test]
 fn no_changed_byte_and_no_cut_gives_more_than_an_error() {
-    let files: [(&str, Vec<u8>, usize); 6] = [
+    let files: [(&str, Vec<u8>, usize); 7] = [
+        ("a.nc", netcdf(NETCDF, 3, 2), 3),
         ("a.xtc", xtc_frame(&walk(40, 40, 3000, 1), 20, false, 1), 40),
         (
             "a.xtc",

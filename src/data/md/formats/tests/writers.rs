@@ -316,6 +316,102 @@ pub(super) fn dcd(kind: DcdKind, atoms: usize, frames: usize) -> Vec<u8> {
     out.bytes
 }
 
+/// Variants of AMBER's NetCDF.
+#[derive(Clone, Copy)]
+pub(super) struct NetcdfKind {
+    /// Places of 64 bits.
+    pub wide: bool,
+    pub double: bool,
+    /// One frame, in no record.
+    pub restart: bool,
+    /// The file does not tell how many frames it has.
+    pub unknown: bool,
+    pub scale: Option<f32>,
+}
+
+pub(super) const NETCDF: NetcdfKind = NetcdfKind {
+    wide: false,
+    double: false,
+    restart: false,
+    unknown: false,
+    scale: None,
+};
+
+/// A file whose positions are those of [`dcd_value`], in a box of 20, 30 and 40 Å; times are 2 ps apart.
+pub(super) fn netcdf(kind: NetcdfKind, atoms: usize, frames: usize) -> Vec<u8> {
+    let width = if kind.double { 8 } else { 4 };
+    let name = |out: &mut Out, name: &str| {
+        out.i32(name.len() as i32).raw(name.as_bytes());
+        out.raw(&[0; 3][..name.len().next_multiple_of(4) - name.len()]);
+    };
+    let records = i32::from(!kind.restart);
+    // Dimensions: records, spatial, atoms, letters.
+    let variables: [(&str, &[i32], i32, usize); 4] = [
+        ("time", &[0], 5, 4),
+        (
+            "coordinates",
+            &[0, 2, 1],
+            if kind.double { 6 } else { 5 },
+            3 * atoms * width,
+        ),
+        ("cell_lengths", &[0, 1], 6, 24),
+        ("cell_angles", &[0, 1], 6, 24),
+    ];
+    let header = |first: usize| {
+        let mut out = Out::default();
+        out.raw(b"CDF").raw(&[if kind.wide { 2 } else { 1 }]);
+        out.i32(if kind.unknown {
+            -1
+        } else {
+            records * frames as i32
+        });
+        out.i32(10).i32(3);
+        for (of, length) in [("frame", 0), ("spatial", 3), ("atom", atoms as i32)] {
+            name(&mut out, of);
+            out.i32(length);
+        }
+        out.i32(12).i32(1);
+        name(&mut out, "Conventions");
+        out.i32(2).i32(5).raw(b"AMBER\0\0\0");
+        out.i32(11).i32(variables.len() as i32);
+        let mut begin = first;
+        for (of, dimensions, number, size) in variables {
+            name(&mut out, of);
+            let own = &dimensions[usize::from(kind.restart)..];
+            out.i32(own.len() as i32);
+            own.iter().for_each(|&d| drop(out.i32(d)));
+            match kind.scale.filter(|_| of == "coordinates") {
+                Some(scale) => {
+                    out.i32(12).i32(1);
+                    name(&mut out, "scale_factor");
+                    out.i32(5).i32(1).f32(scale);
+                }
+                None => drop(out.i32(0).i32(0)),
+            }
+            out.i32(number).i32(size as i32);
+            match kind.wide {
+                true => out.i64(begin as i64),
+                false => out.i32(begin as i32),
+            };
+            begin += size;
+        }
+        out
+    };
+    let mut out = header(header(0).bytes.len());
+    for frame in 0..frames {
+        out.f32(2.0 * frame as f32);
+        for (atom, axis) in (0..atoms).flat_map(|a| (0..3).map(move |x| (a, x))) {
+            let value = dcd_value(frame, axis, atom);
+            match kind.double {
+                true => out.f64(f64::from(value)),
+                false => out.f32(value),
+            };
+        }
+        [20.0, 30.0, 40.0, 90.0, 90.0, 90.0].map(|x| drop(out.f64(x)));
+    }
+    out.bytes
+}
+
 /// Two models of two atoms between the given records.
 pub(super) fn pdb_text(open: &str, close: &str) -> String {
     let atom = |x: f64| {
