@@ -561,7 +561,10 @@ fn commands_without_mpi_print_once() {
         assert_eq!(two, alone);
     }
     let mistake = run(holosig_on(2).args(["prepare", "grd", "--no-such-option"]));
-    assert_eq!(mistake.stderr.matches("error: unexpected argument").count(), 1);
+    assert_eq!(
+        mistake.stderr.matches("error: unexpected argument").count(),
+        1
+    );
 }
 
 #[test]

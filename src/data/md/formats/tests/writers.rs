@@ -379,14 +379,18 @@ pub(super) fn netcdf(kind: NetcdfKind, atoms: usize, frames: usize) -> Vec<u8> {
             name(&mut out, of);
             let own = &dimensions[usize::from(kind.restart)..];
             out.i32(own.len() as i32);
-            own.iter().for_each(|&d| drop(out.i32(d)));
+            for &dimension in own {
+                out.i32(dimension);
+            }
             match kind.scale.filter(|_| of == "coordinates") {
                 Some(scale) => {
                     out.i32(12).i32(1);
                     name(&mut out, "scale_factor");
                     out.i32(5).i32(1).f32(scale);
                 }
-                None => drop(out.i32(0).i32(0)),
+                None => {
+                    out.i32(0).i32(0);
+                }
             }
             out.i32(number).i32(size as i32);
             match kind.wide {
@@ -407,7 +411,9 @@ pub(super) fn netcdf(kind: NetcdfKind, atoms: usize, frames: usize) -> Vec<u8> {
                 false => out.f32(value),
             };
         }
-        [20.0, 30.0, 40.0, 90.0, 90.0, 90.0].map(|x| drop(out.f64(x)));
+        for x in [20.0, 30.0, 40.0, 90.0, 90.0, 90.0] {
+            out.f64(x);
+        }
     }
     out.bytes
 }
