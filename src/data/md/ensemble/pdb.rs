@@ -176,10 +176,10 @@ mod tests {
         };
         let plain = read_bytes(text.as_bytes());
         assert_eq!(plain.numbers, [17, 6, 6]);
-        let utf_16 = format!("\u{feff}{text}").encode_utf16();
+        let marked = format!("\u{feff}{text}");
         for bytes in [
-            format!("\u{feff}{text}").into_bytes(),
-            utf_16.flat_map(u16::to_le_bytes).collect(),
+            marked.clone().into_bytes(),
+            marked.encode_utf16().flat_map(u16::to_le_bytes).collect(),
             text.replace('\n', "\r").into_bytes(),
             text.replace('\n', "\r\n").into_bytes(),
         ] {
