@@ -347,6 +347,8 @@ fn nulls_of_mmcif_are_replaced_value_by_value() {
         ATOM C CA CA SER SER C C 3 ? 3 2 3\n\
         HETATM O O O HOH HOH D ? . . 4 2 3\n\
         HETATM ZN ZN ZN ZN ZN E . ? . 5 2 3\n\
+        HETATM O . ? HOH ? D ? . . 4 2 3\n\
+        HETATM O O O ? HOH D ? . . 4 ? 3\n\
         ATOM C CB CB SER SER C C 3 ? ? . ?\n";
     let read = |text: String| read_as("x.cif", text.as_bytes(), &ReadOptions::default()).unwrap();
     let s = read(mmcif(&columns, rows)).remove(0);
@@ -355,7 +357,7 @@ fn nulls_of_mmcif_are_replaced_value_by_value() {
     assert_eq!(names, ["GLYA1", "ALAB7", "SERC3", "ZNE0"]);
     assert_eq!(s.system.numbers, [6, 6, 6, 30]);
     assert_eq!(s.centres, [0, 1, 2]);
-    assert_eq!(told_of(&s, "without coordinates"), 1);
+    assert_eq!(told_of(&s, "without coordinates"), 2);
 }
 
 #[test]

@@ -362,11 +362,21 @@ impl Columns {
             value.ok_or_else(|| format!("an atom without {what}"))
         };
         let model = optional(self.model).map_or(Ok(1), |t| integer(t, "model number"))?;
-        if self.xyz.iter().all(|&c| row[c].value().is_none()) {
+        // Waters are left out anyway: what they lack is no fault of the file.
+        let water = self.residue.value(row).is_some_and(names::is_water);
+        let mut lacking = self.xyz.iter().map(|&c| row[c].value().is_none());
+        let placeless = match water {
+            true => lacking.any(|l| l),
+            false => lacking.all(|l| l),
+        };
+        if placeless {
             return Ok((model, None));
         }
-        let name = needed(self.name, "a name")?;
         let residue = needed(self.residue, "a residue name")?;
+        let name = match self.name.value(row) {
+            None if water => b"",
+            name => name.ok_or("an atom without a name")?,
+        };
         let [x, y, z] = [0, 1, 2].map(|i| coordinate(['x', 'y', 'z'][i], row[self.xyz[i]].text));
         let decimal = |column| {
             let number = optional(column).and_then(|t| std::str::from_utf8(t).ok()?.parse().ok());
