@@ -374,7 +374,7 @@ impl Columns {
         }
         let residue = needed(self.residue, "a residue name")?;
         let name = match self.name.value(row) {
-            None if water => b"",
+            None if water => &b""[..],
             name => name.ok_or("an atom without a name")?,
         };
         let [x, y, z] = [0, 1, 2].map(|i| coordinate(['x', 'y', 'z'][i], row[self.xyz[i]].text));
