@@ -50,7 +50,8 @@ struct Model {
     cell: Option<Cell>,
     /// Number of `TER` records.
     segment: u32,
-    /// Segment and columns of residue name, chain, number and insertion code of the last atom.
+    /// Segment and columns of residue name, chain, number, insertion code and segment name of the last
+    /// atom.
     residue: (u32, Vec<u8>),
     /// Whether the model has ended.
     closed: bool,
@@ -72,7 +73,8 @@ impl Model {
     fn atom(&mut self, line: &[u8]) -> std::result::Result<(), String> {
         let point = position(line)?;
         let record = pdb_record(line, self.segment, &self.layout)?;
-        let residue = (self.segment, line[17..27].to_vec());
+        let segid = line.get(72..76).unwrap_or_default();
+        let residue = (self.segment, [&line[17..27], segid].concat());
         let last = self.atoms.last().map_or(0, |a| a.key);
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         self.atoms.push(RawAtom {
@@ -185,6 +187,11 @@ mod tests {
         ] {
             assert_eq!(read_bytes(&bytes), plain);
         }
+        // Segments tell residues of one number apart.
+        let padded = |line: &String, segment: &str| format!("{:<72}{segment}\n", line.trim_end());
+        let segments = [padded(&lines[0], "PROA"), padded(&lines[1], "PROB")];
+        let residues = read_bytes(segments.concat().as_bytes()).residue_of;
+        assert_eq!(residues, [0, 1]);
         // Where a name of one letter stands in column 13, columns tell nothing: CD is no cadmium.
         let left = [
             atom(1, "CD", "LIG", 0.0),
