@@ -8,6 +8,7 @@ use holosig::data::spheres::images::Images;
 use holosig::data::spheres::make::{ShapeFile, ShapeMaker};
 use std::io::Write;
 use std::path::Path;
+use std::sync::LazyLock;
 
 const fn mesh(
     corpus: fn() -> Vec<Vec<u8>>,
@@ -107,7 +108,9 @@ fn shape(path: &Path) -> holosig::Result<()> {
         subclass: String::new(),
         split: Split::Test,
     };
-    let (sample, _) = ShapeMaker::new(2, 4, true, true, 0)?.sample(&file, 0)?;
+    static MAKER: LazyLock<ShapeMaker> =
+        LazyLock::new(|| ShapeMaker::new(2, 4, true, true, 0).unwrap());
+    let (sample, _) = MAKER.sample(&file, 0)?;
     assert!(sample.coefficients.iter().all(|x| x.is_finite()));
     Ok(())
 }

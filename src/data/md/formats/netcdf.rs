@@ -104,8 +104,10 @@ impl NetCdf {
         let rest = self.bytes.length().checked_sub(start);
         let rest = rest.ok_or_else(|| truncated(path, 0))?;
         // A variable that ends the last record may lack what fills it up.
-        let whole = (rest + 3) / self.record.max(1);
-        let frames = header.records.unwrap_or(whole);
+        let record = self.record.max(1);
+        let whole = (rest + 3) / record;
+        let more = u64::from(rest > whole * record);
+        let frames = header.records.unwrap_or(whole + more);
         self.frames = frames.min(whole) as usize;
         match (frames <= whole, frames) {
             (true, 0) => Err(Error::file(path, "no frames: it ends after its header")),
