@@ -157,7 +157,7 @@ affinity() {
     scripts/made_complexes.sh "$here/complexes"
 
     say "pockets: with and without the ligand, beside baselines"
-    launch "$holosig" pockets jobs/models/pocket-encoder.h5 \
+    launch "$holosig" pockets jobs/models/pocket-encoder.h5 --centres ligand \
         --complexes "$here/complexes/complexes.csv" --out "$here/pockets.h5"
 
     say "regress: every protein in one fold"

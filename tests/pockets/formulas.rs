@@ -74,7 +74,12 @@ fn solve(mut a: Vec<Vec<f64>>, mut b: Vec<f64>) -> Vec<f64> {
 
 #[test]
 fn ridge_solves_the_normal_equations() {
-    let (n, width) = (30, 4);
+    normal_equations(30, 4, &[0.0, 3.0]);
+    // More features than complexes.
+    normal_equations(12, 20, &[3.0]);
+}
+
+fn normal_equations(n: usize, width: usize, penalties: &[f64]) {
     let mut rng = ChaCha8Rng::seed_from_u64(11);
     let x: Vec<f64> = (0..n * width)
         .map(|i| (1 + i % width) as f64 * rng.random_range(-1.0..3.0))
@@ -98,7 +103,11 @@ fn ridge_solves_the_normal_equations() {
     let mean = y.iter().sum::<f64>() / n as f64;
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let centred: Vec<f64> = y.iter().map(|y| y - mean).collect();
-    for (hyper, penalty) in [(Hyper::Linear, 0.0), (Hyper::Ridge { penalty: 3.0 }, 3.0)] {
+    for &penalty in penalties {
+        let hyper = match penalty {
+            0.0 => Hyper::Linear,
+            _ => Hyper::Ridge { penalty },
+        };
         let matrix = (0..width)
             .map(|i| {
                 (0..width)

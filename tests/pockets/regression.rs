@@ -177,6 +177,24 @@ fn the_table_tells_a_good_embedding_from_its_baselines() {
     let again = (pairs.map(|d| d * d).sum::<f64>() / 24.0).sqrt();
     assert!((again - learned).abs() < 1e-9);
 
+    // An average is that of what its parts predict, each with the regressor that validation chose.
+    let place = |name: &str| predictions[0].iter().position(|c| c == name).unwrap();
+    let starred = csv_rows(&out.join("table.csv"));
+    let starred = starred
+        .iter()
+        .find(|r| r[0] == "all" && r[2] == "ligand_elements" && r[6] == "true")
+        .unwrap();
+    let parts = [
+        place("pocket:ridge"),
+        place(&format!("ligand_elements:{}", starred[3])),
+        place("pocket_and_elements:average"),
+    ];
+    for r in &predictions[1..] {
+        let [a, b, both] = parts.map(|p| number(&r[p]));
+        assert!(((a + b) / 2.0 - both).abs() < 1e-9, "{r:?}");
+    }
+    let place = place("pocket:ridge");
+
     // The saved regressors predict the same again.
     let csv = dir.path().join("again.csv");
     run(holosig()

@@ -149,6 +149,7 @@ fn a_model_with_two_sides_sees_the_ligand() {
     }
     let complexes = dir.path().join("c.csv");
     std::fs::write(&complexes, manifest).unwrap();
+    let mut residues = Vec::new();
     for (centres, count) in [("ca", None), ("ligand", Some(5)), ("contacts", None)] {
         let file = dir.path().join(format!("{centres}.h5"));
         run(holosig()
@@ -170,6 +171,12 @@ fn a_model_with_two_sides_sees_the_ligand() {
             counts[0] > 0 && count.is_none_or(|n| counts == [n; 3]),
             "{counts:?}"
         );
+        // The size of the pocket, whatever the centres are.
+        if centres == "ca" {
+            residues.clone_from(&counts);
+        }
+        let size = root.group("counts").unwrap().read::<i32>("pocket_residues");
+        assert_eq!(residues, size.unwrap(), "{centres}");
         let without: Vec<i32> = root
             .group("ligand")
             .unwrap()

@@ -50,6 +50,8 @@ pub struct Pocket {
 /// What is counted in a complex.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
+    /// Residues whose CA is within the cutoff of the ligand, whatever the centres are.
+    pub pocket_residues: i32,
     pub ligand_heavy_atoms: i32,
     pub ligand_formula: String,
     /// [`contacts::ligand_elements`].
@@ -204,6 +206,7 @@ impl Pocketer {
         let unseen = ligand.filter(|&&z| dropped(z, Side::Ligand)).count();
         let residues = Centres::Ca.of(&complex, cutoff).centres;
         let facts = Facts {
+            pocket_residues: residues.len() as i32,
             ligand_heavy_atoms: complex.ligand.len() as i32,
             ligand_formula: complex.ligand.formula(),
             ligand_elements: contacts::ligand_elements(&complex.ligand),

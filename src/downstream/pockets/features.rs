@@ -84,8 +84,13 @@ pub(super) fn read(root: &Node, n: usize) -> Result<Vec<Features>> {
     };
     all.extend([zernike, l0]);
     let (counts, ligand) = (root.group("counts")?, root.group("ligand")?);
+    // Files of an earlier version have the number of centres only.
+    let residues = match counts.has("pocket_residues") {
+        true => "pocket_residues",
+        false => "residues",
+    };
     for (name, group, dataset) in [
-        ("pocket_size", &counts, "residues"),
+        ("pocket_size", &counts, residues),
         ("ligand_size", &ligand, "heavy_atoms"),
     ] {
         let rows: Vec<i32> = group.read(dataset)?;

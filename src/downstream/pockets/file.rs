@@ -180,6 +180,7 @@ impl Table {
     fn write_facts(&self, root: &Node) -> Result<()> {
         let counts = root.create_group("counts")?;
         self.column(&counts, "residues", |p| p.residues.len() as i32)?;
+        self.column(&counts, "pocket_residues", |p| p.facts.pocket_residues)?;
         self.column(&counts, "neighborhood_atoms", |p| {
             p.facts.neighborhood_atoms
         })?;

@@ -17,10 +17,24 @@ use std::str::FromStr;
 /// Rows of one division.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Fold {
+    /// Tuned by: fitted to the first rows, judged on the second.
+    pub tuning: Vec<(Vec<usize>, Vec<usize>)>,
+    /// Fitted to in the end.
     pub train: Vec<usize>,
-    pub validation: Vec<usize>,
     pub test: Vec<usize>,
 }
+
+impl Fold {
+    /// How many complexes are fitted to, tuned on and tested.
+    pub fn sizes(&self) -> [usize; 3] {
+        let tuned = self.tuning.iter().map(|t| t.1.len()).sum();
+        [self.train.len(), tuned, self.test.len()]
+    }
+}
+
+/// Parts in which the folds that are not tested are tuned on in turn: one fold of few groups is too
+/// little to choose a penalty by.
+const TUNINGS: usize = 3;
 
 /// How complexes are divided.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +43,8 @@ pub enum Division {
     Column(String),
     /// By a CSV file with the columns `id` and `split`.
     File(PathBuf),
-    /// Each fold is tested once, tuned on the next one and fitted to the others.
+    /// Each fold is tested once, with regressors fitted to the others and tuned within them: in
+    /// turn on a third of their folds, fitted to the other two.
     Folds(usize),
 }
 
@@ -40,7 +55,7 @@ impl FromStr for Division {
         if let Some(k) = text.strip_prefix("k-fold:") {
             let k = k.parse().ok().filter(|&k: &usize| k >= 3);
             return k.map(Division::Folds).ok_or_else(|| {
-                "k-fold needs a number of at least 3: one fold tests, one tunes, the rest train"
+                "k-fold needs a number of at least 3: one fold tests, the others tune each other"
                     .into()
             });
         }
@@ -149,14 +164,13 @@ pub fn divide(
         Division::Folds(k) => in_folds(rows, &groups.of, *k, seed),
     };
     for fold in &folds {
-        let parts = [&fold.train, &fold.validation, &fold.test];
-        for (part, (split, fewest)) in parts.into_iter().zip(FEWEST) {
-            if part.len() < fewest {
+        for (size, (split, fewest)) in fold.sizes().into_iter().zip(FEWEST) {
+            if size < fewest {
                 return Err(Error::input(format!(
                     "{}: the {split} part by {division} has {} labelled complexes, at least \
                      {fewest} are needed; --split k-fold:5 makes parts of its own",
                     pockets.path.display(),
-                    part.len()
+                    size
                 )));
             }
         }
@@ -165,15 +179,16 @@ pub fn divide(
 }
 
 fn by_split(rows: &[usize], of: impl Fn(usize) -> Result<Option<Split>>) -> Result<Fold> {
-    let mut fold = Fold::default();
+    let (mut fold, mut validation) = (Fold::default(), Vec::new());
     for &row in rows {
         match of(row)? {
             Some(Split::Train) => fold.train.push(row),
-            Some(Split::Validation) => fold.validation.push(row),
+            Some(Split::Validation) => validation.push(row),
             Some(Split::Test) => fold.test.push(row),
             None => {}
         }
     }
+    fold.tuning = vec![(fold.train.clone(), validation)];
     Ok(fold)
 }
 
@@ -209,19 +224,57 @@ fn in_folds(rows: &[usize], groups: &[String], k: usize, seed: u64) -> Vec<Fold>
         }
     }
     parts.iter_mut().for_each(|p| p.sort_unstable());
-    (0..k)
-        .map(|test| {
-            let next = (test + 1) % k;
-            let mut train: Vec<usize> = (0..k)
-                .filter(|&i| i != test && i != next)
-                .flat_map(|i| parts[i].iter().copied())
-                .collect();
-            train.sort_unstable();
-            Fold {
-                train,
-                validation: parts[next].clone(),
-                test: parts[test].clone(),
+    let rows_of = |folds: &[usize]| {
+        let mut rows: Vec<usize> = folds.iter().flat_map(|&i| parts[i].clone()).collect();
+        rows.sort_unstable();
+        rows
+    };
+    let fold = |test: usize| {
+        let others: Vec<usize> = (1..k).map(|i| (test + i) % k).collect();
+        let tunings = TUNINGS.min(others.len());
+        let tuning = (0..tunings).map(|turn| {
+            let held = |place: &usize| place % tunings == turn;
+            let (held, kept): (Vec<usize>, Vec<usize>) = (0..others.len()).partition(held);
+            let folds = |places: Vec<usize>| -> Vec<usize> {
+                places.into_iter().map(|i| others[i]).collect()
+            };
+            (rows_of(&folds(kept)), rows_of(&folds(held)))
+        });
+        Fold {
+            tuning: tuning.collect(),
+            train: rows_of(&others),
+            test: parts[test].clone(),
+        }
+    };
+    (0..k).map(fold).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_group_is_fitted_to_where_it_is_judged() {
+        let groups: Vec<String> = (0..60).map(|i| format!("{}", i * i % 13)).collect();
+        let rows: Vec<usize> = (0..60).collect();
+        let of = |rows: &[usize]| -> Vec<&str> { rows.iter().map(|&i| &*groups[i]).collect() };
+        let apart = |a: &[usize], b: &[usize]| of(a).iter().all(|g| !of(b).contains(g));
+        for k in [3, 4, 5] {
+            let folds = in_folds(&rows, &groups, k, 1);
+            let mut tested: Vec<usize> = folds.iter().flat_map(|f| f.test.clone()).collect();
+            tested.sort_unstable();
+            assert_eq!(tested, rows);
+            for fold in folds {
+                assert!(apart(&fold.train, &fold.test));
+                assert_eq!(fold.train.len() + fold.test.len(), 60);
+                let mut tuned: Vec<usize> = fold.tuning.iter().flat_map(|t| t.1.clone()).collect();
+                tuned.sort_unstable();
+                assert_eq!(tuned, fold.train, "each is tuned on once");
+                for (train, validation) in &fold.tuning {
+                    assert!(apart(train, validation) && apart(train, &fold.test));
+                    assert_eq!(train.len() + validation.len(), fold.train.len());
+                }
             }
-        })
-        .collect()
+        }
+    }
 }

@@ -21,6 +21,9 @@ pub enum Learner {
     /// The mean of the training labels.
     #[value(skip)]
     Mean,
+    /// The mean of what the learned embedding and a baseline predict, each with its best regressor.
+    #[value(skip)]
+    Average,
 }
 
 impl Learner {
@@ -41,6 +44,7 @@ impl Learner {
             Learner::Boosting => "boosting",
             Learner::Knn => "knn",
             Learner::Mean => "mean",
+            Learner::Average => "average",
         }
     }
 
@@ -69,13 +73,8 @@ impl Learner {
                 groups
             }
             Learner::Boosting => {
-                let mut groups = Vec::new();
-                for depth in [2, 4] {
-                    for trees in [50, 100, 200] {
-                        groups.push(vec![Hyper::Boosting { depth, trees }]);
-                    }
-                }
-                groups
+                let group = |depth| [50, 100, 200].map(|trees| Hyper::Boosting { depth, trees });
+                [2, 3].map(|depth| group(depth).to_vec()).to_vec()
             }
             Learner::Knn => {
                 let mut group = Vec::new();
@@ -87,6 +86,7 @@ impl Learner {
                 group
             }
             Learner::Mean => vec![vec![Hyper::Mean]],
+            Learner::Average => vec![vec![Hyper::Average]],
         }
     }
 }
@@ -134,13 +134,14 @@ pub enum Hyper {
         by_distance: bool,
     },
     Mean,
+    Average,
 }
 
 impl std::fmt::Display for Hyper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Hyper::Ridge { penalty } => write!(f, "penalty {penalty:.3}"),
-            Hyper::Linear | Hyper::Mean => write!(f, "-"),
+            Hyper::Linear | Hyper::Mean | Hyper::Average => write!(f, "-"),
             Hyper::Forest {
                 features,
                 min_leaf,

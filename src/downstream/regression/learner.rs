@@ -1,9 +1,10 @@
 //! Regressors, fitted.
 //!
-//! Trees, boosting and neighbours are smartcore's. Ridge regression and least squares are solved
-//! in the eigenbasis of `XᵀX` (smartcore's decomposition), which serves a whole grid of penalties
-//! at once and, unlike smartcore's own, more features than complexes.
+//! Trees and neighbours are smartcore's. Ridge regression and least squares are solved
+//! in the eigenbasis of `XᵀX` (smartcore's decomposition, of the smaller of `XᵀX` and `XXᵀ`), which
+//! serves a whole grid of penalties at once and, unlike smartcore's own, more features than complexes.
 
+use super::boosting::{Boosted, SUBSAMPLE};
 use super::grid::Hyper;
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -16,12 +17,6 @@ use smartcore::linalg::traits::evd::EVDDecomposable;
 use smartcore::metrics::distance::euclidian::Euclidian;
 use smartcore::neighbors::KNNWeightFunction;
 use smartcore::neighbors::knn_regressor::{KNNRegressor, KNNRegressorParameters};
-use smartcore::xgboost::{XGRegressor, XGRegressorParameters};
-
-/// Boosting's other settings, fixed.
-const LEARNING_RATE: f64 = 0.1;
-const SUBSAMPLE: f64 = 0.7;
-const MIN_CHILD: usize = 5;
 
 /// Trees that are grown, and saved, together.
 const GROVE: usize = 4;
@@ -31,7 +26,6 @@ const RANK: f64 = 1e-10;
 
 type Matrix = DenseMatrix<f64>;
 type Forest = RandomForestRegressor<f64, f64, Matrix, Vec<f64>>;
-type Boosted = XGRegressor<f64, f64, Matrix, Vec<f64>>;
 type Neighbours = KNNRegressor<f64, f64, Matrix, Vec<f64>, Euclidian<f64>>;
 
 /// Features and labels, borrowed.
@@ -78,7 +72,7 @@ impl Scaler {
         scaler
     }
 
-    fn matrix(&self, rows: &[f64]) -> Result<Matrix> {
+    fn scaled(&self, rows: &[f64]) -> Vec<f64> {
         let n = rows.len() / self.width;
         let mut values = Vec::with_capacity(n * self.columns.len());
         for row in rows.chunks_exact(self.width) {
@@ -86,7 +80,12 @@ impl Scaler {
                 values.push((row[column] - self.mean[i]) / self.deviation[i]);
             }
         }
-        DenseMatrix::new(n, self.columns.len(), values, false).map_err(Error::internal)
+        values
+    }
+
+    fn matrix(&self, rows: &[f64]) -> Result<Matrix> {
+        let (n, width) = (rows.len() / self.width, self.columns.len());
+        DenseMatrix::new(n, width, self.scaled(rows), false).map_err(Error::internal)
     }
 
     fn labels(&self, labels: &[f64]) -> Vec<f64> {
@@ -103,7 +102,7 @@ pub fn constant_columns(samples: Samples) -> usize {
 enum Model {
     Linear(Vec<f64>),
     Forest(Vec<Forest>),
-    Boosted(Box<Boosted>),
+    Boosted(Boosted),
     Neighbours(Box<Neighbours>),
     Mean,
 }
@@ -154,16 +153,9 @@ impl Fitted {
                 Model::Forest(groves?)
             }
             Hyper::Boosting { depth, trees } => {
-                let parameters = XGRegressorParameters::default()
-                    .with_n_estimators(trees)
-                    .with_max_depth(depth)
-                    .with_learning_rate(LEARNING_RATE)
-                    .with_subsample(SUBSAMPLE)
-                    .with_min_child_weight(MIN_CHILD)
-                    .with_base_score(0.0)
-                    .with_seed(seed);
-                let boosted = Boosted::fit(&x, &y, parameters).map_err(Error::internal)?;
-                Model::Boosted(Box::new(boosted))
+                let rows = scaler.scaled(samples.rows);
+                let boosted = Boosted::fit(&rows, &y, (trees, depth), SUBSAMPLE, seed);
+                Model::Boosted(boosted)
             }
             Hyper::Knn { k, by_distance } => {
                 let weight = match by_distance {
@@ -177,6 +169,7 @@ impl Fitted {
                 Model::Neighbours(Box::new(fitted))
             }
             Hyper::Mean => Model::Mean,
+            Hyper::Average => return Err(Error::internal("an average is not fitted")),
         };
         Ok(Self { scaler, model })
     }
@@ -198,9 +191,7 @@ impl Fitted {
                 times(&x, n, weights)
             }
             Model::Forest(groves) => mean_of(&self.grove_predictions(groves, rows)?),
-            Model::Boosted(m) => m
-                .predict(&self.scaler.matrix(rows)?)
-                .map_err(Error::internal)?,
+            Model::Boosted(m) => m.predict_all(&self.scaler.scaled(rows)),
             Model::Neighbours(m) => m
                 .predict(&self.scaler.matrix(rows)?)
                 .map_err(Error::internal)?,
@@ -240,6 +231,23 @@ pub fn predict_group(
                 Hyper::Forest { trees, .. } => {
                     let mut predicted = mean_of(&all[..trees.div_ceil(GROVE)]);
                     predicted.iter_mut().for_each(|p| *p += forest.scaler.label);
+                    predicted
+                }
+                _ => Vec::new(),
+            };
+            Ok(group.iter().map(first).collect())
+        }
+        [Hyper::Boosting { .. }, .., last @ Hyper::Boosting { .. }] => {
+            // The first trees are a fit of their own.
+            let fitted = Fitted::new(*last, samples, seed)?;
+            let Model::Boosted(boosted) = &fitted.model else {
+                return group.iter().map(|_| fitted.predict(rows, n)).collect();
+            };
+            let rows = fitted.scaler.scaled(rows);
+            let first = |hyper: &Hyper| match hyper {
+                Hyper::Boosting { trees, .. } => {
+                    let mut predicted = boosted.predict(&rows, *trees);
+                    predicted.iter_mut().for_each(|p| *p += fitted.scaler.label);
                     predicted
                 }
                 _ => Vec::new(),
@@ -290,32 +298,47 @@ fn times(x: &Matrix, n: usize, weights: &[f64]) -> Vec<f64> {
     (0..n).map(row).collect()
 }
 
-/// The eigenvalues of `XᵀX`, its eigenvectors, and `XᵀY` in their basis.
+/// The eigenvalues of `XᵀX`, its eigenvectors, and `Xᵀy` in their basis.
 struct Spectrum {
     values: Vec<f64>,
+    /// `[features, values]`
     vectors: Matrix,
     projected: Vec<f64>,
 }
 
 impl Spectrum {
     fn new(scaler: &Scaler, samples: Samples) -> Result<Self> {
-        use smartcore::linalg::basic::arrays::{Array, Array2};
+        use smartcore::linalg::basic::arrays::{Array, Array2, MutArray};
         let x = scaler.matrix(samples.rows)?;
         let y = scaler.labels(samples.labels);
-        let p = scaler.columns.len();
-        let evd = x
-            .transpose()
-            .matmul(&x)
-            .evd(true)
-            .map_err(Error::internal)?;
-        let y = DenseMatrix::new(y.len(), 1, y, false).map_err(Error::internal)?;
+        let (n, p) = (y.len(), scaler.columns.len());
+        let evd = |square: Matrix| square.evd(true).map_err(Error::internal);
+        let y = DenseMatrix::new(n, 1, y, false).map_err(Error::internal)?;
+        let (values, vectors) = if p <= n {
+            let evd = evd(x.transpose().matmul(&x))?;
+            (evd.d, evd.V)
+        } else {
+            // The smaller `XXᵀ` has the same eigenvalues but zeros, and eigenvectors U: those of `XᵀX`
+            // are `XᵀU`, of length one.
+            let evd = evd(x.matmul(&x.transpose()))?;
+            let mut vectors = x.transpose().matmul(&evd.V);
+            let largest = evd.d.iter().copied().fold(0.0, f64::max);
+            for (k, value) in evd.d.iter().enumerate() {
+                let length = value.max(RANK * largest).sqrt();
+                for j in 0..p {
+                    let scaled = vectors.get((j, k)) / length;
+                    vectors.set((j, k), scaled);
+                }
+            }
+            (evd.d, vectors)
+        };
         let xy = x.transpose().matmul(&y);
-        let projected = (0..p)
-            .map(|k| (0..p).map(|j| evd.V.get((j, k)) * xy.get((j, 0))).sum())
+        let projected = (0..values.len())
+            .map(|k| (0..p).map(|j| vectors.get((j, k)) * xy.get((j, 0))).sum())
             .collect();
         Ok(Self {
-            values: evd.d,
-            vectors: evd.V,
+            values,
+            vectors,
             projected,
         })
     }
@@ -334,9 +357,9 @@ impl Spectrum {
                 false => 0.0,
             })
             .collect();
-        let p = scaled.len();
+        let (p, r) = self.vectors.shape();
         (0..p)
-            .map(|j| (0..p).map(|k| self.vectors.get((j, k)) * scaled[k]).sum())
+            .map(|j| (0..r).map(|k| self.vectors.get((j, k)) * scaled[k]).sum())
             .collect()
     }
 }

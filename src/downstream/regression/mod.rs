@@ -1,6 +1,6 @@
 //! From pockets to affinities (paper, section A.6.2), and what the embedding is worth.
 //!
-//! Every regressor is tuned on the validation part and fitted to ten bootstrap resamples of the
+//! Every regressor is tuned on the validation part (or, by folds, within those that are not tested) and fitted to ten bootstrap resamples of the
 //! training part, each drawn on its own; their mean is the bagged prediction. The same is done
 //! with every baseline instead of the learned embedding: an untrained encoder, the zernikegrams'
 //! invariants, the sizes of pocket and ligand, the ligand's elements, counts of contacts, and no
@@ -12,6 +12,8 @@
 //! Fits are dealt out to the ranks and, within a rank, to its cores. What a fit gives hangs on
 //! the seed and its own number alone, so results are the same for any number of either.
 
+mod average;
+mod boosting;
 mod folds;
 mod grid;
 mod labels;
@@ -38,6 +40,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Name of the features of the mean predictor.
@@ -116,8 +119,8 @@ pub fn run(
 ) -> Result<(Option<Results>, usize)> {
     let (problem, unlabelled) = world.agree(Problem::new(pockets, settings, world.is_root()))?;
     world.on_root(|| results::make_folder(out))?;
-    let pairs = problem.pairs(&settings.learners);
-    let best = search(world, &problem, &pairs, settings)?;
+    let mut pairs = problem.pairs(&settings.learners);
+    let mut best = search(world, &problem, &pairs, settings)?;
     if world.is_root() {
         log::info!(
             "{} grids searched, fitting {} resamples each",
@@ -126,7 +129,8 @@ pub fn run(
         );
     }
     let chosen = problem.chosen(&pairs, &best)?;
-    let fits = fit(world, &problem, &pairs, &best, chosen, settings)?;
+    let mut fits = fit(world, &problem, &pairs, &best, chosen, settings)?;
+    average::add(world, &problem, &mut pairs, &mut best, &mut fits, settings)?;
     let results = world.on_root(|| {
         let results = Results::new(
             pockets, settings, &problem, &pairs, &best, &fits, unlabelled,
@@ -235,6 +239,24 @@ impl Problem {
             .ok_or_else(|| Error::internal("no learned embedding"))
     }
 
+    /// The pair of these features that did best in validation.
+    fn best_of(&self, name: &str, pairs: &[Pair], best: &[Vec<Best>]) -> Option<usize> {
+        let of = (0..pairs.len()).filter(|&p| self.features[pairs[p].features].name == name);
+        of.min_by(|&a, &b| validation(&best[a]).total_cmp(&validation(&best[b])))
+    }
+
+    /// A pair, fitted to some rows.
+    fn fitted(&self, pair: Pair, hyper: Hyper, rows: &[usize], seed: u64) -> Result<Fitted> {
+        let features = &self.features[pair.features];
+        let (rows, labels) = (pick(features, rows), self.pick_labels(rows));
+        let samples = Samples {
+            rows: &rows,
+            width: features.width,
+            labels: &labels,
+        };
+        Fitted::new(hyper, samples, seed)
+    }
+
     fn pick_labels(&self, rows: &[usize]) -> Vec<f64> {
         rows.iter().map(|&row| self.labels[row]).collect()
     }
@@ -291,50 +313,52 @@ fn search(
 ) -> Result<Vec<Vec<Best>>> {
     let mut tasks = Vec::new();
     for (p, pair) in pairs.iter().enumerate() {
-        for fold in 0..problem.folds.len() {
-            tasks.extend(
-                pair.learner
-                    .grid()
-                    .into_iter()
-                    .map(|group| (p, fold, group)),
-            );
+        for (fold, division) in problem.folds.iter().enumerate() {
+            for tuning in 0..division.tuning.len() {
+                let groups = pair.learner.grid().into_iter();
+                tasks.extend(groups.map(|group| (p, fold, tuning, group)));
+            }
         }
     }
+    // Sums of squares, of every point of the grid.
     let tried = shared(world, tasks.len(), |i| {
-        let (p, fold, group) = &tasks[i];
-        let (features, fold) = (&problem.features[pairs[*p].features], &problem.folds[*fold]);
-        let (rows, labels) = (
-            pick(features, &fold.train),
-            problem.pick_labels(&fold.train),
-        );
+        let (p, fold, tuning, group) = &tasks[i];
+        let features = &problem.features[pairs[*p].features];
+        let (train, validation) = &problem.folds[*fold].tuning[*tuning];
+        let (rows, labels) = (pick(features, train), problem.pick_labels(train));
         let samples = Samples {
             rows: &rows,
             width: features.width,
             labels: &labels,
         };
-        let (held, n) = (pick(features, &fold.validation), fold.validation.len());
+        let (held, n) = (pick(features, validation), validation.len());
         let seed = seed(&[settings.seed, SEARCH]);
         let predicted = learner::predict_group(group, samples, &held, n, seed)?;
-        let measured = problem.pick_labels(&fold.validation);
-        let tried = predicted.iter().map(|p| scores::rmsd(p, &measured));
-        Ok(tried.collect::<Vec<f64>>())
+        let measured = problem.pick_labels(validation);
+        let squares = |p: &Vec<f64>| n as f64 * scores::rmsd(p, &measured).powi(2);
+        Ok(predicted.iter().map(squares).collect::<Vec<f64>>())
     })?;
     let tried = world.broadcast_value(|| Ok(tried))?;
-    let mut best: Vec<Vec<Option<Best>>> = vec![vec![None; problem.folds.len()]; pairs.len()];
-    for ((p, fold, group), tried) in tasks.iter().zip(tried) {
-        for (&hyper, rmsd) in group.iter().zip(tried) {
-            let best = &mut best[*p][*fold];
-            if best.is_none_or(|b| rmsd < b.rmsd) {
-                *best = Some(Best { hyper, rmsd });
+    let mut sums: BTreeMap<(usize, usize), Vec<(Hyper, f64)>> = BTreeMap::new();
+    for ((p, fold, tuning, group), tried) in tasks.iter().zip(tried) {
+        let sums = sums.entry((*p, *fold)).or_default();
+        for (&hyper, squares) in group.iter().zip(tried) {
+            match sums.iter_mut().find(|s| *tuning > 0 && s.0 == hyper) {
+                Some((_, sum)) => *sum += squares,
+                None => sums.push((hyper, squares)),
             }
         }
     }
-    let whole = best
-        .into_iter()
-        .map(|b| b.into_iter().collect::<Option<Vec<_>>>());
-    whole
-        .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| Error::internal("a grid without points"))
+    let mut best: Vec<Vec<Best>> = vec![Vec::new(); pairs.len()];
+    for ((p, fold), sums) in sums {
+        let least = sums
+            .into_iter()
+            .reduce(|a, b| if b.1 < a.1 { b } else { a });
+        let (hyper, sum) = least.ok_or_else(|| Error::internal("a grid without points"))?;
+        let rmsd = (sum / problem.folds[fold].sizes()[1] as f64).sqrt();
+        best[p].push(Best { hyper, rmsd });
+    }
+    Ok(best)
 }
 
 /// Predictions of the test parts and, of the chosen form of the learned embedding, the fitted
@@ -368,13 +392,7 @@ fn fit(
         let train = &division.train;
         let drawn = (0..train.len()).map(|_| train[rng.random_range(0..train.len())]);
         let drawn: Vec<usize> = drawn.collect();
-        let (rows, labels) = (pick(features, &drawn), problem.pick_labels(&drawn));
-        let samples = Samples {
-            rows: &rows,
-            width: features.width,
-            labels: &labels,
-        };
-        let fitted = Fitted::new(best[p][fold].hyper, samples, seed)?;
+        let fitted = problem.fitted(pair, best[p][fold].hyper, &drawn, seed)?;
         let predicted = fitted.predict(&pick(features, &division.test), division.test.len())?;
         let mut saved = Vec::new();
         if pair.features == pairs[chosen].features {

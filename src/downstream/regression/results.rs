@@ -114,15 +114,11 @@ impl Results {
     ) -> Result<Self> {
         let chosen = problem.chosen(pairs, best)?;
         let validation = |p: usize| validation(&best[p]);
-        let best_of = |features: usize| {
-            let of = (0..pairs.len()).filter(|&p| pairs[p].features == features);
-            of.min_by(|&a, &b| validation(a).total_cmp(&validation(b)))
-        };
-        let named = |name: &str| problem.features.iter().position(|f| f.name == name);
+        let best_of = |name: &str| problem.best_of(name, pairs, best);
         let partner = |p: usize| {
             let name = &problem.features[pairs[p].features].name;
             let (_, baseline) = TOGETHER.iter().find(|(both, _)| both == name)?;
-            best_of(named(baseline)?)
+            best_of(baseline)
         };
         let table = |(name, places): (String, Vec<usize>)| {
             let measured: Vec<f64> = places
@@ -153,7 +149,7 @@ impl Results {
                     learner: pair.learner,
                     hyper: best[p].iter().map(|b| b.hyper.to_string()).collect(),
                     validation_rmsd: validation(p),
-                    best: best_of(pair.features) == Some(p),
+                    best: best_of(&problem.features[pair.features].name) == Some(p),
                     bagged: Scores::of(&predicted, &measured),
                     intervals: intervals(&predicted, &measured, &groups, drawn),
                     single: [
@@ -192,7 +188,7 @@ impl Results {
             seed: settings.seed,
             bags: settings.bags,
             folds: problem.folds.len(),
-            parts: [&first.train, &first.validation, &first.test].map(|p| p.len()),
+            parts: first.sizes(),
             unlabelled,
             groups: problem.groups.origin.clone(),
             chosen_features: problem.features[pairs[chosen].features].name.clone(),
