@@ -379,7 +379,13 @@ fn metrics_of_the_autoencoders() {
             let model = Hvae::new(&config, &irreps, 3, DType::F32, device).unwrap();
             let x = x.to_device(device).unwrap();
             let ids = (0..33).collect();
-            model.metrics(&HvaeBatch { x, ids }).unwrap()
+            model
+                .metrics(&HvaeBatch {
+                    x,
+                    ids,
+                    labels: None,
+                })
+                .unwrap()
         };
         for ((name, want), (_, got)) in on(&Device::Cpu).iter().zip(&on(gpu)) {
             close(&format!("{kind}: {name}"), got, want, 1e-4);

@@ -192,6 +192,7 @@ fn evaluation_metrics_equal_the_published_losses() {
         .metrics(&holosig::models::hvae::HvaeBatch {
             x: g.x.clone(),
             ids,
+            labels: None,
         })
         .unwrap();
     let mean = |name: &str| {

@@ -136,7 +136,7 @@ fn z_is_invariant_and_the_frame_equivariant() {
 const SMALL: &str = "latent_dim = 4\nchannels = [6, 6, 8]\ndegrees = [3, 2, 1]\nprojection = 6\n";
 
 /// Every option of the published configuration file, alone.
-const OPTIONS: [&str; 24] = [
+const OPTIONS: [&str; 25] = [
     "variational = true",
     "rules = [\"elementwise\", \"full\", \"efficient\"]",
     "rules = [\"full\", \"full\", \"full\"]\nsymmetric = false",
@@ -161,6 +161,7 @@ const OPTIONS: [&str; 24] = [
     "reconstruction = \"cosine\"",
     "final_signal_norm = true",
     "lmax = 3",
+    "denoising = 0.3",
 ];
 
 #[test]
@@ -173,6 +174,7 @@ fn every_option_trains_and_keeps_the_symmetry() {
         let batch = HvaeBatch {
             x: tensor(2, &[6, irreps.dim()], DType::F64),
             ids: (0..6).collect(),
+            labels: None,
         };
         let losses = model.losses(&batch, StepKey { seed: 1, step: 2 }).unwrap();
         let p = model.parameters();
@@ -201,6 +203,22 @@ fn every_option_trains_and_keeps_the_symmetry() {
 }
 
 #[test]
+fn what_is_hidden_of_an_input_turns_with_it() {
+    let irreps = Irreps::zernike(3, 6, 2);
+    let config: HvaeConfig = toml::from_str(&format!("{SMALL}denoising = 0.4")).unwrap();
+    let model = Hvae::new(&config, &irreps, 5, DType::F64, &Device::Cpu).unwrap();
+    let x = tensor(2, &[6, irreps.dim()], DType::F64);
+    let loss = |x: Tensor| {
+        let (ids, labels) = ((0..6).collect(), None);
+        let batch = HvaeBatch { x, ids, labels };
+        let losses = model.losses(&batch, StepKey { seed: 1, step: 2 }).unwrap();
+        losses.term_values().unwrap()[0]
+    };
+    let turned = rotate_published(&x, &irreps, &rotation::random(3));
+    assert!((loss(turned) / loss(x) - 1.0).abs() < 1e-9);
+}
+
+#[test]
 fn a_model_without_first_projection_takes_equal_channels() {
     let config: HvaeConfig =
         toml::from_str("latent_dim = 3\nchannels = [4, 4]\ndegrees = [2, 1]").unwrap();
@@ -226,6 +244,14 @@ fn settings_that_cannot_be_built_are_named() {
         (
             "latent_dim = 2\nchannels = [4, 4, 4]\ndegrees = [3, 2]\nprojection = 4",
             "degrees",
+        ),
+        (
+            "latent_dim = 2\nchannels = [4]\nprojection = 4\ndenoising = 1.0",
+            "denoising",
+        ),
+        (
+            "latent_dim = 2\nchannels = [4]\nprojection = 4\nconditions = 100000",
+            "conditions",
         ),
         (
             "latent_dim = 2\nchannels = [4, 4, 4]\ndegrees = [3, 3, 1]\nprojection = 4",

@@ -275,6 +275,198 @@ fn an_unconstrained_decoder_is_trained_and_turns_with_its_input() {
     assert!(error.as_f64().unwrap() < 1e-9, "{error}");
 }
 
+/// Trains a job on the glyphs.
+fn trained(job: &str, out: &Path, more: &[&str]) -> common::Outcome {
+    let path = out.with_extension("toml");
+    let data = bench().join("glyphs.h5");
+    std::fs::write(&path, job).unwrap();
+    let mut train = holosig();
+    train.arg("train").arg(path).arg("--out").arg(out);
+    train
+        .arg("--set")
+        .arg(format!("data.dataset={}", data.display()));
+    run(train.args(more))
+}
+
+const CLASSIFIER: &str = r#"
+task = "sphere-classes"
+
+[data]
+dataset = "glyphs.h5"
+
+[model]
+channels = [8, 8, 8]
+degrees = [4, 2, 0]
+
+[train]
+seed = 3
+batch = 40
+slices = 4
+steps = 150
+learning_rate = 1e-2
+"#;
+
+#[test]
+fn a_classifier_finds_the_labels_of_what_a_conditional_model_samples() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    trained(CLASSIFIER, &path("classifier"), &[]).success();
+    let scores = std::fs::read_to_string(path("classifier").join("scores.json")).unwrap();
+    let scores: Value = serde_json::from_str(&scores).unwrap();
+    // In other rotations than it was trained in.
+    let accuracy = scores["test"]["accuracy"].as_f64().unwrap();
+    assert!(accuracy > 0.4, "{scores}");
+    let job = JOB.replace("UNCONSTRAINED", "conditions = 10");
+    trained(
+        &job,
+        &path("conditional"),
+        &["--set", "train.steps=200", "--set", "loss.kl=0.5"],
+    )
+    .success();
+    let generate = |checkpoint: &Path, name: &str| {
+        let mut generate = holosig();
+        generate.arg("generate").arg(checkpoint);
+        generate.arg("--classifier").arg(path(name));
+        generate.arg("--dataset").arg(bench().join("glyphs.h5"));
+        run(generate
+            .args(["--samples", "20", "--force", "--out"])
+            .arg(path("generated")))
+    };
+    let told = generate(&path("conditional"), "classifier")
+        .success()
+        .stdout;
+    let share = told.split("finds the label of ").nth(1).unwrap();
+    let share: f64 = share.split(' ').next().unwrap().parse().unwrap();
+    // Ten labels: chance is 0.1, 0.02 to either side.
+    assert!(share > 0.2, "{told}");
+    let file = hdf5::File::open(path("generated").join("generated.h5")).unwrap();
+    let shape = |name: &str| file.dataset(name).unwrap().shape();
+    assert_eq!(shape("samples/coefficients"), [200, 25]);
+    assert_eq!(shape("samples/z"), [200, 14]);
+    generate(&bench().join("run"), "classifier").failure(2, "the model is not conditional");
+    generate(&path("conditional"), "conditional").failure(2, "not a classifier of signals");
+    // The label of a signal is part of what is decoded, in evaluations, too.
+    let mut evaluate = holosig();
+    evaluate.arg("evaluate").arg(path("conditional"));
+    evaluate.arg("--dataset").arg(bench().join("glyphs.h5"));
+    run(evaluate.arg("--out").arg(path("evaluation"))).success();
+    let text = std::fs::read_to_string(path("evaluation").join("evaluation.json")).unwrap();
+    let record: Value = serde_json::from_str(&text).unwrap();
+    let error = &record["spheres"][0]["equivariance"][1]["reconstruction"]["error"];
+    assert!(error.as_f64().unwrap() < 1e-6, "{error}");
+}
+
+#[test]
+fn settings_that_do_not_fit_the_labels_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let job = JOB.replace("UNCONSTRAINED", "conditions = 3");
+    trained(&job, &out, &[]).failure(2, "model.conditions = 3, but the signals have 10 classes");
+    let job = CLASSIFIER.replace("[4, 2, 0]", "[4, 2, 1]");
+    trained(&job, &out, &[]).failure(2, "the last entry must be 0");
+    let job = CLASSIFIER.replace("[4, 2, 0]", "[9, 2, 0]");
+    trained(&job, &out, &[]).failure(2, "degrees[0] = 9, but block 0 can reach at most 8");
+    let bare = dir.path().join("bare.h5");
+    let mut images = holosig();
+    images
+        .args(["prepare", "images"])
+        .arg(bench().join("train-images"));
+    run(images
+        .args(["--bandwidth", "12", "--lmax", "4", "--out"])
+        .arg(&bare))
+    .success();
+    let bare = format!("data.dataset={}", bare.display());
+    trained(CLASSIFIER, &out, &["--set", &bare]).failure(2, "bare.h5: 0: no label");
+}
+
+/// Images as PNG files of several kinds, in subfolders, with their labels in a table.
+#[test]
+fn folders_of_png_files_are_the_same_images() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("png");
+    let images = glyphs(30, 1);
+    let mut table = String::new();
+    for i in (0..30).rev() {
+        let name = format!("{}/{i:02}.png", i / 10);
+        std::fs::create_dir_all(folder.join(format!("{}", i / 10))).unwrap();
+        write_png(&folder.join(&name), images.image(i), i % 3);
+        table += &format!("{},{name}\n", images.labels[i]);
+    }
+    let labels = dir.path().join("labels.csv");
+    std::fs::write(&labels, format!("label,file\n{table}")).unwrap();
+    let out = dir.path().join("png.h5");
+    let prepare = || {
+        let mut command = holosig();
+        command
+            .args(["prepare", "images"])
+            .arg(&folder)
+            .arg("--labels")
+            .arg(&labels);
+        command
+            .args(["--bandwidth", "12", "--lmax", "4", "--force", "--out"])
+            .arg(&out);
+        run(&mut command)
+    };
+    prepare().success();
+    write_idx(dir.path(), "same", 30, 1);
+    let same = dir.path().join("same.h5");
+    let mut command = holosig();
+    command
+        .args(["prepare", "images"])
+        .arg(dir.path().join("same-images"));
+    command.arg("--labels").arg(dir.path().join("same-labels"));
+    run(command
+        .args(["--bandwidth", "12", "--lmax", "4", "--out"])
+        .arg(&same))
+    .success();
+    let open = |path: &Path| Spheres::open(&World::alone(), path).unwrap();
+    let (png, idx) = (open(&out), open(&same));
+    assert_eq!((png.labels(), png.len()), (idx.labels(), 30));
+    assert_eq!((png.id(0), png.id(29)), ("0/00.png", "2/29.png"));
+    (0..30).for_each(|i| assert_eq!(png.coefficients(i), idx.coefficients(i), "{i}"));
+
+    let whole = std::fs::read(folder.join("1/11.png")).unwrap();
+    std::fs::write(folder.join("1/11.png"), &whole[..whole.len() / 2]).unwrap();
+    prepare().failure(2, "11.png: not a whole PNG file");
+    write_png(&folder.join("1/11.png"), &images.image(11)[..28 * 14], 0);
+    prepare().failure(2, "images of 14 x 28 pixels, those before are of 28 x 28");
+    std::fs::remove_file(folder.join("1/11.png")).unwrap();
+    std::fs::write(
+        &labels,
+        format!("label,file\n{}", &table[..table.len() - 11]),
+    )
+    .unwrap();
+    prepare().failure(2, "labels.csv: no label for 0/00.png");
+    std::fs::write(&labels, "class,file\n1,0/00.png\n").unwrap();
+    prepare().failure(2, "label");
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::create_dir(&folder).unwrap();
+    prepare().failure(2, "no PNG files in it");
+}
+
+/// Pixels 28 wide as grey, as colours or as grey of 16 bits with an alpha channel.
+fn write_png(path: &Path, pixels: &[u8], kind: usize) {
+    let file = std::fs::File::create(path).unwrap();
+    let mut encoder = png::Encoder::new(file, 28, pixels.len() as u32 / 28);
+    let (color, depth, repeat): (_, _, fn(u8) -> Vec<u8>) = match kind {
+        0 => (png::ColorType::Grayscale, png::BitDepth::Eight, |p| vec![p]),
+        1 => (png::ColorType::Rgb, png::BitDepth::Eight, |p| vec![p; 3]),
+        _ => (
+            png::ColorType::GrayscaleAlpha,
+            png::BitDepth::Sixteen,
+            |p| vec![p, p, 255, 255],
+        ),
+    };
+    encoder.set_color(color);
+    encoder.set_depth(depth);
+    let data: Vec<u8> = pixels.iter().flat_map(|&p| repeat(p)).collect();
+    encoder
+        .write_header()
+        .unwrap()
+        .write_image_data(&data)
+        .unwrap();
+}
+
 #[test]
 fn shapes_of_any_format_and_flat_ones() {
     let dir = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use crate::data::dataset::Dataset;
 use crate::data::spheres::Spheres;
 use crate::downstream::embedding::Embedder;
 use crate::downstream::generate::{self, Choice, molecules};
-use crate::downstream::spheres::SphereModel;
+use crate::downstream::spheres::{Classifier, SphereModel};
 use crate::tasks::TaskKind;
 use crate::tasks::spheres::SpheresKind;
 use crate::train::Checkpoint;
@@ -25,9 +25,14 @@ pub struct Args {
     /// Split of the dataset: train, validation or test
     #[arg(long, default_value = "test")]
     split: Split,
-    /// Samples of the prior (variational models of signals on the sphere)
+    /// Samples of the prior, of each label if the model is conditional (variational models of signals on
+    /// the sphere)
     #[arg(long, default_value_t = 25, value_name = "N")]
     samples: usize,
+    /// Checkpoint of a classifier (task sphere-classes), or the folder of a run, to find the labels of what a
+    /// conditional model samples
+    #[arg(long, value_name = "CKPT", value_parser = checkpoint())]
+    classifier: Option<PathBuf>,
     /// Inputs to rebuild: signals, or residues
     #[arg(long, default_value_t = 10, value_name = "N")]
     inputs: usize,
@@ -62,7 +67,11 @@ pub fn run(args: Args) -> Result<()> {
 
 impl Args {
     fn inputs(&self) -> Vec<&Path> {
-        let all = [Some(&self.checkpoint), self.dataset.as_ref()];
+        let all = [
+            Some(&self.checkpoint),
+            self.classifier.as_ref(),
+            self.dataset.as_ref(),
+        ];
         all.into_iter().flatten().map(PathBuf::as_path).collect()
     }
 
@@ -74,6 +83,19 @@ impl Args {
             .dataset
             .as_ref()
             .map(|path| Spheres::open(world, path))
+            .transpose()?;
+        let unlabelled = self.classifier.is_some() && model.description.classes.is_empty();
+        world.agree(match unlabelled {
+            true => Err(Error::input(
+                "--classifier: the model is not conditional, its samples have no labels",
+            )),
+            false => Ok(()),
+        })?;
+        let signal = &model.description.signal;
+        let classifier = self
+            .classifier
+            .as_ref()
+            .map(|path| Classifier::open(world, path, signal))
             .transpose()?;
         let between = self.between.clone().map(|names| {
             let mut names = names.into_iter();
@@ -91,7 +113,14 @@ impl Args {
             seed: self.seed,
         };
         world.on_root(|| {
-            for set in generate::run(&model, data.as_ref(), &choice, &self.out)? {
+            let made = generate::run(
+                &model,
+                classifier.as_ref(),
+                data.as_ref(),
+                &choice,
+                &self.out,
+            );
+            for set in made? {
                 crate::say!("{}: {}", set.name, set.about);
             }
             crate::say!("page: {}", self.out.join(generate::PAGE).display());

@@ -49,6 +49,7 @@ pub const TASKS: &[Entry] = &[
     task::<hvae::HvaeKind>(),
     task::<deep_signature::DeepSignatureKind>(),
     task::<spheres::SpheresKind>(),
+    task::<spheres::ClassesKind>(),
     task::<systems::SystemsKind>(),
     task::<chains::ChainsKind>(),
     task::<pretrain::PretrainKind>(),

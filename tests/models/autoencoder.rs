@@ -54,6 +54,7 @@ impl Case for Autoencoder {
         HvaeBatch {
             x: x.to_dtype(dtype).unwrap(),
             ids: ids.to_vec(),
+            labels: None,
         }
     }
 

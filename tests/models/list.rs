@@ -3,6 +3,7 @@
 use crate::autoencoder::Autoencoder;
 use crate::graphs::Graphs;
 use crate::properties;
+use crate::spheres::{Classifier, Conditional};
 use crate::trajectories::Trajectories;
 use holosig::models::deep_signature::Objective;
 
@@ -64,6 +65,10 @@ macro_rules! models {
 models! {
     hae: Autoencoder(""), since "7c11798";
     hvae: Autoencoder("variational = true"), since "7c11798";
+    conditional: Conditional("denoising = 0.2");
+    unconstrained: Conditional("unconstrained = [9]");
+    sphere_classifier: Classifier("dropout = 0.3");
+    projected_classifier: Classifier("projection = 4");
     deep_signature: Trajectories("", Objective::Binary, 3), since "7c11798";
     projected: Trajectories("depth = 3\nprojection = 4", Objective::Regression, 3);
     published: Trajectories("variant = 'published'", Objective::Binary, 3), since "7c11798";

@@ -12,4 +12,5 @@ mod case;
 mod graphs;
 mod list;
 mod properties;
+mod spheres;
 mod trajectories;

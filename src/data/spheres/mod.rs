@@ -17,6 +17,7 @@ use crate::so3::sphere::Grid;
 use crate::{Error, Result};
 use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The largest degree: that of the couplings in the model.
 pub const LMAX: usize = crate::ops::zernike::LMAX;
@@ -55,6 +56,23 @@ impl Signal {
         match self.channels.is_empty() {
             true => Err(Error::input("a signal needs one channel or more")),
             false => Ok(()),
+        }
+    }
+
+    /// Refuses the signals of other data where a model takes these, with the difference.
+    ///
+    /// # Errors
+    /// Another number of channels, or another degree.
+    pub fn check_same(&self, other: &Self) -> Result<()> {
+        match self.lmax == other.lmax && self.channels == other.channels {
+            true => Ok(()),
+            false => Err(Error::input(format!(
+                "signals of lmax {} with the channels {}, where the model takes lmax {} with {}",
+                other.lmax,
+                other.channels.join(", "),
+                self.lmax,
+                self.channels.join(", ")
+            ))),
         }
     }
 
@@ -223,6 +241,32 @@ impl Spheres {
         &self.coefficients[i * dim..(i + 1) * dim]
     }
 
+    /// Coefficients of some samples over a factor, `[n, D]`.
+    pub fn scaled(&self, samples: &[u32], factor: f64) -> Vec<f32> {
+        let factor = factor as f32;
+        let rows = samples.iter().flat_map(|&sample| self.coefficients(sample));
+        rows.map(|c| c / factor).collect()
+    }
+
+    /// The label of a sample; empty where unknown.
+    pub fn label(&self, sample: u32) -> &str {
+        &self.labels[sample as usize]
+    }
+
+    /// Classes of the training samples, in the order of their names.
+    ///
+    /// # Errors
+    /// A sample of any split without a label, or with one that no training sample has.
+    pub fn classes(&self) -> Result<Vec<String>> {
+        let train = self.split(Split::Train).iter().map(|&s| self.label(s));
+        let classes: BTreeSet<&str> = train.filter(|label| !label.is_empty()).collect();
+        let classes: Vec<String> = classes.into_iter().map(str::to_string).collect();
+        for (id, label) in self.ids.iter().zip(&self.labels) {
+            class_number(&classes, label).map_err(|e| Error::input(format!("{id}: {e}")))?;
+        }
+        Ok(classes)
+    }
+
     /// How the file was made, as TOML.
     pub fn settings(&self) -> &str {
         &self.settings
@@ -230,6 +274,21 @@ impl Spheres {
 
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+}
+
+/// The place of a label among classes.
+///
+/// # Errors
+/// A label that is none of them, or missing.
+pub fn class_number(classes: &[String], label: &str) -> Result<u32> {
+    match classes.iter().position(|c| c == label) {
+        Some(place) => Ok(place as u32),
+        None if label.is_empty() => Err(Error::input("no label")),
+        None => Err(Error::input(format!(
+            "the label {label}, where the model knows {}",
+            classes.join(", ")
+        ))),
     }
 }
 

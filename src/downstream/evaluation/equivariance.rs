@@ -1,6 +1,7 @@
 //! How far a model is from exact equivariance (paper, Table S9).
 
 use crate::Result;
+use crate::models::Model;
 use crate::models::hvae::Hvae;
 use crate::so3::rotation::{self, Matrix};
 use crate::so3::wigner::turned as rotate;
@@ -29,21 +30,39 @@ pub struct Difference {
     pub value_deviation: f64,
 }
 
-/// Of a model in f32 and of the same one in f64, on normalised coefficients `x` `[n, dim]`.
-pub fn measure(model: &Hvae, double: &Hvae, x: &[f64], seed: u64) -> Result<Vec<Equivariance>> {
-    Ok(vec![
-        in_precision(model, DType::F32, x, seed)?,
-        in_precision(double, DType::F64, x, seed)?,
-    ])
+/// Of a model in f32 and of the same one in f64, on normalised coefficients `x` `[n, dim]`, with the
+/// labels of a conditional one, `[n, K]`.
+pub fn measure(
+    model: &Hvae,
+    double: &Hvae,
+    x: &[f64],
+    labels: &[f32],
+    seed: u64,
+) -> Result<Vec<Equivariance>> {
+    let of = |model: &Hvae, dtype| {
+        let labels = (!labels.is_empty()).then_some(labels);
+        let labels = labels.map(|l| {
+            let shape = (x.len() / model.irreps().dim(), model.config().conditions);
+            Tensor::from_slice(l, shape, &Device::Cpu)?.to_dtype(dtype)
+        });
+        in_precision(model, labels.transpose()?.as_ref(), x, seed)
+    };
+    Ok(vec![of(model, DType::F32)?, of(double, DType::F64)?])
 }
 
-fn in_precision(model: &Hvae, dtype: DType, x: &[f64], seed: u64) -> Result<Equivariance> {
+fn in_precision(
+    model: &Hvae,
+    labels: Option<&Tensor>,
+    x: &[f64],
+    seed: u64,
+) -> Result<Equivariance> {
     let irreps = model.irreps();
-    let still = Outputs::of(model, dtype, x)?;
+    let dtype = model.parameters().dtype();
+    let still = Outputs::of(model, labels, x)?;
     let mut sums = [Sums::default(), Sums::default(), Sums::default()];
     for k in 0..ROTATIONS {
         let r = rotation::random(seed.wrapping_add(k));
-        let moved = Outputs::of(model, dtype, &rotate(irreps, x, &r))?;
+        let moved = Outputs::of(model, labels, &rotate(irreps, x, &r))?;
         sums[0].add(&moved.invariants, &still.invariants);
         sums[1].add(&moved.frames, &rotate_rows(&still.frames, &r));
         sums[2].add(
@@ -67,11 +86,15 @@ struct Outputs {
 }
 
 impl Outputs {
-    fn of(model: &Hvae, dtype: DType, x: &[f64]) -> Result<Self> {
-        let dim = model.irreps().dim();
+    fn of(model: &Hvae, labels: Option<&Tensor>, x: &[f64]) -> Result<Self> {
+        let (dim, dtype) = (model.irreps().dim(), model.parameters().dtype());
         let x = Tensor::from_slice(x, (x.len() / dim, dim), &Device::Cpu)?.to_dtype(dtype)?;
         let encoding = model.encode(&x)?;
-        let rebuilt = model.decode(&encoding.mean, &encoding.frame)?;
+        let z = match labels {
+            Some(labels) => Tensor::cat(&[&encoding.mean, labels], 1)?,
+            None => encoding.mean.clone(),
+        };
+        let rebuilt = model.decode(&z, &encoding.frame)?;
         let values = |t: &Tensor| t.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
         Ok(Self {
             invariants: values(&encoding.mean)?,

@@ -360,7 +360,7 @@ impl<'a> Subject<'a> {
             double
                 .parameters()
                 .set_buffers(&model.parameters().buffers())?;
-            equivariance::measure(model, &double, &x, self.trial.options.seed)
+            equivariance::measure(model, &double, &x, &[], self.trial.options.seed)
         })?;
         Ok(done.unwrap_or_default())
     }

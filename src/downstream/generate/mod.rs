@@ -12,7 +12,7 @@ pub use sets::{Choice, Set, sets};
 
 use crate::data::spheres::{Signal, Spheres};
 use crate::downstream::report::html::{page, section};
-use crate::downstream::spheres::SphereModel;
+use crate::downstream::spheres::{Classifier, SphereModel};
 use crate::store::{self, Content, Kind, Output, Storage};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
@@ -43,18 +43,19 @@ pub fn outputs(folder: &Path) -> Vec<Output> {
     outputs
 }
 
-/// Makes all sets that the model and the data allow, and writes numbers, pictures and a page into
+/// Makes all sets that the model and the data allow ([`sets`]), and writes numbers, pictures and a page into
 /// `folder`. The sets are returned.
 ///
 /// # Errors
 /// Data that the model was not made for, a choice that is not among them, an unwritable folder.
 pub fn run(
     model: &SphereModel,
+    classifier: Option<&Classifier>,
     data: Option<&Spheres>,
     choice: &Choice,
     folder: &Path,
 ) -> Result<Vec<Set>> {
-    let made = sets(model, data, choice)?;
+    let made = sets(model, classifier, data, choice)?;
     if made.is_empty() {
         return Err(Error::input(
             "nothing to generate: samples of the prior need a variational model; give --dataset for \
@@ -82,7 +83,7 @@ pub fn run(
 /// Writes the numbers: a group per set with coefficients (in the scale of the data), latents, frames
 /// and names.
 fn write(path: &Path, model: &SphereModel, sets: &[Set]) -> Result<()> {
-    let (dim, z) = (model.dim(), model.latent());
+    let (dim, z) = (model.dim(), model.decoder_input());
     store::write(path, Kind::Generated, |root| {
         model.description.signal.write(root)?;
         root.set_attr_text("code_version", env!("CARGO_PKG_VERSION"))?;

@@ -2,7 +2,7 @@
 
 use crate::data::Split;
 use crate::data::spheres::Spheres;
-use crate::downstream::spheres::{Encoded, SphereModel};
+use crate::downstream::spheres::{Classifier, Encoded, SphereModel};
 use crate::so3::rotation::{self, Matrix, compose};
 use crate::so3::wigner::turned;
 use crate::{Error, Result};
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone)]
 pub struct Choice {
     pub split: Split,
-    /// Samples of the prior.
+    /// Samples of the prior; of each label for a conditional model.
     pub samples: usize,
     /// Signals to rebuild.
     pub inputs: usize,
@@ -36,7 +36,8 @@ pub struct Set {
     pub ids: Vec<String>,
     /// In the scale of the data, `[n, D]`.
     pub coefficients: Vec<f32>,
-    /// `[n, Z]`; not a number for signals that were not decoded.
+    /// `[n, Z]`, with labels beside it for a conditional model; not a number for signals that were not
+    /// decoded.
     pub z: Vec<f32>,
     /// `[n, 3, 3]`: the frames of the decoder.
     pub frames: Vec<f32>,
@@ -46,20 +47,32 @@ const IDENTITY: [f32; 9] = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
 /// Points along each axis of a latent plane, and how far it is shown.
 const GRID: usize = 9;
 const EXTENT: f32 = 2.0;
+/// Samples of a label in a row of their picture, at most.
+const WIDEST: usize = 50;
 /// Signals in the picture of equivariance.
 const TURNED: usize = 5;
 
-/// All sets that the model and the data allow.
+/// All sets that the model and the data allow. A classifier is asked for the labels of what a
+/// conditional model samples.
 ///
 /// # Errors
 /// Data that the model was not made for; a name that none of the signals has.
-pub fn sets(model: &SphereModel, data: Option<&Spheres>, choice: &Choice) -> Result<Vec<Set>> {
-    let maker = Maker { model, choice };
+pub fn sets(
+    model: &SphereModel,
+    classifier: Option<&Classifier>,
+    data: Option<&Spheres>,
+    choice: &Choice,
+) -> Result<Vec<Set>> {
+    let maker = Maker {
+        model,
+        classifier,
+        choice,
+    };
     let mut sets = Vec::new();
     if model.description.model.variational && choice.samples > 0 {
         sets.push(maker.samples()?);
     }
-    if model.latent() == 2 {
+    if model.decoder_input() == 2 {
         sets.push(maker.plane()?);
     }
     if let Some(data) = data {
@@ -82,6 +95,7 @@ pub fn sets(model: &SphereModel, data: Option<&Spheres>, choice: &Choice) -> Res
 
 struct Maker<'a> {
     model: &'a SphereModel,
+    classifier: Option<&'a Classifier>,
     choice: &'a Choice,
 }
 
@@ -102,29 +116,53 @@ impl Maker<'_> {
         x
     }
 
-    /// Latents of the prior in the canonical frame; each drawn from the seed and its number.
+    /// Latents of signals as the decoder takes them, [`SphereModel::with_labels`].
+    fn with_labels(&self, data: &Spheres, samples: &[u32], z: &[f32]) -> Result<Vec<f32>> {
+        let labels = samples.iter().map(|&s| data.label(s));
+        self.model.with_labels(z, labels)
+    }
+
+    /// Latents of the prior in the canonical frame, each drawn from the seed and its number; as many for
+    /// every label of a conditional model.
     fn samples(&self) -> Result<Set> {
-        let n = self.choice.samples;
+        let (n, seed) = (self.choice.samples, self.choice.seed);
         let draw = |i: usize| {
             let mut key = [0u8; 32];
-            key[..8].copy_from_slice(&self.choice.seed.to_le_bytes());
+            key[..8].copy_from_slice(&seed.to_le_bytes());
             key[8..16].copy_from_slice(&(i as u64).to_le_bytes());
             let mut rng = ChaCha8Rng::from_seed(key);
             let normal = |_| -> f32 { StandardNormal.sample(&mut rng) };
             (0..self.model.latent()).map(normal).collect::<Vec<f32>>()
         };
-        self.decoded(Set {
+        let classes = &self.model.description.classes;
+        let labels: Vec<&str> = classes
+            .iter()
+            .flat_map(|c| std::iter::repeat_n(c.as_str(), n))
+            .collect();
+        let all = n * classes.len().max(1);
+        let z: Vec<f32> = (0..all).flat_map(draw).collect();
+        let id = |i: usize| match labels.get(i) {
+            Some(label) => format!("{label} {}", i % n),
+            None => i.to_string(),
+        };
+        let mut set = self.decoded(Set {
             name: "samples",
-            about: format!(
-                "Samples of the prior in the canonical frame, seed {}.",
-                self.choice.seed
-            ),
-            columns: n.isqrt(),
-            ids: (0..n).map(|i| i.to_string()).collect(),
+            about: format!("Samples of the prior in the canonical frame, seed {seed}."),
+            columns: if labels.is_empty() {
+                n.isqrt()
+            } else {
+                n.min(WIDEST)
+            },
+            ids: (0..all).map(id).collect(),
             coefficients: Vec::new(),
-            z: (0..n).flat_map(draw).collect(),
-            frames: IDENTITY.repeat(n),
-        })
+            z: self.model.with_labels(&z, labels.iter().copied())?,
+            frames: IDENTITY.repeat(all),
+        })?;
+        if let Some(classifier) = self.classifier.filter(|_| !labels.is_empty()) {
+            let accuracy = classifier.accuracy(&set.coefficients, &labels)?;
+            set.about += &format!(" The classifier finds the label of {accuracy:.4} of them.");
+        }
+        Ok(set)
     }
 
     /// A latent space of two dimensions, in the canonical frame.
@@ -148,6 +186,7 @@ impl Maker<'_> {
     fn reconstruction(&self, data: &Spheres, samples: &[u32]) -> Result<Set> {
         let x = self.model.description.normalised(data, samples);
         let Encoded { invariants, frames } = self.model.encode(&x)?;
+        let invariants = self.with_labels(data, samples, &invariants)?;
         let rebuilt = self.model.decode(&invariants, &frames)?;
         let ids = |what: &str| {
             samples
@@ -169,7 +208,7 @@ impl Maker<'_> {
 
     /// From one signal to another along a line in the latent space; none for a single signal.
     fn interpolation(&self, data: &Spheres, all: &[u32]) -> Result<Option<Set>> {
-        let label = |s: u32| &data.labels()[s as usize];
+        let label = |s: u32| data.label(s);
         let ends = match &self.choice.between {
             Some(names) => {
                 let find = |name: &String| {
@@ -193,7 +232,8 @@ impl Maker<'_> {
             .model
             .encode(&self.model.description.normalised(data, &ends))?
             .invariants;
-        let (from, to) = z.split_at(self.model.latent());
+        let z = self.with_labels(data, &ends, &z)?;
+        let (from, to) = z.split_at(self.model.decoder_input());
         let at = |i: usize| {
             let t = i as f32 / (steps - 1) as f32;
             from.iter().zip(to).map(move |(a, b)| (1.0 - t) * a + t * b)
@@ -225,13 +265,14 @@ impl Maker<'_> {
         const BLOCK: usize = 256;
         let (dim, latent, irreps) = (
             self.model.dim(),
-            self.model.latent(),
+            self.model.decoder_input(),
             self.model.model.irreps(),
         );
         let mut classes: BTreeMap<&str, Sums> = BTreeMap::new();
         for block in all.chunks(BLOCK) {
             let x = self.model.description.normalised(data, block);
             let Encoded { invariants, frames } = self.model.encode(&x)?;
+            let invariants = self.with_labels(data, block, &invariants)?;
             let decoded = self
                 .model
                 .decode(&invariants, &IDENTITY.repeat(block.len()))?;
@@ -242,9 +283,7 @@ impl Maker<'_> {
                     .collect();
                 let own = turned(irreps, &own, &matrix(&frames[9 * i..9 * i + 9]));
                 let empty = || Sums::new(dim, latent);
-                let sums = classes
-                    .entry(&data.labels()[sample as usize])
-                    .or_insert_with(empty);
+                let sums = classes.entry(data.label(sample)).or_insert_with(empty);
                 sums.inputs.iter_mut().zip(&own).for_each(|(s, v)| *s += v);
                 let parts = [
                     (&mut sums.decoded, &decoded, dim),
@@ -305,9 +344,16 @@ impl Maker<'_> {
             rows.flat_map(row).collect()
         };
         let x = self.model.description.normalised(data, samples);
-        let still = self.model.encode(&x)?;
+        let encode = |x: &[f32]| -> Result<Encoded> {
+            let encoded = self.model.encode(x)?;
+            Ok(Encoded {
+                invariants: self.with_labels(data, samples, &encoded.invariants)?,
+                ..encoded
+            })
+        };
+        let still = encode(&x)?;
         let input = turn(&x);
-        let moved = self.model.encode(&input)?;
+        let moved = encode(&input)?;
         let frames = |(f, r): (&[f32], &Matrix)| {
             let back = std::array::from_fn(|i| std::array::from_fn(|j| r[j][i]));
             compose(&matrix(f), &back)

@@ -196,7 +196,9 @@ impl<'a> Subject<'a> {
                     let Encoded { invariants, frames } = self.model.encode(&x)?;
                     let mut errors = Vec::new();
                     if start == 0 {
-                        let rebuilt = self.model.decode(&invariants, &frames)?;
+                        let labels = samples.iter().map(|&s| self.data.label(s));
+                        let z = self.model.with_labels(&invariants, labels)?;
+                        let rebuilt = self.model.decode(&z, &frames)?;
                         for (r, x) in rebuilt.chunks_exact(dim).zip(x.chunks_exact(dim)) {
                             let cosine = self.model.model.cosine_loss(r, x);
                             errors.extend(reconstruction::errors(irreps, r, x, cosine));
@@ -218,7 +220,7 @@ impl<'a> Subject<'a> {
     }
 
     fn label(&self, row: usize) -> &str {
-        &self.data.labels()[self.samples[row] as usize]
+        self.data.label(self.samples[row])
     }
 
     fn conclude(&self, measured: &Measured, path: &Path) -> Result<Evaluation> {
@@ -263,12 +265,10 @@ impl<'a> Subject<'a> {
             .collect();
         let x = self.model.description.normalised(self.data, &sample);
         let x: Vec<f64> = x.into_iter().map(f64::from).collect();
-        equivariance::measure(
-            &self.model.model,
-            &self.model.double()?,
-            &x,
-            self.options.seed,
-        )
+        let labels = sample.iter().map(|&s| self.data.label(s));
+        let labels = self.model.description.one_hot(labels)?;
+        let (model, seed) = (&self.model, self.options.seed);
+        equivariance::measure(&model.model, &model.double()?, &x, &labels, seed)
     }
 
     /// None without labels in both parts.
@@ -341,7 +341,7 @@ impl<'a> Subject<'a> {
             root.write("frames", &[n, 3, 3], &m.frames, Storage::Plain)?;
             root.write("cosine_loss", &[n], &cosine, Storage::Plain)?;
             root.write_strings("id", &text(&|s| self.data.id(s).to_string()))?;
-            root.write_strings("label", &text(&|s| self.data.labels()[s as usize].clone()))?;
+            root.write_strings("label", &text(&|s| self.data.label(s).to_string()))?;
             root.write_strings("split", &text(&|s| self.data.split_of(s).to_string()))
         })
         .map(drop)

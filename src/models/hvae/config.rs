@@ -163,10 +163,22 @@ pub struct HvaeConfig {
     /// Divide the reconstruction by its signal norm.
     #[serde(default)]
     pub final_signal_norm: bool,
+    /// Classes of the signals, whose label stands beside `z` before the decoder (conditional model; task
+    /// `spheres`). Absent: none, the decoder knows no labels.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub conditions: usize,
+    /// Probability that a feature of the input (all orders of a degree in a channel) is hidden from the
+    /// encoder in training; all of the input is to be rebuilt.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub denoising: f64,
 }
 
 fn yes() -> bool {
     true
+}
+
+fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Input and output of one block, and its rules.
@@ -179,6 +191,39 @@ pub struct BlockPlan {
 }
 
 impl HvaeConfig {
+    /// Everything by default but what has none.
+    pub fn new(latent_dim: usize, channels: Vec<usize>) -> Self {
+        Self {
+            latent_dim,
+            channels,
+            degrees: None,
+            projection: None,
+            lmax: None,
+            rules: Vec::new(),
+            channel_rules: Vec::new(),
+            symmetric: true,
+            skip: true,
+            batch_norm: true,
+            norm: Norm::default(),
+            norm_place: NormPlace::default(),
+            normalization: Normalization::default(),
+            linear_first: false,
+            hidden: Vec::new(),
+            unconstrained: Vec::new(),
+            learn_frame: true,
+            variational: false,
+            reconstruction: Reconstruction::default(),
+            final_signal_norm: false,
+            conditions: 0,
+            denoising: 0.0,
+        }
+    }
+
+    /// Width of what the decoder makes a signal of: the latent and a label.
+    pub fn decoder_input(&self) -> usize {
+        self.latent_dim + self.conditions
+    }
+
     /// Refuses what cannot be built on data of `irreps`, naming the setting.
     pub fn validate(&self, irreps: &Irreps) -> Result<()> {
         let bad = |what: String| Err(Error::input(format!("model: {what}")));
@@ -192,6 +237,12 @@ impl HvaeConfig {
             || self.projection == Some(0)
         {
             return bad("latent_dim, hidden, unconstrained and projection must be positive".into());
+        }
+        if !(0.0..1.0).contains(&self.denoising) {
+            let rate = self.denoising;
+            return bad(format!(
+                "denoising = {rate}: a probability less than 1 is needed"
+            ));
         }
         if irreps.lmax() == 0 {
             return bad("the data's lmax is 0; the frame needs 1 or more".into());
@@ -261,6 +312,7 @@ impl HvaeConfig {
     fn check_sizes(&self) -> Result<()> {
         check_width("latent_dim", self.latent_dim)?;
         check_width("projection", self.projection.unwrap_or(1))?;
+        check_width("conditions", self.conditions.max(1))?;
         for (key, list) in [
             ("channels", &self.channels),
             ("hidden", &self.hidden),

@@ -51,7 +51,7 @@ impl Decoder {
                 .chain([(irreps.dim(), Activation::Identity)])
                 .collect();
             return Self::Unconstrained(Unconstrained {
-                layers: Mlp::new(&mut b.scope("decoder_mlp"), config.latent_dim, &layers),
+                layers: Mlp::new(&mut b.scope("decoder_mlp"), config.decoder_input(), &layers),
                 irreps: irreps.clone(),
             });
         }
@@ -84,7 +84,7 @@ impl Decoder {
         }))
     }
 
-    /// `z` `[B, Z]` and frames `[B, 3, 3]` to `[B, D]`.
+    /// `z` `[B, Z]` (`[B, Z + K]` with labels) and frames `[B, 3, 3]` to `[B, D]`.
     pub fn forward(&self, z: &Tensor, frame: &Tensor, pass: &mut Pass) -> Result<Tensor> {
         match self {
             Self::Steerable(decoder) => decoder.forward(z, frame, pass),
@@ -124,13 +124,13 @@ impl Steerable {
 /// `z` to the decoder's scalars: one layer, or the encoder's hidden widths mirrored.
 fn hidden(b: &mut Scope, config: &HvaeConfig, scalars: usize) -> Mlp {
     let Some((&last, others)) = config.hidden.split_last() else {
-        return Linear::pytorch(b, config.latent_dim, scalars).into();
+        return Linear::pytorch(b, config.decoder_input(), scalars).into();
     };
     // The first layer is linear, to mirror the encoder.
     let mut layers = vec![(last, Activation::Identity)];
     let wider = others.iter().rev().copied().chain([scalars]);
     layers.extend(wider.map(|width| (width, Activation::Relu)));
-    Mlp::new(b, config.latent_dim, &layers)
+    Mlp::new(b, config.decoder_input(), &layers)
 }
 
 /// Canonical coefficients `[B, D]` in frames `[B, 3, 3]`.

@@ -110,7 +110,35 @@ impl Layer {
     }
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    /// A pass with the batch's own statistics.
+    pub fn training(parameters: &'a Parameters) -> Self {
+        Self {
+            parameters,
+            mode: Mode::Train,
+            buffers: None,
+            statistics: Vec::new(),
+        }
+    }
+
+    /// A pass over `constants` with the running statistics of `parameters`, whose values they are.
+    ///
+    /// # Errors
+    /// A failure of the numerical backend.
+    pub fn evaluation(parameters: &Parameters, constants: &'a Parameters) -> crate::Result<Self> {
+        let buffers: Vec<f64> = parameters.buffers().into_iter().map(f64::from).collect();
+        let stored = match buffers.len() {
+            0 => None,
+            n => Some(Tensor::from_vec(buffers, n, parameters.device())?),
+        };
+        Ok(Self {
+            parameters: constants,
+            mode: Mode::Eval,
+            buffers: stored,
+            statistics: Vec::new(),
+        })
+    }
+
     /// The batch norm of `h`: with its own statistics in training, with the running ones else.
     fn batch_norm(
         &mut self,

@@ -7,9 +7,11 @@
 //! [`crate::ops`]. Parameter names are those of the published state dict.
 
 mod block;
+mod classifier;
 pub mod config;
 mod decoder;
 mod description;
+mod draws;
 mod frame;
 mod layer;
 mod loss;
@@ -18,27 +20,24 @@ pub mod published;
 mod sphere;
 mod steerable;
 
+pub use classifier::{ClassifierConfig, LabelledBatch, SphereClassifier};
 pub use config::HvaeConfig;
 pub use description::Description;
 pub use frame::gram_schmidt;
 pub use loss::LossWeights;
-pub use sphere::SphereDescription;
+pub use sphere::{ClassifierDescription, SphereDescription};
 
-use crate::Result;
 use crate::models::layers::{Activation, Linear, Mlp};
 use crate::models::{
     Init, Losses, Model, Parameter, Parameters, ParametersBuilder, Scope, StepKey,
 };
-use crate::ops::batch_norm::Mode;
 use crate::ops::linear::{Order, Side};
 use crate::so3::irreps::Irreps;
+use crate::{Error, Result};
 use block::Block;
 use candle_core::{DType, Device, Tensor};
 use decoder::Decoder;
 use layer::{Layer, Pass, add_linear};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
 
 /// Weight of new batch statistics in the running ones.
 const MOMENTUM: f64 = 0.1;
@@ -52,6 +51,8 @@ pub struct HvaeBatch {
     pub x: Tensor,
     /// What identifies the samples: their noise is drawn from it.
     pub ids: Vec<u64>,
+    /// Labels of a conditional model, one-hot `[B, K]`.
+    pub labels: Option<Tensor>,
 }
 
 /// What the encoder makes of a batch.
@@ -148,7 +149,8 @@ impl Hvae {
         Ok(self.encode_in(x, &mut self.evaluation()?)?)
     }
 
-    /// Decodes `z` `[B, Z]` and frames `[B, 3, 3]` to `[B, D]` in evaluation mode.
+    /// Decodes `z` `[B, Z]` and frames `[B, 3, 3]` to `[B, D]` in evaluation mode. A conditional model
+    /// takes `[B, Z + K]`: labels, one-hot, beside the latent.
     pub fn decode(&self, z: &Tensor, frame: &Tensor) -> Result<Tensor> {
         Ok(self.decoder.forward(z, frame, &mut self.evaluation()?)?)
     }
@@ -158,24 +160,8 @@ impl Hvae {
         self.losses.cosine(rebuilt, x)
     }
 
-    /// A pass with the running statistics.
     fn evaluation(&self) -> Result<Pass<'_>> {
-        let buffers: Vec<f64> = self
-            .parameters
-            .buffers()
-            .into_iter()
-            .map(f64::from)
-            .collect();
-        let stored = match buffers.len() {
-            0 => None,
-            n => Some(Tensor::from_vec(buffers, n, self.parameters.device())?),
-        };
-        Ok(Pass {
-            parameters: &self.constants,
-            mode: Mode::Eval,
-            buffers: stored,
-            statistics: Vec::new(),
-        })
+        Pass::evaluation(&self.parameters, &self.constants)
     }
 
     fn encode_in(&self, x: &Tensor, pass: &mut Pass) -> candle_core::Result<Encoding> {
@@ -211,53 +197,44 @@ impl Hvae {
         })
     }
 
-    /// Standard normal noise `[B, Z]`: one generator per (seed, step, sample).
-    fn noise(&self, batch: &HvaeBatch, key: StepKey) -> candle_core::Result<Tensor> {
-        let z = self.config.latent_dim;
-        let mut values = Vec::with_capacity(batch.ids.len() * z);
-        for &id in &batch.ids {
-            let mut counter = [0u8; 32];
-            for (bytes, word) in counter
-                .chunks_exact_mut(8)
-                .zip([key.seed, key.step, id, NOISE])
-            {
-                bytes.copy_from_slice(&word.to_le_bytes());
-            }
-            let mut rng = ChaCha8Rng::from_seed(counter);
-            values.extend((0..z).map(|_| -> f64 { StandardNormal.sample(&mut rng) }));
-        }
-        Tensor::from_vec(values, (batch.ids.len(), z), batch.x.device())?.to_dtype(batch.x.dtype())
+    /// Random numbers `[B, n]` of a step, where the batch is.
+    fn drawn(&self, values: Vec<f64>, batch: &HvaeBatch) -> candle_core::Result<Tensor> {
+        let rows = batch.ids.len();
+        let shape = (rows, values.len() / rows.max(1));
+        Tensor::from_vec(values, shape, batch.x.device())?.to_dtype(batch.x.dtype())
     }
 
-    /// Reconstruction `[B, D]` of `x` from `z = mean + exp(log_variance / 2) noise`.
-    fn autoencode(
+    /// Training-mode losses of `x` `[B, D]` with given noise `[B, Z]` (unused by a plain
+    /// autoencoder), what the encoder made of it, and the reconstruction. Nothing of `x` is hidden, and
+    /// it has no labels.
+    pub fn losses_with(&self, x: &Tensor, noise: &Tensor) -> Result<(Losses, Encoding, Tensor)> {
+        let batch = HvaeBatch {
+            x: x.clone(),
+            ids: Vec::new(),
+            labels: None,
+        };
+        self.losses_of(&batch, x, noise)
+    }
+
+    /// Losses of a batch of which the encoder sees `seen` `[B, D]`: the reconstruction, from
+    /// `z = mean + exp(log_variance / 2) noise`, is compared with all of it.
+    fn losses_of(
         &self,
-        x: &Tensor,
+        batch: &HvaeBatch,
+        seen: &Tensor,
         noise: &Tensor,
-        pass: &mut Pass,
-    ) -> candle_core::Result<(Encoding, Tensor)> {
-        let encoding = self.encode_in(x, pass)?;
+    ) -> Result<(Losses, Encoding, Tensor)> {
+        let mut pass = Pass::training(&self.parameters);
+        let encoding = self.encode_in(seen, &mut pass)?;
         let z = match &encoding.log_variance {
             Some(log_variance) => (&encoding.mean + ((log_variance * 0.5)?.exp()? * noise)?)?,
             None => encoding.mean.clone(),
         };
-        let rebuilt = self.decoder.forward(&z, &encoding.frame, pass)?;
-        Ok((encoding, rebuilt))
-    }
-
-    /// Training-mode losses of `x` `[B, D]` with given noise `[B, Z]` (unused by a plain
-    /// autoencoder), what the encoder made of it, and the reconstruction.
-    pub fn losses_with(&self, x: &Tensor, noise: &Tensor) -> Result<(Losses, Encoding, Tensor)> {
-        let mut pass = Pass {
-            parameters: &self.parameters,
-            mode: Mode::Train,
-            buffers: None,
-            statistics: Vec::new(),
-        };
-        let (encoding, rebuilt) = self.autoencode(x, noise, &mut pass)?;
-        let reconstruction = self
-            .losses
-            .reconstruction(self.config.reconstruction, &rebuilt, x)?;
+        let z = self.with_labels(&z, batch)?;
+        let rebuilt = self.decoder.forward(&z, &encoding.frame, &mut pass)?;
+        let reconstruction =
+            self.losses
+                .reconstruction(self.config.reconstruction, &rebuilt, &batch.x)?;
         let mut terms = vec![(TERMS[0].0, reconstruction)];
         if let Some(log_variance) = &encoding.log_variance {
             terms.push((TERMS[1].0, loss::kl(&encoding.mean, log_variance)?));
@@ -271,10 +248,18 @@ impl Hvae {
             rebuilt,
         ))
     }
-}
 
-/// Purpose tag of the latent's noise among counter-based random numbers.
-const NOISE: u64 = 0x6e6f697365;
+    /// Latents `[B, Z]` as the decoder takes them.
+    fn with_labels(&self, z: &Tensor, batch: &HvaeBatch) -> Result<Tensor> {
+        match (&batch.labels, self.config.conditions) {
+            (None, 0) => Ok(z.clone()),
+            (Some(labels), k) if labels.dim(1)? == k => Ok(Tensor::cat(&[z, labels], 1)?),
+            _ => Err(Error::internal(
+                "labels of a model without conditions, or none",
+            )),
+        }
+    }
+}
 
 /// A linear map of the channels of degree 1, `[from, to]`.
 fn mixing(b: &mut Scope, from: usize, to: usize) -> Parameter {
@@ -313,8 +298,16 @@ impl Model for Hvae {
     }
 
     fn losses(&self, batch: &HvaeBatch, key: StepKey) -> Result<Losses> {
-        let noise = self.noise(batch, key)?;
-        Ok(self.losses_with(&batch.x, &noise)?.0)
+        let noise = draws::noise(key, &batch.ids, self.config.latent_dim);
+        let noise = self.drawn(noise, batch)?;
+        let seen = match self.config.denoising {
+            0.0 => batch.x.clone(),
+            rate => {
+                let visible = draws::visible(key, &batch.ids, &self.irreps, rate);
+                (&batch.x * self.drawn(visible, batch)?)?
+            }
+        };
+        Ok(self.losses_of(batch, &seen, &noise)?.0)
     }
 
     /// `reconstruction`, `kl` (variational models), `cosine`; the latent's mean is decoded.
@@ -323,7 +316,8 @@ impl Model for Hvae {
             return self.metrics_there(batch);
         }
         let encoding = self.encode(&batch.x)?;
-        let rebuilt = rows(&self.decode(&encoding.mean, &encoding.frame)?)?;
+        let z = self.with_labels(&encoding.mean, batch)?;
+        let rebuilt = rows(&self.decode(&z, &encoding.frame)?)?;
         let x = rows(&batch.x)?;
         let pairs = || rebuilt.iter().zip(&x);
         let cosine: Vec<f64> = pairs().map(|(r, x)| self.losses.cosine(r, x)).collect();
@@ -350,7 +344,8 @@ impl Hvae {
     /// [`Model::metrics`] in f32 on the device: only the numbers come to the host.
     fn metrics_there(&self, batch: &HvaeBatch) -> Result<Vec<(&'static str, Vec<f64>)>> {
         let encoding = self.encode(&batch.x)?;
-        let rebuilt = self.decode(&encoding.mean, &encoding.frame)?;
+        let z = self.with_labels(&encoding.mean, batch)?;
+        let rebuilt = self.decode(&z, &encoding.frame)?;
         let numbers = |t: Tensor| t.to_dtype(DType::F64)?.to_vec1::<f64>();
         let kind = self.config.reconstruction;
         let reconstruction = self.losses.samples(kind, &rebuilt, &batch.x)?;

@@ -260,14 +260,12 @@ fn published_channel(channel: &Channel) -> Result<String> {
 
 fn config(m: ModelHyperParameters) -> Result<HvaeConfig> {
     Ok(HvaeConfig {
-        latent_dim: m.latent_dim,
         rules: choices("ls_nonlin_rule_list", &m.ls_nonlin_rule_list)?,
         channel_rules: choices("ch_nonlin_rule_list", &m.ch_nonlin_rule_list)?,
         norm: norm(&m)?,
         norm_place: choice("norm_location", &m.norm_location)?,
         normalization: choice("normalization", &m.normalization)?,
         reconstruction: choice("x_rec_loss_fn", &m.x_rec_loss_fn)?,
-        channels: m.ch_size_list,
         degrees: m.lmax_list,
         projection: match (
             m.do_initial_linear_projection,
@@ -290,7 +288,7 @@ fn config(m: ModelHyperParameters) -> Result<HvaeConfig> {
         learn_frame: m.learn_frame,
         variational: m.is_vae,
         final_signal_norm: m.do_final_signal_norm,
-        unconstrained: Vec::new(),
+        ..HvaeConfig::new(m.latent_dim, m.ch_size_list)
     })
 }
 

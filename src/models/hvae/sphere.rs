@@ -1,7 +1,7 @@
 //! What stands between a signal on the sphere and its latent, beside the parameters.
 
-use super::{Hvae, HvaeConfig};
-use crate::data::spheres::{Signal, Spheres};
+use super::{ClassifierConfig, Hvae, HvaeConfig, SphereClassifier};
+use crate::data::spheres::{Signal, Spheres, class_number};
 use crate::{Error, Result};
 use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,10 @@ pub struct SphereDescription {
     /// Coefficients are divided by this before they enter the model.
     pub norm_factor: f64,
     pub signal: Signal,
+    /// Classes whose labels the decoder knows, in the order of the one-hot numbers; none unless the
+    /// model is conditional.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
     pub model: HvaeConfig,
 }
 
@@ -45,9 +49,22 @@ impl SphereDescription {
 
     /// Coefficients of some samples as the model takes them, `[n, D]`.
     pub fn normalised(&self, data: &Spheres, samples: &[u32]) -> Vec<f32> {
-        let factor = self.norm_factor as f32;
-        let rows = samples.iter().flat_map(|&sample| data.coefficients(sample));
-        rows.map(|c| c / factor).collect()
+        data.scaled(samples, self.norm_factor)
+    }
+
+    /// Labels as a conditional model takes them, one-hot `[n, K]`; nothing for another model.
+    ///
+    /// # Errors
+    /// A label of none of the model's classes.
+    pub fn one_hot<'a>(&self, labels: impl IntoIterator<Item = &'a str>) -> Result<Vec<f32>> {
+        let mut all = Vec::new();
+        if !self.classes.is_empty() {
+            for label in labels {
+                let own = class_number(&self.classes, label)? as usize;
+                all.extend((0..self.classes.len()).map(|k| f32::from(k == own)));
+            }
+        }
+        Ok(all)
     }
 
     /// Refuses data that the model was not made for, with the first difference.
@@ -55,16 +72,30 @@ impl SphereDescription {
     /// # Errors
     /// Another number of channels, or another degree.
     pub fn check_data(&self, data: &Spheres) -> Result<()> {
-        let (own, theirs) = (&self.signal, data.signal());
-        match own.lmax == theirs.lmax && own.channels == theirs.channels {
-            true => Ok(()),
-            false => Err(Error::input(format!(
-                "signals of lmax {} with the channels {}, where the model takes lmax {} with {}",
-                theirs.lmax,
-                theirs.channels.join(", "),
-                own.lmax,
-                own.channels.join(", ")
-            ))),
-        }
+        self.signal.check_same(data.signal())
+    }
+}
+
+/// How to build a supervised network of signals on the sphere. A checkpoint carries it as TOML.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassifierDescription {
+    /// Coefficients are divided by this before they enter the network.
+    pub norm_factor: f64,
+    pub signal: Signal,
+    /// In the order of the outputs.
+    pub classes: Vec<String>,
+    pub model: ClassifierConfig,
+}
+
+impl ClassifierDescription {
+    /// The network, its parameters drawn from `seed`.
+    ///
+    /// # Errors
+    /// A setting that cannot be built, by name.
+    pub fn build(&self, seed: u64, dtype: DType, device: &Device) -> Result<SphereClassifier> {
+        self.signal.check()?;
+        let (irreps, classes) = (self.signal.irreps(), self.classes.len());
+        SphereClassifier::new(&self.model, &irreps, classes, seed, dtype, device)
     }
 }

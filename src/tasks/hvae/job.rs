@@ -73,6 +73,11 @@ impl HvaeSections {
                 "data.played_ligands needs zernike.channels of the ligand's side (ligand:C, ...)",
             ));
         }
+        if self.model.conditions > 0 {
+            return Err(Error::input(
+                "model.conditions: neighborhoods have no labels; it is for task = \"spheres\"",
+            ));
+        }
         self.model.validate(&self.zernike.irreps())
     }
 }

@@ -156,6 +156,7 @@ impl<'a> HvaeTask<'a> {
             return Ok(HvaeBatch {
                 x: on_device(&self.transform, clouds, device, 1.0 / factor)?,
                 ids: samples.to_vec(),
+                labels: None,
             });
         }
         let mut x = of_clouds(&self.transform, clouds)?;
@@ -164,6 +165,7 @@ impl<'a> HvaeTask<'a> {
         Ok(HvaeBatch {
             x: Tensor::from_vec(x, shape, device)?,
             ids: samples.to_vec(),
+            labels: None,
         })
     }
 

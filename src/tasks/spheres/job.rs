@@ -1,6 +1,6 @@
 //! Job files of H-(V)AE on signals on the sphere.
 
-use crate::models::hvae::HvaeConfig;
+use crate::models::hvae::{ClassifierConfig, HvaeConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -11,6 +11,14 @@ use std::path::PathBuf;
 pub struct SpheresSections {
     pub data: Data,
     pub model: HvaeConfig,
+}
+
+/// The sections that only jobs of supervised networks of signals have.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClassesSections {
+    pub data: Data,
+    pub model: ClassifierConfig,
 }
 
 /// The `[data]` section.

@@ -1,15 +1,17 @@
 //! Training an H-(V)AE on signals on the sphere: images and shapes (paper, sections IV.1 and IV.2).
 
+mod classes;
 mod job;
 
-pub use job::{Data, SpheresSections};
+pub use classes::{ClassesKind, ClassesTask};
+pub use job::{ClassesSections, Data, SpheresSections};
 
 use super::{Job, Purpose, TaskKind};
 use crate::comm::{Place, World};
 use crate::data::Split;
 use crate::data::spheres::{Spheres, size};
 use crate::models::Model;
-use crate::models::hvae::{Hvae, HvaeBatch, SphereDescription, TERMS};
+use crate::models::hvae::{Hvae, HvaeBatch, HvaeConfig, SphereDescription, TERMS};
 use crate::train::Task;
 use crate::{Error, Result, stats};
 use candle_core::{DType, Tensor};
@@ -54,22 +56,42 @@ impl TaskKind for SpheresKind {
         place: &Place,
         purpose: Purpose,
     ) -> Result<SpheresTask<'a>> {
+        let blame = |e: Error| e.in_file(&job.sections.data.dataset);
         let norm_factor = match purpose {
             Purpose::Training(Some(saved)) => {
                 SphereDescription::from_toml(saved.description())?.norm_factor
             }
-            _ => norm_factor(input).map_err(|e| e.in_file(&job.sections.data.dataset))?,
+            _ => norm_factor(input).map_err(blame)?,
         };
+        let model = job.sections.model.clone();
         let description = SphereDescription {
             norm_factor,
             signal: input.signal().clone(),
-            model: job.sections.model.clone(),
+            classes: conditions(&model, input).map_err(blame)?,
+            model,
         };
         Ok(SpheresTask {
             model: description.build(job.train.seed, DType::F32, &place.device)?,
             data: input,
             description,
         })
+    }
+}
+
+/// Classes that a conditional model is told of; none for another.
+fn conditions(model: &HvaeConfig, data: &Spheres) -> Result<Vec<String>> {
+    if model.conditions == 0 {
+        return Ok(Vec::new());
+    }
+    let classes = data.classes()?;
+    match classes.len() == model.conditions {
+        true => Ok(classes),
+        false => Err(Error::input(format!(
+            "model.conditions = {}, but the signals have {} classes: {}",
+            model.conditions,
+            classes.len(),
+            classes.join(", ")
+        ))),
     }
 }
 
@@ -116,10 +138,15 @@ impl Task for SpheresTask<'_> {
     fn batch(&self, split: Split, samples: &[u64]) -> Result<HvaeBatch> {
         let numbers: Vec<u32> = samples.iter().map(|&s| self.number(split, s)).collect();
         let x = self.description.normalised(self.data, &numbers);
-        let shape = (samples.len(), self.data.dim());
+        let (n, device) = (samples.len(), self.model.parameters().device());
+        let of = |&sample: &u32| self.data.label(sample);
+        let labels = self.description.one_hot(numbers.iter().map(of))?;
+        let conditions = self.description.model.conditions;
+        let labels = (conditions > 0).then(|| Tensor::from_vec(labels, (n, conditions), device));
         Ok(HvaeBatch {
-            x: Tensor::from_vec(x, shape, self.model.parameters().device())?,
+            x: Tensor::from_vec(x, (n, self.data.dim()), device)?,
             ids: samples.to_vec(),
+            labels: labels.transpose()?,
         })
     }
 

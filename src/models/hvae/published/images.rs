@@ -58,6 +58,7 @@ pub fn from_json(text: &str) -> Result<Option<SphereDescription>> {
             },
             channels: vec!["intensity".into()],
         },
+        classes: Vec::new(),
         model: config(h.model_hparams)?,
     };
     description.signal.check()?;
