@@ -22,6 +22,8 @@ PEERS = {
     "logsignature": ["pySigLib"],
     "deep": ["PyTorch, as published"],
 }
+NETWORKS = ["schnet", "painn", "egnn", "dimenetpp", "spherenet", "gemnet", "nequip"]
+PEERS |= {name: ["PyTorch, as released"] for name in NETWORKS}
 QUICK = ["hae-train-z64-l4-b64", "hae-encode-z64-l4-b64", "signature-c30-d3-b16-l25",
          "logsignature-c60-d2-b64-l25"]
 CASES = [
@@ -35,6 +37,8 @@ CASES = [
     "logsignature-c60-d2-b64-l25", "logsignature-c60-d3-b64-l25",
     "logsignature-c150-d2-b64-l25", "logsignature-c150-d3-b64-l25",
     "deep-signature-train-n1400-t100-k50-b16",
+    *(f"{name}-{what}-b{batch}" for name in NETWORKS for batch in (16, 128)
+      for what in ("energy", "force") if (name, batch) != ("nequip", 128)),
 ]
 
 
@@ -229,6 +233,12 @@ def deep_signature(holosig, case, threads):
     return peer.works(holosig, case, difference)
 
 
+def network(holosig, case, threads):
+    import networks as peer
+
+    return peer.works(holosig, case, difference)
+
+
 def memory_mb(kind):
     """Resident memory of this process: "VmRSS" now, "VmHWM" at most."""
     for line in Path("/proc/self/status").read_text().splitlines():
@@ -255,8 +265,8 @@ def compare(holosig, case, threads, pairs, enough, only):
     torch.set_num_threads(threads)
     torch.manual_seed(1)
     libraries = memory_mb("VmRSS")
-    kind = next(k for k in (hae, signature, deep_signature) if case.removeprefix("log").startswith(
-        k.__name__.replace("_", "-")))
+    kinds = {"hae": hae, "signature": signature, "logsignature": signature, "deep": deep_signature}
+    kind = kinds.get(case.split("-")[0], network)
     works, amount, worst = kind(holosig, case, threads)
     works = {name: work for name, work in works.items() if not only or name in only}
     if not works:

@@ -15,6 +15,7 @@ pub use cases::{Group, all};
 pub use limits::Limits;
 
 use crate::comm::{Place, World};
+use crate::ops::count;
 use crate::{Error, Result};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,8 @@ pub enum Need {
     /// Floating-point operations; a multiply and an add are two. Limit: the measured matrix
     /// product.
     Flops(f64),
+    /// Floating-point operations of the products of the first call: see [`crate::ops::count`].
+    Counted,
     /// Bytes read and written. Limit: the measured copy.
     Bytes(f64),
     /// Bytes put on the disk. Limit: the measured write and sync of a plain file.
@@ -80,7 +83,7 @@ pub struct Figure {
     pub fraction_of_limit: f64,
     /// The limit, in `unit`.
     pub limit: f64,
-    /// What the limit is: `matrix product, 194 GFLOP/s`.
+    /// What the limit is: `1.51 GFLOP, matrix product, 194 GFLOP/s`.
     pub limited_by: String,
     /// Most memory resident during the case, with everything the program holds (of a GPU its
     /// memory in use); absent where it is not known.
@@ -171,7 +174,12 @@ pub fn measure(world: &World, device: &Device, case: &Case, limits: &Limits) -> 
         work(world)?;
         Ok(device.synchronize()?)
     };
+    let before = count::products();
     world.agree(call())?;
+    let need = match case.need {
+        Need::Counted => Need::Flops(2.0 * (count::products() - before) as f64),
+        need => need,
+    };
     let mut seconds: Vec<f64> = Vec::new();
     let begun = Instant::now();
     loop {
@@ -190,7 +198,7 @@ pub fn measure(world: &World, device: &Device, case: &Case, limits: &Limits) -> 
     seconds.sort_by(f64::total_cmp);
     let rate = |s: f64| case.amount / s;
     let median = rate(seconds[seconds.len() / 2]);
-    let (limit, limited_by) = limits.of(case);
+    let (limit, limited_by) = limits.of(need, case.amount);
     Ok(Figure {
         case: case.name.clone(),
         ranks: world.size(),

@@ -40,6 +40,7 @@ pub mod batch_norm;
 pub mod blockwise;
 mod cache;
 pub mod cg;
+pub mod count;
 pub mod cpu;
 pub mod cross;
 #[cfg(feature = "cuda")]

@@ -5,6 +5,7 @@
 //! before all parameters). The gradients are products, so the op is closed under differentiation.
 
 use super::adapter::apply;
+use super::count;
 use super::cpu::{Matrix, MatrixMut, Real};
 use super::op::{Array, Closed, Op};
 use candle_core::{Result, Shape, Tensor, bail};
@@ -61,6 +62,8 @@ fn gradients(
     grad: &Tensor,
     [wants_x, wants_weight]: [bool; 2],
 ) -> Result<[Option<Tensor>; 2]> {
+    let wanted = usize::from(wants_x) + usize::from(wants_weight);
+    count::add(wanted * grad.dim(0)? * weight.elem_count());
     Ok([
         wants_x.then(|| grad.matmul(weight)).transpose()?,
         wants_weight.then(|| grad.t()?.matmul(x)).transpose()?,
@@ -77,6 +80,10 @@ impl Op<2> for Dense {
     fn forward<T: Real>(&self, [x, weight]: [Array<T>; 2]) -> Result<Vec<T>> {
         let (rows, to) = shape(x.shape, weight.shape)?;
         product(x, weight, vec![T::zero(); rows * to])
+    }
+
+    fn products(&self, [x, weight]: [&Shape; 2]) -> usize {
+        x.dims()[0] * weight.elem_count()
     }
 }
 
@@ -105,6 +112,10 @@ impl Op<3> for Biased {
     fn forward<T: Real>(&self, [x, weight, bias]: [Array<T>; 3]) -> Result<Vec<T>> {
         let (rows, _) = shape(x.shape, weight.shape)?;
         product(x, weight, bias.repeat(rows))
+    }
+
+    fn products(&self, [x, weight, _]: [&Shape; 3]) -> usize {
+        x.dims()[0] * weight.elem_count()
     }
 }
 

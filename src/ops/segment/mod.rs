@@ -101,6 +101,13 @@ impl<const N: usize> Op<N> for Contraction<N> {
     fn forward<T: Real>(&self, inputs: [Array<T>; N]) -> Result<Vec<T>> {
         Ok(cpu::contract(self, inputs.map(|input| input.data)))
     }
+
+    fn products(&self, _: [&Shape; N]) -> usize {
+        match N {
+            1 => 0,
+            _ => self.edges.len() * self.widths.axes * self.widths.channels,
+        }
+    }
 }
 
 impl<const N: usize> Closed<N> for Contraction<N>
