@@ -85,18 +85,8 @@ for_isa!(
 fn sum_rows_any<T: Real, const FUSED: bool>(job: &Job<T>, first: usize, out: &mut [T]) {
     for (i, out) in out.chunks_exact_mut(job.out_row).enumerate() {
         let row = first + i;
-        match job.out {
-            Place::Edge => add_edge::<T, FUSED>(job, row, out),
-            Place::Receiver => {
-                for edge in job.edges.of_receiver(row) {
-                    add_edge::<T, FUSED>(job, edge, out);
-                }
-            }
-            Place::Sender => {
-                for &edge in job.edges.of_sender(row) {
-                    add_edge::<T, FUSED>(job, edge as usize, out);
-                }
-            }
+        for edge in job.edges.edges_of(job.out, row) {
+            add_edge::<T, FUSED>(job, edge, out);
         }
     }
 }
@@ -105,12 +95,7 @@ impl<'a, T: Real> Operand<'a, T> {
     /// First element of an edge's row.
     #[inline(always)]
     fn start(&self, edges: &Incidence, edge: usize) -> usize {
-        let row = match self.place {
-            Place::Edge => edge,
-            Place::Receiver => edges.receivers()[edge] as usize,
-            Place::Sender => edges.senders()[edge] as usize,
-        };
-        row * self.row
+        edges.row(self.place, edge) * self.row
     }
 }
 

@@ -65,18 +65,8 @@ fn sum_rows_any<T: Real, const FUSED: bool>(job: &Job<T>, first: usize, out: &mu
     let mut matrix = vec![T::zero(); job.couplings.iter().map(size).max().unwrap_or(0)];
     for (i, out) in out.chunks_exact_mut(job.widths[job.by]).enumerate() {
         let row = first + i;
-        match job.places[job.by] {
-            Place::Edge => add_edge::<T, FUSED>(job, row, &mut matrix, out),
-            Place::Receiver => {
-                for edge in job.edges.of_receiver(row) {
-                    add_edge::<T, FUSED>(job, edge, &mut matrix, out);
-                }
-            }
-            Place::Sender => {
-                for &edge in job.edges.of_sender(row) {
-                    add_edge::<T, FUSED>(job, edge as usize, &mut matrix, out);
-                }
-            }
+        for edge in job.edges.edges_of(job.places[job.by], row) {
+            add_edge::<T, FUSED>(job, edge, &mut matrix, out);
         }
     }
 }
@@ -85,11 +75,7 @@ impl<'a, T: Real> Job<'a, T> {
     /// The row of an argument that an edge has to do with.
     #[inline(always)]
     fn row(&self, argument: usize, edge: usize) -> &'a [T] {
-        let row = match self.places[argument] {
-            Place::Edge => edge,
-            Place::Receiver => self.edges.receivers()[edge] as usize,
-            Place::Sender => self.edges.senders()[edge] as usize,
-        };
+        let row = self.edges.row(self.places[argument], edge);
         let width = self.widths[argument];
         &self.arguments[argument][row * width..][..width]
     }
