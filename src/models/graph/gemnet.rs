@@ -13,6 +13,7 @@ use crate::models::layers::{
     SphericalBessel, check_cutoff, joined,
 };
 use crate::models::{Init, Parameter, Parameters, Scope};
+use crate::ops::bilinear::bilinear;
 use crate::ops::dense::dense;
 use crate::ops::dual::Dual;
 use crate::ops::pointwise::ScaledSilu;
@@ -271,11 +272,9 @@ impl Triplets {
             (sender(Row::Channels), &y),
         ];
         let sums = Dual::contract(&inputs.fans, factors, receiver(Row::Vectors))?;
-        let products = inputs.circular.matmul(&sums)?;
-        let (edges, circular, inner) = products.value.dims3()?;
         let weight = p.get(&self.bilinear)?.permute((2, 1, 0))?;
-        let weight = weight.reshape(((), circular * inner))?;
-        let y = products.linear(|x| dense(&x.reshape((edges, circular * inner))?, &weight))?;
+        let weight = weight.reshape((weight.dim(0)?, ()))?;
+        let y = bilinear(&inputs.circular, &sums, &weight)?;
         let y = self.sum_scale.apply(&y, p)?;
         let back = active(&self.up[1], &y, p)?;
         let factors = [(sender(Row::Channels), &back)];
