@@ -6,10 +6,12 @@
 
 use super::adapter::apply;
 use super::count;
-use super::cpu::{Matrix, MatrixMut, Real};
+use super::cpu::{Matrix, MatrixMut, Real, parts, tree_sum};
 use super::op::{Array, Closed, Op};
+use crate::for_isa;
 use candle_core::{Result, Shape, Tensor, bail};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// `x W^T` for `x` `[rows, from]` and `weight` `[to, from]`: `[rows, to]`.
 ///
@@ -127,12 +129,58 @@ impl Closed<3> for Biased {
         [wants_x, wants_weight, wants_bias]: [bool; 3],
     ) -> Result<[Option<Tensor>; 3]> {
         let [of_x, of_weight] = gradients([x, weight], grad, [wants_x, wants_weight])?;
-        let of_bias = || {
-            let (rows, to) = grad.dims2()?;
-            let ones = Tensor::ones((1, rows), grad.dtype(), grad.device())?;
-            ones.matmul(grad)?.reshape(to)
-        };
+        let of_bias = || apply(Sum, [grad]);
         Ok([of_x, of_weight, wants_bias.then(of_bias).transpose()?])
+    }
+}
+
+/// The sum of all rows.
+struct Sum;
+
+for_isa!(
+    /// Adds the rows to `sum`.
+    fn add_rows(rows: &[T], sum: &mut [T]) = add_rows_any
+);
+
+#[inline(always)]
+fn add_rows_any<T: Real, const FUSED: bool>(rows: &[T], sum: &mut [T]) {
+    for row in rows.chunks_exact(sum.len()) {
+        sum.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x);
+    }
+}
+
+impl Op<1> for Sum {
+    const NAME: &'static str = "the sum of rows";
+
+    fn shape(&self, [x]: [&Shape; 1]) -> Result<Shape> {
+        Ok(x.dims2()?.1.into())
+    }
+
+    fn forward<T: Real>(&self, [x]: [Array<T>; 1]) -> Result<Vec<T>> {
+        const ROWS: usize = 512;
+        let (rows, width) = x.shape.dims2()?;
+        let sum = |part: Range<usize>| {
+            let mut sum = vec![T::zero(); width];
+            add_rows(&x[part.start * width..part.end * width], &mut sum);
+            sum
+        };
+        match rows * width {
+            0 => Ok(vec![T::zero(); width]),
+            _ => Ok(tree_sum(
+                parts(rows, ROWS).into_par_iter().map(sum).collect(),
+            )),
+        }
+    }
+}
+
+impl Closed<1> for Sum {
+    fn backward(
+        &self,
+        [x]: [&Tensor; 1],
+        grad: &Tensor,
+        _: [bool; 1],
+    ) -> Result<[Option<Tensor>; 1]> {
+        Ok([Some(grad.broadcast_as(x.shape())?)])
     }
 }
 
