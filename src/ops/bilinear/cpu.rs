@@ -3,7 +3,7 @@
 use super::{Form, LEFT, OUT, RIGHT, WEIGHTS};
 use crate::for_isa;
 use crate::ops::cpu::{Matrix, MatrixMut, Real, fma, parts, scratch, tree_sum};
-use crate::ops::lanes::{LANES, add, load};
+use crate::ops::lanes::{LANES, add, load, total};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -165,7 +165,7 @@ fn by_left_any<T: Real, const FUSED: bool>(form: Form, s: &[T], grad: &[T], out:
                         lanes[k] = fma::<T, FUSED>(s[k], grad[k], lanes[k]);
                     }
                 }
-                *out += lanes.into_iter().sum::<T>();
+                *out += total(lanes);
             }
         }
     }

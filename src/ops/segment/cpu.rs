@@ -4,7 +4,7 @@ use super::incidence::Incidence;
 use super::kinds::{Contraction, Kind, Place, Row};
 use crate::for_isa;
 use crate::ops::cpu::Real;
-use crate::ops::lanes::{LANES, Lanes, add, load};
+use crate::ops::lanes::{LANES, Lanes, add, load, total};
 use rayon::prelude::*;
 
 /// A factor's elements.
@@ -130,8 +130,8 @@ fn add_product<T: Real, const K: usize>(
 ) {
     let n = job.channels;
     let mut starts = [0; K];
-    for k in 0..K {
-        starts[k] = wide[k].start(job.edges, edge);
+    for (start, factor) in starts.iter_mut().zip(&wide) {
+        *start = factor.start(job.edges, edge);
     }
     for first in (0..job.axes).step_by(AXES) {
         let axes = AXES.min(job.axes - first);
@@ -183,8 +183,8 @@ fn add_product<T: Real, const K: usize>(
 #[inline(always)]
 fn product<T: Real, const K: usize>(scale: T, factors: &[&[T]; K], from: usize) -> Lanes<T> {
     let mut product = [scale; LANES];
-    for k in 0..K {
-        let factor = load(factors[k], from);
+    for factor in factors {
+        let factor = load(factor, from);
         for s in 0..LANES {
             product[s] *= factor[s];
         }
@@ -211,12 +211,5 @@ fn sum_products<T: Real, const K: usize>(factors: &[&[T]; K], n: usize) -> T {
     for s in 0..LANES {
         sum[s] += other[s];
     }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for s in 0..width {
-            sum[s] += sum[s + width];
-        }
-        width /= 2;
-    }
-    sum[0]
+    total(sum)
 }
