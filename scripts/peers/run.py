@@ -70,7 +70,7 @@ class Holosig:
 
     def bench(self, case, threads):
         figure = json.loads(self("bench", "--case", case, "--threads", threads, "--json"))
-        return figure["per_second"], figure["peak_memory_mb"]
+        return figure
 
 
 def difference(name, ours, theirs, tolerance):
@@ -247,17 +247,19 @@ def memory_mb(kind):
     return float("nan")
 
 
-def seconds(work, enough):
-    """Median of calls for about `enough` seconds, two at least, unless one takes longer."""
+def seconds(work, enough, processor):
+    """Median of calls for about `enough` seconds, two at least, unless one takes longer; the least
+    of processor time."""
+    clock = time.process_time if processor else time.perf_counter
     taken = []
     while len(taken) < 2 and sum(taken) < 5 or sum(taken) < enough:
-        start = time.perf_counter()
+        start = clock()
         work()
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
+        taken.append(clock() - start)
+    return min(taken) if processor else statistics.median(taken)
 
 
-def compare(holosig, case, threads, pairs, enough, only):
+def compare(holosig, case, threads, pairs, enough, only, processor):
     """One line of the table. The peer is the fastest of those at hand, or of those in `only`;
     nothing where there is none."""
     import torch
@@ -273,16 +275,18 @@ def compare(holosig, case, threads, pairs, enough, only):
         return None
     for work in works.values():
         work()  # warms up
-    trial = {n: seconds(work, 0.0) if len(works) > 1 else 0.0 for n, work in works.items()}
+    trial = {n: seconds(work, 0.0, processor) if len(works) > 1 else 0.0
+             for n, work in works.items()}
     name = min(trial, key=trial.get)
     work = works.pop(name)
     works.clear()
     ours, theirs = [], []
     Path("/proc/self/clear_refs").write_text("5")
     for _ in range(pairs):
-        rate, memory = holosig.bench(case, threads)
-        ours.append(rate)
-        theirs.append(amount / seconds(work, enough))
+        figure = holosig.bench(case, threads)
+        memory = figure["peak_memory_mb"]
+        ours.append(amount / figure["processor_seconds"] if processor else figure["per_second"])
+        theirs.append(amount / seconds(work, enough, processor))
     ratios = [a / b for a, b in zip(ours, theirs)]
     return dict(
         case=case, threads=threads, peer=name, holosig=statistics.median(ours),
@@ -307,6 +311,8 @@ def main():
                         help="a line for each peer, not for the fastest alone")
     parser.add_argument("--pairs", type=int, help="how often each is timed in turn; default 5")
     parser.add_argument("--quick", action="store_true", help="four small cases, under a minute")
+    parser.add_argument("--processor", action="store_true",
+                        help="least processor time, for a machine that others use too")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--list", action="store_true", help="print the cases and stop")
     args = parser.parse_args()
@@ -350,7 +356,7 @@ def table(holosig, cases, threads, pairs, args):
                 chosen = [[name] for name in named if name in (args.peer or named)]
             for only in chosen:
                 seconds = 0.5 if args.quick else 2.0
-                row = alone(compare, holosig, case, t, pairs, seconds, only)
+                row = alone(compare, holosig, case, t, pairs, seconds, only, args.processor)
                 if row is None and not args.every:
                     stop(f"{case} has no peer {' or '.join(only)}", 2)
                 if row is None:

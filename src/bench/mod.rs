@@ -77,6 +77,9 @@ pub struct Figure {
     pub per_second: f64,
     pub slowest: f64,
     pub fastest: f64,
+    /// Least processor time of a call, s: what other programs on the machine change least. Of the
+    /// rank, all threads together.
+    pub processor_seconds: Option<f64>,
     pub unit: String,
     pub repeats: usize,
     /// Share of the limit that is reached.
@@ -181,11 +184,13 @@ pub fn measure(world: &World, device: &Device, case: &Case, limits: &Limits) -> 
         need => need,
     };
     let mut seconds: Vec<f64> = Vec::new();
+    let mut processor = f64::INFINITY;
     let begun = Instant::now();
     loop {
         world.barrier();
-        let start = Instant::now();
+        let (start, busy) = (Instant::now(), processor_seconds());
         let done = call();
+        processor = processor.min(processor_seconds() - busy);
         world.barrier();
         seconds.push(start.elapsed().as_secs_f64());
         world.agree(done)?;
@@ -206,6 +211,7 @@ pub fn measure(world: &World, device: &Device, case: &Case, limits: &Limits) -> 
         per_second: median,
         slowest: rate(seconds[seconds.len() - 1]),
         fastest: rate(seconds[0]),
+        processor_seconds: Some(processor),
         unit: case.unit.into(),
         repeats: seconds.len(),
         fraction_of_limit: median / limit,
@@ -215,6 +221,12 @@ pub fn measure(world: &World, device: &Device, case: &Case, limits: &Limits) -> 
         share_of_part: None,
         part: None,
     })
+}
+
+/// Processor time of all threads of this process so far, s.
+pub fn processor_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
 /// The table's head and one line of it.

@@ -4,7 +4,9 @@ use super::Linear;
 use crate::models::Parameters;
 use crate::ops::dual::Dual;
 use crate::ops::pointwise::Functions;
-use crate::ops::segment::{Incidence, Kind, Place, Row, contract, edge, pair, receiver, sender};
+use crate::ops::segment::{
+    Incidence, Place, Row, contract, edge, on_edges, pair, receiver, sender,
+};
 use candle_core::{D, Result, Tensor, bail};
 use std::sync::Arc;
 
@@ -79,28 +81,28 @@ pub fn joined<const N: usize>(
     parts: [(Place, &Dual); N],
     p: &Parameters,
 ) -> Result<Dual> {
-    let mut sum: Option<Dual> = None;
-    let mut first = 0;
+    let (mut mapped, mut first) = (Vec::with_capacity(N), 0);
     for (place, x) in parts {
         let columns = first..first + x.value.dim(D::Minus1)?;
-        let row = match x.value.rank() {
-            3 => Row::Vectors,
-            _ => Row::Channels,
-        };
+        let bias = first == 0;
         first = columns.end;
-        let mut y = layer.dual_columns(columns, x, sum.is_none(), p)?;
-        if place != Place::Edge {
-            y = Dual::contract(edges, [(Kind { place, row }, &y)], edge(row))?;
-        }
-        sum = Some(match sum {
-            Some(sum) => sum.add(&y)?,
-            None => y,
-        });
+        mapped.push((place, layer.dual_columns(columns, x, bias, p)?));
     }
-    match sum {
-        Some(sum) if first == layer.inputs() => Ok(sum),
-        _ => bail!("{first} channels for a layer of {}", layer.inputs()),
+    if first != layer.inputs() {
+        bail!("{first} channels for a layer of {}", layer.inputs());
     }
+    let values: Vec<_> = mapped.iter().map(|(place, y)| (*place, &y.value)).collect();
+    let tangents: Vec<_> = mapped
+        .iter()
+        .filter_map(|(place, y)| Some((*place, y.tangent.as_ref()?)))
+        .collect();
+    Ok(Dual {
+        value: on_edges(edges, &values)?,
+        tangent: match tangents.is_empty() {
+            true => None,
+            false => Some(on_edges(edges, &tangents)?),
+        },
+    })
 }
 
 /// A convolution with a filter on `P` pairs of edges: `out_i = sum over edges j -> i of x_j * filter_e

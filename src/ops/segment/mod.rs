@@ -27,9 +27,11 @@
 mod cpu;
 mod incidence;
 mod kinds;
+mod on_edges;
 
 pub use incidence::{Ends, Incidence, Pairs};
 pub use kinds::{Contraction, Factor, Kind, Place, Row, edge, pair, receiver, sender};
+pub use on_edges::on_edges;
 
 use super::adapter::{Adapter, Apply, apply};
 use super::cpu::Real;

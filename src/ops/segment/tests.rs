@@ -197,6 +197,41 @@ fn single_precision_and_many_rows() {
 }
 
 #[test]
+fn sums_on_edges_equal_those_of_gathered_rows() {
+    let edges = incidence();
+    let part = |k: usize, place| {
+        let row = Row::Vectors;
+        let kind = Kind { place, row };
+        let x = Var::from_tensor(&random(k as u64, kind, &edges)).unwrap();
+        (kind, x.into_inner())
+    };
+    for places in [&PLACES[..1], &PLACES[1..3], &PLACES[1..]] {
+        let parts: Vec<_> = (0..).zip(places).map(|(k, &p)| part(k, p)).collect();
+        let all: Vec<_> = parts.iter().map(|(kind, x)| (kind.place, x)).collect();
+        let own = on_edges(&edges, &all).unwrap();
+        let gathered = |(kind, x): &(Kind, Tensor)| {
+            contract(&edges, [(*kind, x)], edge(Row::Vectors)).unwrap()
+        };
+        let plain = parts.iter().map(gathered).reduce(|a, b| (a + b).unwrap());
+        let weights = random(9, edge(Row::Vectors), &edges);
+        let [own, plain] = [own, plain.unwrap()].map(|y| {
+            let sum = (&y * &weights).unwrap().sum_all().unwrap();
+            let store = sum.backward().unwrap();
+            let gradients = parts.iter().map(|(_, x)| values(store.get(x).unwrap()));
+            [values(&y)]
+                .into_iter()
+                .chain(gradients)
+                .flatten()
+                .collect::<Vec<_>>()
+        });
+        close(&own, &plain, 1e-13, &format!("{places:?}"));
+    }
+    let x = random(1, edge(Row::Channels), &edges);
+    assert!(on_edges(&edges, &[(Place::Sender, &x)]).is_err());
+    assert!(on_edges(&edges, &[]).is_err());
+}
+
+#[test]
 fn pairs_of_edges() {
     let edges = incidence();
     let pairs = edges.pairs().unwrap();
