@@ -8,6 +8,7 @@
 //! `cargo bench --bench forces [-- MOLECULES]`
 
 use candle_core::{DType, Device, Result, Tensor, Var};
+use holosig::bench::processor_seconds;
 use holosig::data::system::System;
 use holosig::models::Model;
 use holosig::models::graph::{Batch, GraphConfig, GraphModel};
@@ -71,17 +72,6 @@ fn kept(model: &GraphModel, batch: &Batch) -> holosig::Result<Tensor> {
     };
     let targets = &batch.targets;
     Ok((mean(energy, targets.graphs.first())? + mean(forces, targets.forces.as_ref())?)?)
-}
-
-/// Processor time of all threads of this process so far.
-fn processor_seconds() -> f64 {
-    /// Units of a second in /proc.
-    const TICKS: f64 = 100.0;
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name of the program, in brackets, may hold spaces.
-    let rest = stat.rsplit(')').next().unwrap_or_default();
-    let fields = rest.split_whitespace().skip(11).take(2);
-    fields.filter_map(|f| f.parse::<f64>().ok()).sum::<f64>() / TICKS
 }
 
 /// Most memory of this process, MB.

@@ -43,6 +43,20 @@ fn figures_are_whole_and_consistent() {
 }
 
 #[test]
+fn arithmetic_of_networks_is_counted() {
+    let told = run(holosig().args(["bench", "--json", "--case", "painn-energy-b16"])).success();
+    let figure: Value = serde_json::from_str(&told.stdout).unwrap();
+    let limited_by = figure["limited_by"].as_str().unwrap();
+    let (gflop, rest) = limited_by.split_once(" GFLOP, ").unwrap();
+    assert!(rest.starts_with("matrix product"), "{limited_by}");
+    // Products of matrices: 45 of 128 x 128 for each atom, forward and backward by inputs and
+    // weights. Those of pairs of atoms and the products along edges come on top.
+    let atoms = 3.0 * 2.0 * (16 * 18) as f64 * 45.0 * 128f64.powi(2) / 1e9;
+    let gflop: f64 = gflop.parse().unwrap();
+    assert!((atoms..2.0 * atoms).contains(&gflop), "{gflop} for {atoms}");
+}
+
+#[test]
 fn ranks_sum_together_and_unknown_cases_are_named() {
     let told = run(holosig_on(2).args(["bench", "reduce"])).success();
     for name in [
@@ -61,6 +75,7 @@ fn ranks_sum_together_and_unknown_cases_are_named() {
         "zernike-l6",
         "logsignature-c150-d2-b64-l25",
         "signature-c30-d3-b64-l1000",
+        "se3transformer-force-b16",
     ] {
         assert!(listed.stdout.lines().any(|l| l == name), "{name}");
     }

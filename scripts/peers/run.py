@@ -22,6 +22,8 @@ PEERS = {
     "logsignature": ["pySigLib"],
     "deep": ["PyTorch, as published"],
 }
+NETWORKS = ["schnet", "painn", "egnn", "dimenetpp", "spherenet", "gemnet", "nequip"]
+PEERS |= {name: ["PyTorch, as released"] for name in NETWORKS}
 QUICK = ["hae-train-z64-l4-b64", "hae-encode-z64-l4-b64", "signature-c30-d3-b16-l25",
          "logsignature-c60-d2-b64-l25"]
 CASES = [
@@ -35,6 +37,8 @@ CASES = [
     "logsignature-c60-d2-b64-l25", "logsignature-c60-d3-b64-l25",
     "logsignature-c150-d2-b64-l25", "logsignature-c150-d3-b64-l25",
     "deep-signature-train-n1400-t100-k50-b16",
+    *(f"{name}-{what}-b{batch}" for name in NETWORKS for batch in (16, 128)
+      for what in ("energy", "force") if (name, batch) != ("nequip", 128)),
 ]
 
 
@@ -66,7 +70,7 @@ class Holosig:
 
     def bench(self, case, threads):
         figure = json.loads(self("bench", "--case", case, "--threads", threads, "--json"))
-        return figure["per_second"], figure["peak_memory_mb"]
+        return figure
 
 
 def difference(name, ours, theirs, tolerance):
@@ -229,6 +233,12 @@ def deep_signature(holosig, case, threads):
     return peer.works(holosig, case, difference)
 
 
+def network(holosig, case, threads):
+    import networks as peer
+
+    return peer.works(holosig, case, difference)
+
+
 def memory_mb(kind):
     """Resident memory of this process: "VmRSS" now, "VmHWM" at most."""
     for line in Path("/proc/self/status").read_text().splitlines():
@@ -237,17 +247,19 @@ def memory_mb(kind):
     return float("nan")
 
 
-def seconds(work, enough):
-    """Median of calls for about `enough` seconds, two at least, unless one takes longer."""
+def seconds(work, enough, processor):
+    """Median of calls for about `enough` seconds, two at least, unless one takes longer; the least
+    of processor time."""
+    clock = time.process_time if processor else time.perf_counter
     taken = []
     while len(taken) < 2 and sum(taken) < 5 or sum(taken) < enough:
-        start = time.perf_counter()
+        start = clock()
         work()
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
+        taken.append(clock() - start)
+    return min(taken) if processor else statistics.median(taken)
 
 
-def compare(holosig, case, threads, pairs, enough, only):
+def compare(holosig, case, threads, pairs, enough, only, processor):
     """One line of the table. The peer is the fastest of those at hand, or of those in `only`;
     nothing where there is none."""
     import torch
@@ -255,24 +267,26 @@ def compare(holosig, case, threads, pairs, enough, only):
     torch.set_num_threads(threads)
     torch.manual_seed(1)
     libraries = memory_mb("VmRSS")
-    kind = next(k for k in (hae, signature, deep_signature) if case.removeprefix("log").startswith(
-        k.__name__.replace("_", "-")))
+    kinds = {"hae": hae, "signature": signature, "logsignature": signature, "deep": deep_signature}
+    kind = kinds.get(case.split("-")[0], network)
     works, amount, worst = kind(holosig, case, threads)
     works = {name: work for name, work in works.items() if not only or name in only}
     if not works:
         return None
     for work in works.values():
         work()  # warms up
-    trial = {n: seconds(work, 0.0) if len(works) > 1 else 0.0 for n, work in works.items()}
+    trial = {n: seconds(work, 0.0, processor) if len(works) > 1 else 0.0
+             for n, work in works.items()}
     name = min(trial, key=trial.get)
     work = works.pop(name)
     works.clear()
     ours, theirs = [], []
     Path("/proc/self/clear_refs").write_text("5")
     for _ in range(pairs):
-        rate, memory = holosig.bench(case, threads)
-        ours.append(rate)
-        theirs.append(amount / seconds(work, enough))
+        figure = holosig.bench(case, threads)
+        memory = figure["peak_memory_mb"]
+        ours.append(amount / figure["processor_seconds"] if processor else figure["per_second"])
+        theirs.append(amount / seconds(work, enough, processor))
     ratios = [a / b for a, b in zip(ours, theirs)]
     return dict(
         case=case, threads=threads, peer=name, holosig=statistics.median(ours),
@@ -297,6 +311,8 @@ def main():
                         help="a line for each peer, not for the fastest alone")
     parser.add_argument("--pairs", type=int, help="how often each is timed in turn; default 5")
     parser.add_argument("--quick", action="store_true", help="four small cases, under a minute")
+    parser.add_argument("--processor", action="store_true",
+                        help="least processor time, for a machine that others use too")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("--list", action="store_true", help="print the cases and stop")
     args = parser.parse_args()
@@ -340,7 +356,7 @@ def table(holosig, cases, threads, pairs, args):
                 chosen = [[name] for name in named if name in (args.peer or named)]
             for only in chosen:
                 seconds = 0.5 if args.quick else 2.0
-                row = alone(compare, holosig, case, t, pairs, seconds, only)
+                row = alone(compare, holosig, case, t, pairs, seconds, only, args.processor)
                 if row is None and not args.every:
                     stop(f"{case} has no peer {' or '.join(only)}", 2)
                 if row is None:

@@ -12,38 +12,48 @@ use candle_core::{DType, Device, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// A network with its default sizes.
+/// A network of the released sizes.
 struct Network {
+    /// As in a job.
     name: &'static str,
+    /// Besides the network's name.
     config: &'static str,
-    /// Å.
-    cutoff: f64,
-    /// Multiply-adds of the matrix products of a forward pass, for each edge and each atom.
-    per_edge: f64,
-    per_atom: f64,
+    batches: &'static [usize],
 }
 
-const SCHNET: Network = Network {
-    name: "schnet",
-    config: "network = \"schnet\"\nvariant = \"published\"",
-    cutoff: 10.0,
-    per_edge: 6.0 * (51.0 * 128.0 + 128.0 * 128.0),
-    per_atom: (6.0 * 3.0 + 2.0) * 128.0 * 128.0,
-};
+const PUBLISHED: &str = "variant = \"published\"";
 
-const PAINN: Network = Network {
-    name: "painn",
-    config: "network = \"painn\"\nvariant = \"published\"",
-    cutoff: 5.0,
-    per_edge: 3.0 * 20.0 * 3.0 * 128.0,
-    // Two layers of messages, three of the update, and two mixtures of three components.
-    per_atom: 3.0 * (4.0 + 5.0 + 6.0) * 128.0 * 128.0,
-};
+/// Where the network has edges between bonded atoms: about two for each atom, as many as there are
+/// bonds in molecules.
+const BONDS: &str = "variant = \"published\"\ncutoff = 1.8";
+
+static NETWORKS: [Network; 12] = [
+    network("schnet", PUBLISHED, &[16, 128]),
+    network("painn", PUBLISHED, &[16, 128]),
+    network("egnn", PUBLISHED, &[16, 128]),
+    network("dimenetpp", PUBLISHED, &[16, 128]),
+    network("spherenet", PUBLISHED, &[16, 128]),
+    network("gemnet", "", &[16, 128]),
+    network("nequip", PUBLISHED, &[16]),
+    network("allegro", PUBLISHED, &[16]),
+    network("equiformer", PUBLISHED, &[16]),
+    network("segnn", PUBLISHED, &[16]),
+    network("tfn", BONDS, &[16]),
+    network("se3transformer", BONDS, &[16]),
+];
+
+const fn network(name: &'static str, config: &'static str, batches: &'static [usize]) -> Network {
+    Network {
+        name,
+        config,
+        batches,
+    }
+}
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for network in [&SCHNET, &PAINN] {
-        for molecules in [16, 128] {
+    for network in &NETWORKS {
+        for &molecules in network.batches {
             cases.push(step(network, molecules, false));
             cases.push(step(network, molecules, true));
         }
@@ -83,17 +93,13 @@ fn name(network: &Network, molecules: usize, forces: bool) -> String {
 /// Forward, backward and Adam; with forces both losses.
 fn step(network: &'static Network, count: usize, forces: bool) -> Case {
     let systems = molecules(count);
-    let atoms = (count * ATOMS) as f64;
-    // All atoms of a molecule are neighbors within 10 Å, and most within 5 Å.
-    let edges = atoms * (ATOMS - 1) as f64;
-    let forward = 2.0 * (edges * network.per_edge + atoms * network.per_atom);
-    // Energies alone: forward, and backward to inputs and weights. With forces: forward, backward
-    // to the inputs, forward of values and tangents, backward of both.
-    let passes = if forces { 8.0 } else { 3.0 };
     let prepare = move |_: &World, device: &Device| -> Result<Work> {
-        let config: GraphConfig = toml::from_str(network.config).map_err(Error::internal)?;
+        let config = format!("network = {:?}\n{}", network.name, network.config);
+        let config: GraphConfig = toml::from_str(&config).map_err(Error::internal)?;
         let model = GraphModel::new(&config, 1, DType::F32, device)?;
-        let mut batch = Batch::of_systems(&systems, network.cutoff, DType::F32, device)?;
+        let cutoff = model.encoder().cutoff();
+        let mut batch = Batch::of_systems(&systems, cutoff, DType::F32, device)?;
+        model.encoder().prepare(&batch)?;
         let random = |shape: &[usize]| Tensor::randn(0f32, 1.0, shape, device);
         batch.targets.graphs = vec![random(&[count])?];
         if forces {
@@ -115,7 +121,7 @@ fn step(network: &'static Network, count: usize, forces: bool) -> Case {
         group: Group::Graph,
         unit: "molecules/s",
         amount: count as f64,
-        need: Need::Flops(passes * forward),
+        need: Need::Counted,
         prepare: Box::new(prepare),
         part: forces.then(|| Part {
             case: name(network, count, false),

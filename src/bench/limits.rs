@@ -1,6 +1,6 @@
 //! What this machine can do at most, measured at the start of a run.
 
-use super::{Case, Need};
+use super::Need;
 use crate::store::Scratch;
 use crate::train::announce::peak_memory;
 use crate::{Error, Result};
@@ -36,13 +36,15 @@ impl Limits {
         })
     }
 
-    /// The limit of a case in its own unit, and what it is.
-    pub fn of(&self, case: &Case) -> (f64, String) {
-        let (calls, what) = match case.need {
-            Need::Flops(n) => (
-                self.flops / n,
-                format!("matrix product, {:.0} GFLOP/s", self.flops / 1e9),
-            ),
+    /// The limit of calls that need so much and do `amount` of a case's unit, and what it is.
+    pub fn of(&self, need: Need, amount: f64) -> (f64, String) {
+        let (calls, what) = match need {
+            Need::Flops(n) => {
+                let [own, most] = [n, self.flops].map(|flops| flops / 1e9);
+                let what = format!("{own:.3} GFLOP, matrix product, {most:.0} GFLOP/s");
+                (self.flops / n, what)
+            }
+            Need::Counted => (f64::NAN, "operations that were not counted".into()),
             Need::Bytes(n) => (
                 self.copy / n,
                 format!("memory copy, {:.1} GB/s", self.copy / 1e9),
@@ -53,7 +55,7 @@ impl Limits {
             ),
             Need::Alone => (f64::INFINITY, "one rank alone".into()),
         };
-        (case.amount * calls, what)
+        (amount * calls, what)
     }
 }
 

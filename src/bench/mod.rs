@@ -15,6 +15,7 @@ pub use cases::{Group, all};
 pub use limits::Limits;
 
 use crate::comm::{Place, World};
+use crate::ops::count;
 use crate::{Error, Result};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,8 @@ pub enum Need {
     /// Floating-point operations; a multiply and an add are two. Limit: the measured matrix
     /// product.
     Flops(f64),
+    /// Floating-point operations of the products of the first call: see [`crate::ops::count`].
+    Counted,
     /// Bytes read and written. Limit: the measured copy.
     Bytes(f64),
     /// Bytes put on the disk. Limit: the measured write and sync of a plain file.
@@ -74,13 +77,16 @@ pub struct Figure {
     pub per_second: f64,
     pub slowest: f64,
     pub fastest: f64,
+    /// Least processor time of a call, s: what other programs on the machine change least. Of the
+    /// rank, all threads together.
+    pub processor_seconds: Option<f64>,
     pub unit: String,
     pub repeats: usize,
     /// Share of the limit that is reached.
     pub fraction_of_limit: f64,
     /// The limit, in `unit`.
     pub limit: f64,
-    /// What the limit is: `matrix product, 194 GFLOP/s`.
+    /// What the limit is: `1.51 GFLOP, matrix product, 194 GFLOP/s`.
     pub limited_by: String,
     /// Most memory resident during the case, with everything the program holds (of a GPU its
     /// memory in use); absent where it is not known.
@@ -171,13 +177,20 @@ pub fn measure(world: &World, device: &Device, case: &Case, limits: &Limits) -> 
         work(world)?;
         Ok(device.synchronize()?)
     };
+    let before = count::products();
     world.agree(call())?;
+    let need = match case.need {
+        Need::Counted => Need::Flops(2.0 * (count::products() - before) as f64),
+        need => need,
+    };
     let mut seconds: Vec<f64> = Vec::new();
+    let mut processor = f64::INFINITY;
     let begun = Instant::now();
     loop {
         world.barrier();
-        let start = Instant::now();
+        let (start, busy) = (Instant::now(), processor_seconds());
         let done = call();
+        processor = processor.min(processor_seconds() - busy);
         world.barrier();
         seconds.push(start.elapsed().as_secs_f64());
         world.agree(done)?;
@@ -190,7 +203,7 @@ pub fn measure(world: &World, device: &Device, case: &Case, limits: &Limits) -> 
     seconds.sort_by(f64::total_cmp);
     let rate = |s: f64| case.amount / s;
     let median = rate(seconds[seconds.len() / 2]);
-    let (limit, limited_by) = limits.of(case);
+    let (limit, limited_by) = limits.of(need, case.amount);
     Ok(Figure {
         case: case.name.clone(),
         ranks: world.size(),
@@ -198,6 +211,7 @@ pub fn measure(world: &World, device: &Device, case: &Case, limits: &Limits) -> 
         per_second: median,
         slowest: rate(seconds[seconds.len() - 1]),
         fastest: rate(seconds[0]),
+        processor_seconds: Some(processor),
         unit: case.unit.into(),
         repeats: seconds.len(),
         fraction_of_limit: median / limit,
@@ -207,6 +221,12 @@ pub fn measure(world: &World, device: &Device, case: &Case, limits: &Limits) -> 
         share_of_part: None,
         part: None,
     })
+}
+
+/// Processor time of all threads of this process so far, s.
+pub fn processor_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
 /// The table's head and one line of it.

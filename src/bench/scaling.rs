@@ -125,6 +125,7 @@ pub(super) fn measure(world: &World, device: &Device, case: &Case) -> Result<Fig
         per_second: amount / all,
         slowest: amount / together[together.len() - 1],
         fastest: amount / together[0],
+        processor_seconds: None,
         unit: case.unit.into(),
         repeats: together.len(),
         fraction_of_limit: one / all,

@@ -1,5 +1,6 @@
 //! The one adapter from [`Op`] to candle's ops of one, two and three arguments.
 
+use super::count;
 use super::cpu::{slice, view};
 use super::derivatives::keeps_graphs;
 use super::op::{Array, Backward, Closed, Gradients, Once, Op};
@@ -58,7 +59,9 @@ fn forward<O: Op<N>, const N: usize>(
     op: &O,
     inputs: [(&CpuStorage, &Layout); N],
 ) -> Result<(CpuStorage, Shape)> {
-    let shape = op.shape(inputs.map(|(_, layout)| layout.shape()))?;
+    let shapes = inputs.map(|(_, layout)| layout.shape());
+    let shape = op.shape(shapes)?;
+    count::add(op.products(shapes));
     let out = with_real!(inputs[0].0.dtype(), T => {
         let arrays = all(|i| {
             let (storage, layout) = inputs[i];

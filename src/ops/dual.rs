@@ -132,14 +132,6 @@ impl Dual {
         })
     }
 
-    /// Matrix products, `[.., n, k]` and `[.., k, m]`.
-    ///
-    /// # Errors
-    /// Shapes that do not fit.
-    pub fn matmul(&self, other: &Self) -> Result<Self> {
-        self.bilinear(other, |a, b| a.matmul(b))
-    }
-
     /// [`cross`] products of `[rows, 3]`.
     ///
     /// # Errors

@@ -30,3 +30,16 @@ pub(super) fn add<T: Real>(lanes: &Lanes<T>, channels: &mut [T], from: usize) {
         None => channels.iter_mut().zip(lanes).for_each(|(c, &l)| *c += l),
     }
 }
+
+/// The sum of the lanes.
+#[inline(always)]
+pub(super) fn total<T: Real>(mut lanes: Lanes<T>) -> T {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for s in 0..width {
+            lanes[s] += lanes[s + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}

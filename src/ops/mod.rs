@@ -14,6 +14,7 @@
 //! | [`tensor_product`] | products of irreps along edges | of any order |
 //! | [`blockwise`] | linear map of blocks of irreps | of any order |
 //! | [`edge_map`] | a linear map of its own for each edge | of any order |
+//! | [`bilinear`] | products of two small matrices for each row, mapped | of any order |
 //! | [`batch_norm`] | batch norm of steerable tensors | first |
 //! | [`cg`] | Clebsch-Gordan product, signal norm and linear map | first |
 //! | [`hidden`] | a hidden layer that is not kept | first |
@@ -37,9 +38,11 @@
 pub mod adapter;
 pub mod assign;
 pub mod batch_norm;
+pub mod bilinear;
 pub mod blockwise;
 mod cache;
 pub mod cg;
+pub mod count;
 pub mod cpu;
 pub mod cross;
 #[cfg(feature = "cuda")]

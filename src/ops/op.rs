@@ -45,6 +45,11 @@ pub trait Op<const N: usize>: Send + Sync + Sized + 'static {
     /// What only the arguments' content can tell.
     fn forward<T: Real>(&self, inputs: [Array<T>; N]) -> Result<Vec<T>>;
 
+    /// Multiply-adds of the products that the result is made of: see [`super::count`].
+    fn products(&self, _: [&Shape; N]) -> usize {
+        0
+    }
+
     /// The result on a GPU.
     ///
     /// # Errors

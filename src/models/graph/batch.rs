@@ -51,7 +51,7 @@ pub struct Batch {
     pub largest: u8,
     /// Å, f64, `[N, 3]`.
     pub positions: Tensor,
-    /// Directed edges between atoms, sorted by receiver.
+    /// Directed edges between atoms, sorted by receiver, in pairs of an edge and the edge back.
     pub edges: Arc<Incidence>,
     /// Å, f64, `[E, 3]`: see [`Parts::shifts`].
     pub shifts: Tensor,
@@ -83,7 +83,7 @@ impl Batch {
             largest: parts.numbers.iter().max().copied().unwrap_or(0),
             species: Tensor::from_vec(species, atoms, device)?,
             positions: matrix(parts.positions)?,
-            edges: Incidence::new(ends(parts.receivers), ends(parts.senders))?,
+            edges: Incidence::in_pairs(ends(parts.receivers), ends(parts.senders), &parts.back())?,
             shifts: matrix(parts.shifts)?,
             bonds: match parts.bonds.is_empty() {
                 true => vec![0; parts.receivers.len()],
@@ -186,6 +186,30 @@ impl Batch {
 }
 
 impl Parts<'_> {
+    /// The edge back of each edge, images told apart; the edge itself where there is none.
+    fn back(&self) -> Vec<u32> {
+        let mut back: Vec<u32> = (0..self.receivers.len() as u32).collect();
+        let of = |atom: u32| {
+            let first = self.receivers.partition_point(|&i| i < atom);
+            first..self.receivers.partition_point(|&i| i <= atom)
+        };
+        for edge in 0..back.len() {
+            if back[edge] as usize != edge {
+                continue;
+            }
+            let (to, from) = (self.receivers[edge], self.senders[edge]);
+            let turned = self.shifts[edge].map(|s| -s);
+            let reverses = |&other: &usize| {
+                let free = other > edge && back[other] as usize == other;
+                free && self.senders[other] == to && self.shifts[other] == turned
+            };
+            if let Some(other) = of(from).find(reverses) {
+                (back[edge], back[other]) = (other as u32, edge as u32);
+            }
+        }
+        back
+    }
+
     fn check(&self) -> Result<()> {
         let wrong = |what: String| Err(Error::input(format!("a batch of graphs: {what}")));
         let (atoms, edges) = (self.numbers.len(), self.receivers.len());

@@ -2,7 +2,7 @@
 //! distances and the angles between edges. Sizes, order of layers and initialisation as released
 //! with Geom3D.
 //!
-//! `N` atoms, `E` edges, `T` chains of two edges, `F` hidden width, `L` degrees, `K` radial
+//! `N` atoms, `E` edges in `P` pairs, `T` chains of two edges, `F` hidden width, `L` degrees, `K` radial
 //! functions.
 
 use super::directional::{
@@ -148,16 +148,16 @@ impl DimeNet {
         }
     }
 
-    /// Spherical Bessel functions times `C(d) cutoff / d`, `[E, L K]`.
-    fn spherical(&self, geometry: &Geometry) -> candle_core::Result<Dual> {
+    /// Spherical Bessel functions times `C(d) cutoff / d`, `[P, L K]`.
+    fn spherical(&self, pairs: &Geometry) -> candle_core::Result<Dual> {
         let cutoff = self.config.cutoff;
-        let inverse = geometry.distances.recip()?.linear(|y| y * cutoff)?;
+        let inverse = pairs.distances.recip()?.linear(|y| y * cutoff)?;
         let factors = [
-            (edge(Row::Channels), &geometry.radial(&self.spherical)?),
-            (edge(Row::Number), &geometry.radial(&self.envelope)?),
+            (edge(Row::Channels), &pairs.radial(&self.spherical)?),
+            (edge(Row::Number), &pairs.radial(&self.envelope)?),
             (edge(Row::Number), &inverse),
         ];
-        Dual::contract(&geometry.edges, factors, edge(Row::Channels))
+        Dual::contract(&pairs.edges, factors, edge(Row::Channels))
     }
 
     /// Harmonics of the angle by which each chain of edges bends, `[T, L]`.
@@ -194,8 +194,9 @@ impl Encoder for DimeNet {
 
     fn encode(&self, batch: &Batch, geometry: &Geometry, p: &Parameters) -> Result<Features> {
         let chains = batch.chains()?;
-        let radial = self.radial.forward(geometry, p)?;
-        let spherical = self.spherical(geometry)?;
+        let pairs = geometry.pairs()?;
+        let radial = self.radial.forward(&pairs, p)?;
+        let spherical = self.spherical(&pairs)?;
         let angular = self.angles(geometry, &chains)?;
         let output = |(filter, output): &(Linear, Output), messages: &Dual| {
             output.forward(geometry, messages, &filter.dual(&radial, p)?, p)
@@ -205,9 +206,9 @@ impl Encoder for DimeNet {
             .forward(&batch.species, geometry, &radial, p)?;
         let mut energies = output(&self.outputs[0], &messages)?;
         for ((filter, interaction), block) in self.interactions.iter().zip(&self.outputs[1..]) {
-            let filters = filter.on_edges(&spherical, p)?;
+            let filters = filter.on_pairs(&spherical, p)?;
             let triplets = |x: &Dual| sum_chains(geometry, &chains, x, &filters, &angular);
-            messages = interaction.forward(&messages, &radial, triplets, p)?;
+            messages = interaction.forward(&geometry.edges, &messages, &radial, triplets, p)?;
             energies = energies.add(&output(block, &messages)?)?;
         }
         let blocks = self.outputs.len() as f64;

@@ -1,14 +1,14 @@
 //! What DimeNet++ and SphereNet have in common: messages along edges that are updated from the
 //! messages that come in at their senders, weighed by a filter of angles.
 //!
-//! `N` atoms, `E` edges, `T` chains of two edges, `F` hidden width.
+//! `N` atoms, `E` edges in `P` pairs, `T` chains of two edges, `F` hidden width.
 
 use crate::models::layers::{Embedding, Geometry, Linear, joined};
 use crate::models::{Init, Parameters, Scope};
 use crate::ops::dense::dense;
 use crate::ops::dual::Dual;
 use crate::ops::pointwise::Silu;
-use crate::ops::segment::{Incidence, Place, Row, edge, receiver, sender};
+use crate::ops::segment::{Incidence, Place, Row, edge, pair, receiver, sender};
 use candle_core::{Result, Tensor};
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ impl EdgeEmbedding {
         }
     }
 
-    /// Messages `[E, F]` for the atoms' `species` `[N]` and radial functions `[E, K]`.
+    /// Messages `[E, F]` for the atoms' `species` `[N]` and radial functions `[P, K]`.
     pub fn forward(
         &self,
         species: &Tensor,
@@ -87,7 +87,7 @@ impl EdgeEmbedding {
         let parts = [
             (Place::Receiver, &atoms),
             (Place::Sender, &atoms),
-            (Place::Edge, &radial),
+            (Place::Pair, &radial),
         ];
         joined(&self.joined, &geometry.edges, parts, p)?.apply(&silu)
     }
@@ -116,7 +116,7 @@ impl Output {
         }
     }
 
-    /// Energies `[N, 1]` from `messages` `[E, F]` times filters `[E, F]`.
+    /// Energies `[N, 1]` from `messages` `[E, F]` times filters `[P, F]`.
     pub fn forward(
         &self,
         geometry: &Geometry,
@@ -127,7 +127,7 @@ impl Output {
         let silu = Arc::new(Silu);
         let factors = [
             (edge(Row::Channels), messages),
-            (edge(Row::Channels), filters),
+            (pair(Row::Channels), filters),
         ];
         let sum = Dual::contract(&geometry.edges, factors, receiver(Row::Channels))?;
         let mut x = self.up.dual(&sum, p)?;
@@ -169,10 +169,11 @@ impl Interaction {
         }
     }
 
-    /// New messages `[E, F]`; `triplets` makes of inner messages `[E, inner]` their sums over the
+    /// New messages `[E, F]` from radial functions `[P, K]`; `triplets` makes of inner messages `[E, inner]` their sums over the
     /// chains that end with each edge.
     pub fn forward(
         &self,
+        edges: &Arc<Incidence>,
         messages: &Dual,
         radial: &Dual,
         triplets: impl Fn(&Dual) -> Result<Dual>,
@@ -181,7 +182,14 @@ impl Interaction {
         let silu = Arc::new(Silu);
         let own = self.own.dual(messages, p)?.apply(&silu)?;
         let filter = self.radial[1].dual(&self.radial[0].dual(radial, p)?, p)?;
-        let inner = self.from.dual(messages, p)?.apply(&silu)?.mul(&filter)?;
+        let factors = [
+            (
+                edge(Row::Channels),
+                &self.from.dual(messages, p)?.apply(&silu)?,
+            ),
+            (pair(Row::Channels), &filter),
+        ];
+        let inner = Dual::contract(edges, factors, edge(Row::Channels))?;
         let inner = self.down.dual(&inner, p)?.apply(&silu)?;
         let sums = self.up.dual(&triplets(&inner)?, p)?.apply(&silu)?;
         let new = self.before.forward(&own.add(&sums)?, p)?;
@@ -193,8 +201,8 @@ impl Interaction {
 }
 
 /// Two layers on the products of `degrees` functions of an angle and functions of a distance, with
-/// the sum over functions of the angle still to be made: the layers act on edges, which are fewer
-/// than the chains.
+/// the sum over functions of the angle still to be made: the layers act on pairs of edges, which are
+/// fewer than the chains.
 pub(super) struct AngularFilter {
     layers: [Linear; 2],
     /// `[A, 1, L, 1]`: which degree's radial functions each of `A` angular ones goes with.
@@ -223,8 +231,8 @@ impl AngularFilter {
         }
     }
 
-    /// `[E, A, inner]` from the radial functions of all degrees, `[E, L K]`.
-    pub fn on_edges(&self, radial: &Dual, p: &Parameters) -> Result<Dual> {
+    /// `[P, A, inner]` from the radial functions of all degrees, `[P, L K]`.
+    pub fn on_pairs(&self, radial: &Dual, p: &Parameters) -> Result<Dual> {
         let weight = self.layers[0].weight(p)?;
         let (angular, basis) = (self.degree_of.len(), weight.dim(0)?);
         let count = weight.dim(1)? / angular;
@@ -245,7 +253,7 @@ impl AngularFilter {
 }
 
 /// The sums, over the chains that end with each edge, of inner messages `[E, inner]` times filters
-/// `[E, A, inner]` of their first edges times angular functions `[T, A]`.
+/// `[P, A, inner]` of their first edges times angular functions `[T, A]`.
 pub(super) fn sum_chains(
     geometry: &Geometry,
     chains: &Arc<Incidence>,
@@ -255,7 +263,7 @@ pub(super) fn sum_chains(
 ) -> Result<Dual> {
     let factors = [
         (edge(Row::Channels), messages),
-        (edge(Row::Vectors), filters),
+        (pair(Row::Vectors), filters),
     ];
     let filtered = Dual::contract(&geometry.edges, factors, edge(Row::Vectors))?;
     let factors = [

@@ -1,7 +1,7 @@
 //! EGNN (Satorras, Hoogeboom and Welling, ICML 2021) with positions that stay: messages from the
 //! features of two atoms and their distance. Sizes and initialisation as released with Geom3D.
 //!
-//! `N` atoms, `E` edges, `F` hidden width.
+//! `N` atoms, `E` edges in `P` pairs, `F` hidden width.
 
 use super::heads::{HeadConfig, Hidden, Of};
 use super::{Batch, Encoder, EncoderConfig, Features, Variant, check_sizes};
@@ -172,7 +172,7 @@ impl Egnn {
     }
 
     /// The features `h` `[N, F]` after a layer (equations 3, 5 and 6, with the attention of
-    /// section 3.3); `squares` `[E, 1]`, `envelope` `[E]`.
+    /// section 3.3); `squares` `[P, 1]`, `envelope` `[E]`.
     fn update(
         &self,
         layer: &Layer,
@@ -184,7 +184,7 @@ impl Egnn {
         let parts = [
             (Place::Receiver, h),
             (Place::Sender, h),
-            (Place::Edge, &edges.squares),
+            (Place::Pair, &edges.squares),
         ];
         let message = joined(&layer.message[0], incidence, parts, p)?.apply(&self.silu)?;
         let message = layer.message[1].dual(&message, p)?.apply(&self.silu)?;
@@ -207,7 +207,7 @@ impl Egnn {
 /// What every layer takes of the edges.
 struct EdgeInputs<'a> {
     geometry: &'a Geometry,
-    /// Squared distances, `[E, 1]`.
+    /// Squared distances, `[P, 1]`.
     squares: Dual,
     /// `[E]`.
     envelope: Option<Dual>,
@@ -227,8 +227,9 @@ impl Encoder for Egnn {
     }
 
     fn encode(&self, batch: &Batch, geometry: &Geometry, p: &Parameters) -> Result<Features> {
-        let vectors = (edge(Row::Vector), &geometry.vectors);
-        let squares = Dual::contract(&geometry.edges, [vectors, vectors], edge(Row::Number))?;
+        let pairs = geometry.pairs()?;
+        let vectors = (edge(Row::Vector), &pairs.vectors);
+        let squares = Dual::contract(&pairs.edges, [vectors, vectors], edge(Row::Number))?;
         let edges = EdgeInputs {
             geometry,
             squares: squares.linear(|x| x.unsqueeze(1))?,

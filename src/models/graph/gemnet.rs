@@ -2,7 +2,7 @@
 //! and angles through a bilinear layer. Sizes, order of layers and initialisation as released with
 //! Geom3D.
 //!
-//! `N` atoms, `E` edges, `T` fans of two edges, `F` width of atoms, `M` width of messages, `L`
+//! `N` atoms, `E` edges in `P` pairs, `T` fans of two edges, `F` width of atoms, `M` width of messages, `L`
 //! degrees, `K` radial functions.
 
 use super::heads::{HeadConfig, Of};
@@ -13,10 +13,11 @@ use crate::models::layers::{
     SphericalBessel, check_cutoff, joined,
 };
 use crate::models::{Init, Parameter, Parameters, Scope};
+use crate::ops::bilinear::bilinear;
 use crate::ops::dense::dense;
 use crate::ops::dual::Dual;
 use crate::ops::pointwise::ScaledSilu;
-use crate::ops::segment::{Incidence, Place, Row, edge, receiver, sender};
+use crate::ops::segment::{Incidence, Place, Row, edge, pair, receiver, sender};
 use candle_core::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -125,9 +126,9 @@ struct Bases {
 struct Inputs {
     fans: Arc<Incidence>,
     reversed: Arc<Incidence>,
-    /// `[E, K]`.
+    /// `[P, K]`.
     radial: Dual,
-    /// For triplets, atoms and outputs: `[E, R]` each.
+    /// For triplets, atoms and outputs: `[P, R]` each.
     on_radial: [Dual; 3],
     /// `[E, C, L]`.
     circular: Dual,
@@ -203,7 +204,7 @@ impl AtomUpdate {
         }
     }
 
-    /// `[N, F]` from messages `[E, M]` and radial functions `[E, R]`.
+    /// `[N, F]` from messages `[E, M]` and radial functions `[P, R]`.
     fn forward(
         &self,
         geometry: &Geometry,
@@ -213,7 +214,7 @@ impl AtomUpdate {
     ) -> candle_core::Result<Dual> {
         let factors = [
             (edge(Row::Channels), messages),
-            (edge(Row::Channels), &self.filter.dual(radial, p)?),
+            (pair(Row::Channels), &self.filter.dual(radial, p)?),
         ];
         let sum = Dual::contract(&geometry.edges, factors, receiver(Row::Channels))?;
         let x = active(&self.first, &self.scale.apply(&sum, p)?, p)?;
@@ -258,12 +259,17 @@ impl Triplets {
     fn forward(
         &self,
         messages: &Dual,
+        geometry: &Geometry,
         inputs: &Inputs,
         p: &Parameters,
     ) -> candle_core::Result<Dual> {
         let filter = self.radial_scale.apply(&inputs.on_radial[0], p)?;
         let filter = self.radial.dual(&filter, p)?;
-        let y = active(&self.from, messages, p)?.mul(&filter)?;
+        let factors = [
+            (edge(Row::Channels), &active(&self.from, messages, p)?),
+            (pair(Row::Channels), &filter),
+        ];
+        let y = Dual::contract(&geometry.edges, factors, edge(Row::Channels))?;
         let y = active(&self.down, &y, p)?;
         // The sum over fans comes before all layers of their angles, degree by degree.
         let factors = [
@@ -271,11 +277,9 @@ impl Triplets {
             (sender(Row::Channels), &y),
         ];
         let sums = Dual::contract(&inputs.fans, factors, receiver(Row::Vectors))?;
-        let products = inputs.circular.matmul(&sums)?;
-        let (edges, circular, inner) = products.value.dims3()?;
         let weight = p.get(&self.bilinear)?.permute((2, 1, 0))?;
-        let weight = weight.reshape(((), circular * inner))?;
-        let y = products.linear(|x| dense(&x.reshape((edges, circular * inner))?, &weight))?;
+        let weight = weight.reshape((weight.dim(0)?, ()))?;
+        let y = bilinear(&inputs.circular, &sums, &weight)?;
         let y = self.sum_scale.apply(&y, p)?;
         let back = active(&self.up[1], &y, p)?;
         let factors = [(sender(Row::Channels), &back)];
@@ -323,27 +327,31 @@ impl Block {
         p: &Parameters,
     ) -> candle_core::Result<State> {
         let skip = active(&self.skip, messages, p)?;
-        let y = mean(&skip, &self.triplets.forward(messages, inputs, p)?)?;
+        let y = mean(
+            &skip,
+            &self.triplets.forward(messages, geometry, inputs, p)?,
+        )?;
         let y = self.before.forward(&y, p)?;
         let messages = self.after.forward(&mean(messages, &y)?, p)?;
         let update = self
             .atoms
             .forward(geometry, &messages, &inputs.on_radial[1], p)?;
         let atoms = mean(atoms, &update)?;
-        let y = joined(&self.joined, &geometry.edges, ends(&atoms, &messages), p)?;
+        let y = joined(
+            &self.joined,
+            &geometry.edges,
+            ends(&atoms, (Place::Edge, &messages)),
+            p,
+        )?;
         let y = self.last.forward(&y.apply(&Arc::new(ScaledSilu))?, p)?;
         let messages = mean(&messages, &y)?;
         Ok(State { atoms, messages })
     }
 }
 
-/// Features of a message's sender and receiver, and of itself.
-fn ends<'a>(atoms: &'a Dual, messages: &'a Dual) -> [(Place, &'a Dual); 3] {
-    [
-        (Place::Sender, atoms),
-        (Place::Receiver, atoms),
-        (Place::Edge, messages),
-    ]
+/// Features of a message's sender and receiver, and of the message or the pair of edges.
+fn ends<'a>(atoms: &'a Dual, own: (Place, &'a Dual)) -> [(Place, &'a Dual); 3] {
+    [(Place::Sender, atoms), (Place::Receiver, atoms), own]
 }
 
 impl Bases {
@@ -373,7 +381,8 @@ impl Bases {
 
     fn on(&self, batch: &Batch, geometry: &Geometry, p: &Parameters) -> Result<Inputs> {
         let fans = batch.fans()?;
-        let radial = self.radial.forward(geometry, p)?;
+        let pairs = geometry.pairs()?;
+        let radial = self.radial.forward(&pairs, p)?;
         let [triplets, atoms, outputs] = &self.on_radial;
         let directions = geometry.directions()?;
         let factors = [
@@ -388,7 +397,7 @@ impl Bases {
                 outputs.dual(&radial, p)?,
             ],
             radial,
-            circular: self.circular(geometry, p)?,
+            circular: self.circular(geometry, &pairs, p)?,
             zonal: cosines.apply(&self.zonal)?,
             reversed: batch.reversed()?,
             fans,
@@ -396,14 +405,19 @@ impl Bases {
     }
 
     /// `[E, C, L]`: for each degree a layer on the spherical Bessel functions of that degree.
-    fn circular(&self, geometry: &Geometry, p: &Parameters) -> candle_core::Result<Dual> {
+    fn circular(
+        &self,
+        geometry: &Geometry,
+        pairs: &Geometry,
+        p: &Parameters,
+    ) -> candle_core::Result<Dual> {
         let norm = self.envelope.radius.powf(-1.5);
-        let envelope = geometry.radial(&self.envelope)?.linear(|x| x * norm)?;
+        let envelope = pairs.radial(&self.envelope)?.linear(|x| x * norm)?;
         let factors = [
-            (edge(Row::Channels), &geometry.radial(&self.spherical)?),
+            (edge(Row::Channels), &pairs.radial(&self.spherical)?),
             (edge(Row::Number), &envelope),
         ];
-        let functions = Dual::contract(&geometry.edges, factors, edge(Row::Channels))?;
+        let functions = Dual::contract(&pairs.edges, factors, edge(Row::Channels))?;
         let weight = p.get(&self.circular)?;
         let (degrees, radial, width) = weight.dims3()?;
         let same = Tensor::eye(degrees, weight.dtype(), weight.device())?;
@@ -413,7 +427,10 @@ impl Bases {
             .unsqueeze(2)?
             .broadcast_mul(&same.reshape((1, degrees, degrees, 1))?)?
             .reshape((width * degrees, degrees * radial))?;
-        functions.linear(|x| dense(x, &spread)?.reshape((x.dim(0)?, width, degrees)))
+        let on_pairs =
+            functions.linear(|x| dense(x, &spread)?.reshape((x.dim(0)?, width, degrees)))?;
+        let factors = [(pair(Row::Vectors), &on_pairs)];
+        Dual::contract(&geometry.edges, factors, edge(Row::Vectors))
     }
 }
 
@@ -471,7 +488,7 @@ impl Encoder for GemNet {
             layer.dual(&x, p)
         };
         let atoms = Dual::from(self.embedding.forward(&batch.species, p)?);
-        let parts = ends(&atoms, &inputs.radial);
+        let parts = ends(&atoms, (Place::Pair, &inputs.radial));
         let messages = joined(&self.first, &geometry.edges, parts, p)?;
         let mut state = State {
             messages: messages.apply(&Arc::new(ScaledSilu))?,

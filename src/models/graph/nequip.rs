@@ -2,7 +2,7 @@
 //! with the spherical harmonics of the edges, weighted by networks of the distance. Sizes, order of
 //! weights and initialisation as released with Geom3D.
 //!
-//! `N` atoms, `E` edges, `F` channels of each irrep.
+//! `N` atoms, `P` pairs of edges, `F` channels of each irrep.
 
 use super::heads::{HeadConfig, Of};
 use super::{Batch, Encoder, EncoderConfig, Features, Variant, check_sizes};
@@ -176,7 +176,7 @@ struct Inputs<'a> {
     geometry: &'a Geometry,
     kinds: ByKind,
     harmonics: Dual,
-    /// `[E, radial]`.
+    /// `[P, radial]`.
     radial: Dual,
     /// What sums over neighbors are multiplied with.
     share: f64,
@@ -245,7 +245,7 @@ impl Nequip {
             [
                 At(Place::Sender, &layer.before.forward(x, p)?),
                 At(Place::Edge, &inputs.harmonics),
-                At(Place::Edge, &filter),
+                At(Place::Pair, &filter),
             ],
             Place::Receiver,
         )?;
@@ -281,7 +281,7 @@ impl Encoder for Nequip {
             geometry,
             kinds: ByKind::new(&batch.species.to_vec1()?)?,
             harmonics: spherical_harmonics(geometry, self.config.lmax)?,
-            radial: self.radial.forward(geometry, p)?,
+            radial: self.radial.forward(&geometry.pairs()?, p)?,
             share: match self.config.variant {
                 Variant::Published => 1.0,
                 Variant::Mended => 1.0 / self.config.neighbors.sqrt(),

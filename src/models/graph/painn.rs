@@ -1,7 +1,7 @@
 //! PaiNN (Schütt, Unke and Gastegger, ICML 2021): messages of scalars and vectors. Sizes, order of
 //! layers and initialisation as released with Geom3D, which has Gaussians for the paper's sines.
 //!
-//! `N` atoms, `E` edges, `F` hidden width, `K` radial functions.
+//! `N` atoms, `E` edges in `P` pairs, `F` hidden width, `K` radial functions.
 
 use super::heads::{HeadConfig, Hidden, Of};
 use super::{Batch, Encoder, EncoderConfig, Features, Variant, check_sizes};
@@ -11,7 +11,7 @@ use crate::models::layers::{check_radial, convolve, convolve_along, convolve_vec
 use crate::models::{Init, Parameters, Scope};
 use crate::ops::dual::Dual;
 use crate::ops::pointwise::Silu;
-use crate::ops::segment::{Incidence, Row, edge};
+use crate::ops::segment::{Incidence, Row, edge, pair};
 use candle_core::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -227,9 +227,9 @@ impl Painn {
 /// What every layer takes of the edges.
 struct EdgeInputs<'a> {
     geometry: &'a Geometry,
-    /// `[E, K]`.
+    /// `[P, K]`.
     radial: Dual,
-    /// `[E]`.
+    /// `[P]`.
     envelope: Dual,
     /// Directions times envelope, `[E, 3]`.
     directions: Dual,
@@ -263,15 +263,16 @@ impl Encoder for Painn {
     }
 
     fn encode(&self, batch: &Batch, geometry: &Geometry, p: &Parameters) -> Result<Features> {
-        let envelope = geometry.radial(&self.envelope)?;
+        let pairs = geometry.pairs()?;
+        let envelope = pairs.radial(&self.envelope)?;
         let directions = geometry.directions()?;
         let factors = [
             (edge(Row::Vector), &directions),
-            (edge(Row::Number), &envelope),
+            (pair(Row::Number), &envelope),
         ];
         let edges = EdgeInputs {
             directions: Dual::contract(&geometry.edges, factors, edge(Row::Vector))?,
-            radial: geometry.radial(&self.radial)?,
+            radial: pairs.radial(&self.radial)?,
             geometry,
             envelope,
             atoms: batch.graphs.clone(),

@@ -1,7 +1,7 @@
 //! SchNet (Schütt et al., NeurIPS 2017): convolutions with filters that are networks of the
 //! distance. Sizes, order of layers and initialisation as released with Geom3D.
 //!
-//! `N` atoms, `E` edges, `F` hidden width, `W` filters.
+//! `N` atoms, `P` pairs of edges, `F` hidden width, `W` filters.
 
 use super::heads::{HeadConfig, Of};
 use super::{Batch, Encoder, EncoderConfig, Features, Variant, check_sizes};
@@ -154,7 +154,7 @@ impl SchNet {
         }
     }
 
-    /// What one interaction adds to the features `h` `[N, F]`; `radial` `[E, K]`, `envelope` `[E]`.
+    /// What one interaction adds to the features `h` `[N, F]`; `radial` `[P, K]`, `envelope` `[P]`.
     fn interact(
         &self,
         layer: &Interaction,
@@ -187,8 +187,9 @@ impl Encoder for SchNet {
     }
 
     fn encode(&self, batch: &Batch, geometry: &Geometry, p: &Parameters) -> Result<Features> {
-        let radial = geometry.radial(&self.radial)?;
-        let envelope = geometry.radial(&self.envelope)?;
+        let pairs = geometry.pairs()?;
+        let radial = pairs.radial(&self.radial)?;
+        let envelope = pairs.radial(&self.envelope)?;
         let mut h = Dual::from(self.embedding.forward(&batch.species, p)?);
         for layer in &self.interactions {
             h = h.add(&self.interact(layer, &h, geometry, [&radial, &envelope], p)?)?;

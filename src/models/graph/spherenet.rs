@@ -1,7 +1,7 @@
 //! SphereNet (Liu et al., ICLR 2022): messages along edges that see distances, angles and torsions.
 //! Sizes, order of layers and initialisation as released with Geom3D.
 //!
-//! `N` atoms, `E` edges, `T` chains of two edges, `F` hidden width, `L` degrees, `K` radial
+//! `N` atoms, `E` edges in `P` pairs, `T` chains of two edges, `F` hidden width, `L` degrees, `K` radial
 //! functions.
 
 use super::directional::{AngularFilter, EdgeEmbedding, Interaction, Output, Widths, unbiased};
@@ -14,7 +14,7 @@ use crate::models::layers::{
 };
 use crate::models::{Init, Parameters, Scope};
 use crate::ops::dual::Dual;
-use crate::ops::segment::{Incidence, Row, edge, receiver, sender};
+use crate::ops::segment::{Incidence, Row, edge, pair, receiver, sender};
 use candle_core::DType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -139,9 +139,9 @@ struct Update {
 /// Bases of a batch's chains of edges.
 struct Bases {
     chains: Arc<Incidence>,
-    /// `[E, K]`.
+    /// `[P, K]`.
     radial: Dual,
-    /// `[E, L K]`.
+    /// `[P, L K]`.
     spherical: Dual,
     /// Of angles, `[T, L]`.
     zonal: Dual,
@@ -195,11 +195,11 @@ impl SphereNet {
     }
 
     fn bases(&self, batch: &Batch, geometry: &Geometry, p: &Parameters) -> Result<Bases> {
-        let chains = batch.chains()?;
+        let (chains, pairs) = (batch.chains()?, geometry.pairs()?);
         let [x, y, z] = directions(&chains, &batch.torsions()?, geometry, batch.dtype)?;
         Ok(Bases {
-            radial: self.radial.forward(geometry, p)?,
-            spherical: geometry.radial(&self.spherical)?,
+            radial: self.radial.forward(&pairs, p)?,
+            spherical: pairs.radial(&self.spherical)?,
             zonal: z.apply(&self.zonal)?,
             harmonics: tesseral(&self.associated, self.config.degrees, [&x, &y, &z])?,
             chains,
@@ -262,8 +262,10 @@ impl Update {
         bases: &Bases,
         p: &Parameters,
     ) -> candle_core::Result<Dual> {
-        let angles = self.angles.on_edges(&bases.spherical, p)?;
-        let torsions = self.torsions.on_edges(&bases.spherical, p)?;
+        let angles = self.angles.on_pairs(&bases.spherical, p)?;
+        let torsions = self.torsions.on_pairs(&bases.spherical, p)?;
+        let factors = [(pair(Row::Vectors), &torsions)];
+        let torsions = Dual::contract(&geometry.edges, factors, edge(Row::Vectors))?;
         let on_chains = |angular: &Dual, filters: &Dual| {
             let factors = [
                 (edge(Row::Vector), angular),
@@ -273,7 +275,7 @@ impl Update {
         };
         let torsions = on_chains(&bases.harmonics, &torsions)?;
         let triplets = |x: &Dual| {
-            let factors = [(edge(Row::Channels), x), (edge(Row::Vectors), &angles)];
+            let factors = [(edge(Row::Channels), x), (pair(Row::Vectors), &angles)];
             let filtered = Dual::contract(&geometry.edges, factors, edge(Row::Vectors))?;
             let factors = [
                 (edge(Row::Channels), &on_chains(&bases.zonal, &filtered)?),
@@ -282,7 +284,7 @@ impl Update {
             Dual::contract(&bases.chains, factors, receiver(Row::Channels))
         };
         self.interaction
-            .forward(messages, &bases.radial, triplets, p)
+            .forward(&geometry.edges, messages, &bases.radial, triplets, p)
     }
 }
 

@@ -242,6 +242,23 @@ fn geometry_and_its_tangent() {
 }
 
 #[test]
+fn pairs_have_the_first_edges_geometry() {
+    // Atoms 0 and 1 see each other, and atom 2 sees atom 1.
+    let both = Incidence::in_pairs(ends(&[0, 1, 2]), ends(&[1, 0, 1]), &[1, 0, 2]).unwrap();
+    let positions = tensor(&[[0.0; 3], [3.0, 4.0, 0.0], [3.0, 4.0, 2.0]]);
+    let vectors = differences(&both, &positions).unwrap();
+    let pairs = Geometry::new(&both, Dual::new(vectors.clone(), vectors)).unwrap();
+    let pairs = pairs.pairs().unwrap();
+    assert_eq!(values(&pairs.distances.value), [5.0, 2.0]);
+    assert_eq!(values(&pairs.distances.tangent.unwrap()), [5.0, 2.0]);
+    assert_eq!(
+        values(&pairs.vectors.value),
+        [3.0, 4.0, 0.0, 0.0, 0.0, -2.0]
+    );
+    assert_eq!(pairs.edges.receivers(), [0, 2]);
+}
+
+#[test]
 fn forces_are_the_transpose_of_differences() {
     let (x, g) = (
         tensor(&[[1.0, 2.0, 3.0], [4.0, 5.0, 7.0], [8.0, 9.0, 11.0]]),

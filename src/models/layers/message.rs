@@ -4,11 +4,14 @@ use super::Linear;
 use crate::models::Parameters;
 use crate::ops::dual::Dual;
 use crate::ops::pointwise::Functions;
-use crate::ops::segment::{Incidence, Kind, Place, Row, contract, edge, receiver, sender};
+use crate::ops::segment::{
+    Incidence, Place, Row, contract, edge, on_edges, pair, receiver, sender,
+};
 use candle_core::{D, Result, Tensor, bail};
 use std::sync::Arc;
 
 /// The geometry of a batch's edges.
+#[derive(Debug, Clone)]
 pub struct Geometry {
     pub edges: Arc<Incidence>,
     /// Å, from each edge's receiver to its sender, `[E, 3]`.
@@ -28,6 +31,20 @@ impl Geometry {
             vectors,
             distances,
         })
+    }
+
+    /// The geometry of pairs of edges, a pair taken for its first edge: for functions of the distance,
+    /// which an edge and the edge back have in common.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn pairs(&self) -> Result<Self> {
+        let Some(pairs) = self.edges.pairs() else {
+            return Ok(self.clone());
+        };
+        let factors = [(sender(Row::Vector), &self.vectors)];
+        let vectors = Dual::contract(&pairs.firsts, factors, edge(Row::Vector))?;
+        Self::new(&pairs.edges, vectors)
     }
 
     /// Unit vectors from each edge's receiver to its sender, `[E, 3]`.
@@ -64,40 +81,40 @@ pub fn joined<const N: usize>(
     parts: [(Place, &Dual); N],
     p: &Parameters,
 ) -> Result<Dual> {
-    let mut sum: Option<Dual> = None;
-    let mut first = 0;
+    let (mut mapped, mut first) = (Vec::with_capacity(N), 0);
     for (place, x) in parts {
         let columns = first..first + x.value.dim(D::Minus1)?;
-        let row = match x.value.rank() {
-            3 => Row::Vectors,
-            _ => Row::Channels,
-        };
+        let bias = first == 0;
         first = columns.end;
-        let mut y = layer.dual_columns(columns, x, sum.is_none(), p)?;
-        if place != Place::Edge {
-            y = Dual::contract(edges, [(Kind { place, row }, &y)], edge(row))?;
-        }
-        sum = Some(match sum {
-            Some(sum) => sum.add(&y)?,
-            None => y,
-        });
+        mapped.push((place, layer.dual_columns(columns, x, bias, p)?));
     }
-    match sum {
-        Some(sum) if first == layer.inputs() => Ok(sum),
-        _ => bail!("{first} channels for a layer of {}", layer.inputs()),
+    if first != layer.inputs() {
+        bail!("{first} channels for a layer of {}", layer.inputs());
     }
+    let values: Vec<_> = mapped.iter().map(|(place, y)| (*place, &y.value)).collect();
+    let tangents: Vec<_> = mapped
+        .iter()
+        .filter_map(|(place, y)| Some((*place, y.tangent.as_ref()?)))
+        .collect();
+    Ok(Dual {
+        value: on_edges(edges, &values)?,
+        tangent: match tangents.is_empty() {
+            true => None,
+            false => Some(on_edges(edges, &tangents)?),
+        },
+    })
 }
 
-/// A convolution with a filter on the edges: `out_i = sum over edges j -> i of x_j * filter_e *
-/// envelope_e`, channel by channel; `x` `[N, F]`, `filter` `[E, F]`, `envelope` `[E]`.
+/// A convolution with a filter on `P` pairs of edges: `out_i = sum over edges j -> i of x_j * filter_e
+/// * envelope_e`, channel by channel; `x` `[N, F]`, `filter` `[P, F]`, `envelope` `[P]`.
 ///
 /// # Errors
 /// Shapes that do not fit.
 pub fn convolve(edges: &Arc<Incidence>, x: &Dual, filter: &Dual, envelope: &Dual) -> Result<Dual> {
     let factors = [
         (sender(Row::Channels), x),
-        (edge(Row::Channels), filter),
-        (edge(Row::Number), envelope),
+        (pair(Row::Channels), filter),
+        (pair(Row::Number), envelope),
     ];
     Dual::contract(edges, factors, receiver(Row::Channels))
 }
@@ -114,14 +131,14 @@ pub fn convolve_vectors(
 ) -> Result<Dual> {
     let factors = [
         (sender(Row::Vectors), x),
-        (edge(Row::Channels), filter),
-        (edge(Row::Number), envelope),
+        (pair(Row::Channels), filter),
+        (pair(Row::Number), envelope),
     ];
     Dual::contract(edges, factors, receiver(Row::Vectors))
 }
 
 /// Messages along a vector of each edge: `out_i = sum over edges j -> i of x_j * filter_e (x)
-/// vector_e`; `x` `[N, F]`, `filter` `[E, F]`, `vectors` `[E, 3]`; result `[N, 3, F]`.
+/// vector_e`; `x` `[N, F]`, `filter` `[P, F]`, `vectors` `[E, 3]`; result `[N, 3, F]`.
 ///
 /// # Errors
 /// Shapes that do not fit.
@@ -133,7 +150,7 @@ pub fn convolve_along(
 ) -> Result<Dual> {
     let factors = [
         (sender(Row::Channels), x),
-        (edge(Row::Channels), filter),
+        (pair(Row::Channels), filter),
         (edge(Row::Vector), vectors),
     ];
     Dual::contract(edges, factors, receiver(Row::Vectors))

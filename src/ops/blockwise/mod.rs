@@ -120,6 +120,11 @@ impl Op<2> for Form {
             by => cpu::by_rows(self, by, a.data, b.data),
         })
     }
+
+    fn products(&self, _: [&Shape; 2]) -> usize {
+        let of_map = |map: &Map| map.dim * map.channels[0] * map.channels[1];
+        self.rows * self.plan.maps.iter().map(of_map).sum::<usize>()
+    }
 }
 
 impl Closed<2> for Form {

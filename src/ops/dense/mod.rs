@@ -5,10 +5,13 @@
 //! before all parameters). The gradients are products, so the op is closed under differentiation.
 
 use super::adapter::apply;
-use super::cpu::{Matrix, MatrixMut, Real};
+use super::count;
+use super::cpu::{Matrix, MatrixMut, Real, parts, tree_sum};
 use super::op::{Array, Closed, Op};
+use crate::for_isa;
 use candle_core::{Result, Shape, Tensor, bail};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// `x W^T` for `x` `[rows, from]` and `weight` `[to, from]`: `[rows, to]`.
 ///
@@ -61,6 +64,8 @@ fn gradients(
     grad: &Tensor,
     [wants_x, wants_weight]: [bool; 2],
 ) -> Result<[Option<Tensor>; 2]> {
+    let wanted = usize::from(wants_x) + usize::from(wants_weight);
+    count::add(wanted * grad.dim(0)? * weight.elem_count());
     Ok([
         wants_x.then(|| grad.matmul(weight)).transpose()?,
         wants_weight.then(|| grad.t()?.matmul(x)).transpose()?,
@@ -77,6 +82,10 @@ impl Op<2> for Dense {
     fn forward<T: Real>(&self, [x, weight]: [Array<T>; 2]) -> Result<Vec<T>> {
         let (rows, to) = shape(x.shape, weight.shape)?;
         product(x, weight, vec![T::zero(); rows * to])
+    }
+
+    fn products(&self, [x, weight]: [&Shape; 2]) -> usize {
+        x.dims()[0] * weight.elem_count()
     }
 }
 
@@ -106,6 +115,10 @@ impl Op<3> for Biased {
         let (rows, _) = shape(x.shape, weight.shape)?;
         product(x, weight, bias.repeat(rows))
     }
+
+    fn products(&self, [x, weight, _]: [&Shape; 3]) -> usize {
+        x.dims()[0] * weight.elem_count()
+    }
 }
 
 impl Closed<3> for Biased {
@@ -116,12 +129,58 @@ impl Closed<3> for Biased {
         [wants_x, wants_weight, wants_bias]: [bool; 3],
     ) -> Result<[Option<Tensor>; 3]> {
         let [of_x, of_weight] = gradients([x, weight], grad, [wants_x, wants_weight])?;
-        let of_bias = || {
-            let (rows, to) = grad.dims2()?;
-            let ones = Tensor::ones((1, rows), grad.dtype(), grad.device())?;
-            ones.matmul(grad)?.reshape(to)
-        };
+        let of_bias = || apply(Sum, [grad]);
         Ok([of_x, of_weight, wants_bias.then(of_bias).transpose()?])
+    }
+}
+
+/// The sum of all rows.
+struct Sum;
+
+for_isa!(
+    /// Adds the rows to `sum`.
+    fn add_rows(rows: &[T], sum: &mut [T]) = add_rows_any
+);
+
+#[inline(always)]
+fn add_rows_any<T: Real, const FUSED: bool>(rows: &[T], sum: &mut [T]) {
+    for row in rows.chunks_exact(sum.len()) {
+        sum.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x);
+    }
+}
+
+impl Op<1> for Sum {
+    const NAME: &'static str = "the sum of rows";
+
+    fn shape(&self, [x]: [&Shape; 1]) -> Result<Shape> {
+        Ok(x.dims2()?.1.into())
+    }
+
+    fn forward<T: Real>(&self, [x]: [Array<T>; 1]) -> Result<Vec<T>> {
+        const ROWS: usize = 512;
+        let (rows, width) = x.shape.dims2()?;
+        let sum = |part: Range<usize>| {
+            let mut sum = vec![T::zero(); width];
+            add_rows(&x[part.start * width..part.end * width], &mut sum);
+            sum
+        };
+        match rows * width {
+            0 => Ok(vec![T::zero(); width]),
+            _ => Ok(tree_sum(
+                parts(rows, ROWS).into_par_iter().map(sum).collect(),
+            )),
+        }
+    }
+}
+
+impl Closed<1> for Sum {
+    fn backward(
+        &self,
+        [x]: [&Tensor; 1],
+        grad: &Tensor,
+        _: [bool; 1],
+    ) -> Result<[Option<Tensor>; 1]> {
+        Ok([Some(grad.broadcast_as(x.shape())?)])
     }
 }
 

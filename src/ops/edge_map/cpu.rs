@@ -3,7 +3,7 @@
 use super::{FEATURES, Form, OUT, Sizes, WEIGHTS, X};
 use crate::for_isa;
 use crate::ops::cpu::{Matrix, MatrixMut, Real, fma, scratch};
-use crate::ops::lanes::{LANES, add, load};
+use crate::ops::lanes::{LANES, add, load, total};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -265,7 +265,7 @@ fn map_back_any<T: Real, const FUSED: bool>(inner: Inner, y: &[T], matrix: &[T],
                     lanes[s] = fma::<T, FUSED>(row[s], y[s], lanes[s]);
                 }
             }
-            *out += lanes.into_iter().sum::<T>();
+            *out += total(lanes);
         }
     }
 }

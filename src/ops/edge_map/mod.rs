@@ -119,6 +119,22 @@ impl Op<3> for Form {
         }
         Ok(cpu::derivative(self, arguments))
     }
+
+    /// Matrices, and products of `x` and the result, are made once for two of the derivatives.
+    fn products(&self, _: [&Shape; 3]) -> usize {
+        let Sizes {
+            maps,
+            axes,
+            from,
+            to,
+        } = self.sizes;
+        let of_number = match self.by {
+            X => axes,
+            WEIGHTS => self.features,
+            _ => axes + self.features,
+        };
+        self.edges.len() * maps * from * to * of_number
+    }
 }
 
 impl Closed<3> for Form {

@@ -3,7 +3,8 @@
 use super::incidence::Incidence;
 use super::kinds::{Contraction, Kind, Place, Row};
 use crate::for_isa;
-use crate::ops::cpu::{Real, fma};
+use crate::ops::cpu::Real;
+use crate::ops::lanes::{LANES, Lanes, add, load, total};
 use rayon::prelude::*;
 
 /// A factor's elements.
@@ -85,18 +86,8 @@ for_isa!(
 fn sum_rows_any<T: Real, const FUSED: bool>(job: &Job<T>, first: usize, out: &mut [T]) {
     for (i, out) in out.chunks_exact_mut(job.out_row).enumerate() {
         let row = first + i;
-        match job.out {
-            Place::Edge => add_edge::<T, FUSED>(job, row, out),
-            Place::Receiver => {
-                for edge in job.edges.of_receiver(row) {
-                    add_edge::<T, FUSED>(job, edge, out);
-                }
-            }
-            Place::Sender => {
-                for &edge in job.edges.of_sender(row) {
-                    add_edge::<T, FUSED>(job, edge as usize, out);
-                }
-            }
+        for edge in job.edges.edges_of(job.out, row) {
+            add_edge(job, edge, out);
         }
     }
 }
@@ -105,87 +96,120 @@ impl<'a, T: Real> Operand<'a, T> {
     /// First element of an edge's row.
     #[inline(always)]
     fn start(&self, edges: &Incidence, edge: usize) -> usize {
-        let row = match self.place {
-            Place::Edge => edge,
-            Place::Receiver => edges.receivers()[edge] as usize,
-            Place::Sender => edges.senders()[edge] as usize,
-        };
-        row * self.row
+        edges.row(self.place, edge) * self.row
+    }
+
+    /// The channels of an axis of the row that starts somewhere.
+    #[inline(always)]
+    fn channels(&self, start: usize, axis: usize, channels: usize) -> &'a [T] {
+        &self.data[start + axis * self.axis..][..channels]
     }
 }
 
 /// Adds the product of one edge to a row of the result.
 #[inline(always)]
-fn add_edge<T: Real, const FUSED: bool>(job: &Job<T>, edge: usize, out: &mut [T]) {
-    let n = job.channels;
-    for a in 0..job.axes {
-        let mut scale = T::one();
-        for factor in &job.numbers {
-            scale *= factor.data[factor.start(job.edges, edge) + a * factor.axis];
-        }
-        let channels = |k: usize| {
-            let factor = &job.wide[k];
-            let at = factor.start(job.edges, edge) + a * factor.axis;
-            &factor.data[at..at + n]
-        };
-        let out = &mut out[a * job.out_axis..];
-        if job.out_has_channels {
-            let out = &mut out[..n];
-            match job.wide.len() {
-                0 => out.iter_mut().for_each(|o| *o += scale),
-                1 => add_scaled::<T, 1, FUSED>(scale, [channels(0)], out),
-                2 => add_scaled::<T, 2, FUSED>(scale, [channels(0), channels(1)], out),
-                _ => add_scaled::<T, 3, FUSED>(scale, [0, 1, 2].map(channels), out),
-            }
-        } else {
-            out[0] += scale
-                * match job.wide.len() {
-                    0 => T::one(),
-                    1 => sum_products::<T, 1, FUSED>([channels(0)], n),
-                    2 => sum_products::<T, 2, FUSED>([channels(0), channels(1)], n),
-                    _ => sum_products::<T, 3, FUSED>([0, 1, 2].map(channels), n),
-                };
-        }
+fn add_edge<T: Real>(job: &Job<T>, edge: usize, out: &mut [T]) {
+    match *job.wide {
+        [] => add_product::<T, 0>(job, [], edge, out),
+        [a] => add_product::<T, 1>(job, [a], edge, out),
+        [a, b] => add_product::<T, 2>(job, [a, b], edge, out),
+        [a, b, c, ..] => add_product::<T, 3>(job, [a, b, c], edge, out),
     }
 }
 
-/// Adds `scale` times the product of the factors to every channel.
+/// Axes that are computed together.
+const AXES: usize = 8;
+
+/// [`add_edge`] for some factors with channels.
 #[inline(always)]
-fn add_scaled<T: Real, const K: usize, const FUSED: bool>(
-    scale: T,
-    factors: [&[T]; K],
+fn add_product<T: Real, const K: usize>(
+    job: &Job<T>,
+    wide: [Operand<T>; K],
+    edge: usize,
     out: &mut [T],
 ) {
-    let factors = factors.map(|f| &f[..out.len()]);
-    for (i, o) in out.iter_mut().enumerate() {
-        let mut product = scale;
-        for factor in &factors[1..] {
-            product *= factor[i];
+    let n = job.channels;
+    let mut starts = [0; K];
+    for (start, factor) in starts.iter_mut().zip(&wide) {
+        *start = factor.start(job.edges, edge);
+    }
+    for first in (0..job.axes).step_by(AXES) {
+        let axes = AXES.min(job.axes - first);
+        let mut scales = [T::one(); AXES];
+        for factor in &job.numbers {
+            let start = factor.start(job.edges, edge) + first * factor.axis;
+            for (a, scale) in scales[..axes].iter_mut().enumerate() {
+                *scale *= factor.data[start + a * factor.axis];
+            }
         }
-        *o = fma::<T, FUSED>(product, factors[0][i], *o);
+        let mut factors = [[[].as_slice(); K]; AXES];
+        for (a, factors) in factors[..axes].iter_mut().enumerate() {
+            for k in 0..K {
+                factors[k] = wide[k].channels(starts[k], first + a, n);
+            }
+        }
+        let terms = || scales.iter().zip(&factors).take(axes);
+        let out = &mut out[first * job.out_axis..];
+        if !job.out_has_channels {
+            for (a, (&scale, factors)) in terms().enumerate() {
+                out[a * job.out_axis] += match K {
+                    0 => scale,
+                    _ => scale * sum_products(factors, n),
+                };
+            }
+        } else if job.out_axis > 0 {
+            for (a, (&scale, factors)) in terms().enumerate() {
+                let out = &mut out[a * job.out_axis..][..n];
+                for from in (0..n).step_by(LANES) {
+                    add(&product(scale, factors, from), out, from);
+                }
+            }
+        } else {
+            for from in (0..n).step_by(LANES) {
+                let mut sum = [T::zero(); LANES];
+                for (&scale, factors) in terms() {
+                    let product = product(scale, factors, from);
+                    for s in 0..LANES {
+                        sum[s] += product[s];
+                    }
+                }
+                add(&sum, &mut out[..n], from);
+            }
+        }
     }
 }
 
-/// The product of the factors summed over `n` channels, in eight lanes.
+/// `scale` times the product of the factors at some channels.
 #[inline(always)]
-fn sum_products<T: Real, const K: usize, const FUSED: bool>(factors: [&[T]; K], n: usize) -> T {
-    const LANES: usize = 8;
-    let factors = factors.map(|f| &f[..n]);
-    let product = |i: usize| {
-        let mut product = T::one();
-        for factor in &factors[1..] {
-            product *= factor[i];
-        }
-        product
-    };
-    let mut lanes = [T::zero(); LANES];
-    for i in 0..n / LANES {
-        for (s, lane) in lanes.iter_mut().enumerate() {
-            let i = i * LANES + s;
-            *lane = fma::<T, FUSED>(product(i), factors[0][i], *lane);
+fn product<T: Real, const K: usize>(scale: T, factors: &[&[T]; K], from: usize) -> Lanes<T> {
+    let mut product = [scale; LANES];
+    for factor in factors {
+        let factor = load(factor, from);
+        for s in 0..LANES {
+            product[s] *= factor[s];
         }
     }
-    let whole = n / LANES * LANES;
-    let rest: T = (whole..n).map(|i| product(i) * factors[0][i]).sum();
-    lanes.into_iter().sum::<T>() + rest
+    product
+}
+
+/// The product of the factors summed over `n` channels, in two vectors of lanes.
+#[inline(always)]
+fn sum_products<T: Real, const K: usize>(factors: &[&[T]; K], n: usize) -> T {
+    let mut sums = [[T::zero(); LANES]; 2];
+    for from in (0..n).step_by(2 * LANES) {
+        for (half, sum) in sums.iter_mut().enumerate() {
+            let from = from + half * LANES;
+            if from < n {
+                let product = product(T::one(), factors, from);
+                for s in 0..LANES {
+                    sum[s] += product[s];
+                }
+            }
+        }
+    }
+    let [mut sum, other] = sums;
+    for s in 0..LANES {
+        sum[s] += other[s];
+    }
+    total(sum)
 }

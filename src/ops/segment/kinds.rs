@@ -10,6 +10,9 @@ pub enum Place {
     Receiver,
     Sender,
     Edge,
+    /// An edge and the edge back share a row, where the edges are in pairs
+    /// ([`Incidence::in_pairs`]); elsewhere it is [`Place::Edge`].
+    Pair,
 }
 
 /// What a row holds.
@@ -35,6 +38,12 @@ pub struct Kind {
 /// Rows at the edges.
 pub const fn edge(row: Row) -> Kind {
     let place = Place::Edge;
+    Kind { place, row }
+}
+
+/// Rows that an edge and the edge back share.
+pub const fn pair(row: Row) -> Kind {
+    let place = Place::Pair;
     Kind { place, row }
 }
 
@@ -110,15 +119,4 @@ pub struct Contraction<const N: usize> {
     pub(super) factors: [Kind; N],
     pub(super) out: Kind,
     pub(super) widths: Widths,
-}
-
-impl Incidence {
-    /// Number of rows at a place.
-    pub fn rows(&self, place: Place) -> usize {
-        match place {
-            Place::Receiver => self.receiving(),
-            Place::Sender => self.sending(),
-            Place::Edge => self.len(),
-        }
-    }
 }

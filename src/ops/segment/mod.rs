@@ -8,7 +8,7 @@
 //!
 //! The rows of a factor, and those of the result, lie at the edges, or at their receivers or
 //! senders (then the edge takes its end's row: a gather; a result there is a sum over the edges of
-//! each row). A row holds a number, a vector (axes, `a`), channels (`f`) or channels of vectors.
+//! each row), or are shared by an edge and the edge back. A row holds a number, a vector (axes, `a`), channels (`f`) or channels of vectors.
 //! Examples, for `x` at the atoms and a filter `w` on the edges:
 //!
 //! | factors | result | what it is |
@@ -27,9 +27,11 @@
 mod cpu;
 mod incidence;
 mod kinds;
+mod on_edges;
 
-pub use incidence::{Ends, Incidence};
-pub use kinds::{Contraction, Factor, Kind, Place, Row, edge, receiver, sender};
+pub use incidence::{Ends, Incidence, Pairs};
+pub use kinds::{Contraction, Factor, Kind, Place, Row, edge, pair, receiver, sender};
+pub use on_edges::on_edges;
 
 use super::adapter::{Adapter, Apply, apply};
 use super::cpu::Real;
@@ -100,6 +102,13 @@ impl<const N: usize> Op<N> for Contraction<N> {
 
     fn forward<T: Real>(&self, inputs: [Array<T>; N]) -> Result<Vec<T>> {
         Ok(cpu::contract(self, inputs.map(|input| input.data)))
+    }
+
+    fn products(&self, _: [&Shape; N]) -> usize {
+        match N {
+            1 => 0,
+            _ => self.edges.len() * self.widths.axes * self.widths.channels,
+        }
     }
 }
 

@@ -8,7 +8,8 @@ const AXES: usize = 3;
 const CHANNELS: usize = 11;
 
 fn incidence() -> Arc<Incidence> {
-    // Receiver 1 has no edge, sender 4 none, and edges 2 and 3 join the same rows.
+    // Receiver 1 has no edge, sender 4 none, and edges 2 and 3 join the same rows. Two edges are in
+    // pairs of two, as no other edge is.
     let receivers = Ends {
         rows: &[0, 0, 2, 2, 3, 3, 3],
         count: 4,
@@ -17,8 +18,10 @@ fn incidence() -> Arc<Incidence> {
         rows: &[1, 3, 0, 0, 2, 1, 3],
         count: 5,
     };
-    Incidence::new(receivers, senders).unwrap()
+    Incidence::in_pairs(receivers, senders, &BACK).unwrap()
 }
+
+const BACK: [u32; 7] = [0, 2, 1, 6, 4, 5, 3];
 
 fn random(seed: u64, kind: Kind, edges: &Incidence) -> Tensor {
     let mut dims = vec![edges.rows(kind.place)];
@@ -49,6 +52,7 @@ fn place(edges: &Incidence, kind: Kind, edge: usize, a: usize, f: usize) -> usiz
         Place::Receiver => edges.receivers()[edge] as usize,
         Place::Sender => edges.senders()[edge] as usize,
         Place::Edge => edge,
+        Place::Pair => [0, 1, 1, 2, 3, 4, 2][edge],
     };
     match (kind.row.has_axes(), kind.row.has_channels()) {
         (false, false) => row,
@@ -83,7 +87,7 @@ fn close(a: &[f64], b: &[f64], tolerance: f64, what: &str) {
     }
 }
 
-const PLACES: [Place; 3] = [Place::Receiver, Place::Sender, Place::Edge];
+const PLACES: [Place; 4] = [Place::Receiver, Place::Sender, Place::Edge, Place::Pair];
 const ROWS: [Row; 4] = [Row::Number, Row::Vector, Row::Channels, Row::Vectors];
 
 fn kinds() -> impl Iterator<Item = Kind> + Clone {
@@ -193,6 +197,60 @@ fn single_precision_and_many_rows() {
 }
 
 #[test]
+fn sums_on_edges_equal_those_of_gathered_rows() {
+    let edges = incidence();
+    let part = |k: usize, place| {
+        let row = Row::Vectors;
+        let kind = Kind { place, row };
+        let x = Var::from_tensor(&random(k as u64, kind, &edges)).unwrap();
+        (kind, x.into_inner())
+    };
+    for places in [&PLACES[..1], &PLACES[1..3], &PLACES[1..]] {
+        let parts: Vec<_> = (0..).zip(places).map(|(k, &p)| part(k, p)).collect();
+        let all: Vec<_> = parts.iter().map(|(kind, x)| (kind.place, x)).collect();
+        let own = on_edges(&edges, &all).unwrap();
+        let gathered = |(kind, x): &(Kind, Tensor)| {
+            contract(&edges, [(*kind, x)], edge(Row::Vectors)).unwrap()
+        };
+        let plain = parts.iter().map(gathered).reduce(|a, b| (a + b).unwrap());
+        let weights = random(9, edge(Row::Vectors), &edges);
+        let [own, plain] = [own, plain.unwrap()].map(|y| {
+            let sum = (&y * &weights).unwrap().sum_all().unwrap();
+            let store = sum.backward().unwrap();
+            let gradients = parts.iter().map(|(_, x)| values(store.get(x).unwrap()));
+            [values(&y)]
+                .into_iter()
+                .chain(gradients)
+                .flatten()
+                .collect::<Vec<_>>()
+        });
+        close(&own, &plain, 1e-13, &format!("{places:?}"));
+    }
+    let x = random(1, edge(Row::Channels), &edges);
+    assert!(on_edges(&edges, &[(Place::Sender, &x)]).is_err());
+    assert!(on_edges(&edges, &[]).is_err());
+}
+
+#[test]
+fn pairs_of_edges() {
+    let edges = incidence();
+    let pairs = edges.pairs().unwrap();
+    assert_eq!(pairs.firsts.senders(), [0, 1, 3, 4, 5]);
+    assert_eq!(pairs.edges.receivers(), [0, 0, 2, 3, 3]);
+    assert_eq!(pairs.edges.senders(), [1, 3, 0, 2, 1]);
+    // Where edges are not in pairs, each is one.
+    let alone = Ends {
+        rows: &[0, 0],
+        count: 1,
+    };
+    let alone = Incidence::new(alone, alone).unwrap();
+    assert!(alone.pairs().is_none() && alone.rows(Place::Pair) == 2);
+    let x = random(1, edge(Row::Channels), &alone);
+    let same = contract(&alone, [(pair(Row::Channels), &x)], edge(Row::Channels)).unwrap();
+    assert_eq!(values(&same), values(&x));
+}
+
+#[test]
 fn gather_and_segment_sum() {
     let edges = incidence();
     let x = Tensor::arange(0f64, 5.0, &Device::Cpu)
@@ -217,6 +275,8 @@ fn wrong_edges_and_factors_are_refused() {
     assert!(told(edges).contains("receiver is row 2 of 2"));
     let edges = Incidence::new(ends(&[1, 0], 2), ends(&[0, 0], 1));
     assert!(told(edges).contains("not in order"));
+    let edges = Incidence::in_pairs(ends(&[0, 1], 2), ends(&[1, 0], 2), &[1, 1]);
+    assert!(told(edges).contains("not each other's"));
     let edges = incidence();
     let x = random(1, edge(Row::Channels), &edges);
     let told = |factors, out| contract(&edges, factors, out).unwrap_err().to_string();

@@ -4,7 +4,7 @@ use super::plan::Coupling;
 use super::{Form, LEFT, OUT, RIGHT, WEIGHTS};
 use crate::for_isa;
 use crate::ops::cpu::{Real, fma};
-use crate::ops::lanes::{LANES, add, load};
+use crate::ops::lanes::{LANES, Lanes, add, load, total};
 use crate::ops::segment::{Incidence, Place};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -13,8 +13,8 @@ use std::ops::Range;
 struct Job<'a, T> {
     edges: &'a Incidence,
     couplings: &'a [Coupling],
-    /// The terms of each coupling with factors of this type.
-    terms: Vec<Vec<([usize; 3], T)>>,
+    /// What of each coupling is not zero.
+    maps: Vec<Map<T>>,
     arguments: [&'a [T]; 4],
     places: [Place; 4],
     widths: [usize; 4],
@@ -28,14 +28,10 @@ pub(super) fn derivative<T: Real, const N: usize>(form: &Form<N>, arguments: [&[
     /// Numbers of the result that one thread takes at a time, about.
     const BLOCK: usize = 4096;
     let couplings = &form.plan.couplings;
-    let terms = |c: &Coupling| {
-        let term = |t: &super::plan::Term| (t.at, T::from_f64(t.factor));
-        c.terms.iter().map(term).collect()
-    };
     let job = Job {
         edges: &form.edges,
         couplings,
-        terms: couplings.iter().map(terms).collect(),
+        maps: couplings.iter().map(|c| Map::new(c, form.by)).collect(),
         arguments,
         places: form.places,
         widths: form.plan.widths(),
@@ -61,22 +57,12 @@ for_isa!(
 
 #[inline(always)]
 fn sum_rows_any<T: Real, const FUSED: bool>(job: &Job<T>, first: usize, out: &mut [T]) {
-    let size = |c: &Coupling| c.dims[0] * c.dims[2];
-    let mut matrix = vec![T::zero(); job.couplings.iter().map(size).max().unwrap_or(0)];
+    let most = job.maps.iter().map(|map| map.sources.len()).max();
+    let mut matrix = vec![T::zero(); most.unwrap_or(0)];
     for (i, out) in out.chunks_exact_mut(job.widths[job.by]).enumerate() {
         let row = first + i;
-        match job.places[job.by] {
-            Place::Edge => add_edge::<T, FUSED>(job, row, &mut matrix, out),
-            Place::Receiver => {
-                for edge in job.edges.of_receiver(row) {
-                    add_edge::<T, FUSED>(job, edge, &mut matrix, out);
-                }
-            }
-            Place::Sender => {
-                for &edge in job.edges.of_sender(row) {
-                    add_edge::<T, FUSED>(job, edge as usize, &mut matrix, out);
-                }
-            }
+        for edge in job.edges.edges_of(job.places[job.by], row) {
+            add_edge::<T, FUSED>(job, edge, &mut matrix, out);
         }
     }
 }
@@ -85,11 +71,7 @@ impl<'a, T: Real> Job<'a, T> {
     /// The row of an argument that an edge has to do with.
     #[inline(always)]
     fn row(&self, argument: usize, edge: usize) -> &'a [T] {
-        let row = match self.places[argument] {
-            Place::Edge => edge,
-            Place::Receiver => self.edges.receivers()[edge] as usize,
-            Place::Sender => self.edges.senders()[edge] as usize,
-        };
+        let row = self.edges.row(self.places[argument], edge);
         let width = self.widths[argument];
         &self.arguments[argument][row * width..][..width]
     }
@@ -109,7 +91,7 @@ fn add_edge<T: Real, const FUSED: bool>(
             rows[argument] = job.row(argument, edge);
         }
     }
-    for (coupling, terms) in job.couplings.iter().zip(&job.terms) {
+    for (coupling, map) in job.couplings.iter().zip(&job.maps) {
         let part = |argument: usize| coupling.part(argument);
         let out = &mut out[part(job.by)];
         let blocks: [&[T]; 4] = std::array::from_fn(|argument| match rows[argument] {
@@ -117,17 +99,159 @@ fn add_edge<T: Real, const FUSED: bool>(
             row => &row[part(argument)],
         });
         if coupling.right_channels > 1 {
-            channelwise::<T, FUSED>(coupling, terms, job.by, blocks, out);
+            channelwise::<T, FUSED>(coupling, &map.terms, job.by, blocks, out);
             continue;
         }
-        let matrix = &mut matrix[..coupling.dims[0] * coupling.dims[2]];
+        let matrix = &mut matrix[..map.sources.len()];
         if job.by != RIGHT {
-            coupling.matrix(terms, blocks[RIGHT], matrix);
+            matrix.fill(T::zero());
+            for (&place, &([_, b, _], factor)) in map.places.iter().zip(&map.terms) {
+                matrix[place] += factor * blocks[RIGHT][b];
+            }
         }
+        let n = coupling.channels;
         match job.by {
-            OUT | LEFT => multiply::<T, FUSED>(coupling, matrix, job.by, blocks, out),
-            WEIGHTS => weigh::<T, FUSED>(coupling, matrix, blocks, out),
-            _ => collect::<T, FUSED>(coupling, terms, matrix, blocks, out),
+            OUT => map.multiply::<FUSED>(n, matrix, blocks[LEFT], blocks[WEIGHTS], out),
+            LEFT => map.multiply::<FUSED>(n, matrix, blocks[OUT], blocks[WEIGHTS], out),
+            WEIGHTS => map.weigh::<FUSED>(n, matrix, blocks, out),
+            _ => map.collect::<FUSED>(n, matrix, blocks, out),
+        }
+    }
+}
+
+/// The linear map between left and result that a right factor without channels is, without its
+/// zeros: components of the derivative's argument, each made of some components of the other one.
+/// (By weights and by the right factor: components of the result, made of those of left.)
+struct Map<T> {
+    /// Where each of `sources` starts that a component is made of.
+    groups: Vec<(usize, Range<usize>)>,
+    /// Components of the other argument.
+    sources: Vec<usize>,
+    /// Components of left, right and result, and the factor of their product.
+    terms: Vec<([usize; 3], T)>,
+    /// The number in `sources` that each term is a part of.
+    places: Vec<usize>,
+}
+
+impl<T: Real> Map<T> {
+    fn new(coupling: &Coupling, by: usize) -> Self {
+        let ends = |at: [usize; 3]| match by {
+            LEFT => [at[0], at[2]],
+            _ => [at[2], at[0]],
+        };
+        let mut pairs: Vec<[usize; 2]> = coupling.terms.iter().map(|t| ends(t.at)).collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        let mut groups: Vec<(usize, Range<usize>)> = Vec::new();
+        for (i, &[to, _]) in pairs.iter().enumerate() {
+            match groups.last_mut() {
+                Some((last, range)) if *last == to => range.end = i + 1,
+                _ => groups.push((to, i..i + 1)),
+            }
+        }
+        let place = |at| pairs.partition_point(|pair| *pair < ends(at));
+        let terms = coupling.terms.iter();
+        Self {
+            groups,
+            sources: pairs.iter().map(|pair| pair[1]).collect(),
+            places: terms.clone().map(|t| place(t.at)).collect(),
+            terms: terms.map(|t| (t.at, T::from_f64(t.factor))).collect(),
+        }
+    }
+
+    /// A component that the map makes of `x`, at some channels.
+    #[inline(always)]
+    fn image<const FUSED: bool>(
+        &self,
+        range: &Range<usize>,
+        n: usize,
+        matrix: &[T],
+        x: &[T],
+        from: usize,
+    ) -> Lanes<T> {
+        let mut sum = [T::zero(); LANES];
+        for (&factor, &source) in matrix[range.clone()]
+            .iter()
+            .zip(&self.sources[range.clone()])
+        {
+            let x = load(&x[source * n..][..n], from);
+            for s in 0..LANES {
+                sum[s] = fma::<T, FUSED>(factor, x[s], sum[s]);
+            }
+        }
+        sum
+    }
+
+    /// Derivatives by result and left: the map of the other of the two, times the weights.
+    #[inline(always)]
+    fn multiply<const FUSED: bool>(
+        &self,
+        n: usize,
+        matrix: &[T],
+        x: &[T],
+        weights: &[T],
+        out: &mut [T],
+    ) {
+        for u in (0..n).step_by(LANES) {
+            let weights = match weights {
+                [] => [T::one(); LANES],
+                weights => load(weights, u),
+            };
+            for (to, range) in &self.groups {
+                let mut sum = self.image::<FUSED>(range, n, matrix, x, u);
+                for s in 0..LANES {
+                    sum[s] *= weights[s];
+                }
+                add(&sum, &mut out[to * n..][..n], u);
+            }
+        }
+    }
+
+    /// Derivative by the weights.
+    #[inline(always)]
+    fn weigh<const FUSED: bool>(&self, n: usize, matrix: &[T], blocks: [&[T]; 4], out: &mut [T]) {
+        for u in (0..n).step_by(LANES) {
+            let mut sum = [T::zero(); LANES];
+            for (to, range) in &self.groups {
+                let image = self.image::<FUSED>(range, n, matrix, blocks[LEFT], u);
+                let grad = load(&blocks[OUT][to * n..][..n], u);
+                for s in 0..LANES {
+                    sum[s] = fma::<T, FUSED>(image[s], grad[s], sum[s]);
+                }
+            }
+            add(&sum, out, u);
+        }
+    }
+
+    /// Derivative by a right factor without channels.
+    #[inline(always)]
+    fn collect<const FUSED: bool>(
+        &self,
+        n: usize,
+        matrix: &mut [T],
+        blocks: [&[T]; 4],
+        out: &mut [T],
+    ) {
+        for (to, range) in &self.groups {
+            let grad = &blocks[OUT][to * n..][..n];
+            for (place, &source) in range.clone().zip(&self.sources[range.clone()]) {
+                let x = &blocks[LEFT][source * n..][..n];
+                let mut lanes = [T::zero(); LANES];
+                for u in (0..n).step_by(LANES) {
+                    let (mut x, grad) = (load(x, u), load(grad, u));
+                    if !blocks[WEIGHTS].is_empty() {
+                        let weights = load(blocks[WEIGHTS], u);
+                        (0..LANES).for_each(|s| x[s] *= weights[s]);
+                    }
+                    for s in 0..LANES {
+                        lanes[s] = fma::<T, FUSED>(x[s], grad[s], lanes[s]);
+                    }
+                }
+                matrix[place] = total(lanes);
+            }
+        }
+        for (&place, &([_, b, _], factor)) in self.places.iter().zip(&self.terms) {
+            out[b] += factor * matrix[place];
         }
     }
 }
@@ -148,107 +272,6 @@ impl Coupling {
         };
         let start = self.starts[argument];
         start..start + dim * channels
-    }
-
-    /// The linear map of left to result that a right factor is, `[left, result]`.
-    #[inline(always)]
-    fn matrix<T: Real>(&self, terms: &[([usize; 3], T)], right: &[T], matrix: &mut [T]) {
-        matrix.fill(T::zero());
-        for &([a, b, c], factor) in terms {
-            matrix[a * self.dims[2] + c] += factor * right[b];
-        }
-    }
-}
-
-/// Derivatives by result and left: the map, or its transpose, of the other of the two, times the
-/// weights.
-#[inline(always)]
-fn multiply<T: Real, const FUSED: bool>(
-    coupling: &Coupling,
-    matrix: &[T],
-    by: usize,
-    blocks: [&[T]; 4],
-    out: &mut [T],
-) {
-    let n = coupling.channels;
-    let (from, steps) = match by {
-        OUT => (LEFT, [coupling.dims[2], 1]),
-        _ => (OUT, [1, coupling.dims[2]]),
-    };
-    for (to, out) in out.chunks_exact_mut(n).enumerate() {
-        for u in (0..n).step_by(LANES) {
-            let mut sum = [T::zero(); LANES];
-            for (i, x) in blocks[from].chunks_exact(n).enumerate() {
-                let (factor, x) = (matrix[i * steps[0] + to * steps[1]], load(x, u));
-                for s in 0..LANES {
-                    sum[s] = fma::<T, FUSED>(factor, x[s], sum[s]);
-                }
-            }
-            if !blocks[WEIGHTS].is_empty() {
-                let weights = load(blocks[WEIGHTS], u);
-                (0..LANES).for_each(|s| sum[s] *= weights[s]);
-            }
-            add(&sum, out, u);
-        }
-    }
-}
-
-/// Derivative by the weights.
-#[inline(always)]
-fn weigh<T: Real, const FUSED: bool>(
-    coupling: &Coupling,
-    matrix: &[T],
-    blocks: [&[T]; 4],
-    out: &mut [T],
-) {
-    let n = coupling.channels;
-    for u in (0..n).step_by(LANES) {
-        let mut sum = [T::zero(); LANES];
-        for (c, grad) in blocks[OUT].chunks_exact(n).enumerate() {
-            let mut image = [T::zero(); LANES];
-            for (a, x) in blocks[LEFT].chunks_exact(n).enumerate() {
-                let (factor, x) = (matrix[a * coupling.dims[2] + c], load(x, u));
-                for s in 0..LANES {
-                    image[s] = fma::<T, FUSED>(factor, x[s], image[s]);
-                }
-            }
-            let grad = load(grad, u);
-            for s in 0..LANES {
-                sum[s] = fma::<T, FUSED>(image[s], grad[s], sum[s]);
-            }
-        }
-        add(&sum, out, u);
-    }
-}
-
-/// Derivative by a right factor without channels.
-#[inline(always)]
-fn collect<T: Real, const FUSED: bool>(
-    coupling: &Coupling,
-    terms: &[([usize; 3], T)],
-    matrix: &mut [T],
-    blocks: [&[T]; 4],
-    out: &mut [T],
-) {
-    let n = coupling.channels;
-    for (a, x) in blocks[LEFT].chunks_exact(n).enumerate() {
-        for (c, grad) in blocks[OUT].chunks_exact(n).enumerate() {
-            let mut lanes = [T::zero(); LANES];
-            for u in (0..n).step_by(LANES) {
-                let (mut x, grad) = (load(x, u), load(grad, u));
-                if !blocks[WEIGHTS].is_empty() {
-                    let weights = load(blocks[WEIGHTS], u);
-                    (0..LANES).for_each(|s| x[s] *= weights[s]);
-                }
-                for s in 0..LANES {
-                    lanes[s] = fma::<T, FUSED>(x[s], grad[s], lanes[s]);
-                }
-            }
-            matrix[a * coupling.dims[2] + c] = lanes.into_iter().sum();
-        }
-    }
-    for &([a, b, c], factor) in terms {
-        out[b] += factor * matrix[a * coupling.dims[2] + c];
     }
 }
 

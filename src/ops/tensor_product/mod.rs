@@ -27,6 +27,7 @@ use super::dual::Dual;
 use super::op::{Array, Closed, Op};
 use super::segment::{Incidence, Place};
 use candle_core::{Result, Shape, Tensor, bail};
+use plan::Coupling;
 use std::sync::Arc;
 
 /// A factor and where its rows are, `[rows, ..]`.
@@ -110,7 +111,7 @@ impl<const N: usize> Op<N> for Form<N> {
                 );
             }
         }
-        let narrow = |c: &plan::Coupling| c.right_channels == 1;
+        let narrow = |c: &Coupling| c.right_channels == 1;
         if N == 3 && !self.plan.couplings.iter().all(narrow) {
             bail!("{}: weights and a right factor with channels", Self::NAME);
         }
@@ -123,6 +124,11 @@ impl<const N: usize> Op<N> for Form<N> {
             arguments[self.argument(k)] = input.data;
         }
         Ok(cpu::derivative(self, arguments))
+    }
+
+    fn products(&self, _: [&Shape; N]) -> usize {
+        let couplings = self.plan.couplings.iter();
+        self.edges.len() * couplings.map(Coupling::products).sum::<usize>()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::so3::blocks::{Block, Blocks, Irrep, Path};
 use crate::so3::wigner::w3j;
+use std::collections::BTreeSet;
 
 /// The paths of a tensor product, with the place of their blocks in the rows of the factors, of
 /// the weights and of the result.
@@ -35,6 +36,18 @@ pub(super) struct Coupling {
 pub(super) struct Term {
     pub at: [usize; 3],
     pub factor: f64,
+}
+
+impl Coupling {
+    /// Multiply-adds of an edge. A right block with one channel makes a matrix first, which meets
+    /// all channels.
+    pub fn products(&self) -> usize {
+        let ends = self.terms.iter().map(|term| match self.right_channels {
+            1 => [term.at[0], 0, term.at[2]],
+            _ => term.at,
+        });
+        self.channels * ends.collect::<BTreeSet<_>>().len()
+    }
 }
 
 impl Plan {

@@ -5,13 +5,14 @@ use candle_core::{DType, Device, Var};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-const PLACES: [Place; 3] = [Place::Receiver, Place::Sender, Place::Edge];
+const PLACES: [Place; 4] = [Place::Receiver, Place::Sender, Place::Edge, Place::Pair];
 
 fn incidence() -> Arc<Incidence> {
     // Receiver 1 has no edge, sender 4 none, and edges 2 and 3 join the same rows.
     let ends = |rows, count| Ends { rows, count };
     let receivers = ends(&[0, 0, 2, 2, 3, 3, 3], 4);
-    Incidence::new(receivers, ends(&[1, 3, 0, 0, 2, 1, 3], 5)).unwrap()
+    let senders = ends(&[1, 3, 0, 0, 2, 1, 3], 5);
+    Incidence::in_pairs(receivers, senders, &[0, 2, 1, 6, 4, 5, 3]).unwrap()
 }
 
 /// More channels than lanes, and fewer; two blocks of one irrep.
@@ -59,6 +60,7 @@ fn naive(plan: &Plan, edges: &Incidence, places: [Place; 4], all: &[Vec<f64>]) -
                         Place::Receiver => edges.receivers()[edge] as usize,
                         Place::Sender => edges.senders()[edge] as usize,
                         Place::Edge => edge,
+                        Place::Pair => [0, 1, 1, 2, 3, 4, 2][edge],
                     };
                     let in_block = match a {
                         WEIGHTS => u,
@@ -123,8 +125,10 @@ fn products_and_their_gradients_equal_the_definition() {
         check::<3>(&plan, places, DType::F64, 1e-12);
         check::<3>(&plan, places, DType::F32, 1e-5);
     }
-    let places = [Place::Edge, Place::Receiver, Place::Edge, Place::Sender];
-    check::<3>(&plan, places, DType::F64, 1e-12);
+    for weights in [Place::Sender, Place::Pair] {
+        let places = [Place::Edge, Place::Receiver, Place::Edge, weights];
+        check::<3>(&plan, places, DType::F64, 1e-12);
+    }
 }
 
 #[test]

@@ -116,7 +116,11 @@ impl Attention {
         let to = at(&self.receiver.forward(x, p)?, receiver(Row::Channels))?;
         let both = from.add(&to)?;
         let weights = self.weights.forward(&inputs.radial, p)?;
-        let factors = [&both, &inputs.harmonics, &weights].map(|x| At(Place::Edge, x));
+        let factors = [
+            At(Place::Edge, &both),
+            At(Place::Edge, &inputs.harmonics),
+            At(Place::Pair, &weights),
+        ];
         let message = weighted_product(&self.plan, edges, factors, Place::Edge)?;
         let (scores, values) = match &self.messages {
             Messages::Linear(linear) => self.split(&linear.forward(&message, p)?)?,

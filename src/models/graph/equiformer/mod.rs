@@ -2,7 +2,7 @@
 //! over the neighbors of an atom. Sizes, order of weights and initialisation as released with
 //! Geom3D, where all irreps are even: the network tells mirror images apart.
 //!
-//! `N` atoms, `E` edges, `K` radial functions. Channels are by degree, from 0 on.
+//! `N` atoms, `E` edges in `P` pairs, `K` radial functions. Channels are by degree, from 0 on.
 
 mod attention;
 mod radial;
@@ -18,7 +18,7 @@ use crate::models::layers::irreps::{
 use crate::models::layers::{Cutoff, CutoffShape, Geometry, check_radial};
 use crate::models::{Parameters, Scope};
 use crate::ops::dual::Dual;
-use crate::ops::segment::{Place, Row, edge};
+use crate::ops::segment::{Place, Row, edge, receiver};
 use crate::ops::tensor_product::{At, Plan, weighted_product};
 use crate::so3::blocks::{Blocks, Irrep};
 use crate::{Error, Result};
@@ -178,7 +178,7 @@ struct Inputs<'a> {
     batch: &'a Batch,
     geometry: &'a Geometry,
     harmonics: Dual,
-    /// `[E, K]`.
+    /// `[P, K]`.
     radial: Dual,
     /// Factors that make messages go to zero at the cutoff, `[E]`.
     envelope: Option<Dual>,
@@ -242,21 +242,18 @@ impl Degree {
         let shares = inputs.envelope.clone().unwrap_or(ones.into());
         let weights = self.weights.forward(&inputs.radial, p)?;
         let factors = [
-            (edge(Row::Channels), &weights),
+            (edge(Row::Channels), &inputs.harmonics),
             (edge(Row::Number), &shares),
         ];
-        let weights = Dual::contract(edges, factors, edge(Row::Channels))?;
+        let harmonics = Dual::contract(edges, factors, edge(Row::Channels))?;
         let factors = [
             At(Place::Sender, &constant),
-            At(Place::Edge, &inputs.harmonics),
-            At(Place::Edge, &weights),
+            At(Place::Edge, &harmonics),
+            At(Place::Pair, &weights),
         ];
         let sum = weighted_product(&self.plan, edges, factors, Place::Receiver)?;
-        let count = Dual::contract(
-            edges,
-            [(edge(Row::Number), &shares)],
-            crate::ops::segment::receiver(Row::Number),
-        )?;
+        let factors = [(edge(Row::Number), &shares)];
+        let count = Dual::contract(edges, factors, receiver(Row::Number))?;
         self.out.of_sums(&sum, &count, p)?.linear(|x| x * self.norm)
     }
 }
@@ -367,7 +364,7 @@ impl Encoder for Equiformer {
             batch,
             geometry,
             harmonics: spherical_harmonics(geometry, self.config.lmax())?,
-            radial: self.radial.forward(geometry, p)?,
+            radial: self.radial.forward(&geometry.pairs()?, p)?,
             envelope: match self.config.variant {
                 Variant::Published => None,
                 Variant::Mended => Some(geometry.radial(&self.envelope)?),
