@@ -10,11 +10,11 @@ use candle_core::{Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::Arc;
 
-/// The sum of one to three `parts` `[rows, ..]`, which lie where is said, on every edge:
-/// `[edges, ..]`, in one walk.
+/// The sum of `parts` `[rows, ..]`, which lie where is said, on every edge: `[edges, ..]`, up to three
+/// parts in one walk.
 ///
 /// # Errors
-/// Parts that do not fit the edges or each other; another number of them.
+/// Parts that do not fit the edges or each other; none.
 pub fn on_edges(edges: &Arc<Incidence>, parts: &[(Place, &Tensor)]) -> Result<Tensor> {
     fn op<const N: usize>(edges: &Arc<Incidence>, places: [Place; N]) -> OnEdges<N> {
         let edges = edges.clone();
@@ -25,7 +25,11 @@ pub fn on_edges(edges: &Arc<Incidence>, parts: &[(Place, &Tensor)]) -> Result<Te
         [(a, x)] => apply(op(edges, [a]), [x]),
         [(a, x), (b, y)] => apply(op(edges, [a, b]), [x, y]),
         [(a, x), (b, y), (c, z)] => apply(op(edges, [a, b, c]), [x, y, z]),
-        _ => bail!("a sum of {} parts on edges", parts.len()),
+        [a, b, c, ref rest @ ..] => {
+            let sum = on_edges(edges, &[a, b, c])?;
+            on_edges(edges, &[&[(Place::Edge, &sum)], rest].concat())
+        }
+        [] => bail!("a sum of no parts on edges"),
     }
 }
 
