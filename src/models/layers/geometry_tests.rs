@@ -244,6 +244,7 @@ fn geometry_and_its_tangent() {
 #[test]
 fn pairs_have_the_first_edges_geometry() {
     // Atoms 0 and 1 see each other, and atom 2 sees atom 1.
+    let ends = |rows| Ends { rows, count: 3 };
     let both = Incidence::in_pairs(ends(&[0, 1, 2]), ends(&[1, 0, 1]), &[1, 0, 2]).unwrap();
     let positions = tensor(&[[0.0; 3], [3.0, 4.0, 0.0], [3.0, 4.0, 2.0]]);
     let vectors = differences(&both, &positions).unwrap();
