@@ -105,8 +105,9 @@ pub fn joined<const N: usize>(
     })
 }
 
-/// A convolution with a filter on `P` pairs of edges: `out_i = sum over edges j -> i of x_j * filter_e
-/// * envelope_e`, channel by channel; `x` `[N, F]`, `filter` `[P, F]`, `envelope` `[P]`.
+/// A convolution with a filter on `P` pairs of edges, channel by channel:
+/// `out_i = sum over edges j -> i of x_j * filter_e * envelope_e`; `x` is `[N, F]`, `filter` `[P, F]`
+/// and `envelope` `[P]`.
 ///
 /// # Errors
 /// Shapes that do not fit.
