@@ -1,7 +1,8 @@
 //! Contractions on the processor.
 
 use super::incidence::Incidence;
-use super::kinds::{Contraction, Kind, Place, Row};
+use super::kinds::{Contraction, Kind, Row};
+use super::place::Place;
 use crate::for_isa;
 use crate::ops::cpu::Real;
 use crate::ops::lanes::{LANES, Lanes, add, load, total};

@@ -1,6 +1,6 @@
 //! Which rows meet along which edge.
 
-use super::kinds::Place;
+use super::place::Place;
 use candle_core::{Result, bail};
 use std::sync::Arc;
 

@@ -1,19 +1,9 @@
 //! What is multiplied and summed: rows of tensors at the edges and at their ends.
 
 use super::incidence::Incidence;
+use super::place::Place;
 use candle_core::{Result, Tensor, bail};
 use std::sync::Arc;
-
-/// Where rows lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    Receiver,
-    Sender,
-    Edge,
-    /// An edge and the edge back share a row, where the edges are in pairs
-    /// ([`Incidence::in_pairs`]); elsewhere it is [`Place::Edge`].
-    Pair,
-}
 
 /// What a row holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -28,10 +28,12 @@ mod cpu;
 mod incidence;
 mod kinds;
 mod on_edges;
+mod place;
 
 pub use incidence::{Ends, Incidence, Pairs};
-pub use kinds::{Contraction, Factor, Kind, Place, Row, edge, pair, receiver, sender};
+pub use kinds::{Contraction, Factor, Kind, Row, edge, pair, receiver, sender};
 pub use on_edges::on_edges;
+pub use place::Place;
 
 use super::adapter::{Adapter, Apply, apply};
 use super::cpu::Real;

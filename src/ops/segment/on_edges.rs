@@ -1,6 +1,7 @@
 //! Sums, on every edge, of rows at its ends and of its own.
 
-use super::kinds::{Kind, Place, Row, edge};
+use super::kinds::{Kind, Row, edge};
+use super::place::Place;
 use super::{Incidence, contract};
 use crate::for_isa;
 use crate::ops::adapter::apply;
