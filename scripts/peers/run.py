@@ -266,6 +266,8 @@ def compare(holosig, case, threads, pairs, enough, only, processor):
 
     torch.set_num_threads(threads)
     torch.manual_seed(1)
+    # Cases have processes of their own, and runs of the same name.
+    holosig.folder = Path(tempfile.mkdtemp(dir=holosig.folder))
     libraries = memory_mb("VmRSS")
     kinds = {"hae": hae, "signature": signature, "logsignature": signature, "deep": deep_signature}
     kind = kinds.get(case.split("-")[0], network)
