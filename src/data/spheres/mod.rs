@@ -216,6 +216,11 @@ impl Spheres {
         &self.by_split[split as usize]
     }
 
+    /// Number of a sample that is the `place`-th of its split.
+    pub fn number(&self, split: Split, place: u64) -> u32 {
+        self.split(split)[place as usize]
+    }
+
     /// The split of a sample.
     pub fn split_of(&self, sample: u32) -> Split {
         self.splits[sample as usize]

@@ -85,12 +85,6 @@ pub struct ClassesTask<'a> {
     description: ClassifierDescription,
 }
 
-impl ClassesTask<'_> {
-    fn number(&self, split: Split, sample: u64) -> u32 {
-        self.data.split(split)[sample as usize]
-    }
-}
-
 impl Task for ClassesTask<'_> {
     const NAME: &'static str = "sphere-classes";
 
@@ -105,7 +99,8 @@ impl Task for ClassesTask<'_> {
     }
 
     fn batch(&self, split: Split, samples: &[u64]) -> Result<LabelledBatch> {
-        let numbers: Vec<u32> = samples.iter().map(|&s| self.number(split, s)).collect();
+        let number = |&s: &u64| self.data.number(split, s);
+        let numbers: Vec<u32> = samples.iter().map(number).collect();
         let (n, device) = (samples.len(), self.model.parameters().device());
         let x = self.data.scaled(&numbers, self.description.norm_factor);
         let class = |&s: &u32| class_number(&self.description.classes, self.data.label(s));
@@ -118,7 +113,7 @@ impl Task for ClassesTask<'_> {
     }
 
     fn sample_name(&self, split: Split, sample: u64) -> String {
-        self.data.id(self.number(split, sample)).to_string()
+        self.data.id(self.data.number(split, sample)).to_string()
     }
 
     fn fingerprint(&self) -> String {

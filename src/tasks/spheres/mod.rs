@@ -116,12 +116,6 @@ pub struct SpheresTask<'a> {
     description: SphereDescription,
 }
 
-impl SpheresTask<'_> {
-    fn number(&self, split: Split, sample: u64) -> u32 {
-        self.data.split(split)[sample as usize]
-    }
-}
-
 impl Task for SpheresTask<'_> {
     const NAME: &'static str = "spheres";
 
@@ -136,7 +130,8 @@ impl Task for SpheresTask<'_> {
     }
 
     fn batch(&self, split: Split, samples: &[u64]) -> Result<HvaeBatch> {
-        let numbers: Vec<u32> = samples.iter().map(|&s| self.number(split, s)).collect();
+        let number = |&s: &u64| self.data.number(split, s);
+        let numbers: Vec<u32> = samples.iter().map(number).collect();
         let x = self.description.normalised(self.data, &numbers);
         let (n, device) = (samples.len(), self.model.parameters().device());
         let of = |&sample: &u32| self.data.label(sample);
@@ -151,7 +146,7 @@ impl Task for SpheresTask<'_> {
     }
 
     fn sample_name(&self, split: Split, sample: u64) -> String {
-        self.data.id(self.number(split, sample)).to_string()
+        self.data.id(self.data.number(split, sample)).to_string()
     }
 
     fn fingerprint(&self) -> String {
