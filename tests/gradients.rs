@@ -8,7 +8,7 @@ use holosig::models::hvae::gram_schmidt;
 use holosig::ops::batch_norm::{
     BatchNorm, Mode, Normalization, Statistics, batch_norm, statistics,
 };
-use holosig::ops::cg::{Plan, cg};
+use holosig::ops::cg::{Plan, Size, cg};
 use holosig::ops::linear::{Order, Side, linear};
 use holosig::ops::skip::skip;
 use holosig::so3::irreps::Irreps;
@@ -56,7 +56,7 @@ fn gradients_of_ops_equal_finite_differences() {
         (Rule::Full, true),
         (Rule::Full, false),
     ] {
-        let plan = || Plan::new(rule, symmetric, (3, 5), (4, 3));
+        let plan = || Plan::new(rule, symmetric, Size::new(3, 5), Size::new(4, 3));
         let fixed = statistics(&t(30, &[18, 80]), &plan().input, Normalization::Component).unwrap();
         for (what, plan, mode) in [
             ("alone", plan(), Mode::Train),

@@ -14,10 +14,10 @@ use holosig::models::hvae::gram_schmidt;
 use holosig::ops::assign::assign;
 use holosig::ops::batch_norm::{BatchNorm, Mode, Normalization, batch_norm, statistics};
 use holosig::ops::blockwise::{self, blockwise, single};
-use holosig::ops::cg::{Plan, cg};
+use holosig::ops::cg::{Plan, Size, cg};
 use holosig::ops::dense::{biased, dense};
 use holosig::ops::derivatives::{gradients, keeps_graphs};
-use holosig::ops::dual::Dual;
+use holosig::ops::dual::{At, Dual};
 use holosig::ops::edge_map::{Sizes, edge_map};
 use holosig::ops::hidden;
 use holosig::ops::linear::{Order, Side, linear};
@@ -27,7 +27,7 @@ use holosig::ops::segment::{Ends, Incidence, Place, Row, contract, edge, receive
 use holosig::ops::signature::{Basis, at_lyndon_words, log_signature, signature};
 use holosig::ops::skip::skip;
 use holosig::ops::sparse::Sparse;
-use holosig::ops::tensor_product::{self, At, weighted_product};
+use holosig::ops::tensor_product::{self, weighted_product};
 use holosig::so3::blocks::{Blocks, Irrep, paths};
 use holosig::so3::irreps::Irreps;
 use holosig::so3::paths::Rule;
@@ -272,7 +272,8 @@ fn closed_ops_have_right_second_derivatives() {
 fn other_ops_refuse_by_name() {
     keeping_graphs("other_ops_refuse_by_name", || {
         let irreps = Irreps::new(vec![3, 2]);
-        let plan = Arc::new(Plan::new(Rule::Efficient, true, (1, 3), (1, 2)));
+        let (from, to) = (Size::new(1, 3), Size::new(1, 2));
+        let plan = Arc::new(Plan::new(Rule::Efficient, true, from, to));
         let h = random(1, &[5, plan.input.dim()]);
         let graph = edges(6);
         let (u, layer) = (random(2, &[4, 3, 2]), random(3, &[3, 5]));

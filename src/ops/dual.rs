@@ -30,7 +30,7 @@
 use super::adapter::{Adapter, Apply};
 use super::cross::cross;
 use super::pointwise::{self, Functions};
-use super::segment::{self, Contraction, Incidence, Kind};
+use super::segment::{self, Contraction, Incidence, Kind, Place};
 use candle_core::{Result, Tensor};
 use std::sync::Arc;
 
@@ -40,6 +40,10 @@ pub struct Dual {
     pub value: Tensor,
     pub tangent: Option<Tensor>,
 }
+
+/// A value `[rows, ..]` and where its rows are.
+#[derive(Debug, Clone, Copy)]
+pub struct At<'a>(pub Place, pub &'a Dual);
 
 impl From<Tensor> for Dual {
     /// A value that does not depend on the direction.

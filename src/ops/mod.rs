@@ -2,7 +2,8 @@
 //!
 //! One folder per op: `mod.rs` says what it means (formula, shapes, where its derivatives come
 //! from), `cpu.rs` computes it on the processor, `launches.rs` asks a GPU for it. [`op`] has the
-//! traits that an op implements, [`adapter`] makes candle's ops of them.
+//! traits that an op implements, [`adapter`] makes candle's ops of them; an op that is linear in each
+//! of its arguments says only how its [`form`] is differentiated.
 //!
 //! | op | what it does | derivatives |
 //! |---|---|---|
@@ -52,6 +53,7 @@ pub mod derivatives;
 pub mod device;
 pub mod dual;
 pub mod edge_map;
+pub mod form;
 pub mod hidden;
 mod lanes;
 pub mod linear;

@@ -4,7 +4,7 @@
 use crate::host::{self, Data, Flavour, Order};
 use crate::{address_sanitizer, random};
 use holosig::ops::batch_norm::{self, Mode, Normalization};
-use holosig::ops::cg::{self, Plan};
+use holosig::ops::cg::{self, Plan, Size};
 use holosig::ops::device::{Arg, Buffer, Kind, Launch, Sequence, adam};
 use holosig::ops::linear::{self, Order as Layout, Side};
 use holosig::ops::sparse::{self, Sparse};
@@ -91,9 +91,10 @@ fn every_kernel() -> Vec<(&'static str, Sequence, Vec<Data>)> {
     let norm = batch_norm::launches::Tables::new(&irreps);
     let linear = linear::launches::Tables::new(&side(Layout::Steerable), &side(Layout::Published));
     let skip = skip::launches::Tables::new(&irreps, &Irreps::new(vec![2, 3]));
-    let plan = Plan::new(Rule::Efficient, true, (2, 35), (2, 66));
+    let plan = Plan::new(Rule::Efficient, true, Size::new(2, 35), Size::new(2, 66));
     let cg = cg::launches::Tables::new(&plan);
-    let few = cg::launches::Tables::new(&Plan::new(Rule::Efficient, true, (1, 1), (1, 1)));
+    let one = Size::new(1, 1);
+    let few = cg::launches::Tables::new(&Plan::new(Rule::Efficient, true, one, one));
     let entries = [(0, 1, 2.0), (2, 0, -1.0), (2, 3, 0.5)];
     let sparse = sparse::launches::Tables::new(&Sparse::new(3, 4, &entries));
     let sizes = hidden::Sizes {

@@ -5,7 +5,7 @@ use crate::twin::{Twin, f32s, tensor};
 use crate::{close, run};
 use candle_core::Tensor;
 use holosig::ops::batch_norm::{self, BatchNorm, Mode, Normalization, features};
-use holosig::ops::cg::{self, Plan, cg};
+use holosig::ops::cg::{self, Plan, Size, cg};
 use holosig::ops::device::Sequence;
 use holosig::ops::linear::{self, Order, Side, linear};
 use holosig::ops::skip::{self, skip};
@@ -159,6 +159,7 @@ fn clebsch_gordan_steps() {
         (Rule::Efficient, true, (1, 1), (1, 1), 1),
     ] {
         let what = format!("Clebsch-Gordan {rule:?} {from:?} to {to:?}, {batch} samples");
+        let [from, to] = [from, to].map(|(lmax, channels)| Size::new(lmax, channels));
         let plan = Arc::new(Plan::new(rule, symmetric, from, to));
         let h = tensor(1, &[batch, plan.input.dim()]);
         let scales = plan.output.lmax() + 2;

@@ -15,9 +15,9 @@ use crate::models::layers::irreps::{
 use crate::models::layers::{Cutoff, CutoffShape, Geometry, SineBasis, check_radial};
 use crate::models::{Init, Parameters, Scope};
 use crate::ops::dense::dense;
-use crate::ops::dual::Dual;
+use crate::ops::dual::{At, Dual};
 use crate::ops::segment::{Place, Row, edge, receiver, sender};
-use crate::ops::tensor_product::{At, Plan, product, weighted_product};
+use crate::ops::tensor_product::{Plan, product, weighted_product};
 use crate::so3::blocks::{Blocks, Irrep, Path, paths};
 use candle_core::Tensor;
 use schemars::JsonSchema;

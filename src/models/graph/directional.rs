@@ -6,7 +6,7 @@
 use crate::models::layers::{Embedding, Geometry, Linear, joined};
 use crate::models::{Init, Parameters, Scope};
 use crate::ops::dense::dense;
-use crate::ops::dual::Dual;
+use crate::ops::dual::{At, Dual};
 use crate::ops::pointwise::Silu;
 use crate::ops::segment::{Incidence, Place, Row, edge, pair, receiver, sender};
 use candle_core::{Result, Tensor};
@@ -85,9 +85,9 @@ impl EdgeEmbedding {
         let atoms = Dual::from(self.table.forward(species, p)?);
         let radial = self.radial.dual(radial, p)?.apply(&silu)?;
         let parts = [
-            (Place::Receiver, &atoms),
-            (Place::Sender, &atoms),
-            (Place::Pair, &radial),
+            At(Place::Receiver, &atoms),
+            At(Place::Sender, &atoms),
+            At(Place::Pair, &radial),
         ];
         joined(&self.joined, &geometry.edges, parts, p)?.apply(&silu)
     }

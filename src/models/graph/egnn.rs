@@ -8,7 +8,7 @@ use super::{Batch, Encoder, EncoderConfig, Features, Variant, check_sizes};
 use crate::Result;
 use crate::models::layers::{Cutoff, CutoffShape, Geometry, Linear, Readout, check_cutoff, joined};
 use crate::models::{Init, Parameter, Parameters, Scope};
-use crate::ops::dual::Dual;
+use crate::ops::dual::{At, Dual};
 use crate::ops::pointwise::{Sigmoid, Silu};
 use crate::ops::segment::{Place, Row, edge, receiver};
 use candle_core::Tensor;
@@ -182,9 +182,9 @@ impl Egnn {
     ) -> candle_core::Result<Dual> {
         let incidence = &edges.geometry.edges;
         let parts = [
-            (Place::Receiver, h),
-            (Place::Sender, h),
-            (Place::Pair, &edges.squares),
+            At(Place::Receiver, h),
+            At(Place::Sender, h),
+            At(Place::Pair, &edges.squares),
         ];
         let message = joined(&layer.message[0], incidence, parts, p)?.apply(&self.silu)?;
         let message = layer.message[1].dual(&message, p)?.apply(&self.silu)?;

@@ -14,10 +14,10 @@ use crate::models::layers::{
 };
 use crate::models::{Init, Parameter, Parameters, Scope};
 use crate::ops::dense::dense;
-use crate::ops::dual::Dual;
+use crate::ops::dual::{At, Dual};
 use crate::ops::edge_map::{Sizes, edge_map};
 use crate::ops::segment::{Incidence, Place, Row, edge, receiver};
-use crate::ops::tensor_product::{At, Plan, product};
+use crate::ops::tensor_product::{Plan, product};
 use crate::so3::blocks::{Blocks, Irrep, Path};
 use candle_core::{Result, Tensor};
 use std::f64::consts::PI;
@@ -263,14 +263,8 @@ impl Kernel {
         }
     }
 
-    /// The messages of features `x` of the senders with these harmonics, at the edges or summed.
-    fn forward(
-        &self,
-        x: &Dual,
-        (inputs, harmonics): (&Inputs, &Dual),
-        out: Place,
-        p: &Parameters,
-    ) -> Result<Dual> {
+    /// The messages of features `x` of the senders, at the edges or summed.
+    fn forward(&self, x: &Dual, inputs: &Inputs, out: Place, p: &Parameters) -> Result<Dual> {
         let mut features = inputs.features.clone();
         for (linear, norm) in &self.hidden {
             let y = norm.dual(&linear.dual(&features, p)?, p)?;
@@ -278,6 +272,10 @@ impl Kernel {
         }
         let features = Dual::cat(&[&features, &inputs.ones], 1)?;
         let matrices = edge_map(inputs.edges, self.sizes, x, &features, &self.weights(p)?)?;
+        let harmonics = match out {
+            Place::Receiver => &inputs.faded,
+            _ => &inputs.harmonics,
+        };
         let [matrices, harmonics] = [&matrices, harmonics].map(|x| At(Place::Edge, x));
         product(&self.plan, inputs.edges, matrices, harmonics, out)
     }
@@ -311,24 +309,18 @@ impl Kernels {
 
     /// The message of every edge.
     pub fn messages(&self, x: &Fiber, inputs: &Inputs, p: &Parameters) -> Result<Fiber> {
-        self.forward(x, (inputs, &inputs.harmonics), Place::Edge, p)
+        self.forward(x, inputs, Place::Edge, p)
     }
 
     /// The mean message to every atom.
     fn means(&self, x: &Fiber, inputs: &Inputs, p: &Parameters) -> Result<Fiber> {
-        let sums = self.forward(x, (inputs, &inputs.faded), Place::Receiver, p)?;
+        let sums = self.forward(x, inputs, Place::Receiver, p)?;
         sums.iter()
             .map(|x| inputs.times(x, &inputs.shares))
             .collect()
     }
 
-    fn forward(
-        &self,
-        x: &Fiber,
-        inputs: (&Inputs, &Dual),
-        out: Place,
-        p: &Parameters,
-    ) -> Result<Fiber> {
+    fn forward(&self, x: &Fiber, inputs: &Inputs, out: Place, p: &Parameters) -> Result<Fiber> {
         let degree = |kernels: &Vec<Kernel>| {
             let mut parts = kernels
                 .iter()

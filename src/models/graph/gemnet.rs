@@ -5,20 +5,18 @@
 //! `N` atoms, `E` edges in `P` pairs, `T` fans of two edges, `F` width of atoms, `M` width of messages, `L`
 //! degrees, `K` radial functions.
 
+mod bases;
+
 use super::heads::{HeadConfig, Of};
 use super::{Batch, Encoder, EncoderConfig, Features, check_degrees, check_sizes};
 use crate::Result;
-use crate::models::layers::{
-    AngularPolynomials, Cutoff, CutoffShape, Embedding, Geometry, Linear, SineBasis,
-    SphericalBessel, check_cutoff, joined,
-};
+use crate::models::layers::{CutoffShape, Embedding, Geometry, Linear, check_cutoff, joined};
 use crate::models::{Init, Parameter, Parameters, Scope};
 use crate::ops::bilinear::bilinear;
-use crate::ops::dense::dense;
-use crate::ops::dual::Dual;
+use crate::ops::dual::{At, Dual};
 use crate::ops::pointwise::ScaledSilu;
-use crate::ops::segment::{Incidence, Place, Row, edge, pair, receiver, sender};
-use candle_core::Tensor;
+use crate::ops::segment::{Place, Row, edge, pair, receiver, sender};
+use bases::{Bases, Inputs};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -108,32 +106,6 @@ pub struct GemNet {
     first: Linear,
     blocks: Vec<Block>,
     outputs: Vec<(AtomUpdate, Linear)>,
-}
-
-/// Functions of distances and angles, and the layers on them that all blocks share.
-struct Bases {
-    radial: SineBasis,
-    spherical: Arc<SphericalBessel>,
-    zonal: Arc<AngularPolynomials>,
-    envelope: Arc<Cutoff>,
-    /// Radial functions for triplets, atoms and outputs.
-    on_radial: [Linear; 3],
-    /// `[L, K, C]`.
-    circular: Parameter,
-}
-
-/// What the bases are on a batch.
-struct Inputs {
-    fans: Arc<Incidence>,
-    reversed: Arc<Incidence>,
-    /// `[P, K]`.
-    radial: Dual,
-    /// For triplets, atoms and outputs: `[P, R]` each.
-    on_radial: [Dual; 3],
-    /// `[E, C, L]`.
-    circular: Dual,
-    /// `[T, L]`.
-    zonal: Dual,
 }
 
 /// An orthogonal weight without a bias.
@@ -340,7 +312,7 @@ impl Block {
         let y = joined(
             &self.joined,
             &geometry.edges,
-            ends(&atoms, (Place::Edge, &messages)),
+            ends(&atoms, At(Place::Edge, &messages)),
             p,
         )?;
         let y = self.last.forward(&y.apply(&Arc::new(ScaledSilu))?, p)?;
@@ -350,88 +322,8 @@ impl Block {
 }
 
 /// Features of a message's sender and receiver, and of the message or the pair of edges.
-fn ends<'a>(atoms: &'a Dual, own: (Place, &'a Dual)) -> [(Place, &'a Dual); 3] {
-    [(Place::Sender, atoms), (Place::Receiver, atoms), own]
-}
-
-impl Bases {
-    fn new(b: &mut Scope, config: &GemNetConfig) -> Self {
-        let (degrees, radial, cutoff) = (config.degrees, config.radial, config.cutoff);
-        let envelope = Cutoff {
-            shape: CutoffShape::Polynomial(5),
-            radius: cutoff,
-        };
-        // sqrt(2 / c) / d = sqrt(2 / c) / c / x.
-        let norm = (2.0 / cutoff).sqrt() / cutoff;
-        let sines = &mut b.scope("rbf_basis");
-        let radial_functions = SineBasis::new(sines, "frequencies", radial, envelope, norm);
-        let circular = (degrees, radial, config.circular_basis);
-        let init = Init::he_orthogonal(degrees * radial, config.circular_basis);
-        let on_radial = ["mlp_rbf3", "mlp_rbf_h", "mlp_rbf_out"]
-            .map(|name| layer(b, name, radial, config.radial_basis));
-        Self {
-            radial: radial_functions,
-            spherical: Arc::new(SphericalBessel::new(cutoff, degrees, radial)),
-            zonal: Arc::new(AngularPolynomials::zonal(degrees)),
-            envelope: Arc::new(envelope),
-            on_radial,
-            circular: b.scope("mlp_cbf3").parameter("weight", circular, init),
-        }
-    }
-
-    fn on(&self, batch: &Batch, geometry: &Geometry, p: &Parameters) -> Result<Inputs> {
-        let fans = batch.fans()?;
-        let pairs = geometry.pairs()?;
-        let radial = self.radial.forward(&pairs, p)?;
-        let [triplets, atoms, outputs] = &self.on_radial;
-        let directions = geometry.directions()?;
-        let factors = [
-            (receiver(Row::Vector), &directions),
-            (sender(Row::Vector), &directions),
-        ];
-        let cosines = Dual::contract(&fans, factors, edge(Row::Number))?;
-        Ok(Inputs {
-            on_radial: [
-                triplets.dual(&radial, p)?,
-                atoms.dual(&radial, p)?,
-                outputs.dual(&radial, p)?,
-            ],
-            radial,
-            circular: self.circular(geometry, &pairs, p)?,
-            zonal: cosines.apply(&self.zonal)?,
-            reversed: batch.reversed()?,
-            fans,
-        })
-    }
-
-    /// `[E, C, L]`: for each degree a layer on the spherical Bessel functions of that degree.
-    fn circular(
-        &self,
-        geometry: &Geometry,
-        pairs: &Geometry,
-        p: &Parameters,
-    ) -> candle_core::Result<Dual> {
-        let norm = self.envelope.radius.powf(-1.5);
-        let envelope = pairs.radial(&self.envelope)?.linear(|x| x * norm)?;
-        let factors = [
-            (edge(Row::Channels), &pairs.radial(&self.spherical)?),
-            (edge(Row::Number), &envelope),
-        ];
-        let functions = Dual::contract(&pairs.edges, factors, edge(Row::Channels))?;
-        let weight = p.get(&self.circular)?;
-        let (degrees, radial, width) = weight.dims3()?;
-        let same = Tensor::eye(degrees, weight.dtype(), weight.device())?;
-        // `[C, L, L, K]`: zero where the degrees differ.
-        let spread = weight
-            .permute((2, 0, 1))?
-            .unsqueeze(2)?
-            .broadcast_mul(&same.reshape((1, degrees, degrees, 1))?)?
-            .reshape((width * degrees, degrees * radial))?;
-        let on_pairs =
-            functions.linear(|x| dense(x, &spread)?.reshape((x.dim(0)?, width, degrees)))?;
-        let factors = [(pair(Row::Vectors), &on_pairs)];
-        Dual::contract(&geometry.edges, factors, edge(Row::Vectors))
-    }
+fn ends<'a>(atoms: &'a Dual, own: At<'a>) -> [At<'a>; 3] {
+    [At(Place::Sender, atoms), At(Place::Receiver, atoms), own]
 }
 
 impl GemNet {
@@ -488,7 +380,7 @@ impl Encoder for GemNet {
             layer.dual(&x, p)
         };
         let atoms = Dual::from(self.embedding.forward(&batch.species, p)?);
-        let parts = ends(&atoms, (Place::Pair, &inputs.radial));
+        let parts = ends(&atoms, At(Place::Pair, &inputs.radial));
         let messages = joined(&self.first, &geometry.edges, parts, p)?;
         let mut state = State {
             messages: messages.apply(&Arc::new(ScaledSilu))?,

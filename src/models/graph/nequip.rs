@@ -13,9 +13,9 @@ use crate::models::layers::irreps::{
 use crate::models::layers::{Cutoff, CutoffShape, Geometry, SineBasis, check_radial};
 use crate::models::{Parameters, Scope};
 use crate::ops::blockwise::single;
-use crate::ops::dual::Dual;
+use crate::ops::dual::{At, Dual};
 use crate::ops::segment::Place;
-use crate::ops::tensor_product::{At, Plan, weighted_product};
+use crate::ops::tensor_product::{Plan, weighted_product};
 use crate::so3::blocks::{Blocks, Irrep, paths};
 use candle_core::{DType, Tensor};
 use schemars::JsonSchema;

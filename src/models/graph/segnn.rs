@@ -14,10 +14,9 @@ use crate::models::layers::irreps::{
 };
 use crate::models::layers::{Cutoff, CutoffShape, Geometry, Readout, check_radial};
 use crate::models::{Parameters, Scope};
-use crate::ops::dual::Dual;
+use crate::ops::dual::{At, Dual};
 use crate::ops::pointwise::{Sigmoid, Silu};
 use crate::ops::segment::{Incidence, Place, Row, edge, receiver, sender};
-use crate::ops::tensor_product::At;
 use crate::so3::blocks::{Blocks, Irrep, paths};
 use candle_core::Tensor;
 use schemars::JsonSchema;

@@ -30,7 +30,7 @@ struct Stack<'a, 'b> {
 impl Block {
     /// A block on `input`.
     pub fn new(b: &mut Scope, config: &HvaeConfig, input: &Irreps, plan: &BlockPlan) -> Self {
-        let hidden = Irreps::uniform(plan.out.0, plan.out.1);
+        let hidden = Irreps::uniform(plan.out.lmax, plan.out.channels);
         let mut stack = Stack {
             scope: b,
             config,
@@ -51,7 +51,7 @@ impl Block {
             let product = stack.product(plan, input);
             stack.norm_at(NormPlace::Between, &product);
             stack.linear(&product, &hidden);
-            let reached = Irreps::uniform(plan.out.0.min(product.lmax()), plan.out.1);
+            let reached = Irreps::uniform(plan.out.lmax.min(product.lmax()), plan.out.channels);
             stack.norm_at(NormPlace::Last, &reached);
             reached
         };
@@ -98,7 +98,7 @@ impl Stack<'_, '_> {
             plan.channel_rule,
             self.config.symmetric,
             input,
-            plan.out.0,
+            plan.out.lmax,
         );
         let output = product.output.clone();
         self.layers.push(Layer::Product(product));

@@ -2,6 +2,7 @@
 
 use crate::models::layers::Activation;
 use crate::models::sizes::{DEEPEST, check_width};
+use crate::ops::cg::Size;
 use crate::ops::zernike;
 use crate::so3::irreps::Irreps;
 use crate::so3::paths::Rule;
@@ -184,10 +185,16 @@ fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
 /// Input and output of one block, and its rules.
 #[derive(Debug, Clone)]
 pub struct BlockPlan {
-    /// `(lmax, channels)` after the block.
-    pub out: (usize, usize),
+    /// After the block.
+    pub out: Size,
     pub rule: Rule,
     pub channel_rule: ChannelRule,
+}
+
+/// The most that a block's degree can be, by block.
+struct Bounds {
+    encoder: Vec<usize>,
+    decoder: Vec<usize>,
 }
 
 impl HvaeConfig {
@@ -284,8 +291,9 @@ impl HvaeConfig {
                     .into(),
             );
         }
-        let (down, up) = self.bounds(irreps);
-        for (i, (&d, &max)) in self.encoder_degrees(irreps).iter().zip(&down).enumerate() {
+        let most = self.bounds(irreps);
+        let down = self.encoder_degrees(irreps);
+        for (i, (&d, &max)) in down.iter().zip(&most.encoder).enumerate() {
             if d > max {
                 return bad(format!(
                     "degrees[{i}] = {d}, but block {i} can reach at most {max}"
@@ -295,10 +303,10 @@ impl HvaeConfig {
         let mut reach = 1;
         for (i, &d) in self.decoder_degrees(irreps).iter().enumerate() {
             reach *= 2;
-            if d > reach.min(up[i]) {
+            if d > reach.min(most.decoder[i]) {
                 return bad(format!(
                     "the decoder's block {i} must reach degree {d}, but at most {} is possible: add blocks or lower degrees",
-                    reach.min(up[i])
+                    reach.min(most.decoder[i])
                 ));
             }
             reach = d;
@@ -344,22 +352,24 @@ impl HvaeConfig {
         one_norm && self.norm_place == NormPlace::Between
     }
 
-    /// Upper bounds `min(2^i, lmax)` of encoder and decoder degrees: a product at most doubles
-    /// the largest degree.
-    fn bounds(&self, irreps: &Irreps) -> (Vec<usize>, Vec<usize>) {
+    /// Upper bounds of the degrees: a product at most doubles the largest degree.
+    fn bounds(&self, irreps: &Irreps) -> Bounds {
         let lmax = self.lmax.unwrap_or(irreps.lmax());
         let n = self.channels.len();
         let mut all: Vec<usize> = (0..n)
             .map(|i| lmax.min(1usize.checked_shl(i as u32).unwrap_or(usize::MAX)))
             .collect();
         all.push(irreps.lmax());
-        (all[..n].iter().rev().copied().collect(), all[1..].to_vec())
+        Bounds {
+            encoder: all[..n].iter().rev().copied().collect(),
+            decoder: all[1..].to_vec(),
+        }
     }
 
     fn encoder_degrees(&self, irreps: &Irreps) -> Vec<usize> {
         self.degrees
             .clone()
-            .unwrap_or_else(|| self.bounds(irreps).0)
+            .unwrap_or_else(|| self.bounds(irreps).encoder)
     }
 
     fn decoder_degrees(&self, irreps: &Irreps) -> Vec<usize> {
@@ -371,15 +381,17 @@ impl HvaeConfig {
                 .copied()
                 .chain([irreps.lmax()])
                 .collect(),
-            None => self.bounds(irreps).1,
+            None => self.bounds(irreps).decoder,
         }
     }
 
-    fn rule(&self, block: usize) -> (Rule, ChannelRule) {
-        (
-            self.rules.get(block).copied().unwrap_or(Rule::Efficient),
-            self.channel_rules.get(block).copied().unwrap_or_default(),
-        )
+    /// What a block of the encoder makes, or its mirror image in the decoder.
+    fn block_plan(&self, block: usize, out: Size) -> BlockPlan {
+        BlockPlan {
+            out,
+            rule: self.rules.get(block).copied().unwrap_or(Rule::Efficient),
+            channel_rule: self.channel_rules.get(block).copied().unwrap_or_default(),
+        }
     }
 
     /// Irreps that enter the first block.
@@ -393,14 +405,7 @@ impl HvaeConfig {
     pub fn encoder_plan(&self, irreps: &Irreps) -> Vec<BlockPlan> {
         let degrees = self.encoder_degrees(irreps);
         (0..self.channels.len())
-            .map(|i| {
-                let (rule, channel_rule) = self.rule(i);
-                BlockPlan {
-                    out: (degrees[i], self.channels[i]),
-                    rule,
-                    channel_rule,
-                }
-            })
+            .map(|i| self.block_plan(i, Size::new(degrees[i], self.channels[i])))
             .collect()
     }
 
@@ -417,14 +422,7 @@ impl HvaeConfig {
             .collect();
         let degrees = self.decoder_degrees(irreps);
         (0..n)
-            .map(|i| {
-                let (rule, channel_rule) = self.rule(n - 1 - i);
-                BlockPlan {
-                    out: (degrees[i], channels[i]),
-                    rule,
-                    channel_rule,
-                }
-            })
+            .map(|i| self.block_plan(n - 1 - i, Size::new(degrees[i], channels[i])))
             .collect()
     }
 }

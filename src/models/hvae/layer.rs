@@ -6,7 +6,7 @@ use super::norm::{Affine, LayerNonlin, Signal, layer_norm};
 use super::steerable::{degrees, join};
 use crate::models::{Buffer, Entry, Init, Parameter, Parameters, Scope};
 use crate::ops::batch_norm::{BatchNorm, Mode, Statistics, batch_norm, features, statistics};
-use crate::ops::cg::{Plan, cg};
+use crate::ops::cg::{Plan, Size, cg};
 use crate::ops::linear::{Order, Side, linear, weight_shapes};
 use crate::so3::irreps::Irreps;
 use crate::so3::paths::{Rule, pairs};
@@ -81,12 +81,7 @@ impl Layer {
                     ];
                     pass.statistics.extend(constant);
                 }
-                let p = pass.parameters;
-                let affine = match affine {
-                    Some(affine) => Some((p.get(&affine.weight)?, p.get(&affine.bias)?)),
-                    None => None,
-                };
-                layer_norm(h, irreps, *normalization, affine.as_ref())
+                layer_norm(h, irreps, *normalization, affine.as_ref(), pass.parameters)
             }
             Layer::LayerNonlin(layer) => layer.forward(h, pass.parameters),
             Layer::Product(product) => product.forward(h),
@@ -341,8 +336,11 @@ pub fn fuse(
     if to.irreps.lmax() != p.output.lmax() {
         return layers;
     }
-    let (input, output) = ((p.input.lmax(), c), (to.irreps.lmax(), out));
-    let mut plan = Plan::new(rule, symmetric, input, output);
+    let (from, to) = (
+        Size::new(p.input.lmax(), c),
+        Size::new(to.irreps.lmax(), out),
+    );
+    let mut plan = Plan::new(rule, symmetric, from, to);
     if let Some((_, _, normalization)) = norm {
         plan = plan.with_batch_norm(normalization);
     }

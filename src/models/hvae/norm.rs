@@ -16,8 +16,13 @@ pub fn layer_norm(
     h: &Tensor,
     irreps: &Irreps,
     normalization: Normalization,
-    affine: Option<&(Tensor, Tensor)>,
+    affine: Option<&Affine>,
+    p: &Parameters,
 ) -> Result<Tensor> {
+    let affine = match affine {
+        Some(affine) => Some((p.get(&affine.weight)?, p.get(&affine.bias)?)),
+        None => None,
+    };
     let mut feature = 0;
     let mut out = Vec::new();
     for (l, mut x) in degrees(h, irreps)?.into_iter().enumerate() {
@@ -30,7 +35,7 @@ pub fn layer_norm(
             .mean_keepdim(2)?
             + 1e-5)?;
         x = x.broadcast_div(&size.sqrt()?)?;
-        if let Some((w, b)) = affine {
+        if let Some((w, b)) = &affine {
             x = x.broadcast_mul(&w.narrow(0, feature, c)?)?;
             if l == 0 {
                 x = x.broadcast_add(b)?;

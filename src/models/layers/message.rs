@@ -2,11 +2,9 @@
 
 use super::Linear;
 use crate::models::Parameters;
-use crate::ops::dual::Dual;
+use crate::ops::dual::{At, Dual};
 use crate::ops::pointwise::Functions;
-use crate::ops::segment::{
-    Incidence, Place, Row, contract, edge, on_edges, pair, receiver, sender,
-};
+use crate::ops::segment::{Incidence, Row, contract, edge, on_edges, pair, receiver, sender};
 use candle_core::{D, Result, Tensor, bail};
 use std::sync::Arc;
 
@@ -78,11 +76,11 @@ impl Geometry {
 pub fn joined<const N: usize>(
     layer: &Linear,
     edges: &Arc<Incidence>,
-    parts: [(Place, &Dual); N],
+    parts: [At; N],
     p: &Parameters,
 ) -> Result<Dual> {
     let (mut mapped, mut first) = (Vec::with_capacity(N), 0);
-    for (place, x) in parts {
+    for At(place, x) in parts {
         let columns = first..first + x.value.dim(D::Minus1)?;
         let bias = first == 0;
         first = columns.end;

@@ -13,7 +13,7 @@ use crate::data::neighbors::Edges;
 use crate::data::system::{Point, sub};
 use crate::models::layers::{Embedding, LayerNorm, Linear, Pass, Readout, joined};
 use crate::models::{Init, Parameters, Scope};
-use crate::ops::dual::Dual;
+use crate::ops::dual::{At, Dual};
 use crate::ops::segment::{Incidence, Place};
 use candle_core::Tensor;
 use rayon::prelude::*;
@@ -107,11 +107,23 @@ struct Gvp {
     relu: bool,
 }
 
-/// Scalars and vectors that go in and come out.
-type Widths = [(usize, usize); 2];
+/// Channels of a [`State`].
+#[derive(Clone, Copy)]
+struct Width {
+    scalars: usize,
+    vectors: usize,
+}
+
+impl Width {
+    const fn new(scalars: usize, vectors: usize) -> Self {
+        Self { scalars, vectors }
+    }
+}
 
 impl Gvp {
-    fn new(b: &mut Scope, [(s, v), (to_s, to_v)]: Widths, relu: bool) -> Self {
+    /// From channels to channels.
+    fn new(b: &mut Scope, [from, to]: [Width; 2], relu: bool) -> Self {
+        let (s, v, to_s, to_v) = (from.scalars, from.vectors, to.scalars, to.vectors);
         let unbiased = |b: &mut Scope, from, to| {
             let init = Init::fan_in(from);
             Linear::without_bias(b, from, to, init)
@@ -165,15 +177,15 @@ impl Gvp {
         let parts =
             |of: fn(&State) -> &Tensor| [nodes, own, nodes].map(|s| Dual::from(of(s).clone()));
         let v = parts(|s| &s.vectors);
-        let v = std::array::from_fn::<_, 3, _>(|k| (places[k], &v[k]));
+        let v = std::array::from_fn::<_, 3, _>(|k| At(places[k], &v[k]));
         let hidden = joined(wh, edges, v, p)?.value;
         let norms = squares(&hidden)?.sqrt()?.into();
         let [a, b, c] = &parts(|s| &s.scalars);
         let s = [
-            (places[0], a),
-            (places[1], b),
-            (places[2], c),
-            (Place::Edge, &norms),
+            At(places[0], a),
+            At(places[1], b),
+            At(places[2], c),
+            At(Place::Edge, &norms),
         ];
         let scalars = joined(&self.scalars, edges, s, p)?.value;
         self.finish(scalars, &hidden, p)
@@ -214,9 +226,9 @@ struct Layer {
 
 impl Layer {
     fn new(b: &mut Scope, c: &GvpConfig) -> Self {
-        let own = (c.scalars, c.vectors);
-        let wide = (4 * c.scalars, 2 * c.vectors);
-        let message = (2 * c.scalars + c.edge_scalars, 2 * c.vectors + 1);
+        let own = Width::new(c.scalars, c.vectors);
+        let wide = Width::new(4 * c.scalars, 2 * c.vectors);
+        let message = Width::new(2 * c.scalars + c.edge_scalars, 2 * c.vectors + 1);
         let mut gvp = |name: &str, k: usize, widths, relu| {
             Gvp::new(&mut b.scope(format_args!("{name}.{k}")), widths, relu)
         };
@@ -265,11 +277,11 @@ struct GvpGnn {
 
 impl GvpGnn {
     fn new(b: &mut Scope, c: &GvpConfig, outputs: usize) -> Self {
-        let own = (c.scalars, c.vectors);
+        let own = Width::new(c.scalars, c.vectors);
         let embedding =
             Embedding::new(&mut b.scope("embed"), ELEMENTS, ELEMENTS, Init::Normal(1.0));
-        let mut pair = |name: &str, widths: Widths, relu| {
-            let norm = Norm::new(&mut b.scope(format_args!("{name}.0")), widths[0].0);
+        let mut pair = |name: &str, widths: [Width; 2], relu| {
+            let norm = Norm::new(&mut b.scope(format_args!("{name}.0")), widths[0].scalars);
             (
                 norm,
                 Gvp::new(&mut b.scope(format_args!("{name}.1")), widths, relu),
@@ -278,9 +290,13 @@ impl GvpGnn {
         Self {
             config: c.clone(),
             embedding,
-            nodes: pair("W_v", [(ELEMENTS, 0), own], false),
-            edges: pair("W_e", [(c.radial, 1), (c.edge_scalars, 1)], false),
-            out: pair("W_out", [own, (c.scalars, 0)], true),
+            nodes: pair("W_v", [Width::new(ELEMENTS, 0), own], false),
+            edges: pair(
+                "W_e",
+                [Width::new(c.radial, 1), Width::new(c.edge_scalars, 1)],
+                false,
+            ),
+            out: pair("W_out", [own, Width::new(c.scalars, 0)], true),
             layers: (0..c.layers)
                 .map(|k| Layer::new(&mut b.scope(format_args!("layers.{k}")), c))
                 .collect(),

@@ -16,12 +16,19 @@ const EPS: f64 = 1e-5;
 /// Samples that are summed together.
 const BLOCK: usize = 16;
 
-/// Means of the scalars and mean squared sizes of all features.
+/// What a batch norm divides by, and takes off before.
+pub(super) struct Moments {
+    /// Means of the scalars.
+    pub mean: Vec<f64>,
+    /// Mean squared sizes of all features.
+    pub variance: Vec<f64>,
+}
+
 pub(super) fn statistics<T: Real>(
     x: &[T],
     irreps: &Irreps,
     normalization: Normalization,
-) -> (Vec<f64>, Vec<f64>) {
+) -> Moments {
     let dim = irreps.dim();
     let batch = (x.len() / dim) as f64;
     let blocks = || x.par_chunks(BLOCK * dim);
@@ -44,7 +51,7 @@ pub(super) fn statistics<T: Real>(
             .iter_mut()
             .for_each(|v| *v *= weight / batch);
     }
-    (mean, variance)
+    Moments { mean, variance }
 }
 
 for_isa!(
@@ -132,11 +139,13 @@ impl Sums {
 }
 
 /// From the gradient of the output to that of the input, per feature:
-/// `gain (g - offset - (x - mean) slope)`.
+/// `gain (g - offset - (x - mean) slope)`; and the gradients of weight and bias.
 pub(in crate::ops) struct Pull<'a, T> {
     map: &'a Map<T>,
     offset: Vec<T>,
     slope: Vec<T>,
+    pub(in crate::ops) weight: Vec<T>,
+    pub(in crate::ops) bias: Vec<T>,
 }
 
 impl BatchNorm {
@@ -168,13 +177,13 @@ impl BatchNorm {
         sums
     }
 
-    /// Gradients of weight and bias, and the map of gradients of a `batch` with these `sums`.
+    /// The map of gradients of a `batch` with these `sums`.
     pub(in crate::ops) fn pull<'a, T: Real>(
         &self,
         map: &'a Map<T>,
         sums: &Sums,
         batch: usize,
-    ) -> (Vec<T>, Vec<T>, Pull<'a, T>) {
+    ) -> Pull<'a, T> {
         let scaled = map.scale.iter().zip(&sums.product);
         let normalised: Vec<f64> = scaled.map(|(s, p)| s * p).collect();
         let mut offset = vec![T::zero(); normalised.len()];
@@ -196,11 +205,13 @@ impl BatchNorm {
             }
         }
         let scalars = &sums.gradient[..self.irreps.channels(0)];
-        (
-            normalised.iter().map(|&d| T::from_f64(d)).collect(),
-            scalars.iter().map(|&s| T::from_f64(s)).collect(),
-            Pull { map, offset, slope },
-        )
+        Pull {
+            map,
+            offset,
+            slope,
+            weight: normalised.iter().map(|&d| T::from_f64(d)).collect(),
+            bias: scalars.iter().map(|&s| T::from_f64(s)).collect(),
+        }
     }
 
     /// Turns gradients of the output at `x` into gradients of the input, in place.
@@ -240,12 +251,12 @@ impl BatchNorm {
             .zip(grad.par_chunks(BLOCK * dim))
             .map(|(x, g)| self.sums(&map, x, g));
         let sums = Sums::tree(sums.collect());
-        let (gw, gb, pull) = self.pull(&map, &sums, x.len() / dim);
+        let pull = self.pull(&map, &sums, x.len() / dim);
         let mut gx = grad.to_vec();
         gx.par_chunks_mut(BLOCK * dim)
             .zip(x.par_chunks(BLOCK * dim))
             .for_each(|(gx, x)| self.pull_back(&pull, x, gx));
-        Ok([gx, gw, gb])
+        Ok([gx, pull.weight, pull.bias])
     }
 }
 

@@ -35,7 +35,7 @@ pub fn statistics(x: &Tensor, irreps: &Irreps, normalization: Normalization) -> 
             Err(_) => candle_core::bail!("batch statistics are two vectors"),
         };
     }
-    let (mean, variance) =
+    let cpu::Moments { mean, variance } =
         with_real!(x.dtype(), T => cpu::statistics::<T>(&view(&x)?, irreps, normalization));
     Ok(Statistics {
         mean: Tensor::from_vec(mean, irreps.channels(0), x.device())?,

@@ -1,8 +1,9 @@
 //! Maps of products on the processor, some rows at a time.
 
-use super::{Form, LEFT, OUT, RIGHT, WEIGHTS};
+use super::{Bilinear, LEFT, OUT, RIGHT, WEIGHTS};
 use crate::for_isa;
 use crate::ops::cpu::{Matrix, MatrixMut, Real, fma, parts, scratch, tree_sum};
+use crate::ops::form::Arguments;
 use crate::ops::lanes::{LANES, add, load, total};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -10,12 +11,9 @@ use std::ops::Range;
 /// Rows that are computed together.
 const ROWS: usize = 64;
 
-pub(super) fn derivative<T: Real>(form: &Form, arguments: [&[T]; 4]) -> Vec<T> {
-    let job = Job {
-        form: *form,
-        arguments,
-    };
-    match form.by {
+pub(super) fn derivative<T: Real>(form: Bilinear, by: usize, arguments: Arguments<T>) -> Vec<T> {
+    let job = Job { form, arguments };
+    match by {
         WEIGHTS => job.by_weights(),
         by => job.by_rows(by),
     }
@@ -23,8 +21,8 @@ pub(super) fn derivative<T: Real>(form: &Form, arguments: [&[T]; 4]) -> Vec<T> {
 
 /// What is computed, as the inner loops see it.
 struct Job<'a, T> {
-    form: Form,
-    arguments: [&'a [T]; 4],
+    form: Bilinear,
+    arguments: Arguments<'a, T>,
 }
 
 impl<T: Real> Job<'_, T> {
@@ -106,17 +104,17 @@ impl<T: Real> Job<'_, T> {
 
 for_isa!(
     /// `out[c, i] += sum_l a[c, l] s[l, i]` for every row.
-    fn multiply(form: Form, a: &[T], s: &[T], out: &mut [T]) = multiply_any
+    fn multiply(form: Bilinear, a: &[T], s: &[T], out: &mut [T]) = multiply_any
 );
 
 for_isa!(
     /// `out[c, l] += sum_i grad[c, i] s[l, i]` for every row.
-    fn by_left(form: Form, s: &[T], grad: &[T], out: &mut [T]) = by_left_any
+    fn by_left(form: Bilinear, s: &[T], grad: &[T], out: &mut [T]) = by_left_any
 );
 
 for_isa!(
     /// `out[l, i] += sum_c grad[c, i] a[c, l]` for every row.
-    fn by_right(form: Form, a: &[T], grad: &[T], out: &mut [T]) = by_right_any
+    fn by_right(form: Bilinear, a: &[T], grad: &[T], out: &mut [T]) = by_right_any
 );
 
 /// The rows of three arguments of which each has `C`, `L` or `I` times another one.
@@ -133,7 +131,7 @@ fn each<'a, T>(
 }
 
 #[inline(always)]
-fn multiply_any<T: Real, const FUSED: bool>(form: Form, a: &[T], s: &[T], out: &mut [T]) {
+fn multiply_any<T: Real, const FUSED: bool>(form: Bilinear, a: &[T], s: &[T], out: &mut [T]) {
     let (left, middle, right) = (form.left, form.middle, form.right);
     for (a, s, out) in each([left * middle, middle * right, left * right], a, s, out) {
         for (a, out) in a.chunks_exact(middle).zip(out.chunks_exact_mut(right)) {
@@ -152,7 +150,7 @@ fn multiply_any<T: Real, const FUSED: bool>(form: Form, a: &[T], s: &[T], out: &
 }
 
 #[inline(always)]
-fn by_left_any<T: Real, const FUSED: bool>(form: Form, s: &[T], grad: &[T], out: &mut [T]) {
+fn by_left_any<T: Real, const FUSED: bool>(form: Bilinear, s: &[T], grad: &[T], out: &mut [T]) {
     let (left, middle, right) = (form.left, form.middle, form.right);
     let sizes = [middle * right, left * right, left * middle];
     for (s, grad, out) in each(sizes, s, grad, out) {
@@ -172,7 +170,7 @@ fn by_left_any<T: Real, const FUSED: bool>(form: Form, s: &[T], grad: &[T], out:
 }
 
 #[inline(always)]
-fn by_right_any<T: Real, const FUSED: bool>(form: Form, a: &[T], grad: &[T], out: &mut [T]) {
+fn by_right_any<T: Real, const FUSED: bool>(form: Bilinear, a: &[T], grad: &[T], out: &mut [T]) {
     let (left, middle, right) = (form.left, form.middle, form.right);
     let sizes = [left * middle, left * right, middle * right];
     for (a, grad, out) in each(sizes, a, grad, out) {

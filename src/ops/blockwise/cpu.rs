@@ -1,19 +1,19 @@
 //! Linear maps of blocks on the processor: products of matrices, component by component.
 
 use super::plan::Map;
-use super::{Form, IN, OUT, Run};
+use super::{Blockwise, IN, OUT, Run};
 use crate::ops::cpu::{Matrix, MatrixMut, Real, parts, tree_sum};
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// The weights times their factors.
-fn scaled<T: Real>(form: &Form, weights: &[T]) -> Vec<T> {
+fn scaled<T: Real>(form: &Blockwise, weights: &[T]) -> Vec<T> {
     let mut scaled = weights.to_vec();
     scale(form, &mut scaled);
     scaled
 }
 
-fn scale<T: Real>(form: &Form, weights: &mut [T]) {
+fn scale<T: Real>(form: &Blockwise, weights: &mut [T]) {
     for map in form.plan.maps.iter().filter(|map| map.factor != 1.0) {
         let factor = T::from_f64(map.factor);
         let len = map.channels[0] * map.channels[1] * form.plan.kinds();
@@ -23,7 +23,7 @@ fn scale<T: Real>(form: &Form, weights: &mut [T]) {
 }
 
 /// Runs cut at the ends of some rows, counted from the first of these.
-fn runs_of(form: &Form, rows: &Range<usize>) -> impl Iterator<Item = Run> {
+fn runs_of(form: &Blockwise, rows: &Range<usize>) -> impl Iterator<Item = Run> {
     form.runs.iter().filter_map(|run| {
         let (start, end) = (run.rows.start.max(rows.start), run.rows.end.min(rows.end));
         (start < end).then(|| Run {
@@ -42,7 +42,7 @@ impl Map {
 }
 
 /// Derivative by output (the map) or input (its transpose): `x` are the rows of the other one.
-pub(super) fn by_rows<T: Real>(form: &Form, by: usize, x: &[T], weights: &[T]) -> Vec<T> {
+pub(super) fn by_rows<T: Real>(form: &Blockwise, by: usize, x: &[T], weights: &[T]) -> Vec<T> {
     const ROWS: usize = 128;
     let widths = form.plan.widths();
     let other = IN + OUT - by;
@@ -80,7 +80,7 @@ pub(super) fn by_rows<T: Real>(form: &Form, by: usize, x: &[T], weights: &[T]) -
 }
 
 /// Derivative by the weights.
-pub(super) fn by_weights<T: Real>(form: &Form, [x, grad]: [&[T]; 2]) -> Vec<T> {
+pub(super) fn by_weights<T: Real>(form: &Blockwise, x: &[T], grad: &[T]) -> Vec<T> {
     const ROWS: usize = 128;
     let [from, to, len] = form.plan.widths();
     let sum = |rows: Range<usize>| {

@@ -1,7 +1,7 @@
 //! The Clebsch-Gordan step on the CPU: backward pass. Layouts are those of the forward pass.
 
 use super::forward::{column_sums, gather};
-use super::plan::{BLOCK, Degree, LANES, Path, Plan};
+use super::plan::{BLOCK, Common, Degree, LANES, Path, Plan};
 use super::product::{TOGETHER, contract, expand, through_norm};
 use crate::ops::batch_norm::{BatchNorm, Map, Sums};
 use crate::ops::cpu::{Buffer, Matrix, MatrixMut, Real, dot, parts, scratch, tree_sum_into};
@@ -68,10 +68,10 @@ pub(super) fn backward<T: Real>(plan: &Plan, saved: &Saved<T>) -> (Vec<T>, Vec<T
     finish(plan, saved, &shared.sums, &us, &mut gradient);
     let pull = saved.norm.map(|(norm, map)| {
         let sums = Sums::tree(norms.into_iter().flatten().collect());
-        let (gain, shift, pull) = norm.pull(map, &sums, saved.inverses.len());
+        let pull = norm.pull(map, &sums, saved.inverses.len());
         let out = plan.split_mut(&mut gradient);
-        out.gain.copy_from_slice(&gain);
-        out.shift.copy_from_slice(&shift);
+        out.gain.copy_from_slice(&pull.weight);
+        out.shift.copy_from_slice(&pull.bias);
         (norm, pull)
     });
     gx.par_chunks_mut(BLOCK * di)
@@ -90,8 +90,8 @@ pub(super) fn backward<T: Real>(plan: &Plan, saved: &Saved<T>) -> (Vec<T>, Vec<T
 fn add_shared_grad<T: Real>(plan: &Plan, grad: &[T], gx: &mut [T]) {
     let samples = gx.chunks_exact_mut(plan.input.dim());
     for (gx, grad) in samples.zip(grad.chunks_exact(plan.output.dim())) {
-        for (a, b, n) in plan.shared() {
-            for (gx, &g) in gx[b..b + n].iter_mut().zip(&grad[a..a + n]) {
+        for Common { input, output, len } in plan.common() {
+            for (gx, &g) in gx[input..][..len].iter_mut().zip(&grad[output..][..len]) {
                 *gx += g;
             }
         }
@@ -269,8 +269,8 @@ fn norm_pull<T: Real>(plan: &Plan, saved: &Saved<T>, sums: &[T]) -> [f64; BLOCK]
     let mut pull = [0f64; BLOCK];
     for (i, ((out, grad), x)) in samples.zip(saved.x.chunks_exact(di)).enumerate() {
         let skipped = plan
-            .shared()
-            .map(|(a, b, n)| dot(&grad[a..a + n], &x[b..b + n]));
+            .common()
+            .map(|c| dot(&grad[c.output..][..c.len], &x[c.input..][..c.len]));
         let q = dot(out, grad) - bias * dot(sums, &grad[..co]) - skipped.sum::<f64>();
         pull[i] = q * saved.inverses[i] * saved.inverses[i];
     }

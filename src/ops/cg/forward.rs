@@ -5,7 +5,7 @@
 //! `o[sample][m3][j]`: channels are innermost everywhere, as in the tensors, so the product and
 //! its derivatives are vector arithmetic and the linear map is one matrix product per run.
 
-use super::plan::{BLOCK, Degree, LANES, NORM_EPS, Plan};
+use super::plan::{BLOCK, Common, Degree, LANES, NORM_EPS, Plan};
 use super::product::{TOGETHER, expand};
 use crate::for_isa;
 use crate::ops::batch_norm::Map;
@@ -186,8 +186,8 @@ fn apply_norm<T: Real>(plan: &Plan, norm: &[T], inverse: f64, bias: &[T], out: &
 fn add_shared<T: Real>(plan: &Plan, x: &[T], out: &mut [T]) {
     let samples = out.chunks_exact_mut(plan.output.dim());
     for (out, x) in samples.zip(x.chunks_exact(plan.input.dim())) {
-        for (a, b, n) in plan.shared() {
-            for (out, &x) in out[a..a + n].iter_mut().zip(&x[b..b + n]) {
+        for Common { input, output, len } in plan.common() {
+            for (out, &x) in out[output..][..len].iter_mut().zip(&x[input..][..len]) {
                 *out += x;
             }
         }

@@ -20,7 +20,7 @@ pub mod launches;
 mod plan;
 mod product;
 
-pub use plan::{NORM_EPS, Plan};
+pub use plan::{NORM_EPS, Plan, Size};
 
 use super::adapter::apply_once;
 use super::batch_norm::{BatchNorm, Map, batch_norm};

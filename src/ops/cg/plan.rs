@@ -87,6 +87,28 @@ impl Degree {
     }
 }
 
+/// Features with equal channels in every degree.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    pub lmax: usize,
+    pub channels: usize,
+}
+
+impl Size {
+    pub const fn new(lmax: usize, channels: usize) -> Self {
+        Self { lmax, channels }
+    }
+}
+
+/// Numbers that input and output of a step share, where they have a skip connection.
+pub(super) struct Common {
+    /// First number in a row of the input.
+    pub input: usize,
+    /// First number in a row of the output.
+    pub output: usize,
+    pub len: usize,
+}
+
 /// The products of one Clebsch-Gordan step with channel-wise pairs, and what surrounds them.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -113,14 +135,11 @@ pub(super) struct Parts<S> {
 }
 
 impl Plan {
-    /// A step from `channels` channels up to `l_in` to `out_channels` channels up to `l_out`
-    /// (at most `2 l_in`). `symmetric` drops the pairs (l2, l1) that repeat (l1, l2).
-    pub fn new(
-        rule: Rule,
-        symmetric: bool,
-        (l_in, channels): (usize, usize),
-        (l_out, out_channels): (usize, usize),
-    ) -> Self {
+    /// A step between features of these sizes; the degrees of `to` are at most twice those of
+    /// `from`. `symmetric` drops the pairs (l2, l1) that repeat (l1, l2).
+    pub fn new(rule: Rule, symmetric: bool, from: Size, to: Size) -> Self {
+        let (l_in, channels) = (from.lmax, from.channels);
+        let (l_out, out_channels) = (to.lmax, to.channels);
         let mut weight_len = 0;
         let mut degrees = Vec::new();
         for (l, list) in pairs(rule, symmetric, l_in, l_out).into_iter().enumerate() {
@@ -231,8 +250,8 @@ impl Plan {
         start..start + len
     }
 
-    /// Runs of channels that input and output share: (start in output, start in input, length).
-    pub(super) fn shared(&self) -> impl Iterator<Item = (usize, usize, usize)> {
+    /// Runs of channels that input and output share.
+    pub(super) fn common(&self) -> impl Iterator<Item = Common> {
         let (ci, co) = (self.channels, self.out_channels);
         let rows = crate::so3::irreps::rows(self.input.lmax().min(self.output.lmax()));
         // Rows of equal length follow each other on both sides.
@@ -241,7 +260,11 @@ impl Plan {
             (true, true) => (1, rows * ci),
             (true, false) => (rows, ci.min(co)),
         };
-        (0..runs).map(move |row| (row * co, row * ci, len))
+        (0..runs).map(move |row| Common {
+            input: row * ci,
+            output: row * co,
+            len,
+        })
     }
 
     /// Floating-point operations (multiply and add counted as two) of one sample's forward pass.

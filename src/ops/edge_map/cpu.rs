@@ -1,8 +1,9 @@
 //! Linear maps along edges on the processor: some edges and some rows of their matrices at a time.
 
-use super::{FEATURES, Form, OUT, Sizes, WEIGHTS, X};
+use super::{EdgeMap, FEATURES, OUT, Sizes, WEIGHTS, X};
 use crate::for_isa;
 use crate::ops::cpu::{Matrix, MatrixMut, Real, fma, scratch};
+use crate::ops::form::Arguments;
 use crate::ops::lanes::{LANES, add, load, total};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -21,18 +22,18 @@ struct Tile {
 
 /// What is computed, as the inner loops see it.
 struct Job<'a, T> {
-    form: &'a Form,
+    form: &'a EdgeMap,
     sizes: Sizes,
-    arguments: [&'a [T]; 4],
+    arguments: Arguments<'a, T>,
 }
 
-pub(super) fn derivative<T: Real>(form: &Form, arguments: [&[T]; 4]) -> Vec<T> {
+pub(super) fn derivative<T: Real>(form: &EdgeMap, by: usize, arguments: Arguments<T>) -> Vec<T> {
     let job = Job {
         form,
         sizes: form.sizes,
         arguments,
     };
-    match form.by {
+    match by {
         WEIGHTS => job.by_weights(),
         X => job.at_senders(job.by_edges(X)),
         by => job.by_edges(by),
@@ -58,7 +59,7 @@ impl<T: Real> Job<'_, T> {
 
     /// Numbers of a row of an argument; of `X` those that an edge takes.
     fn width(&self, argument: usize) -> usize {
-        self.form.dims(argument)[1]
+        self.form.rows(argument)[1]
     }
 
     /// The row of an argument that an edge takes.
@@ -157,7 +158,7 @@ impl<T: Real> Job<'_, T> {
 
     /// Sums rows of edges at their senders.
     fn at_senders(&self, of_edges: Vec<T>) -> Vec<T> {
-        let [rows, width] = self.form.dims(X);
+        let [rows, width] = self.form.rows(X);
         let mut out = vec![T::zero(); rows * width];
         if out.is_empty() {
             return out;
@@ -176,7 +177,7 @@ impl<T: Real> Job<'_, T> {
     /// The derivative by the weights: tiles side by side, the edges of each in order.
     fn by_weights(&self) -> Vec<T> {
         let (k, count) = (self.width(FEATURES), self.form.edges.len());
-        let [rows, _] = self.form.dims(WEIGHTS);
+        let [rows, _] = self.form.rows(WEIGHTS);
         let mut out = vec![T::zero(); rows * k];
         let mut rest = out.as_mut_slice();
         let mut tiles = Vec::new();

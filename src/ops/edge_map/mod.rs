@@ -11,18 +11,17 @@
 //! they are made for some edges at a time, in the forward pass and in the backward pass again, so
 //! that memory is that of `x`, `f`, `w` and the result.
 //!
-//! Like [`tensor_product`](super::tensor_product) the op is the derivative of a form, here of
-//! `x`, `f`, `w` and the result, by one of them, and closed under differentiation. Sums go in an
-//! order that depends on the edges alone. There are no GPU kernels yet.
+//! The map is a [`form`](super::form) of `x`, `f`, `w` and the result, and closed under
+//! differentiation. Sums go in an order that depends on the edges alone. There are no GPU kernels
+//! yet.
 
 mod cpu;
 
-use super::adapter::apply;
 use super::cpu::Real;
 use super::dual::Dual;
-use super::op::{Array, Closed, Op};
+use super::form::{Arguments, Form, multiply};
 use super::segment::Incidence;
-use candle_core::{Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor};
 use std::sync::Arc;
 
 /// How many numbers there are of what.
@@ -50,13 +49,14 @@ pub fn edge_map(
     features: &Dual,
     weights: &Tensor,
 ) -> Result<Dual> {
-    let form = Form {
+    let form = EdgeMap {
         edges: edges.clone(),
         sizes,
         features: features.value.dim(1)?,
-        by: OUT,
     };
-    Dual::multilinear([x, features], |[x, f]| apply(form.clone(), [x, f, weights]))
+    Dual::multilinear([x, features], |[x, f]| {
+        multiply(form.clone(), [x, f, weights])
+    })
 }
 
 /// Arguments of the form.
@@ -65,22 +65,16 @@ const FEATURES: usize = 1;
 const WEIGHTS: usize = 2;
 const OUT: usize = 3;
 
-/// The derivative of the form by one of its arguments; the op's inputs are the others in order.
 #[derive(Debug, Clone)]
-struct Form {
+struct EdgeMap {
     edges: Arc<Incidence>,
     sizes: Sizes,
     features: usize,
-    by: usize,
 }
 
-impl Form {
-    /// The argument that input `k` is.
-    fn argument(&self, k: usize) -> usize {
-        k + usize::from(k >= self.by)
-    }
-
-    fn dims(&self, argument: usize) -> [usize; 2] {
+impl EdgeMap {
+    /// Rows of an argument, and numbers of each.
+    fn rows(&self, argument: usize) -> [usize; 2] {
         let Sizes {
             maps,
             axes,
@@ -96,66 +90,33 @@ impl Form {
     }
 }
 
-impl Op<3> for Form {
+impl Form<3> for EdgeMap {
     const NAME: &'static str = "the linear map along edges";
 
-    fn shape(&self, inputs: [&Shape; 3]) -> Result<Shape> {
-        for (k, shape) in inputs.iter().enumerate() {
-            let expected = self.dims(self.argument(k));
-            if shape.dims() != expected {
-                bail!(
-                    "{}: argument {k} is {shape:?}, not {expected:?}",
-                    Self::NAME
-                );
-            }
-        }
-        Ok((&self.dims(self.by)).into())
+    const OUT: usize = OUT;
+
+    fn dims(&self, argument: usize) -> Vec<usize> {
+        self.rows(argument).into()
     }
 
-    fn forward<T: Real>(&self, inputs: [Array<T>; 3]) -> Result<Vec<T>> {
-        let mut arguments: [&[T]; 4] = [&[]; 4];
-        for (k, input) in inputs.iter().enumerate() {
-            arguments[self.argument(k)] = input.data;
-        }
-        Ok(cpu::derivative(self, arguments))
+    fn derivative<T: Real>(&self, by: usize, arguments: Arguments<T>) -> Vec<T> {
+        cpu::derivative(self, by, arguments)
     }
 
     /// Matrices, and products of `x` and the result, are made once for two of the derivatives.
-    fn products(&self, _: [&Shape; 3]) -> usize {
+    fn products(&self, by: usize) -> usize {
         let Sizes {
             maps,
             axes,
             from,
             to,
         } = self.sizes;
-        let of_number = match self.by {
+        let of_number = match by {
             X => axes,
             WEIGHTS => self.features,
             _ => axes + self.features,
         };
         self.edges.len() * maps * from * to * of_number
-    }
-}
-
-impl Closed<3> for Form {
-    fn backward(
-        &self,
-        inputs: [&Tensor; 3],
-        grad: &Tensor,
-        wanted: [bool; 3],
-    ) -> Result<[Option<Tensor>; 3]> {
-        let mut arguments = [grad; 4];
-        for (k, input) in inputs.into_iter().enumerate() {
-            arguments[self.argument(k)] = input;
-        }
-        let mut gradients = [const { None }; 3];
-        for k in (0..3).filter(|&k| wanted[k]) {
-            let mut op = self.clone();
-            op.by = self.argument(k);
-            let inputs = [0, 1, 2].map(|i| arguments[op.argument(i)]);
-            gradients[k] = Some(apply(op, inputs)?);
-        }
-        Ok(gradients)
     }
 }
 

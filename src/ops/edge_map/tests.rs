@@ -29,7 +29,7 @@ fn incidence() -> Arc<Incidence> {
 }
 
 /// The form term by term: its derivatives by all arguments.
-fn naive(form: &Form, all: &[Vec<f64>; 4]) -> [Vec<f64>; 4] {
+fn naive(form: &EdgeMap, all: &[Vec<f64>; 4]) -> [Vec<f64>; 4] {
     let mut out = all.each_ref().map(|values| vec![0.0; values.len()]);
     let Sizes {
         maps,
@@ -73,17 +73,16 @@ fn the_op_and_its_gradients_are_derivatives_of_the_form() {
             from,
             to,
         };
-        let form = Form {
+        let form = EdgeMap {
             edges: edges.clone(),
             sizes,
             features: 4,
-            by: OUT,
         };
-        let all = [0, 1, 2, 3].map(|a| random(a as u64, form.dims(a)));
+        let all = [0, 1, 2, 3].map(|a| random(a as u64, form.rows(a)));
         let expected = naive(&form, &all);
         for (dtype, tolerance) in [(DType::F64, 1e-11), (DType::F32, 2e-4)] {
             let var = |a: usize| {
-                let t = Tensor::from_slice(&all[a], form.dims(a).as_slice(), &Device::Cpu);
+                let t = Tensor::from_slice(&all[a], form.rows(a).as_slice(), &Device::Cpu);
                 let t = t.and_then(|t| t.to_dtype(dtype)).unwrap();
                 Var::from_tensor(&t).unwrap().into_inner()
             };

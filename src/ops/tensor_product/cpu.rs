@@ -1,9 +1,10 @@
 //! Tensor products on the processor.
 
 use super::plan::Coupling;
-use super::{Form, LEFT, OUT, RIGHT, WEIGHTS};
+use super::{LEFT, OUT, RIGHT, TensorProduct, WEIGHTS};
 use crate::for_isa;
 use crate::ops::cpu::{Real, fma};
+use crate::ops::form::Arguments;
 use crate::ops::lanes::{LANES, Lanes, add, load, total};
 use crate::ops::segment::{Incidence, Place};
 use rayon::prelude::*;
@@ -15,7 +16,7 @@ struct Job<'a, T> {
     couplings: &'a [Coupling],
     /// What of each coupling is not zero.
     maps: Vec<Map<T>>,
-    arguments: [&'a [T]; 4],
+    arguments: Arguments<'a, T>,
     places: [Place; 4],
     widths: [usize; 4],
     by: usize,
@@ -24,22 +25,27 @@ struct Job<'a, T> {
 
 /// The derivative's rows one after another. Blocks of rows are computed side by side; each row is
 /// summed by one thread in the order of its edges.
-pub(super) fn derivative<T: Real, const N: usize>(form: &Form<N>, arguments: [&[T]; 4]) -> Vec<T> {
+pub(super) fn derivative<T: Real>(
+    form: &TensorProduct,
+    by: usize,
+    arguments: Arguments<T>,
+    weighted: bool,
+) -> Vec<T> {
     /// Numbers of the result that one thread takes at a time, about.
     const BLOCK: usize = 4096;
     let couplings = &form.plan.couplings;
     let job = Job {
         edges: &form.edges,
         couplings,
-        maps: couplings.iter().map(|c| Map::new(c, form.by)).collect(),
+        maps: couplings.iter().map(|c| Map::new(c, by)).collect(),
         arguments,
         places: form.places,
         widths: form.plan.widths(),
-        by: form.by,
-        weighted: N == 3,
+        by,
+        weighted,
     };
-    let width = job.widths[job.by];
-    let mut out = vec![T::zero(); form.edges.rows(job.places[job.by]) * width];
+    let width = job.widths[by];
+    let mut out = vec![T::zero(); form.edges.rows(job.places[by]) * width];
     if out.is_empty() {
         return out;
     }

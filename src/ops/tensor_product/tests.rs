@@ -1,7 +1,9 @@
 use super::*;
+use crate::ops::adapter::{Adapter, Apply};
+use crate::ops::form::Derivative;
 use crate::ops::segment::Ends;
 use crate::so3::blocks::{Blocks, Irrep, paths};
-use candle_core::{DType, Device, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -82,7 +84,7 @@ fn naive(plan: &Plan, edges: &Incidence, places: [Place; 4], all: &[Vec<f64>]) -
 /// Checks the op and its gradients against the definition.
 fn check<const N: usize>(plan: &Arc<Plan>, places: [Place; 4], dtype: DType, tolerance: f64)
 where
-    Adapter<Form<N>, N>: Apply<N>,
+    Adapter<Derivative<TensorProduct>, N>: Apply<N>,
 {
     let edges = incidence();
     let dims = |a: usize| [edges.rows(places[a]), plan.widths()[a]];
@@ -97,8 +99,8 @@ where
         let tensor = all[k + usize::from(k >= OUT)].to_dtype(dtype).unwrap();
         Var::from_tensor(&tensor).unwrap().into_inner()
     });
-    let form = Form::<N>::new(plan, &edges, places);
-    let out = apply(form, inputs.each_ref()).unwrap();
+    let form = TensorProduct::new(plan, &edges, places);
+    let out = multiply(form, inputs.each_ref()).unwrap();
     let close = |own: &Tensor, a: usize| {
         for (x, y) in values(own).iter().zip(&expected[a]) {
             assert!((x - y).abs() < tolerance, "{places:?} by {a}: {x} for {y}");

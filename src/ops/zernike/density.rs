@@ -8,6 +8,13 @@ use crate::{Error, Result};
 use rayon::prelude::*;
 use std::f64::consts::PI;
 
+/// Radial functions over their factors.
+struct Functions {
+    radial: Radial,
+    /// In the order of [`Radial::evaluate`].
+    factors: Vec<f64>,
+}
+
 impl Transform {
     /// Density of each channel at `points` (Å, about the centre), `[points, channels]`, in Å^-3:
     /// the smoothest density in the ball whose projections `int f(r) P_nlm(r) dr` are the
@@ -39,14 +46,15 @@ impl Transform {
         let settings = &self.settings;
         let radial = Radial::new(settings.lmax, settings.nmax, settings.binomial);
         let orders: usize = (0..=settings.lmax).map(|l| radial.orders(l)).sum();
-        self.sum(zernikegram, points, &(radial, vec![1.0; orders]), 1.0)
+        let factors = vec![1.0; orders];
+        self.sum(zernikegram, points, &Functions { radial, factors }, 1.0)
     }
 
     fn sum(
         &self,
         zernikegram: &[f32],
         points: &[[f64; 3]],
-        functions: &(Radial, Vec<f64>),
+        functions: &Functions,
         scale: f64,
     ) -> Result<Vec<f64>> {
         if zernikegram.len() != self.irreps.dim() {
@@ -73,7 +81,7 @@ impl Transform {
     }
 
     /// The exact polynomials, and by what to divide them to get the dual ones.
-    fn dual(&self) -> (Radial, Vec<f64>) {
+    fn dual(&self) -> Functions {
         let settings = &self.settings;
         let exact = Radial::new(settings.lmax, settings.nmax, Binomial::Exact);
         let factor = |l, k| match settings.binomial {
@@ -83,13 +91,16 @@ impl Transform {
         let factors = (0..=settings.lmax)
             .flat_map(|l| (0..exact.orders(l)).map(move |k| factor(l, k)))
             .collect();
-        (exact, factors)
+        Functions {
+            radial: exact,
+            factors,
+        }
     }
 
     fn evaluate(
         &self,
         zernikegram: &[f32],
-        (exact, factors): &(Radial, Vec<f64>),
+        Functions { radial, factors }: &Functions,
         point: [f64; 3],
         out: &mut [f64],
     ) {
@@ -99,15 +110,12 @@ impl Transform {
             return;
         }
         let y = harmonics(self.settings.lmax, point);
-        let mut radial = exact
-            .evaluate(rho)
-            .into_iter()
-            .zip(factors)
-            .map(|(r, f)| r / f);
+        let values = radial.evaluate(rho);
+        let mut values = values.into_iter().zip(factors).map(|(r, f)| r / f);
         let mut rest = zernikegram;
         for l in 0..=self.settings.lmax {
             let y = &y[l * l..(l + 1) * (l + 1)];
-            let orders: Vec<f64> = radial.by_ref().take(exact.orders(l)).collect();
+            let orders: Vec<f64> = values.by_ref().take(radial.orders(l)).collect();
             for density in out.iter_mut() {
                 for r in &orders {
                     let (row, after) = rest.split_at(y.len());

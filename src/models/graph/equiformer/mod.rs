@@ -17,9 +17,9 @@ use crate::models::layers::irreps::{
 };
 use crate::models::layers::{Cutoff, CutoffShape, Geometry, check_radial};
 use crate::models::{Parameters, Scope};
-use crate::ops::dual::Dual;
+use crate::ops::dual::{At, Dual};
 use crate::ops::segment::{Place, Row, edge, receiver};
-use crate::ops::tensor_product::{At, Plan, weighted_product};
+use crate::ops::tensor_product::{Plan, weighted_product};
 use crate::so3::blocks::{Blocks, Irrep};
 use crate::{Error, Result};
 use attention::{Attention, depthwise};

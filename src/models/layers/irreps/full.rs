@@ -2,9 +2,9 @@
 
 use super::{BlockLinear, Style};
 use crate::models::{Parameters, Scope};
-use crate::ops::dual::Dual;
+use crate::ops::dual::{At, Dual};
 use crate::ops::segment::{Incidence, Place};
-use crate::ops::tensor_product::{At, Plan, product};
+use crate::ops::tensor_product::{Plan, product};
 use crate::so3::blocks::{Blocks, paths};
 use candle_core::Result;
 use std::ops::Range;

@@ -1,9 +1,9 @@
 //! Activations that respect irreps.
 
-use crate::ops::dual::Dual;
+use crate::ops::dual::{At, Dual};
 use crate::ops::pointwise::{Sigmoid, Silu};
 use crate::ops::segment::{Incidence, Place};
-use crate::ops::tensor_product::{At, Plan, product};
+use crate::ops::tensor_product::{Plan, product};
 use crate::so3::blocks::{Blocks, Irrep, Path};
 use candle_core::Result;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! Spherical harmonics of the edges' directions.
 
 use crate::models::layers::Geometry;
-use crate::ops::dual::Dual;
+use crate::ops::dual::{At, Dual};
 use crate::ops::segment::Place;
-use crate::ops::tensor_product::{At, Plan, product};
+use crate::ops::tensor_product::{Plan, product};
 use crate::so3::blocks::{Blocks, Irrep, Path};
 use crate::so3::harmonics::harmonics;
 use candle_core::Result;

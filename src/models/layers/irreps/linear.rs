@@ -86,11 +86,6 @@ impl BlockLinear {
         Self::grouped(b, style, [from, to], &merged(from), 1)
     }
 
-    /// With weights for each of some kinds of rows.
-    pub fn of_kinds(b: &mut Scope, style: Style, [from, to]: [&Blocks; 2], kinds: usize) -> Self {
-        Self::grouped(b, style, [from, to], &merged(from), kinds)
-    }
-
     /// With an order of weights as in [`Plan::new`].
     pub fn grouped(
         b: &mut Scope,
