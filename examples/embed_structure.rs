@@ -6,6 +6,7 @@
 //!
 //! prints, for every residue, the length of its invariant vector and the first axis of its frame.
 
+use candle_core::Device;
 use holosig::comm::World;
 use holosig::data::Split;
 use holosig::data::dataset::Dataset;
@@ -24,7 +25,7 @@ fn main() -> Result<()> {
     };
 
     // A world of one rank; under mpirun, `World::run` would give all of them.
-    let embedder = Embedder::open(&World::alone(), &checkpoint)?;
+    let embedder = Embedder::open(&World::alone(), &checkpoint, &Device::Cpu)?;
 
     // The structure, read as the model's training data were.
     let read = structure::read(&file, &embedder.description.read)?;

@@ -16,6 +16,7 @@ use holosig::models::layers::{Activation, Mlp};
 use holosig::models::{Losses, Model, Parameters, ParametersBuilder, StepKey};
 use holosig::train::{LossSchedule, Plan, RunFolder, Settings, Start, Task, train};
 use holosig::{Error, Result};
+use serde::Serialize;
 use std::path::Path;
 
 const HIDDEN: usize = 32;
@@ -73,6 +74,12 @@ impl Model for Distance {
     }
 }
 
+/// What a reader of a checkpoint needs to build the model.
+#[derive(Serialize)]
+struct Description {
+    hidden: usize,
+}
+
 /// The model and where its batches come from.
 struct Distances(Distance);
 
@@ -86,6 +93,8 @@ impl Task for Distances {
     const NAME: &'static str = "distances";
 
     type Model = Distance;
+
+    type Description = Description;
 
     fn model(&self) -> &Distance {
         &self.0
@@ -119,8 +128,8 @@ impl Task for Distances {
         "points of sines".into()
     }
 
-    fn description(&self) -> Result<String> {
-        Ok(format!("hidden = {HIDDEN}\n"))
+    fn description(&self) -> &Description {
+        &Description { hidden: HIDDEN }
     }
 }
 

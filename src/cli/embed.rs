@@ -15,6 +15,7 @@ use crate::draw::PICTURE;
 use crate::print::count;
 use crate::store::{Content, Kind, Output};
 use crate::{Error, Result};
+use candle_core::Device;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -94,15 +95,14 @@ pub fn run(args: Args) -> Result<()> {
             .claim(world, || args.outputs(&target), &args.inputs())?;
         target.begin(world)?;
         if let Some(path) = &args.trajectories {
-            let grainer = CoarseGrainer::open(world, &args.checkpoint)?;
+            let grainer = CoarseGrainer::open(world, &args.checkpoint, &Device::Cpu)?;
             let dataset = trajectory::Dataset::open(world, path)?;
             let (pdb, plots) = (args.clusters_pdb.as_deref(), args.plots.as_deref());
             grainer.write(world, &dataset, target.h5(), pdb, plots)?;
             return target.finish(world);
         }
         let place = world.agree(world.place(args.device))?;
-        let embedder = Embedder::open(world, &args.checkpoint)?;
-        let embedder = world.agree(embedder.on(&place.device))?;
+        let embedder = Embedder::open(world, &args.checkpoint, &place.device)?;
         let description = &embedder.description;
         if let Some(path) = &args.zernikegrams {
             let source = ZernikegramFile::open(world, path, &description.zernike)?;
@@ -111,7 +111,7 @@ pub fn run(args: Args) -> Result<()> {
         let (name, dataset, skipped) = match &args.dataset {
             Some(path) => {
                 let dataset = world.agree(Dataset::open(path))?;
-                (path.display().to_string(), dataset, (0, 0))
+                (path.display().to_string(), dataset, Skipped::default())
             }
             None => {
                 let (dataset, skipped) = read(world, &args, &description.read)?;
@@ -123,8 +123,8 @@ pub fn run(args: Args) -> Result<()> {
             .and_then(|source| source.at(&args.sites.chosen()));
         write(world, &args, &embedder, &world.agree(source)?, target)?;
         world.agree(match skipped {
-            (0, _) => Ok(()),
-            (skipped, of) => Err(Error::Partial { skipped, of }),
+            Skipped { files: 0, .. } => Ok(()),
+            Skipped { files, of } => Err(Error::Partial { skipped: files, of }),
         })
     })
 }
@@ -138,8 +138,7 @@ fn holographic(args: &Args) -> Result<()> {
         let instead = "paths of invariants are too large for other formats";
         world.agree(ending(&args.out, &["h5", "hdf5"], instead))?;
         let place = world.agree(world.place(args.device))?;
-        let embedder = Embedder::open(world, &args.checkpoint)?;
-        let embedder = world.agree(embedder.on(&place.device))?;
+        let embedder = Embedder::open(world, &args.checkpoint, &place.device)?;
         let path = args.trajectories.as_deref().unwrap_or(Path::new(""));
         let dataset = trajectory::Dataset::open(world, path)?;
         let frames: u64 = dataset.trajectories().iter().map(|t| t.frames).sum();
@@ -191,7 +190,11 @@ impl Args {
 }
 
 /// How many files could not be used, of how many.
-type Skipped = (u64, u64);
+#[derive(Default)]
+struct Skipped {
+    files: u64,
+    of: u64,
+}
 
 /// Reads structures, ranks sharing the files, into a dataset in the memory of every rank.
 fn read(world: &World, args: &Args, options: &ReadOptions) -> Result<(Dataset, Skipped)> {
@@ -212,7 +215,11 @@ fn read(world: &World, args: &Args, options: &ReadOptions) -> Result<(Dataset, S
         Ok((collected.structures, collected.skipped.len() as u64))
     })?;
     let dataset = world.agree(Dataset::of_structures(structures))?;
-    Ok((dataset, (skipped, files.len() as u64)))
+    let skipped = Skipped {
+        files: skipped,
+        of: files.len() as u64,
+    };
+    Ok((dataset, skipped))
 }
 
 fn write(

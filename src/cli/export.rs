@@ -4,17 +4,16 @@ use super::places::{self, Overwrite, checkpoint};
 use crate::comm::World;
 use crate::models::graph::Network;
 use crate::models::hvae::published;
-use crate::models::pretrain::Start;
-use crate::models::{Model, Parameters, state_dict};
+use crate::models::{Describes, Model, state_dict};
 use crate::store::{Content, Kind, Output, Scratch};
-use crate::tasks::TaskKind;
 use crate::tasks::hvae::HvaeKind;
 use crate::tasks::pretrain::PretrainKind;
 use crate::tasks::systems::SystemsKind;
+use crate::tasks::{TaskKind, Trained};
 use crate::train::Checkpoint;
 use crate::{Error, Result};
-use candle_core::{DType, Device};
-use std::path::{Path, PathBuf};
+use candle_core::Device;
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -67,16 +66,8 @@ impl Args {
 /// What the names of a network of atoms begin with; heads and objectives are not exported.
 const NETWORK: &str = "model.";
 
-/// Puts the checkpoint's numbers into a model, and writes those whose names begin with `part`.
-fn write(
-    args: &Args,
-    checkpoint: &Checkpoint,
-    model: &Parameters,
-    part: &str,
-    to: &Path,
-) -> Result<()> {
-    checkpoint.load_into(&args.checkpoint, model)?;
-    state_dict::write(model, part, to)
+fn trained<K: TaskKind>(args: &Args, checkpoint: &Checkpoint) -> Result<Trained<K>> {
+    Trained::of(checkpoint, &args.checkpoint, &Device::Cpu)
 }
 
 /// Settings of a network.
@@ -88,13 +79,10 @@ fn export(args: &Args) -> Result<()> {
     let checkpoint = Checkpoint::read(&args.checkpoint)?;
     let here = |e| Error::file(&args.checkpoint, e);
     if args.is_checkpoint() {
-        let description = HvaeKind::describe(&checkpoint, &args.checkpoint)?;
-        let model = description
-            .build(0, DType::F32, &Device::Cpu)
-            .map_err(here)?;
-        checkpoint.load_into(&args.checkpoint, model.parameters())?;
-        let text = description.to_toml()?;
-        Checkpoint::of_model(HvaeKind::name(), text, model.parameters())?.write(&args.out)?;
+        let trained = trained::<HvaeKind>(args, &checkpoint)?;
+        let text = trained.description.to_toml()?;
+        let model = trained.model.parameters();
+        Checkpoint::of_model(HvaeKind::name(), text, model)?.write(&args.out)?;
         crate::say!("{}", args.out.display());
         return Ok(());
     }
@@ -104,31 +92,25 @@ fn export(args: &Args) -> Result<()> {
     let to = weights.path();
     let hparams = match checkpoint.task.as_str() {
         "hvae" => {
-            let description = HvaeKind::describe(&checkpoint, &args.checkpoint)?;
+            let Trained {
+                model, description, ..
+            } = trained::<HvaeKind>(args, &checkpoint)?;
             let hparams = published::to_json(&description).map_err(here)?;
-            let model = description
-                .build(0, DType::F32, &Device::Cpu)
-                .map_err(here)?;
-            write(args, &checkpoint, model.parameters(), "", to)?;
+            state_dict::write(model.parameters(), "", to)?;
             hparams
         }
         "pretrain" => {
-            let description = PretrainKind::describe(&checkpoint, &args.checkpoint)?;
-            let start = Start {
-                seed: 0,
-                dtype: DType::F32,
-                device: Device::Cpu,
-            };
-            let model = description.build(&start).map_err(here)?;
-            write(args, &checkpoint, model.parameters(), NETWORK, to)?;
+            let Trained {
+                model, description, ..
+            } = trained::<PretrainKind>(args, &checkpoint)?;
+            state_dict::write(model.parameters(), NETWORK, to)?;
             json(&description.model.network)?
         }
         "systems" => {
-            let description = SystemsKind::describe(&checkpoint, &args.checkpoint)?;
-            let model = description
-                .build(0, DType::F32, &Device::Cpu)
-                .map_err(here)?;
-            write(args, &checkpoint, model.parameters(), NETWORK, to)?;
+            let Trained {
+                model, description, ..
+            } = trained::<SystemsKind>(args, &checkpoint)?;
+            state_dict::write(model.parameters(), NETWORK, to)?;
             json(&description.model.network)?
         }
         other => {

@@ -12,6 +12,7 @@ use crate::tasks::TaskKind;
 use crate::tasks::spheres::SpheresKind;
 use crate::train::Checkpoint;
 use crate::{Error, Result};
+use candle_core::Device;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -78,7 +79,7 @@ impl Args {
     fn signals(&self, world: &World) -> Result<()> {
         let outputs = || Ok(generate::outputs(&self.out));
         let _claim = self.overwrite.claim(world, outputs, &self.inputs())?;
-        let model = SphereModel::open(world, &self.checkpoint)?;
+        let model = SphereModel::open(world, &self.checkpoint, &Device::Cpu)?;
         let data = self
             .dataset
             .as_ref()
@@ -95,7 +96,7 @@ impl Args {
         let classifier = self
             .classifier
             .as_ref()
-            .map(|path| Classifier::open(world, path, signal))
+            .map(|path| Classifier::open_for(world, path, signal))
             .transpose()?;
         let between = self.between.clone().map(|names| {
             let mut names = names.into_iter();
@@ -130,7 +131,7 @@ impl Args {
     }
 
     fn molecules(&self, world: &World) -> Result<()> {
-        let embedder = Embedder::open(world, &self.checkpoint)?;
+        let embedder = Embedder::open(world, &self.checkpoint, &Device::Cpu)?;
         let path = self.dataset.as_ref().ok_or_else(|| {
             Error::input(
                 "a model of molecules needs --dataset: a file of holosig prepare structures",

@@ -2,9 +2,9 @@
 
 use super::places::Overwrite;
 use crate::comm::World;
-use crate::models::Model;
 use crate::models::hvae::published;
 use crate::models::state_dict::{StateDict, assign};
+use crate::models::{Describes, Model};
 use crate::store::{Kind, Output};
 use crate::tasks::TaskKind;
 use crate::tasks::hvae::HvaeKind;

@@ -11,6 +11,7 @@ use crate::downstream::pockets::{self, Pocketer, Pool, Settings};
 use crate::print::count;
 use crate::store::Kind;
 use crate::{Error, Result};
+use candle_core::Device;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
@@ -96,7 +97,7 @@ pub fn run(args: Args) -> Result<()> {
             .collect();
         let _claim = args.overwrite.claim(world, outputs, &inputs)?;
         target.begin(world)?;
-        let embedder = Embedder::open(world, &args.checkpoint)?;
+        let embedder = Embedder::open(world, &args.checkpoint, &Device::Cpu)?;
         let settings = Settings {
             cutoff: args.cutoff,
             centres: args.centres,

@@ -117,7 +117,7 @@ fn of_pockets(args: &Args, pockets: &Path) -> Result<()> {
 
 fn of_systems(world: &World, args: &Args, path: &Path) -> Result<()> {
     let place = world.agree(world.place(args.device))?;
-    let predictor = Predictor::open(world, &args.trained, &place)?;
+    let predictor = Predictor::open(world, &args.trained, &place.device)?;
     let systems = Systems::open(world, path)?;
     let ids = chosen(&systems, args.split);
     if ids.is_empty() {
@@ -146,7 +146,7 @@ fn of_systems(world: &World, args: &Args, path: &Path) -> Result<()> {
 
 fn of_chains(world: &World, args: &Args, path: &Path) -> Result<()> {
     let place = world.agree(world.place(args.device))?;
-    let predictor = ChainPredictor::open(world, &args.trained, &place)?;
+    let predictor = ChainPredictor::open(world, &args.trained, &place.device)?;
     let all = Chains::open(world, path)?;
     let ids = match args.split {
         Some(split) => all.split(split),

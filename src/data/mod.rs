@@ -28,4 +28,4 @@ pub mod torch;
 pub mod trajectory;
 pub mod zernikegrams;
 
-pub use splits::Split;
+pub use splits::{Partition, Split};

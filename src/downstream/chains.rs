@@ -1,23 +1,15 @@
 //! Classes or labels of protein chains, as a trained network of residues tells them.
 
-use crate::comm::{Place, World};
+use crate::comm::World;
 use crate::data::chains::Chains;
-use crate::models::Model;
-use crate::models::residues::ResidueModel;
 use crate::store::{self, Kind, Storage::Compressed};
-use crate::tasks::TaskKind;
-use crate::tasks::chains::{ChainsKind, Description, Scores, ranking, score};
-use crate::train::Checkpoint;
+use crate::tasks::Trained;
+use crate::tasks::chains::{ChainsKind, Scores, ranking, score};
 use crate::{Error, Result};
-use candle_core::DType;
 use std::path::Path;
 
 /// A trained model, ready to predict.
-pub struct ChainPredictor {
-    model: ResidueModel,
-    description: Description,
-    hash: String,
-}
+pub type ChainPredictor = Trained<ChainsKind>;
 
 /// Predictions of some of a dataset's chains.
 pub struct ChainPredictions<'a> {
@@ -28,27 +20,6 @@ pub struct ChainPredictions<'a> {
 }
 
 impl ChainPredictor {
-    /// Reads a checkpoint on rank 0 and shares it. Collective.
-    ///
-    /// # Errors
-    /// A file that is not a checkpoint of a network of residues, or is damaged.
-    pub fn open(world: &World, path: &Path, place: &Place) -> Result<Self> {
-        let checkpoint = world.on_root(|| Checkpoint::read(path))?;
-        let checkpoint = Checkpoint::broadcast(world, checkpoint)?;
-        let built = || {
-            let description = ChainsKind::describe(&checkpoint, path)?;
-            let model = description.build(0, DType::F32, &place.device);
-            let model = model.map_err(|e| e.in_file(path))?;
-            checkpoint.load_into(path, model.parameters())?;
-            Ok(Self {
-                model,
-                description,
-                hash: checkpoint.hash().to_string(),
-            })
-        };
-        world.agree(built())
-    }
-
     /// Probabilities of the chains `ids`, `[chains * classes]`. Collective; the result is on rank 0.
     ///
     /// # Errors

@@ -6,16 +6,13 @@ mod plots;
 use crate::comm::{World, packed};
 use crate::data::structure::b_factors;
 use crate::data::trajectory::{Dataset, Graph};
-use crate::models::Model;
-use crate::models::deep_signature::{
-    DeepSignature, Description, Graph as ModelGraph, clip, graphs,
-};
+use crate::models::Describes;
+use crate::models::deep_signature::{Description, Graph as ModelGraph, clip, graphs};
 use crate::store::{self, Kind, NewFile, Node, Storage};
-use crate::tasks::TaskKind;
+use crate::tasks::Trained;
 use crate::tasks::deep_signature::DeepSignatureKind;
-use crate::train::Checkpoint;
 use crate::{Error, Result};
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
@@ -24,10 +21,7 @@ use std::sync::Arc;
 const BLOCK: usize = 4;
 
 /// A model and what prepares its input.
-pub struct CoarseGrainer {
-    pub model: DeepSignature,
-    pub description: Description,
-}
+pub type CoarseGrainer = Trained<DeepSignatureKind>;
 
 /// Results of one segment.
 #[derive(Serialize, Deserialize)]
@@ -42,22 +36,6 @@ struct Row {
 }
 
 impl CoarseGrainer {
-    /// Reads a checkpoint on rank 0 and shares it. Collective.
-    ///
-    /// # Errors
-    /// Those of [`Checkpoint::read`], a checkpoint of another model.
-    pub fn open(world: &World, path: &Path) -> Result<Self> {
-        let read = world.on_root(|| Checkpoint::read(path))?;
-        let checkpoint = Checkpoint::broadcast(world, read)?;
-        let build = || {
-            let description = DeepSignatureKind::describe(&checkpoint, path)?;
-            let model = description.build(0, DType::F32, &Device::Cpu)?;
-            checkpoint.load_into(path, model.parameters())?;
-            Ok(Self { model, description })
-        };
-        world.agree(build())
-    }
-
     /// Runs the model on every segment of `dataset` and writes `out`; with `pdb` also one PDB
     /// file per graph of atoms into that folder, with `plots` pictures of the clearest segments
     /// (`coarse/plots.rs`). Collective.

@@ -3,20 +3,17 @@
 //! Ranks share the systems in blocks; rank 0 writes them in order, so the file is the same for any
 //! number of ranks.
 
-use crate::comm::{Place, World};
+use crate::comm::World;
 use crate::data::Split;
 use crate::data::system::System;
 use crate::data::systems::Systems;
 use crate::elements::symbol;
 use crate::models::Model;
-use crate::models::graph::{FORCES, GraphModel};
+use crate::models::graph::FORCES;
 use crate::ops::in_pool;
 use crate::store::{self, Kind, Node, Storage::Compressed};
-use crate::tasks::TaskKind;
-use crate::tasks::systems::{
-    Description, Measured, On, Predicted, Scores, SystemsKind, forces, known,
-};
-use crate::train::Checkpoint;
+use crate::tasks::Trained;
+use crate::tasks::systems::{Measured, On, Predicted, Scores, SystemsKind, forces, known};
 use crate::{Error, Result};
 use candle_core::DType;
 use std::fmt::Write;
@@ -26,37 +23,12 @@ use std::path::Path;
 const BLOCK: usize = 32;
 
 /// A trained model, ready to predict.
-pub struct Predictor {
-    model: GraphModel,
-    description: Description,
-    hash: String,
-}
+pub type Predictor = Trained<SystemsKind>;
 
 /// Stands in the comment of every system of [`Predictor::extended_xyz`].
 pub const EXTENDED_XYZ: &str = "predicted_by=holosig";
 
 impl Predictor {
-    /// Reads a checkpoint on rank 0 and shares it. Collective.
-    ///
-    /// # Errors
-    /// A file that is not a checkpoint of a network of atoms, or is damaged.
-    pub fn open(world: &World, path: &Path, place: &Place) -> Result<Self> {
-        let checkpoint = world.on_root(|| Checkpoint::read(path))?;
-        let checkpoint = Checkpoint::broadcast(world, checkpoint)?;
-        let built = || {
-            let description = SystemsKind::describe(&checkpoint, path)?;
-            let model = description.build(0, DType::F32, &place.device);
-            let model = model.map_err(|e| e.in_file(path))?;
-            checkpoint.load_into(path, model.parameters())?;
-            Ok(Self {
-                model,
-                description,
-                hash: checkpoint.hash().to_string(),
-            })
-        };
-        world.agree(built())
-    }
-
     /// Whether forces were learned.
     pub fn forces(&self) -> bool {
         self.description.forces

@@ -2,6 +2,7 @@
 
 mod builder;
 pub mod deep_signature;
+mod describes;
 pub mod flat;
 pub mod gradient;
 pub mod graph;
@@ -16,6 +17,7 @@ pub mod sizes;
 pub mod state_dict;
 
 pub use builder::{ParametersBuilder, Scope};
+pub use describes::Describes;
 pub use flat::Flat;
 use gradient::Missing;
 pub use handle::{Buffer, Parameter};

@@ -13,7 +13,7 @@ use crate::train::{
 use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// Bytes of a dataset that is not read as a whole only to check a job.
@@ -22,6 +22,8 @@ const LARGE: u64 = 4 << 30;
 /// A job file, understood.
 #[derive(Debug)]
 pub struct Job<K: TaskKind> {
+    /// `data.dataset`, the dataset file.
+    pub dataset: PathBuf,
     /// Sections that the task has of its own.
     pub sections: K::Sections,
     /// The `[train]` section.
@@ -61,6 +63,8 @@ impl<K: TaskKind> Job<K> {
                 section.unwrap_or_else(|| Value::Table(Table::new())),
             );
         }
+        let dataset = table.get("data").and_then(|data| data.get("dataset"));
+        let dataset = dataset.and_then(Value::as_str).map(PathBuf::from);
         let sections: K::Sections = job::from_table(path, table, &["task", "train", "loss"])?;
         let terms = K::terms(&sections);
         if let Some(Value::Table(train)) = common.get_mut("train") {
@@ -88,7 +92,9 @@ impl<K: TaskKind> Job<K> {
             );
             return Err(Error::file(path, what));
         }
+        let no_dataset = || Error::internal("a job without data.dataset");
         let job = Self {
+            dataset: dataset.ok_or_else(no_dataset)?,
             sections,
             train,
             loss: known,
@@ -228,7 +234,7 @@ impl<K: TaskKind> AnyJob for Job<K> {
     }
 
     fn dataset(&self) -> &Path {
-        K::dataset(&self.sections)
+        &self.dataset
     }
 
     fn renamed(&self) -> &[String] {

@@ -3,6 +3,7 @@
 use super::Job;
 use crate::comm::{Place, World};
 use crate::data::Split;
+use crate::models::Describes;
 use crate::train::checkpoint::Saved;
 use crate::train::evaluate::evaluate;
 use crate::train::{Checkpoint, Task};
@@ -24,6 +25,9 @@ pub enum Purpose<'a> {
     Trial,
 }
 
+/// What a checkpoint says of the model of a task.
+pub type Description<K> = <<K as TaskKind>::Task<'static> as Task>::Description;
+
 /// A task: which data, which model, what is learned. With a line in the registry
 /// ([`super::TASKS`]) an implementation is a task of its own; reading its job files, training,
 /// dry runs, costs, tests and checkpoints are written once, for all tasks.
@@ -37,7 +41,7 @@ pub trait TaskKind: Debug + Sized + Send + Sync + 'static {
     /// `train.slices` of a job that does not say it.
     const SLICES: usize;
 
-    /// Sections of the job file that are the task's own: `[data]` with the key `dataset`,
+    /// Sections of the job file that are the task's own: `[data]` with the file `dataset`,
     /// `[model]`, and whatever else it needs. `task`, `[train]` and `[loss]` are common to all
     /// tasks. Their comments are the reference of keys.
     type Sections: Serialize + DeserializeOwned + JsonSchema + Debug + Send + Sync;
@@ -46,13 +50,7 @@ pub trait TaskKind: Debug + Sized + Send + Sync + 'static {
     type Input;
 
     /// What the trainer works on.
-    type Task<'a>: Task;
-
-    /// What a checkpoint says of the model ([`Task::description`]).
-    type Description: DeserializeOwned;
-
-    /// The dataset file.
-    fn dataset(sections: &Self::Sections) -> &Path;
+    type Task<'a>: Task<Description: Describes>;
 
     /// Terms of the objective, in the model's order, and their weights in a job that does not
     /// say them.
@@ -60,7 +58,9 @@ pub trait TaskKind: Debug + Sized + Send + Sync + 'static {
 
     /// # Errors
     /// A setting out of range, by its key.
-    fn check(sections: &Self::Sections) -> Result<()>;
+    fn check(_sections: &Self::Sections) -> Result<()> {
+        Ok(())
+    }
 
     /// Opens the data. Collective.
     ///
@@ -115,11 +115,23 @@ pub trait TaskKind: Debug + Sized + Send + Sync + 'static {
     ///
     /// # Errors
     /// A checkpoint of another task, or of a newer program.
-    fn describe(checkpoint: &Checkpoint, path: &Path) -> Result<Self::Description> {
-        let refused = |what: String| Error::file(path, format!("not {}: {what}", Self::MODEL));
-        if checkpoint.task != Self::name() {
-            return Err(refused(format!("its task is {:?}", checkpoint.task)));
-        }
-        toml::from_str(&checkpoint.description).map_err(|e| refused(e.message().into()))
+    fn describe(checkpoint: &Checkpoint, path: &Path) -> Result<Description<Self>> {
+        let described = match checkpoint.task == Self::name() {
+            true => Self::description(&checkpoint.description),
+            false => Err(Error::input(format!(
+                "not {}: its task is {:?}",
+                Self::MODEL,
+                checkpoint.task
+            ))),
+        };
+        described.map_err(|e| e.in_file(path))
+    }
+
+    /// Reads what [`Task::description`] says.
+    ///
+    /// # Errors
+    /// Text of another program, or of a newer one.
+    fn description(text: &str) -> Result<Description<Self>> {
+        Describes::from_toml(text).map_err(|e| Error::input(format!("not {}: {e}", Self::MODEL)))
     }
 }

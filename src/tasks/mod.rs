@@ -14,9 +14,11 @@ pub mod pretrain;
 pub mod spheres;
 pub mod sweep;
 pub mod systems;
+mod trained;
 
 pub use job::{AnyJob, Job};
 pub use kind::{Purpose, TaskKind};
+pub use trained::Trained;
 
 use crate::comm::World;
 use crate::train::{job as files, upgrade};

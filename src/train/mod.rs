@@ -8,6 +8,7 @@
 
 pub mod announce;
 pub mod average;
+pub mod calendar;
 pub mod checkpoint;
 pub mod evaluate;
 pub mod events;
@@ -31,18 +32,20 @@ pub mod upgrade;
 pub mod watch;
 pub mod writer;
 
+pub use calendar::Calendar;
 pub use checkpoint::Checkpoint;
 pub use outcome::Outcome;
 pub use rate::LearningRateSchedule;
 pub use run_folder::{RunFolder, Start};
 pub use schedule::{LossSchedule, TermSchedule};
-pub use settings::{Calendar, Compression, OnNonfinite, OptimizerState, Reduction, Settings};
+pub use settings::{Compression, OnNonfinite, OptimizerState, Reduction, Settings};
 pub use trainer::{Costs, Plan, costs, init, probe, train};
 
 use crate::data::Split;
 use crate::data::noise::Noise;
 use crate::models::{Model, StepKey};
 use crate::{Error, Result};
+use serde::Serialize;
 
 /// Another task, from whose checkpoints a job may start (`train.init`).
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +64,9 @@ pub trait Task: Sync {
     const ORIGINS: &'static [Origin] = &[];
 
     type Model: Model;
+
+    /// What a reader of a checkpoint needs to use the model; the checkpoint carries it as TOML.
+    type Description: Serialize;
 
     fn model(&self) -> &Self::Model;
 
@@ -107,6 +113,5 @@ pub trait Task: Sync {
     /// Identifies the data: a run is not resumed on other data.
     fn fingerprint(&self) -> String;
 
-    /// What a reader of a checkpoint needs to use the model, as TOML.
-    fn description(&self) -> Result<String>;
+    fn description(&self) -> &Self::Description;
 }

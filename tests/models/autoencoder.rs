@@ -4,8 +4,8 @@ use crate::case::{Case, Change, section};
 use crate::irreps::rotate_published;
 use crate::numbers::{numbers, values};
 use candle_core::{DType, Device, Tensor};
-use holosig::models::Weights;
 use holosig::models::hvae::{Description, Hvae, HvaeBatch};
+use holosig::models::{Describes, Weights};
 use holosig::ops::zernike::Settings;
 use holosig::so3::rotation;
 

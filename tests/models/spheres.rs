@@ -5,10 +5,10 @@ use crate::irreps::rotate_published;
 use crate::numbers::{numbers, values};
 use candle_core::{DType, Device, Tensor};
 use holosig::data::spheres::Signal;
-use holosig::models::Weights;
 use holosig::models::hvae::{
     ClassifierDescription, Hvae, HvaeBatch, LabelledBatch, SphereClassifier, SphereDescription,
 };
+use holosig::models::{Describes, Weights};
 use holosig::so3::rotation;
 use holosig::so3::sphere::{Grid, Rings};
 
@@ -147,14 +147,8 @@ impl Case for Classifier {
         toml::to_string(&description).unwrap()
     }
 
-    fn build(
-        &self,
-        description: &str,
-        seed: u64,
-        dtype: DType,
-    ) -> holosig::Result<SphereClassifier> {
-        let description: ClassifierDescription = toml::from_str(description).unwrap();
-        description.build(seed, dtype, &Device::Cpu)
+    fn build(&self, text: &str, seed: u64, dtype: DType) -> holosig::Result<SphereClassifier> {
+        ClassifierDescription::from_toml(text)?.build(seed, dtype, &Device::Cpu)
     }
 
     fn batch(&self, ids: &[u64], change: Change, dtype: DType) -> LabelledBatch {

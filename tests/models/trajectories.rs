@@ -4,11 +4,11 @@ use crate::case::{Case, Change, section};
 use crate::molecule::{molecule, order};
 use crate::numbers::values;
 use candle_core::{DType, Device};
-use holosig::models::Weights;
 use holosig::models::deep_signature::{
     Clip, CoarseGraining, DeepSignature, DeepSignatureConfig, Description, Graph, Objective,
     RawClip, TERMS, Variant,
 };
+use holosig::models::{Describes, Weights};
 use holosig::so3::{rigid, rotation};
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@ use holosig::data::noise::Noise;
 use holosig::models::layers::Linear;
 use holosig::models::{Init, Losses, Model, Parameters, ParametersBuilder, StepKey};
 use holosig::train::Task;
+use serde::Serialize;
 
 pub const SAMPLES: u64 = 103;
 pub const WIDTH: usize = 5;
@@ -55,6 +56,10 @@ impl Line {
     }
 }
 
+/// A line needs no description.
+#[derive(Serialize)]
+pub struct Nothing {}
+
 pub struct Regression {
     pub model: Line,
     pub scale: f64,
@@ -72,6 +77,8 @@ impl Task for Regression {
     const NAME: &'static str = "line";
 
     type Model = Line;
+
+    type Description = Nothing;
 
     fn model(&self) -> &Line {
         &self.model
@@ -105,8 +112,8 @@ impl Task for Regression {
         format!("line-{}", self.scale)
     }
 
-    fn description(&self) -> Result<String> {
-        Ok(String::new())
+    fn description(&self) -> &Nothing {
+        &Nothing {}
     }
 }
 

@@ -3,6 +3,7 @@
 use super::tables::{self, read_graphs, read_segments, read_trajectories};
 use super::{Graph, Segment, Split};
 use crate::comm::World;
+use crate::data::Partition;
 use crate::store::{self, Digest, Header, Kind, Node, Storage};
 use crate::{Error, Result};
 use rand::SeedableRng;
@@ -25,24 +26,6 @@ pub enum Protocol {
     /// The published protocol: segments of fold `k` of every training trajectory validate, so
     /// validation sees the molecules that are trained on; test trajectories must be declared.
     Published,
-}
-
-/// Numbers of segments, ascending.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Partition {
-    pub train: Vec<u32>,
-    pub validation: Vec<u32>,
-    pub test: Vec<u32>,
-}
-
-impl Partition {
-    pub fn split(&self, split: Split) -> &[u32] {
-        match split {
-            Split::Train => &self.train,
-            Split::Validation => &self.validation,
-            Split::Test => &self.test,
-        }
-    }
 }
 
 /// One row of the table of trajectories.
@@ -394,11 +377,7 @@ impl Dataset {
             } else {
                 split
             };
-            match split {
-                Split::Train => parts.train.push(id as u32),
-                Split::Validation => parts.validation.push(id as u32),
-                Split::Test => parts.test.push(id as u32),
-            }
+            parts.split_mut(split).push(id as u32);
         }
         self.none_empty(&parts, fold)?;
         Ok(parts)

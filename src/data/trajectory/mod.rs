@@ -25,9 +25,9 @@ mod part;
 mod tables;
 mod write;
 
-pub use crate::data::Split;
+pub use crate::data::{Partition, Split};
 pub use cut::{Cut, Segment};
-pub use dataset::{Coordinates, Dataset, Partition, Protocol, Trajectory, coordinates_name};
+pub use dataset::{Coordinates, Dataset, Protocol, Trajectory, coordinates_name};
 pub use write::{About, Source, Summary, prepare};
 
 use crate::data::system::System;

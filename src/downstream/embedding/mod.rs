@@ -9,13 +9,11 @@ pub use source::{Neighborhoods, Residues, Source, ZernikegramFile};
 
 use crate::comm::{World, packed};
 use crate::data::zernikegrams::write_settings;
-use crate::models::Model;
-use crate::models::hvae::{Description, Hvae};
+use crate::models::{Describes, Model};
 use crate::ops::in_pool;
 use crate::store::{Kind, NewFile, Node, Storage};
-use crate::tasks::TaskKind;
+use crate::tasks::Trained;
 use crate::tasks::hvae::HvaeKind;
-use crate::train::Checkpoint;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -26,39 +24,9 @@ use std::path::Path;
 pub const BLOCK: usize = 256;
 
 /// A trained model, ready to embed.
-pub struct Embedder {
-    pub model: Hvae,
-    pub description: Description,
-    /// Hash of parameters and buffers, as `holosig hash` prints it.
-    pub hash: String,
-}
+pub type Embedder = Trained<HvaeKind>;
 
 impl Embedder {
-    /// Reads a checkpoint on rank 0 and shares it.
-    ///
-    /// # Errors
-    /// A file that is not a checkpoint, is damaged, or does not hold the model it describes.
-    pub fn open(world: &World, path: &Path) -> Result<Self> {
-        let checkpoint = world.on_root(|| Checkpoint::read(path))?;
-        let checkpoint = Checkpoint::broadcast(world, checkpoint)?;
-        world.agree(Self::from_checkpoint(&checkpoint, path))
-    }
-
-    fn from_checkpoint(checkpoint: &Checkpoint, path: &Path) -> Result<Self> {
-        let here = |e| Error::file(path, e);
-        let description = HvaeKind::describe(checkpoint, path)?;
-        let model = description
-            .build(0, DType::F32, &Device::Cpu)
-            .map_err(here)?;
-        checkpoint.load_into(path, model.parameters())?;
-        let hash = checkpoint.hash().to_string();
-        Ok(Self {
-            model,
-            description,
-            hash,
-        })
-    }
-
     /// The same architecture and input with parameters drawn from `seed`.
     ///
     /// # Errors
@@ -69,22 +37,8 @@ impl Embedder {
             model,
             description: self.description.clone(),
             hash: format!("untrained, seed {seed}"),
+            progress: None,
         })
-    }
-
-    /// The same model on another device.
-    ///
-    /// # Errors
-    /// A failure of the device.
-    pub fn on(self, device: &Device) -> Result<Self> {
-        let here = self.model.parameters();
-        if here.device().same_device(device) {
-            return Ok(self);
-        }
-        let model = self.description.build(0, DType::F32, device)?;
-        model.parameters().set_flat(&here.flat()?)?;
-        model.parameters().set_buffers(&here.buffers())?;
-        Ok(Self { model, ..self })
     }
 
     /// Length of a zernikegram.

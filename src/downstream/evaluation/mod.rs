@@ -30,9 +30,8 @@ use crate::data::{Split, balance};
 use crate::models::Model;
 use crate::ops::zernike::Transform;
 use crate::store::{self, Content, Kind, Output, Storage};
-use crate::train::Checkpoint;
 use crate::{Error, Result, files};
-use candle_core::{DType, Device};
+use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -273,7 +272,6 @@ struct Subject<'a> {
     path: &'a Path,
     embedder: Embedder,
     /// Rank 0 only.
-    checkpoint: Option<Checkpoint>,
     finder: Finder<'a>,
     transform: Transform,
     trial: &'a Trial<'a>,
@@ -281,14 +279,12 @@ struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     fn open(world: &World, path: &'a Path, trial: &'a Trial) -> Result<Self> {
-        let embedder = Embedder::open(world, path)?;
-        let checkpoint = world.on_root(|| Checkpoint::read(path))?;
+        let embedder = Embedder::open(world, path, &Device::Cpu)?;
         let transform = world.agree(Transform::new(&embedder.description.zernike))?;
         let finder = Finder::new(trial.dataset, embedder.description.neighborhood());
         Ok(Self {
             path,
             embedder,
-            checkpoint,
             finder,
             transform,
             trial,
@@ -352,14 +348,7 @@ impl<'a> Subject<'a> {
             let x = self.zernikegrams(&sample)?;
             let x: Vec<f64> = x.iter().map(|&v| f64::from(v) / factor).collect();
             let model = &self.embedder.model;
-            let double = self
-                .embedder
-                .description
-                .build(0, DType::F64, &Device::Cpu)?;
-            double.parameters().set_flat(&model.parameters().flat()?)?;
-            double
-                .parameters()
-                .set_buffers(&model.parameters().buffers())?;
+            let double = self.embedder.double()?;
             equivariance::measure(model, &double, &x, &[], self.trial.options.seed)
         })?;
         Ok(done.unwrap_or_default())
@@ -380,12 +369,12 @@ impl<'a> Subject<'a> {
             knowledge(&l.name, &x, z, question, &self.trial.options)
         };
         let questions = self.trial.labels.iter().zip(&self.trial.questions);
-        let training = self.checkpoint.as_ref().and_then(|c| c.training.as_ref());
+        let progress = self.embedder.progress.as_ref();
         Ok(Evaluation {
             checkpoint: self.path.display().to_string(),
             hash: self.embedder.hash.clone(),
-            steps: training.map(|(progress, _)| progress.step),
-            job: training.map_or(Ok(BTreeMap::new()), |(p, _)| flatten(&p.job))?,
+            steps: progress.map(|p| p.step),
+            job: progress.map_or(Ok(BTreeMap::new()), |p| flatten(&p.job))?,
             parameters: self.embedder.model.parameters().len(),
             latent_dim: z,
             residues: self.trial.len(),

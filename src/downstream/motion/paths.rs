@@ -21,6 +21,7 @@ use crate::data::system::Atoms;
 use crate::data::trajectory::{Dataset, coordinates_name};
 use crate::data::zernikegrams::{of_clouds, write_settings};
 use crate::downstream::embedding::{BLOCK, Embedder};
+use crate::models::Describes;
 use crate::ops::in_pool;
 use crate::ops::zernike::Transform;
 use crate::store::{Kind, NewFile, Node, Storage};
@@ -300,7 +301,7 @@ impl Output {
     }
 
     fn finish(self) -> Result<()> {
-        let (mean, deviation) = self.moments.finish();
+        let Spread { mean, deviation } = self.moments.finish();
         self.file
             .write("mean", &[mean.len()], &mean, Storage::Plain)?;
         self.file
@@ -310,7 +311,13 @@ impl Output {
     }
 }
 
-/// Mean and deviation of every invariant, summed in the order of the file.
+/// Mean and deviation of every invariant.
+struct Spread {
+    mean: Vec<f64>,
+    deviation: Vec<f64>,
+}
+
+/// What [`Spread`] is made of, summed in the order of the file.
 struct Moments {
     rows: f64,
     sums: Vec<f64>,
@@ -336,12 +343,12 @@ impl Moments {
         }
     }
 
-    fn finish(self) -> (Vec<f64>, Vec<f64>) {
+    fn finish(self) -> Spread {
         let n = self.rows.max(1.0);
         let mean: Vec<f64> = self.sums.iter().map(|s| s / n).collect();
         let variance = self.squares.iter().zip(&mean).map(|(q, m)| q / n - m * m);
         let deviation = variance.map(|v| v.max(0.0).sqrt()).collect();
-        (mean, deviation)
+        Spread { mean, deviation }
     }
 }
 

@@ -4,6 +4,7 @@ use super::{Features, Pocket, Pocketer, View, features};
 use crate::data::complexes::contacts::{contact_names, element_names};
 use crate::data::complexes::{Listing, clusters};
 use crate::data::zernikegrams::write_settings;
+use crate::models::Describes;
 use crate::store::{self, Kind, Node, Storage};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};

@@ -1,45 +1,30 @@
 //! A trained supervised network, as a judge of signals that a decoder made.
 
+use crate::Result;
 use crate::comm::World;
 use crate::data::spheres::{Signal, class_number};
-use crate::models::Model;
-use crate::models::hvae::{ClassifierDescription, SphereClassifier};
 use crate::ops::in_pool;
-use crate::tasks::TaskKind;
+use crate::tasks::Trained;
 use crate::tasks::spheres::ClassesKind;
-use crate::train::Checkpoint;
-use crate::{Error, Result};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use std::path::Path;
 
 /// Signals per forward pass.
 const BLOCK: usize = 256;
 
 /// A trained classifier of signals on the sphere.
-pub struct Classifier {
-    model: SphereClassifier,
-    description: ClassifierDescription,
-}
+pub type Classifier = Trained<ClassesKind>;
 
 impl Classifier {
-    /// Reads a checkpoint on rank 0 and shares it.
+    /// [`Trained::open`] on the processor, for signals of the same kind as `signal`. Collective.
     ///
     /// # Errors
-    /// A file that is not a checkpoint of a classifier, or is damaged; one of other signals.
-    pub fn open(world: &World, path: &Path, signal: &Signal) -> Result<Self> {
-        let checkpoint = world.on_root(|| Checkpoint::read(path))?;
-        let checkpoint = Checkpoint::broadcast(world, checkpoint)?;
-        world.agree(Self::of(&checkpoint, path, signal))
-    }
-
-    fn of(checkpoint: &Checkpoint, path: &Path, signal: &Signal) -> Result<Self> {
-        let description = ClassesKind::describe(checkpoint, path)?;
-        let blame = |e: Error| Error::file(path, e);
-        description.signal.check_same(signal).map_err(blame)?;
-        let model = description.build(0, DType::F32, &Device::Cpu);
-        let model = model.map_err(blame)?;
-        checkpoint.load_into(path, model.parameters())?;
-        Ok(Self { model, description })
+    /// Those of [`Trained::open`]; a classifier of other signals.
+    pub fn open_for(world: &World, path: &Path, signal: &Signal) -> Result<Self> {
+        let classifier = Self::open(world, path, &Device::Cpu)?;
+        let same = classifier.description.signal.check_same(signal);
+        world.agree(same.map_err(|e| e.in_file(path)))?;
+        Ok(classifier)
     }
 
     /// Share of signals, coefficients `[n, D]` in the scale of the data, whose label is predicted.

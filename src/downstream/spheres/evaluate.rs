@@ -18,6 +18,7 @@ use crate::downstream::evaluation::{
 use crate::models::Model;
 use crate::store::{self, Content, Kind, Output, Storage};
 use crate::{Error, Result, stats};
+use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -119,7 +120,7 @@ pub fn run(
     world.on_root(|| std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e)))?;
     let mut done = Vec::new();
     for (number, path) in checkpoints.iter().enumerate() {
-        let model = SphereModel::open(world, path)?;
+        let model = SphereModel::open(world, path, &Device::Cpu)?;
         let fits = model.description.check_data(data);
         world.agree(fits.map_err(|e| Error::file(name, format!("{e} ({})", path.display()))))?;
         let subject = Subject::new(&model, data, options);
@@ -242,7 +243,7 @@ impl<'a> Subject<'a> {
         Ok(Evaluation {
             checkpoint: path.display().to_string(),
             hash: self.model.hash.clone(),
-            steps: self.model.steps,
+            steps: self.model.progress.as_ref().map(|p| p.step),
             parameters: self.model.model.parameters().len(),
             latent_dim: self.model.latent(),
             samples: self.tried,

@@ -9,26 +9,14 @@ pub mod retrieval;
 pub use classifier::Classifier;
 pub use evaluate::{ClassLoss, Evaluation, Options, Record, outputs, run};
 
-use crate::comm::World;
-use crate::models::Model;
-use crate::models::hvae::{Hvae, SphereDescription};
+use crate::Result;
 use crate::ops::in_pool;
-use crate::tasks::TaskKind;
+use crate::tasks::Trained;
 use crate::tasks::spheres::SpheresKind;
-use crate::train::Checkpoint;
-use crate::{Error, Result};
-use candle_core::{DType, Device, Tensor};
-use std::path::Path;
+use candle_core::{Device, Tensor};
 
 /// A trained model of signals on the sphere.
-pub struct SphereModel {
-    pub model: Hvae,
-    pub description: SphereDescription,
-    /// Hash of parameters and buffers, as `holosig hash` prints it.
-    pub hash: String,
-    /// Training steps; none for an imported model.
-    pub steps: Option<u64>,
-}
+pub type SphereModel = Trained<SpheresKind>;
 
 /// What the encoder makes of some signals.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -40,33 +28,6 @@ pub struct Encoded {
 }
 
 impl SphereModel {
-    /// Reads a checkpoint on rank 0 and shares it.
-    ///
-    /// # Errors
-    /// A file that is not a checkpoint of such a model, or is damaged.
-    pub fn open(world: &World, path: &Path) -> Result<Self> {
-        let checkpoint = world.on_root(|| Checkpoint::read(path))?;
-        let checkpoint = Checkpoint::broadcast(world, checkpoint)?;
-        world.agree(Self::of(&checkpoint, path))
-    }
-
-    fn of(checkpoint: &Checkpoint, path: &Path) -> Result<Self> {
-        let description = SpheresKind::describe(checkpoint, path)?;
-        let model = description
-            .build(0, DType::F32, &Device::Cpu)
-            .map_err(|e| Error::file(path, e))?;
-        checkpoint.load_into(path, model.parameters())?;
-        Ok(Self {
-            model,
-            description,
-            hash: checkpoint.hash().to_string(),
-            steps: checkpoint
-                .training
-                .as_ref()
-                .map(|(progress, _)| progress.step),
-        })
-    }
-
     /// Length of a signal's coefficients.
     pub fn dim(&self) -> usize {
         self.model.irreps().dim()
@@ -130,20 +91,5 @@ impl SphereModel {
             let frames = Tensor::from_slice(frames, (n, 3, 3), &Device::Cpu)?;
             Ok(self.model.decode(&z, &frames)?.flatten_all()?.to_vec1()?)
         })
-    }
-
-    /// The same model in f64.
-    ///
-    /// # Errors
-    /// A failure of the numerical backend.
-    pub fn double(&self) -> Result<Hvae> {
-        let double = self.description.build(0, DType::F64, &Device::Cpu)?;
-        double
-            .parameters()
-            .set_flat(&self.model.parameters().flat()?)?;
-        double
-            .parameters()
-            .set_buffers(&self.model.parameters().buffers())?;
-        Ok(double)
     }
 }

@@ -1,7 +1,8 @@
 //! What stands between a trajectory and the model's prediction, beside the parameters.
 
 use super::{DeepSignature, DeepSignatureConfig, Objective};
-use crate::{Error, Result};
+use crate::Result;
+use crate::models::Describes;
 use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
 
@@ -25,25 +26,10 @@ pub struct Description {
     pub model: DeepSignatureConfig,
 }
 
-impl Description {
-    /// # Errors
-    /// Text of another model or program, or of a newer one.
-    pub fn from_toml(text: &str) -> Result<Self> {
-        toml::from_str(text)
-            .map_err(|e| Error::input(format!("not a Deep Signature model: {}", e.message())))
-    }
+impl Describes for Description {
+    type Model = DeepSignature;
 
-    /// # Errors
-    /// A value that TOML cannot hold.
-    pub fn to_toml(&self) -> Result<String> {
-        toml::to_string_pretty(self).map_err(Error::internal)
-    }
-
-    /// The model, its parameters drawn from `seed`.
-    ///
-    /// # Errors
-    /// A setting that cannot be built, by name.
-    pub fn build(&self, seed: u64, dtype: DType, device: &Device) -> Result<DeepSignature> {
+    fn build(&self, seed: u64, dtype: DType, device: &Device) -> Result<DeepSignature> {
         DeepSignature::new(
             &self.model,
             self.features,

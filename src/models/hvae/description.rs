@@ -1,10 +1,11 @@
 //! What stands between the atoms of a neighborhood and its latent, beside the parameters.
 
 use super::{Hvae, HvaeConfig};
+use crate::Result;
 use crate::data::neighborhoods::Neighborhood;
 use crate::data::structure::ReadOptions;
+use crate::models::Describes;
 use crate::ops::zernike::Settings;
-use crate::{Error, Result};
 use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
 
@@ -30,20 +31,16 @@ fn yes() -> bool {
     true
 }
 
+impl Describes for Description {
+    type Model = Hvae;
+
+    fn build(&self, seed: u64, dtype: DType, device: &Device) -> Result<Hvae> {
+        self.zernike.validate()?;
+        Hvae::new(&self.model, &self.zernike.irreps(), seed, dtype, device)
+    }
+}
+
 impl Description {
-    /// # Errors
-    /// Text of another program, or of a newer one.
-    pub fn from_toml(text: &str) -> Result<Self> {
-        toml::from_str(text)
-            .map_err(|e| Error::input(format!("not an H-(V)AE model: {}", e.message())))
-    }
-
-    /// # Errors
-    /// A value that TOML cannot hold.
-    pub fn to_toml(&self) -> Result<String> {
-        toml::to_string_pretty(self).map_err(Error::internal)
-    }
-
     /// Which atoms the model sees around a residue.
     pub fn neighborhood(&self) -> Neighborhood {
         Neighborhood {
@@ -51,14 +48,5 @@ impl Description {
             central_residue: self.central_residue,
             surroundings: self.surroundings,
         }
-    }
-
-    /// The model, its parameters drawn from `seed`.
-    ///
-    /// # Errors
-    /// A setting that cannot be built, by name.
-    pub fn build(&self, seed: u64, dtype: DType, device: &Device) -> Result<Hvae> {
-        self.zernike.validate()?;
-        Hvae::new(&self.model, &self.zernike.irreps(), seed, dtype, device)
     }
 }

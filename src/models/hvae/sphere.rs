@@ -1,8 +1,9 @@
 //! What stands between a signal on the sphere and its latent, beside the parameters.
 
 use super::{ClassifierConfig, Hvae, HvaeConfig, SphereClassifier};
+use crate::Result;
 use crate::data::spheres::{Signal, Spheres, class_number};
-use crate::{Error, Result};
+use crate::models::Describes;
 use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
 
@@ -20,33 +21,16 @@ pub struct SphereDescription {
     pub model: HvaeConfig,
 }
 
-impl SphereDescription {
-    /// # Errors
-    /// Text of another program, or of a newer one.
-    pub fn from_toml(text: &str) -> Result<Self> {
-        toml::from_str(text).map_err(|e| {
-            Error::input(format!(
-                "not an H-(V)AE model of signals on the sphere: {}",
-                e.message()
-            ))
-        })
-    }
+impl Describes for SphereDescription {
+    type Model = Hvae;
 
-    /// # Errors
-    /// A value that TOML cannot hold.
-    pub fn to_toml(&self) -> Result<String> {
-        toml::to_string_pretty(self).map_err(Error::internal)
-    }
-
-    /// The model, its parameters drawn from `seed`.
-    ///
-    /// # Errors
-    /// A setting that cannot be built, by name.
-    pub fn build(&self, seed: u64, dtype: DType, device: &Device) -> Result<Hvae> {
+    fn build(&self, seed: u64, dtype: DType, device: &Device) -> Result<Hvae> {
         self.signal.check()?;
         Hvae::new(&self.model, &self.signal.irreps(), seed, dtype, device)
     }
+}
 
+impl SphereDescription {
     /// Coefficients of some samples as the model takes them, `[n, D]`.
     pub fn normalised(&self, data: &Spheres, samples: &[u32]) -> Vec<f32> {
         data.scaled(samples, self.norm_factor)
@@ -88,12 +72,10 @@ pub struct ClassifierDescription {
     pub model: ClassifierConfig,
 }
 
-impl ClassifierDescription {
-    /// The network, its parameters drawn from `seed`.
-    ///
-    /// # Errors
-    /// A setting that cannot be built, by name.
-    pub fn build(&self, seed: u64, dtype: DType, device: &Device) -> Result<SphereClassifier> {
+impl Describes for ClassifierDescription {
+    type Model = SphereClassifier;
+
+    fn build(&self, seed: u64, dtype: DType, device: &Device) -> Result<SphereClassifier> {
         self.signal.check()?;
         let (irreps, classes) = (self.signal.irreps(), self.classes.len());
         SphereClassifier::new(&self.model, &irreps, classes, seed, dtype, device)

@@ -8,18 +8,17 @@ pub use scores::{ClassScores, LabelScores, Scores, Tested, ranking};
 
 use super::{Job, Purpose, TaskKind};
 use crate::comm::{Place, World};
-use crate::data::Split;
 use crate::data::chains::{Chain, Chains};
 use crate::data::noise::Noise;
-use crate::models::Model;
+use crate::data::{Partition, Split};
 use crate::models::residues::{Batch, Network, Objective, ResidueModel, TERM};
+use crate::models::{Describes, Model};
 use crate::ops::in_pool;
 use crate::train::Task;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::path::Path;
 
 /// How to build a model, and what its outputs mean. A checkpoint carries it as TOML.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,19 +32,19 @@ pub struct Description {
     pub model: Network,
 }
 
-impl Description {
-    /// The model, its parameters drawn from `seed`.
-    ///
-    /// # Errors
-    /// A setting that cannot be built, by name.
-    pub fn build(&self, seed: u64, dtype: DType, device: &Device) -> Result<ResidueModel> {
+impl Describes for Description {
+    type Model = ResidueModel;
+
+    fn build(&self, seed: u64, dtype: DType, device: &Device) -> Result<ResidueModel> {
         let objective = match self.goal {
             Goal::Class => Objective::Class(self.classes.len()),
             Goal::Labels => Objective::Labels(self.classes.len()),
         };
         ResidueModel::new(&self.model, objective, seed, dtype, device)
     }
+}
 
+impl Description {
     /// Probabilities of the classes for the chains `ids`, `[chains * classes]` one chain after
     /// another. Collective; the result is on rank 0.
     ///
@@ -105,11 +104,6 @@ impl TaskKind for ChainsKind {
     type Sections = ChainsSections;
     type Input = Chains;
     type Task<'a> = ChainsTask<'a>;
-    type Description = Description;
-
-    fn dataset(sections: &ChainsSections) -> &Path {
-        &sections.data.dataset
-    }
 
     fn terms(_: &ChainsSections) -> Vec<(&'static str, f64)> {
         vec![(TERM, 1.0)]
@@ -121,7 +115,7 @@ impl TaskKind for ChainsKind {
 
     fn open(world: &World, job: &Job<Self>) -> Result<Chains> {
         let data = &job.sections.data;
-        let mut chains = Chains::open(world, &data.dataset)?;
+        let mut chains = Chains::open(world, &job.dataset)?;
         if data.shuffle_labels {
             chains.shuffle_labels(job.train.seed);
         }
@@ -137,12 +131,12 @@ impl TaskKind for ChainsKind {
     ) -> Result<ChainsTask<'a>> {
         let built =
             describe(&job.sections, input).and_then(|d| ChainsTask::new(job, input, place, d));
-        world.agree(built.map_err(|e| e.in_file(&job.sections.data.dataset)))
+        world.agree(built.map_err(|e| e.in_file(&job.dataset)))
     }
 
     /// Scores of all test chains and of each part of them; also printed as a table.
     fn test(world: &World, _: &Job<Self>, task: &ChainsTask) -> Result<Option<Value>> {
-        let ids = task.ids(Split::Test);
+        let ids = &task.parts.test;
         if ids.is_empty() {
             return Ok(None);
         }
@@ -227,8 +221,7 @@ fn describe(sections: &ChainsSections, chains: &Chains) -> Result<Description> {
 /// A dataset's chains as batches of graphs, and the model for them.
 pub struct ChainsTask<'a> {
     chains: &'a Chains,
-    /// Chains to train, to validate and to test on.
-    splits: [Vec<u32>; 3],
+    parts: Partition,
     model: ResidueModel,
     description: Description,
 }
@@ -254,18 +247,10 @@ impl<'a> ChainsTask<'a> {
         }
         Ok(Self {
             chains,
-            splits: Split::ALL.map(|split| chains.split(split)),
+            parts: Partition::new(|split| Ok(chains.split(split)))?,
             model,
             description,
         })
-    }
-
-    fn ids(&self, split: Split) -> &[u32] {
-        match split {
-            Split::Train => &self.splits[0],
-            Split::Validation => &self.splits[1],
-            Split::Test => &self.splits[2],
-        }
     }
 
     /// Classes `[chains]`, or labels `[chains, labels]`.
@@ -298,10 +283,7 @@ impl<'a> ChainsTask<'a> {
         samples: &[u64],
         change: impl Fn(u64, &mut Chain),
     ) -> Result<Batch> {
-        let ids: Vec<u32> = samples
-            .iter()
-            .map(|&s| self.ids(split)[s as usize])
-            .collect();
+        let ids = self.parts.at(split, samples);
         let chain = |(&i, &sample): (&u32, &u64)| {
             let mut chain = self.chains.chain(i as usize);
             change(sample, &mut chain);
@@ -320,12 +302,14 @@ impl Task for ChainsTask<'_> {
 
     type Model = ResidueModel;
 
+    type Description = Description;
+
     fn model(&self) -> &ResidueModel {
         &self.model
     }
 
     fn samples(&self, split: Split) -> u64 {
-        self.ids(split).len() as u64
+        self.parts.split(split).len() as u64
     }
 
     fn batch(&self, split: Split, samples: &[u64]) -> Result<Batch> {
@@ -350,7 +334,7 @@ impl Task for ChainsTask<'_> {
     }
 
     fn sample_name(&self, split: Split, sample: u64) -> String {
-        let id = self.ids(split)[sample as usize];
+        let id = self.parts.split(split)[sample as usize];
         self.chains.id(id as usize).to_string()
     }
 
@@ -358,7 +342,7 @@ impl Task for ChainsTask<'_> {
         self.chains.fingerprint().to_string()
     }
 
-    fn description(&self) -> Result<String> {
-        toml::to_string_pretty(&self.description).map_err(Error::internal)
+    fn description(&self) -> &Description {
+        &self.description
     }
 }

@@ -167,7 +167,7 @@ impl ClassScores {
 impl LabelScores {
     fn of(chains: &[&Tested], frequencies: &[f64]) -> Self {
         let own = |chain: &Tested| chain.probabilities.to_vec();
-        let (fmax, threshold) = fmax(chains, own);
+        let best = fmax(chains, own);
         let pairs = chains.iter().flat_map(|c| c.probabilities.iter().copied());
         let positive = |c: &&Tested| -> Vec<bool> {
             (0..c.probabilities.len())
@@ -177,9 +177,9 @@ impl LabelScores {
         let positive: Vec<bool> = chains.iter().flat_map(positive).collect();
         Self {
             chains: chains.len(),
-            fmax,
-            threshold,
-            fmax_frequencies: self::fmax(chains, |_| frequencies.to_vec()).0,
+            fmax: best.f1,
+            threshold: best.threshold,
+            fmax_frequencies: fmax(chains, |_| frequencies.to_vec()).f1,
             auprc: auprc(&pairs.collect::<Vec<_>>(), &positive),
             auroc: areas(chains, auroc),
             top1: among(chains, 1),
@@ -187,9 +187,16 @@ impl LabelScores {
     }
 }
 
-/// The largest F1 over the thresholds 0.001, 0.002, .. 1, and the threshold. Precision is the mean
-/// over the chains of which anything is said, recall over all that have a label.
-fn fmax(chains: &[&Tested], probabilities: impl Fn(&Tested) -> Vec<f64>) -> (f64, f64) {
+/// The F1 of labels from a probability on.
+#[derive(Default)]
+struct F1 {
+    f1: f64,
+    threshold: f64,
+}
+
+/// The largest F1 over the thresholds 0.001, 0.002, .. 1. Precision is the mean over the chains of
+/// which anything is said, recall over all that have a label.
+fn fmax(chains: &[&Tested], probabilities: impl Fn(&Tested) -> Vec<f64>) -> F1 {
     const STEPS: usize = 1000;
     let labelled: Vec<&&Tested> = chains.iter().filter(|c| !c.labels.is_empty()).collect();
     // For each threshold: sum of precisions and number of chains that have one, sum of recalls.
@@ -216,15 +223,16 @@ fn fmax(chains: &[&Tested], probabilities: impl Fn(&Tested) -> Vec<f64>) -> (f64
             precision / count.max(1) as f64,
             recall / labelled.len().max(1) as f64,
         );
-        let f = if p + r > 0.0 {
+        let f1 = if p + r > 0.0 {
             2.0 * p * r / (p + r)
         } else {
             0.0
         };
-        (f, (step + 1) as f64 / STEPS as f64)
+        let threshold = (step + 1) as f64 / STEPS as f64;
+        F1 { f1, threshold }
     };
-    let better = |best: (f64, f64), next: (f64, f64)| if next.0 > best.0 { next } else { best };
-    sums.iter().enumerate().map(f1).fold((0.0, 0.0), better)
+    let better = |best: F1, next: F1| if next.f1 > best.f1 { next } else { best };
+    sums.iter().enumerate().map(f1).fold(F1::default(), better)
 }
 
 #[cfg(test)]

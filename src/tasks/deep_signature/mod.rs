@@ -8,19 +8,18 @@ pub use scores::{ClassScores, Scores};
 
 use super::{Job, Purpose, TaskKind};
 use crate::comm::{Place, World, pulse, slice_range};
-use crate::data::Split;
 use crate::data::noise::Noise;
-use crate::data::trajectory::{Dataset, Partition};
-use crate::models::Model;
+use crate::data::trajectory::Dataset;
+use crate::data::{Partition, Split};
 use crate::models::deep_signature::{
     Clip, DeepSignature, Description, Graph, Objective, TERMS, graphs, noisy_clip,
 };
+use crate::models::{Describes, Model};
 use crate::store::Kind;
 use crate::train::Task;
-use crate::{Error, Result};
+use crate::{Error, Result, stats};
 use candle_core::DType;
 use serde_json::Value;
-use std::path::Path;
 use std::sync::Arc;
 
 /// The task `deep-signature`.
@@ -34,11 +33,6 @@ impl TaskKind for DeepSignatureKind {
     type Sections = DeepSignatureSections;
     type Input = Dataset;
     type Task<'a> = DeepSignatureTask<'a>;
-    type Description = Description;
-
-    fn dataset(sections: &DeepSignatureSections) -> &Path {
-        &sections.data.dataset
-    }
 
     fn terms(_: &DeepSignatureSections) -> Vec<(&'static str, f64)> {
         TERMS.to_vec()
@@ -50,7 +44,7 @@ impl TaskKind for DeepSignatureKind {
 
     fn open(world: &World, job: &Job<Self>) -> Result<Dataset> {
         let data = &job.sections.data;
-        let mut dataset = Dataset::open(world, &data.dataset)?;
+        let mut dataset = Dataset::open(world, &job.dataset)?;
         world.agree(check_features(&dataset, data.features))?;
         if data.shuffle_labels {
             dataset.shuffle_labels(job.train.seed);
@@ -81,14 +75,14 @@ impl TaskKind for DeepSignatureKind {
 
     fn folds(job: &Job<Self>) -> Result<usize> {
         let data = &job.sections.data;
-        Dataset::open(&World::alone(), &data.dataset)?.folds(data.protocol)
+        Dataset::open(&World::alone(), &job.dataset)?.folds(data.protocol)
     }
 }
 
 /// A trajectories file's segments as clips, and the model for them.
 pub struct DeepSignatureTask<'a> {
     dataset: &'a Dataset,
-    partition: Partition,
+    parts: Partition,
     graphs: Vec<Arc<Graph>>,
     model: DeepSignature,
     description: Description,
@@ -102,7 +96,7 @@ impl<'a> DeepSignatureTask<'a> {
     /// are to be predicted, a graph without edges, settings that make no model.
     fn new(job: &Job<DeepSignatureKind>, dataset: &'a Dataset, place: &Place) -> Result<Self> {
         let DeepSignatureSections { data, model } = &job.sections;
-        let partition = dataset.partition(data.protocol, data.fold)?;
+        let parts = dataset.partition(data.protocol, data.fold)?;
         for (id, segment) in dataset.segments().iter().enumerate() {
             let usable = model.check_frames(segment.frames as usize);
             usable.map_err(|e| Error::file(dataset.path(), format!("segment {id}: {e}")))?;
@@ -121,23 +115,26 @@ impl<'a> DeepSignatureTask<'a> {
             deviation: 1.0,
         };
         if description.objective == Objective::Regression {
-            (description.mean, description.deviation) = moments(dataset, &partition.train)?;
+            let labels = parts.train.iter().map(|&id| dataset.value_of(id));
+            let labels: Vec<f64> = labels.collect::<Result<_>>()?;
+            description.mean = stats::mean(&labels);
+            description.deviation = stats::population_deviation(&labels);
+            let vary = description.deviation > 0.0;
+            if !vary {
+                let what = format!(
+                    "all training trajectories are labelled {}; there is nothing to predict",
+                    description.mean
+                );
+                return Err(Error::file(dataset.path(), what));
+            }
         }
         Ok(Self {
             graphs: graphs(dataset, model)?,
             model: description.build(job.train.seed, DType::F32, &place.device)?,
-            partition,
+            parts,
             dataset,
             description,
         })
-    }
-
-    fn ids(&self, split: Split) -> &[u32] {
-        match split {
-            Split::Train => &self.partition.train,
-            Split::Validation => &self.partition.validation,
-            Split::Test => &self.partition.test,
-        }
     }
 
     fn target(&self, id: u32) -> Result<f64> {
@@ -160,14 +157,9 @@ impl<'a> DeepSignatureTask<'a> {
         ids.iter().map(clip).collect()
     }
 
-    fn segments(&self, split: Split, samples: &[u64]) -> Vec<u32> {
-        let all = self.ids(split);
-        samples.iter().map(|&s| all[s as usize]).collect()
-    }
-
     /// Scores on the test segments. Collective.
     fn test(&self, world: &World) -> Result<Scores> {
-        let ids = &self.partition.test;
+        let ids = &self.parts.test;
         let own = slice_range(ids.len(), world.rank(), world.size());
         let width = self.description.objective.outputs();
         let predicted = || -> Result<Vec<f64>> {
@@ -248,39 +240,23 @@ fn default_scale(dataset: &Dataset) -> Result<f64> {
     }
 }
 
-/// Mean and standard deviation of the labels of training segments.
-fn moments(dataset: &Dataset, ids: &[u32]) -> Result<(f64, f64)> {
-    let values: Vec<f64> = ids
-        .iter()
-        .map(|&id| dataset.value_of(id))
-        .collect::<Result<_>>()?;
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
-    match variance > 0.0 {
-        true => Ok((mean, variance.sqrt())),
-        false => Err(Error::file(
-            dataset.path(),
-            format!("all training trajectories are labelled {mean}; there is nothing to predict"),
-        )),
-    }
-}
-
 impl Task for DeepSignatureTask<'_> {
     const NAME: &'static str = "deep-signature";
 
     type Model = DeepSignature;
+
+    type Description = Description;
 
     fn model(&self) -> &DeepSignature {
         &self.model
     }
 
     fn samples(&self, split: Split) -> u64 {
-        self.ids(split).len() as u64
+        self.parts.split(split).len() as u64
     }
 
     fn batch(&self, split: Split, samples: &[u64]) -> Result<<DeepSignature as Model>::Batch> {
-        self.clips(&self.segments(split, samples), None)
+        self.clips(&self.parts.at(split, samples), None)
     }
 
     fn check_noise(&self) -> Result<()> {
@@ -301,11 +277,11 @@ impl Task for DeepSignatureTask<'_> {
         samples: &[u64],
         noise: &Noise,
     ) -> Result<<DeepSignature as Model>::Batch> {
-        self.clips(&self.segments(Split::Train, samples), Some(noise))
+        self.clips(&self.parts.at(Split::Train, samples), Some(noise))
     }
 
     fn sample_name(&self, split: Split, sample: u64) -> String {
-        let id = self.ids(split)[sample as usize];
+        let id = self.parts.split(split)[sample as usize];
         format!("{}, segment {id}", self.dataset.trajectory_of(id).name)
     }
 
@@ -313,7 +289,7 @@ impl Task for DeepSignatureTask<'_> {
         self.dataset.fingerprint()
     }
 
-    fn description(&self) -> Result<String> {
-        self.description.to_toml()
+    fn description(&self) -> &Description {
+        &self.description
     }
 }

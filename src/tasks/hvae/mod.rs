@@ -6,23 +6,21 @@ pub use job::{Data, HvaeSections, Residues};
 
 use super::{Job, Purpose, TaskKind};
 use crate::comm::{Place, World};
-use crate::data::Split;
-use crate::data::balance;
 use crate::data::dataset::Dataset;
 use crate::data::neighborhoods::{Clouds, Finder};
 use crate::data::noise::Noise;
 use crate::data::zernikegrams::of_clouds;
 #[cfg(feature = "cuda")]
 use crate::data::zernikegrams::on_device;
-use crate::models::Model;
+use crate::data::{Partition, Split, balance};
 use crate::models::hvae::{Description, Hvae, HvaeBatch, TERMS};
+use crate::models::{Describes, Model};
 use crate::ops::zernike::Transform;
 use crate::so3::irreps::Irreps;
 use crate::train::Task;
 use crate::train::evaluate::sum_blocks;
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
-use std::path::Path;
 
 /// The task `hvae`.
 #[derive(Debug)]
@@ -35,11 +33,6 @@ impl TaskKind for HvaeKind {
     type Sections = HvaeSections;
     type Input = Dataset;
     type Task<'a> = HvaeTask<'a>;
-    type Description = Description;
-
-    fn dataset(sections: &HvaeSections) -> &Path {
-        &sections.data.dataset
-    }
 
     /// A plain autoencoder has no divergence, but a schedule of its weight is also one of the
     /// learning rate.
@@ -52,7 +45,7 @@ impl TaskKind for HvaeKind {
     }
 
     fn open(world: &World, job: &Job<Self>) -> Result<Dataset> {
-        world.agree(Dataset::open(&job.sections.data.dataset))
+        world.agree(Dataset::open(&job.dataset))
     }
 
     /// The norm factor comes from the checkpoint, or from a pass over the training samples.
@@ -65,7 +58,7 @@ impl TaskKind for HvaeKind {
     ) -> Result<HvaeTask<'a>> {
         let known = match purpose {
             Purpose::Training(Some(saved)) => {
-                Description::from_toml(saved.description()).map(|d| d.norm_factor)
+                Self::description(saved.description()).map(|d| d.norm_factor)
             }
             // A pass over the data for the norm factor would change no cost.
             Purpose::Training(None) | Purpose::Trial => Ok(1.0),
@@ -76,7 +69,7 @@ impl TaskKind for HvaeKind {
             let usable = match factor.is_finite() && factor > 0.0 {
                 true => Ok(factor),
                 false => Err(Error::file(
-                    &job.sections.data.dataset,
+                    &job.dataset,
                     "no training sample with an atom in any of the channels",
                 )),
             };
@@ -89,8 +82,7 @@ impl TaskKind for HvaeKind {
 /// A dataset's neighborhoods as normalised zernikegrams, and the model for them.
 pub struct HvaeTask<'a> {
     finder: Finder<'a>,
-    /// Centres to train, to validate and to test on.
-    centres: [Vec<u32>; 3],
+    centres: Partition,
     transform: Transform,
     model: Hvae,
     description: Description,
@@ -117,11 +109,7 @@ impl<'a> HvaeTask<'a> {
         };
         Ok(Self {
             finder: Finder::new(dataset, description.neighborhood()),
-            centres: [
-                centres(&sections.data, dataset, Split::Train)?,
-                centres(&sections.data, dataset, Split::Validation)?,
-                centres(&sections.data, dataset, Split::Test)?,
-            ],
+            centres: Partition::new(|split| centres(job, dataset, split))?,
             transform: Transform::new(&sections.zernike)?,
             model: description.build(job.train.seed, DType::F32, &place.device)?,
             description,
@@ -129,18 +117,9 @@ impl<'a> HvaeTask<'a> {
         })
     }
 
-    fn ids(&self, split: Split) -> &[u32] {
-        match split {
-            Split::Train => &self.centres[0],
-            Split::Validation => &self.centres[1],
-            Split::Test => &self.centres[2],
-        }
-    }
-
     /// The neighborhoods of some samples.
     fn clouds(&self, split: Split, samples: &[u64]) -> Clouds {
-        let all = self.ids(split);
-        let centres: Vec<u32> = samples.iter().map(|&s| all[s as usize]).collect();
+        let centres = self.centres.at(split, samples);
         match self.played_ligands {
             Some(seed) => self.finder.clouds_with_played_ligands(&centres, seed),
             None => self.finder.clouds(&centres),
@@ -188,9 +167,9 @@ impl<'a> HvaeTask<'a> {
 }
 
 /// The centres of a split that a job uses.
-fn centres(data: &Data, dataset: &Dataset, split: Split) -> Result<Vec<u32>> {
+fn centres(job: &Job<HvaeKind>, dataset: &Dataset, split: Split) -> Result<Vec<u32>> {
     let all = dataset.split(split);
-    let Some(residues) = &data.residues else {
+    let Some(residues) = &job.sections.data.residues else {
         return Ok(all.to_vec());
     };
     let n = match split {
@@ -202,7 +181,7 @@ fn centres(data: &Data, dataset: &Dataset, split: Split) -> Result<Vec<u32>> {
         return Ok(all.to_vec());
     }
     balance::balanced(dataset, all, n, residues.seed)
-        .map_err(|e| Error::file(&data.dataset, format!("split {split}: {e}")))
+        .map_err(|e| Error::file(&job.dataset, format!("split {split}: {e}")))
 }
 
 /// `1 / (2l + 1)` for every coefficient of a zernikegram.
@@ -228,12 +207,14 @@ impl Task for HvaeTask<'_> {
 
     type Model = Hvae;
 
+    type Description = Description;
+
     fn model(&self) -> &Hvae {
         &self.model
     }
 
     fn samples(&self, split: Split) -> u64 {
-        self.ids(split).len() as u64
+        self.centres.split(split).len() as u64
     }
 
     fn batch(&self, split: Split, samples: &[u64]) -> Result<<Hvae as Model>::Batch> {
@@ -256,10 +237,8 @@ impl Task for HvaeTask<'_> {
     }
 
     fn sample_name(&self, split: Split, sample: u64) -> String {
-        let id = self
-            .finder
-            .dataset()
-            .residue(self.ids(split)[sample as usize]);
+        let centre = self.centres.split(split)[sample as usize];
+        let id = self.finder.dataset().residue(centre);
         let residue = id.residue;
         let icode = char::from(residue.icode).to_string();
         format!(
@@ -276,8 +255,8 @@ impl Task for HvaeTask<'_> {
         self.finder.dataset().fingerprint().to_string()
     }
 
-    fn description(&self) -> Result<String> {
-        self.description.to_toml()
+    fn description(&self) -> &Description {
+        &self.description
     }
 }
 

@@ -9,19 +9,18 @@ pub use job::{Data, PretrainSections};
 
 use super::{Job, Purpose, TaskKind};
 use crate::comm::{Place, World};
-use crate::data::Split;
 use crate::data::neighbors::Rule;
 use crate::data::systems::Systems;
-use crate::models::StepKey;
+use crate::data::{Partition, Split};
 use crate::models::pretrain::{
     AnyObjective, Batch, Molecule, PretrainConfig, PretrainModel, Start,
 };
+use crate::models::{Describes, StepKey};
 use crate::stats::{mean, population_deviation};
 use crate::train::{Origin, Task};
 use crate::{Error, Result};
-use candle_core::DType;
+use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 
 /// The task `pretrain`.
 #[derive(Debug)]
@@ -79,11 +78,6 @@ impl TaskKind for PretrainKind {
     type Sections = PretrainSections;
     type Input = Systems;
     type Task<'a> = PretrainTask<'a>;
-    type Description = Description;
-
-    fn dataset(sections: &PretrainSections) -> &Path {
-        &sections.data.dataset
-    }
 
     fn terms(sections: &PretrainSections) -> Vec<(&'static str, f64)> {
         sections.objective.config().terms()
@@ -94,7 +88,7 @@ impl TaskKind for PretrainKind {
     }
 
     fn open(world: &World, job: &Job<Self>) -> Result<Systems> {
-        Systems::open(world, &job.sections.data.dataset)
+        Systems::open(world, &job.dataset)
     }
 
     fn build<'a>(
@@ -105,15 +99,14 @@ impl TaskKind for PretrainKind {
         _: Purpose,
     ) -> Result<PretrainTask<'a>> {
         let built = PretrainTask::new(job, input, place);
-        world.agree(built.map_err(|e| e.in_file(&job.sections.data.dataset)))
+        world.agree(built.map_err(|e| e.in_file(&job.dataset)))
     }
 }
 
 /// Systems as molecules, and the model for them.
 pub struct PretrainTask<'a> {
     systems: &'a Systems,
-    /// Systems to train, to validate and to test on.
-    splits: [Vec<u32>; 3],
+    parts: Partition,
     model: PretrainModel,
     description: Description,
     seed: u64,
@@ -122,11 +115,11 @@ pub struct PretrainTask<'a> {
 impl<'a> PretrainTask<'a> {
     fn new(job: &Job<PretrainKind>, systems: &'a Systems, place: &Place) -> Result<Self> {
         let sections = &job.sections;
-        let mut splits = Split::ALL.map(|split| systems.split(split));
+        let mut parts = Partition::new(|split| Ok(systems.split(split)))?;
         if sections.objective.config().bonded() {
-            leave_out_unbound(systems, &mut splits);
+            leave_out_unbound(systems, &mut parts);
         }
-        if splits[0].is_empty() {
+        if parts.train.is_empty() {
             return Err(Error::input("no system is for training"));
         }
         let per_slice = job.train.batch / job.train.slices as u64;
@@ -137,40 +130,27 @@ impl<'a> PretrainTask<'a> {
                 job.train.batch, job.train.slices
             )));
         }
-        let label = |name: &String| Label::new(systems, &splits[0], name);
+        let label = |name: &String| Label::new(systems, &parts.train, name);
         let description = Description {
             label: sections.label().map(label).transpose()?,
             edges: sections.data.edges,
             model: sections.model.clone(),
             objective: sections.objective.clone(),
         };
-        let start = Start {
-            seed: job.train.seed,
-            dtype: DType::F32,
-            device: place.device.clone(),
-        };
-        let model = description.build(&start)?;
+        let model = description.build(job.train.seed, DType::F32, &place.device)?;
         let masks = sections.objective.config().masks();
-        check_elements(systems, &splits, model.encoder().elements(), masks)?;
+        check_elements(systems, &parts, model.encoder().elements(), masks)?;
         Ok(Self {
             systems,
             model,
-            splits,
+            parts,
             description,
             seed: job.train.seed,
         })
     }
 
-    fn ids(&self, split: Split) -> &[u32] {
-        match split {
-            Split::Train => &self.splits[0],
-            Split::Validation => &self.splits[1],
-            Split::Test => &self.splits[2],
-        }
-    }
-
     fn molecule(&self, split: Split, sample: u64) -> Result<Molecule> {
-        let i = self.ids(split)[sample as usize] as usize;
+        let i = self.parts.split(split)[sample as usize] as usize;
         let target = match &self.description.label {
             None => None,
             Some(label) => {
@@ -196,7 +176,7 @@ impl<'a> PretrainTask<'a> {
 /// Refuses atoms that a network of this many elements does not know.
 fn check_elements(
     systems: &Systems,
-    splits: &[Vec<u32>; 3],
+    parts: &Partition,
     elements: usize,
     masks: bool,
 ) -> Result<()> {
@@ -205,7 +185,7 @@ fn check_elements(
         true => "above all atomic numbers, as the last one stands for masked atoms",
         false => "as high as all atomic numbers",
     };
-    for i in splits.iter().flatten().map(|&i| i as usize) {
+    for i in parts.all().map(|i| i as usize) {
         let largest = systems.numbers(i).iter().copied().max().unwrap_or(0);
         if usize::from(largest) > known {
             return Err(Error::input(format!(
@@ -219,27 +199,31 @@ fn check_elements(
 }
 
 /// Leaves out molecules of several atoms whose bonds are not known, and tells how many.
-fn leave_out_unbound(systems: &Systems, splits: &mut [Vec<u32>; 3]) {
-    let count = |splits: &[Vec<u32>; 3]| splits.iter().map(Vec::len).sum::<usize>();
-    let before = count(splits);
+fn leave_out_unbound(systems: &Systems, parts: &mut Partition) {
+    let before = parts.all().count();
     let known = |i: &u32| {
         let i = *i as usize;
         !systems.bonds(i).is_empty() || systems.numbers(i).len() == 1
     };
-    splits.iter_mut().for_each(|ids| ids.retain(known));
-    let left_out = before - count(splits);
+    for split in Split::ALL {
+        parts.split_mut(split).retain(known);
+    }
+    let left_out = before - parts.all().count();
     if left_out > 0 {
         log::warn!("{left_out} of {before} systems have no bonds and are left out");
     }
 }
 
-impl Description {
-    /// The model.
-    ///
-    /// # Errors
-    /// A setting that cannot be built, by name.
-    pub fn build(&self, start: &Start) -> Result<PretrainModel> {
-        PretrainModel::new(&self.model, self.edges, &self.objective, start)
+impl Describes for Description {
+    type Model = PretrainModel;
+
+    fn build(&self, seed: u64, dtype: DType, device: &Device) -> Result<PretrainModel> {
+        let start = Start {
+            seed,
+            dtype,
+            device: device.clone(),
+        };
+        PretrainModel::new(&self.model, self.edges, &self.objective, &start)
     }
 }
 
@@ -253,12 +237,14 @@ impl Task for PretrainTask<'_> {
 
     type Model = PretrainModel;
 
+    type Description = Description;
+
     fn model(&self) -> &PretrainModel {
         &self.model
     }
 
     fn samples(&self, split: Split) -> u64 {
-        self.ids(split).len() as u64
+        self.parts.split(split).len() as u64
     }
 
     /// What is random in it is the same every time.
@@ -275,7 +261,7 @@ impl Task for PretrainTask<'_> {
     }
 
     fn sample_name(&self, split: Split, sample: u64) -> String {
-        let id = self.ids(split)[sample as usize];
+        let id = self.parts.split(split)[sample as usize];
         self.systems.id(id as usize).to_string()
     }
 
@@ -283,7 +269,7 @@ impl Task for PretrainTask<'_> {
         self.systems.fingerprint().to_string()
     }
 
-    fn description(&self) -> Result<String> {
-        toml::to_string_pretty(&self.description).map_err(Error::internal)
+    fn description(&self) -> &Description {
+        &self.description
     }
 }

@@ -4,13 +4,12 @@ use super::{ClassesSections, norm_factor};
 use crate::comm::{Place, World};
 use crate::data::Split;
 use crate::data::spheres::{Spheres, class_number};
-use crate::models::Model;
 use crate::models::hvae::{ClassifierDescription, LabelledBatch, SphereClassifier};
+use crate::models::{Describes, Model};
 use crate::tasks::{Job, Purpose, TaskKind};
 use crate::train::Task;
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
-use std::path::Path;
 
 /// The task `sphere-classes`.
 #[derive(Debug)]
@@ -23,23 +22,13 @@ impl TaskKind for ClassesKind {
     type Sections = ClassesSections;
     type Input = Spheres;
     type Task<'a> = ClassesTask<'a>;
-    type Description = ClassifierDescription;
-
-    fn dataset(sections: &ClassesSections) -> &Path {
-        &sections.data.dataset
-    }
 
     fn terms(_: &ClassesSections) -> Vec<(&'static str, f64)> {
         vec![(SphereClassifier::TERM, 1.0)]
     }
 
-    /// The model is checked when the data are known.
-    fn check(_: &ClassesSections) -> Result<()> {
-        Ok(())
-    }
-
     fn open(world: &World, job: &Job<Self>) -> Result<Spheres> {
-        Spheres::open(world, &job.sections.data.dataset)
+        Spheres::open(world, &job.dataset)
     }
 
     /// Norm factor and classes come from the checkpoint, or from the training samples.
@@ -52,9 +41,7 @@ impl TaskKind for ClassesKind {
     ) -> Result<ClassesTask<'a>> {
         let norm_factor = match purpose {
             Purpose::Training(Some(saved)) => {
-                let saved: ClassifierDescription =
-                    toml::from_str(saved.description()).map_err(Error::input)?;
-                Ok(saved.norm_factor)
+                Self::description(saved.description()).map(|d| d.norm_factor)
             }
             _ => norm_factor(input),
         };
@@ -74,7 +61,7 @@ impl TaskKind for ClassesKind {
                 description,
             })
         });
-        built.map_err(|e| e.in_file(&job.sections.data.dataset))
+        built.map_err(|e| e.in_file(&job.dataset))
     }
 }
 
@@ -89,6 +76,8 @@ impl Task for ClassesTask<'_> {
     const NAME: &'static str = "sphere-classes";
 
     type Model = SphereClassifier;
+
+    type Description = ClassifierDescription;
 
     fn model(&self) -> &SphereClassifier {
         &self.model
@@ -120,7 +109,7 @@ impl Task for ClassesTask<'_> {
         self.data.fingerprint().to_string()
     }
 
-    fn description(&self) -> Result<String> {
-        toml::to_string_pretty(&self.description).map_err(Error::internal)
+    fn description(&self) -> &ClassifierDescription {
+        &self.description
     }
 }

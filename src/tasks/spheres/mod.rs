@@ -10,12 +10,11 @@ use super::{Job, Purpose, TaskKind};
 use crate::comm::{Place, World};
 use crate::data::Split;
 use crate::data::spheres::{Spheres, size};
-use crate::models::Model;
 use crate::models::hvae::{Hvae, HvaeBatch, HvaeConfig, SphereDescription, TERMS};
+use crate::models::{Describes, Model};
 use crate::train::Task;
 use crate::{Error, Result, stats};
 use candle_core::{DType, Tensor};
-use std::path::Path;
 
 /// The task `spheres`.
 #[derive(Debug)]
@@ -28,24 +27,14 @@ impl TaskKind for SpheresKind {
     type Sections = SpheresSections;
     type Input = Spheres;
     type Task<'a> = SpheresTask<'a>;
-    type Description = SphereDescription;
-
-    fn dataset(sections: &SpheresSections) -> &Path {
-        &sections.data.dataset
-    }
 
     /// Weights of the published configuration for images.
     fn terms(_: &SpheresSections) -> Vec<(&'static str, f64)> {
         vec![(TERMS[0].0, 50.0), (TERMS[1].0, 0.2)]
     }
 
-    /// The model is checked when the data are known.
-    fn check(_: &SpheresSections) -> Result<()> {
-        Ok(())
-    }
-
     fn open(world: &World, job: &Job<Self>) -> Result<Spheres> {
-        Spheres::open(world, &job.sections.data.dataset)
+        Spheres::open(world, &job.dataset)
     }
 
     /// The norm factor comes from the checkpoint, or from the training samples.
@@ -56,11 +45,9 @@ impl TaskKind for SpheresKind {
         place: &Place,
         purpose: Purpose,
     ) -> Result<SpheresTask<'a>> {
-        let blame = |e: Error| e.in_file(&job.sections.data.dataset);
+        let blame = |e: Error| e.in_file(&job.dataset);
         let norm_factor = match purpose {
-            Purpose::Training(Some(saved)) => {
-                SphereDescription::from_toml(saved.description())?.norm_factor
-            }
+            Purpose::Training(Some(saved)) => Self::description(saved.description())?.norm_factor,
             _ => norm_factor(input).map_err(blame)?,
         };
         let model = job.sections.model.clone();
@@ -121,6 +108,8 @@ impl Task for SpheresTask<'_> {
 
     type Model = Hvae;
 
+    type Description = SphereDescription;
+
     fn model(&self) -> &Hvae {
         &self.model
     }
@@ -153,7 +142,7 @@ impl Task for SpheresTask<'_> {
         self.data.fingerprint().to_string()
     }
 
-    fn description(&self) -> Result<String> {
-        self.description.to_toml()
+    fn description(&self) -> &SphereDescription {
+        &self.description
     }
 }

@@ -1,10 +1,11 @@
 //! What stands between a system and a prediction in the targets' units, beside the parameters.
 
 use super::baseline::Baseline;
+use crate::Result;
 use crate::data::neighbors::{Edges, Rule};
 use crate::data::system::System;
+use crate::models::Describes;
 use crate::models::graph::{Batch, GraphConfig, GraphModel, Output};
-use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -68,20 +69,15 @@ impl Predicted {
     }
 }
 
+impl Describes for Description {
+    type Model = GraphModel;
+
+    fn build(&self, seed: u64, dtype: DType, device: &Device) -> Result<GraphModel> {
+        GraphModel::of_outputs(&self.model, &self.outputs(), seed, dtype, device)
+    }
+}
+
 impl Description {
-    /// # Errors
-    /// Text of another model or program, or of a newer one.
-    pub fn from_toml(text: &str) -> Result<Self> {
-        toml::from_str(text)
-            .map_err(|e| Error::input(format!("not a model of systems: {}", e.message())))
-    }
-
-    /// # Errors
-    /// A value that TOML cannot hold.
-    pub fn to_toml(&self) -> Result<String> {
-        toml::to_string_pretty(self).map_err(Error::internal)
-    }
-
     /// The outputs of the model.
     pub fn outputs(&self) -> Vec<Output> {
         let output = |t: &TargetDescription| Output {
@@ -90,14 +86,6 @@ impl Description {
             scale: t.scale,
         };
         self.targets.iter().map(output).collect()
-    }
-
-    /// The model, its parameters drawn from `seed`.
-    ///
-    /// # Errors
-    /// A setting that cannot be built, by name.
-    pub fn build(&self, seed: u64, dtype: DType, device: &Device) -> Result<GraphModel> {
-        GraphModel::of_outputs(&self.model, &self.outputs(), seed, dtype, device)
     }
 
     /// A batch of systems without targets, as `model` takes it.

@@ -18,20 +18,19 @@ pub use scores::{ClassScores, Measured, Scores, ValueScores, forces, known};
 
 use super::{Job, Purpose, TaskKind};
 use crate::comm::{Place, World};
-use crate::data::Split;
 use crate::data::noise::Noise;
 use crate::data::system::System;
 use crate::data::systems::{Systems, Target};
+use crate::data::{Partition, Split};
 use crate::elements::symbol;
-use crate::models::Model;
 use crate::models::graph::{Batch, GraphModel};
+use crate::models::{Describes, Model};
 use crate::ops::in_pool;
 use crate::train::{Origin, Task};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// The task `systems`.
 #[derive(Debug)]
@@ -44,11 +43,6 @@ impl TaskKind for SystemsKind {
     type Sections = SystemsSections;
     type Input = Systems;
     type Task<'a> = SystemsTask<'a>;
-    type Description = Description;
-
-    fn dataset(sections: &SystemsSections) -> &Path {
-        &sections.data.dataset
-    }
 
     fn terms(sections: &SystemsSections) -> Vec<(&'static str, f64)> {
         sections.terms()
@@ -59,7 +53,7 @@ impl TaskKind for SystemsKind {
     }
 
     fn open(world: &World, job: &Job<Self>) -> Result<Systems> {
-        Systems::open(world, &job.sections.data.dataset)
+        Systems::open(world, &job.dataset)
     }
 
     fn build<'a>(
@@ -73,15 +67,15 @@ impl TaskKind for SystemsKind {
             true => check_forces(input),
             false => Ok(()),
         };
-        world.agree(usable.map_err(|e| e.in_file(&job.sections.data.dataset)))?;
+        world.agree(usable.map_err(|e| e.in_file(&job.dataset)))?;
         let description = match purpose {
             Purpose::Training(Some(saved)) if saved.task() == Self::name() => {
-                Description::from_toml(saved.description()).and_then(|d| adopt(d, job, input))
+                Self::description(saved.description()).and_then(|d| adopt(d, job, input))
             }
             _ => describe(&job.sections, input),
         };
         let built = description.and_then(|d| SystemsTask::new(job, input, place, d));
-        world.agree(built.map_err(|e| e.in_file(&job.sections.data.dataset)))
+        world.agree(built.map_err(|e| e.in_file(&job.dataset)))
     }
 
     /// Scores of every target and of forces, on rank 0; also printed as a table.
@@ -223,8 +217,7 @@ fn class_target(systems: &Systems, target: &Target) -> Result<TargetDescription>
 /// A dataset's systems as batches of graphs, and the model for them.
 pub struct SystemsTask<'a> {
     systems: &'a Systems,
-    /// Systems to train, to validate and to test on.
-    splits: [Vec<u32>; 3],
+    parts: Partition,
     /// `[targets][systems]`, in the description's units.
     known: Vec<Vec<f64>>,
     model: GraphModel,
@@ -250,18 +243,10 @@ impl<'a> SystemsTask<'a> {
                 .map(values)
                 .collect::<Result<_>>()?,
             systems,
-            splits: Split::ALL.map(|split| systems.split(split)),
+            parts: Partition::new(|split| Ok(systems.split(split)))?,
             model,
             description,
         })
-    }
-
-    fn ids(&self, split: Split) -> &[u32] {
-        match split {
-            Split::Train => &self.splits[0],
-            Split::Validation => &self.splits[1],
-            Split::Test => &self.splits[2],
-        }
     }
 
     fn on(&self) -> On<'_> {
@@ -328,7 +313,7 @@ impl<'a> SystemsTask<'a> {
     fn test(&self, world: &World) -> Result<Option<Scores>> {
         /// Systems of one forward pass.
         const BLOCK: usize = 32;
-        let ids = self.ids(Split::Test);
+        let ids = &self.parts.test;
         let mut all = Predicted::default();
         world.ordered(
             ids.len(),
@@ -365,17 +350,18 @@ impl Task for SystemsTask<'_> {
 
     type Model = GraphModel;
 
+    type Description = Description;
+
     fn model(&self) -> &GraphModel {
         &self.model
     }
 
     fn samples(&self, split: Split) -> u64 {
-        self.ids(split).len() as u64
+        self.parts.split(split).len() as u64
     }
 
     fn batch(&self, split: Split, samples: &[u64]) -> Result<Batch> {
-        let all = self.ids(split);
-        let ids: Vec<u32> = samples.iter().map(|&s| all[s as usize]).collect();
+        let ids = self.parts.at(split, samples);
         self.batch_of(&ids, |_, system| system)
     }
 
@@ -385,8 +371,7 @@ impl Task for SystemsTask<'_> {
 
     /// Targets and forces are those of the atoms before they move.
     fn noisy_batch(&self, samples: &[u64], noise: &Noise) -> Result<Batch> {
-        let all = self.ids(Split::Train);
-        let ids: Vec<u32> = samples.iter().map(|&s| all[s as usize]).collect();
+        let ids = self.parts.at(Split::Train, samples);
         self.batch_of(&ids, |place, mut system| {
             let mut steps = vec![[0f32; 3]; system.len()];
             noise.add(samples[place], steps.as_flattened_mut());
@@ -400,7 +385,7 @@ impl Task for SystemsTask<'_> {
     }
 
     fn sample_name(&self, split: Split, sample: u64) -> String {
-        let id = self.ids(split)[sample as usize];
+        let id = self.parts.split(split)[sample as usize];
         self.systems.id(id as usize).to_string()
     }
 
@@ -408,7 +393,7 @@ impl Task for SystemsTask<'_> {
         self.systems.fingerprint().to_string()
     }
 
-    fn description(&self) -> Result<String> {
-        self.description.to_toml()
+    fn description(&self) -> &Description {
+        &self.description
     }
 }

@@ -87,6 +87,14 @@ pub fn costs<T: Task>(world: &World, plan: &Plan<T>) -> Result<Costs> {
     Ok(trainer.costs(&steps, slices))
 }
 
+/// Seconds that a slice took.
+struct Seconds {
+    /// To prepare it.
+    load: f64,
+    /// To compute one on every thread.
+    compute: f64,
+}
+
 /// Seconds of slices of some size, and of preparing them; ascending.
 struct Tried {
     samples: u64,
@@ -110,9 +118,9 @@ impl<T: Task> Trainer<'_, T> {
         self.try_slice(full)?;
         for _ in 0..SLICES {
             for size in &mut tried {
-                let (load, compute) = self.try_slice(size.samples)?;
-                size.load.push(load);
-                size.compute.push(compute);
+                let seconds = self.try_slice(size.samples)?;
+                size.load.push(seconds.load);
+                size.compute.push(seconds.compute);
             }
         }
         for size in &mut tried {
@@ -122,8 +130,8 @@ impl<T: Task> Trainer<'_, T> {
         Ok(tried)
     }
 
-    /// Seconds to prepare a slice of `samples`, and to compute one on every thread.
-    fn try_slice(&self, samples: u64) -> Result<(f64, f64)> {
+    /// Tries a slice of `samples`.
+    fn try_slice(&self, samples: u64) -> Result<Seconds> {
         let task = self.plan.task;
         let model = task.model();
         let weights = self.plan.loss.at(0);
@@ -151,7 +159,8 @@ impl<T: Task> Trainer<'_, T> {
                 whole.finish().map(drop)
             })
             .collect::<Result<()>>()?;
-        Ok((load, started.elapsed().as_secs_f64()))
+        let compute = started.elapsed().as_secs_f64();
+        Ok(Seconds { load, compute })
     }
 
     fn costs(&self, steps: &Probe, [full, half]: [Tried; 2]) -> Costs {

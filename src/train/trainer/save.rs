@@ -1,12 +1,12 @@
 //! Checkpoints: handing the state to the thread that writes, and what comes back from it.
 
 use super::Trainer;
-use crate::Result;
 use crate::comm::pulse;
 use crate::models::Model;
 use crate::train::Task;
 use crate::train::checkpoint::{CHUNK, Layout, Progress as Position, State};
 use crate::train::writer::{Feed, Writer, Written};
+use crate::{Error, Result};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,9 @@ impl<T: Task> Trainer<'_, T> {
     fn layout(&self) -> Result<Layout> {
         let (plan, calendar) = (self.plan, &self.calendar);
         let model = plan.task.model().parameters();
-        let mut layout = Layout::of_model(T::NAME, plan.task.description()?, model);
+        let description = toml::to_string_pretty(plan.task.description());
+        let description = description.map_err(Error::internal)?;
+        let mut layout = Layout::of_model(T::NAME, description, model);
         let position = Position {
             step: self.done,
             epoch: calendar.epoch(self.done),

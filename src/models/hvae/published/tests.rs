@@ -1,4 +1,5 @@
 use super::*;
+use crate::models::Describes;
 
 const SMALL: &str = include_str!("../../../../tests/fixtures/published_small/hparams.json");
 
