@@ -45,7 +45,7 @@ fn bench(c: &mut Criterion) {
         });
         group.bench_function(format!("train-{name}"), |b| {
             b.iter(|| {
-                let (losses, ..) = model.losses_with(&x, &noise).expect("losses");
+                let losses = model.pass_with(&x, &noise).expect("losses").losses;
                 let objective = losses.objective(&Weights::from(TERMS)).expect("objective");
                 let gradient = model.parameters().gradient(&objective);
                 black_box(gradient.expect("a gradient"))

@@ -13,7 +13,7 @@ use holosig::models::deep_signature::{
 use holosig::models::hvae::{Hvae, HvaeBatch, HvaeConfig};
 use holosig::models::{Losses, Model, Parameters, Weights, deep_signature};
 use holosig::ops::batch_norm::{BatchNorm, Mode, Normalization, batch_norm, features, statistics};
-use holosig::ops::cg::{Plan, cg};
+use holosig::ops::cg::{Plan, Size, cg};
 use holosig::ops::cuda;
 use holosig::ops::device;
 use holosig::ops::hidden;
@@ -190,12 +190,12 @@ fn batch_norms() {
 #[test]
 fn clebsch_gordan_steps() {
     let component = Normalization::Component;
-    for (rule, (l_in, c), (l_out, o), batch) in [
-        (Rule::Efficient, (6, 60), (6, 60), 37),
-        (Rule::Full, (3, 7), (4, 33), 20),
-        (Rule::Efficient, (1, 128), (2, 90), 1),
+    for (rule, from, to, batch) in [
+        (Rule::Efficient, Size::new(6, 60), Size::new(6, 60), 37),
+        (Rule::Full, Size::new(3, 7), Size::new(4, 33), 20),
+        (Rule::Efficient, Size::new(1, 128), Size::new(2, 90), 1),
     ] {
-        let plan = || Plan::new(rule, true, (l_in, c), (l_out, o));
+        let plan = || Plan::new(rule, true, from, to);
         for plan in [plan(), plan().with_skip().with_batch_norm(component)] {
             let plan = Arc::new(plan);
             let normed = batch > 1 && plan.batch_norm.is_some();
@@ -357,9 +357,9 @@ fn a_step_of_the_autoencoders() {
         same_step("H-(V)AE", |device| {
             let model = Hvae::new(&config, &irreps, 3, DType::F32, device).unwrap();
             let on = |t: &Tensor| t.to_device(device).unwrap();
-            let made = model.losses_with(&on(&x), &on(&noise));
+            let made = model.pass_with(&on(&x), &on(&noise));
             let weights = Weights::from([("reconstruction", 1000.0), ("kl", 0.1)]);
-            step(made.unwrap().0, &weights, model.parameters())
+            step(made.unwrap().losses, &weights, model.parameters())
         });
     }
 }

@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use hdf5::File;
-use holosig::models::hvae::{Hvae, HvaeConfig, TERMS};
+use holosig::models::hvae::{Hvae, HvaeConfig, Passed, TERMS};
 use holosig::models::{self, Entry, Model, Weights};
 use holosig::so3::irreps::Irreps;
 use holosig::train::optimizer::{Adam, AdamSettings};
@@ -220,7 +220,11 @@ fn training_mode_and_gradients_equal_the_published_code() {
             [(DType::F32, 2e-5, 2e-3), (DType::F64, 2e-6, 2e-6)]
         {
             let g = golden(name, dtype);
-            let (losses, encoding, rebuilt) = g.model.losses_with(&g.x, &g.noise(0)).unwrap();
+            let Passed {
+                losses,
+                encoding,
+                rebuilt,
+            } = g.model.pass_with(&g.x, &g.noise(0)).unwrap();
             close(
                 "z_mean",
                 &flat(&encoding.mean),
@@ -303,7 +307,11 @@ fn the_papers_model_equals_the_published_code() {
         5e-6,
     );
 
-    let (losses, encoding, rebuilt) = g.model.losses_with(&g.x, &g.noise(0)).unwrap();
+    let Passed {
+        losses,
+        encoding,
+        rebuilt,
+    } = g.model.pass_with(&g.x, &g.noise(0)).unwrap();
     close(
         "z_mean",
         &flat(&encoding.mean),
@@ -363,7 +371,7 @@ fn three_adam_steps_equal_the_published_training() {
             .read_raw::<f64>()
             .unwrap();
         for step in 0..3 {
-            let (losses, ..) = g.model.losses_with(&g.x, &g.noise(step)).unwrap();
+            let losses = g.model.pass_with(&g.x, &g.noise(step)).unwrap().losses;
             let objective = losses.objective(&Weights::from(TERMS)).unwrap();
             let value = models::scalar(&objective).unwrap();
             near("objective", value, reference[3 * step], 2e-5);

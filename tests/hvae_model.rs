@@ -7,7 +7,7 @@ mod numbers;
 
 use candle_core::{DType, Device, Tensor, Var};
 use holosig::models::hvae::config::HvaeConfig;
-use holosig::models::hvae::{Hvae, HvaeBatch, gram_schmidt};
+use holosig::models::hvae::{Hvae, HvaeBatch, Passed, gram_schmidt};
 use holosig::models::{Model, StepKey, Weights};
 use holosig::so3::irreps::Irreps;
 use holosig::so3::rotation;
@@ -315,7 +315,9 @@ fn the_fused_step_equals_product_norm_and_linear_map() {
     let x = tensor(3, &[19, irreps.dim()], DType::F64);
     let noise = Tensor::zeros((19, 4), DType::F64, &Device::Cpu).unwrap();
     let run = |m: &Hvae| {
-        let (losses, _, rebuilt) = m.losses_with(&x, &noise).unwrap();
+        let Passed {
+            losses, rebuilt, ..
+        } = m.pass_with(&x, &noise).unwrap();
         let weights = Weights::from([("reconstruction", 1.0)]);
         let objective = losses.objective(&weights).unwrap();
         let g = m

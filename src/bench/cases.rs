@@ -187,7 +187,7 @@ fn hae_train(paper: &'static Paper, batch: usize) -> Case {
         let noise = Tensor::zeros((batch, model.config().latent_dim), DType::F32, device)?;
         let mut adam = adam(model.parameters())?;
         let mut step = move || -> Result<()> {
-            let (losses, ..) = model.losses_with(&x, &noise)?;
+            let losses = model.pass_with(&x, &noise)?.losses;
             let weights = Weights::from(models::hvae::TERMS);
             update(&mut adam, model.parameters(), losses, &weights)
         };

@@ -38,7 +38,7 @@ pub(super) fn case(sum: Sum) -> Case {
             };
             for _ in 0..STEPS {
                 let gradients = in_pool(|| {
-                    let (losses, ..) = model.losses_with(&x, &noise)?;
+                    let losses = model.pass_with(&x, &noise)?.losses;
                     let objective = losses.objective(&Weights::from(hvae::TERMS))?;
                     model.parameters().gradient(&objective)?.into_host()
                 })?;

@@ -1,12 +1,16 @@
 //! What the CPU kernels share: access to a tensor's memory, fixed partition of a batch,
 //! scratch memory, matrix products, and the choice of vector instructions.
 
+mod matrix;
+mod memory;
+
+pub use matrix::{Matrix, MatrixMut};
+pub use memory::{Buffer, scratch};
+
 use crate::for_isa;
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, WithDType, bail};
-use std::cell::RefCell;
 use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut, Range};
-use std::sync::Mutex;
+use std::ops::{Deref, Range};
 
 /// f32 and f64, the types that the kernels are generic over.
 pub trait Real: WithDType + std::iter::Sum + std::ops::Neg<Output = Self> {
@@ -242,201 +246,6 @@ pub fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
     let mut sum = 0.0;
     add_dot(a, b, &mut sum);
     sum
-}
-
-/// Memory in whole cache lines, so that vectors never straddle two.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Line {
-    _values: [f64; 8],
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Lends `len` elements of scratch memory that this thread keeps between calls, from the start
-/// of a cache line on. The content is whatever the last user left. `f` must not call back into
-/// rayon or into `scratch`.
-pub fn scratch<T: Real, R>(len: usize, f: impl FnOnce(&mut [T]) -> R) -> R {
-    SCRATCH.with(|cell| {
-        let mut memory = cell.borrow_mut();
-        let lines = (len * size_of::<T>()).div_ceil(size_of::<Line>());
-        if memory.len() < lines {
-            memory.resize(lines, Line { _values: [0.0; 8] });
-        }
-        f(elements(&mut memory, len))
-    })
-}
-
-/// The elements of a buffer of lines.
-///
-/// # Panics
-/// Fewer lines than `len` elements need.
-fn elements<T: Real>(lines: &mut [Line], len: usize) -> &mut [T] {
-    assert!(len * size_of::<T>() <= size_of_val(lines));
-    // SAFETY: f32 and f64 (the only `Real`s) accept any bits and need at most a line's alignment;
-    // the lines hold at least `len` of them.
-    unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<T>(), len) }
-}
-
-/// Buffers that wait for their next use.
-static SPARE: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
-
-/// Memory that one thread fills and another reads, and that is kept for the next use when it is
-/// dropped, so that nobody zeroes it. The content is whatever the last user left.
-pub struct Buffer<T> {
-    lines: Vec<Line>,
-    len: usize,
-    kind: PhantomData<T>,
-}
-
-impl<T: Real> Buffer<T> {
-    pub fn new(len: usize) -> Self {
-        let needed = (len * size_of::<T>()).div_ceil(size_of::<Line>());
-        let mut spare = SPARE.lock().unwrap_or_else(|e| e.into_inner());
-        // In order of length. One that is too short gives way, so that there are never more than
-        // were in use at a time.
-        let fitting = spare.partition_point(|lines| lines.len() < needed);
-        let found = match fitting < spare.len() {
-            true => Some(spare.remove(fitting)),
-            false => {
-                spare.pop();
-                None
-            }
-        };
-        drop(spare);
-        Self {
-            lines: found.unwrap_or_else(|| vec![Line { _values: [0.0; 8] }; needed]),
-            len,
-            kind: PhantomData,
-        }
-    }
-}
-
-impl<T: Real> Deref for Buffer<T> {
-    type Target = [T];
-    fn deref(&self) -> &[T] {
-        assert!(self.len * size_of::<T>() <= size_of_val(&self.lines[..]));
-        // SAFETY: as in `elements`.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast::<T>(), self.len) }
-    }
-}
-
-impl<T: Real> DerefMut for Buffer<T> {
-    fn deref_mut(&mut self) -> &mut [T] {
-        elements(&mut self.lines, self.len)
-    }
-}
-
-impl<T> Drop for Buffer<T> {
-    fn drop(&mut self) {
-        /// Longer ones, in bytes, go back to the allocator: they would add to the peak.
-        const LARGEST: usize = 16 << 20;
-        let lines = std::mem::take(&mut self.lines);
-        if size_of_val(&lines[..]) <= LARGEST {
-            let mut spare = SPARE.lock().unwrap_or_else(|e| e.into_inner());
-            let at = spare.partition_point(|other| other.len() < lines.len());
-            spare.insert(at, lines);
-        }
-    }
-}
-
-/// A matrix operand: elements, and strides of its rows and columns.
-#[derive(Clone, Copy)]
-pub struct Matrix<'a, T> {
-    data: &'a [T],
-    row: usize,
-    column: usize,
-}
-
-impl<'a, T> Matrix<'a, T> {
-    pub fn strided(data: &'a [T], row: usize, column: usize) -> Self {
-        Self { data, row, column }
-    }
-
-    /// A matrix of rows that start `width` elements apart.
-    pub fn rows(data: &'a [T], width: usize) -> Self {
-        Self::strided(data, width, 1)
-    }
-
-    /// The transpose of [`Matrix::rows`].
-    pub fn turned(data: &'a [T], width: usize) -> Self {
-        Self::strided(data, 1, width)
-    }
-}
-
-/// A matrix that a product is written to.
-pub struct MatrixMut<'a, T> {
-    data: &'a mut [T],
-    row: usize,
-    column: usize,
-}
-
-impl<'a, T: Real> MatrixMut<'a, T> {
-    pub fn strided(data: &'a mut [T], row: usize, column: usize) -> Self {
-        Self { data, row, column }
-    }
-
-    /// A matrix of rows that start `width` elements apart.
-    pub fn rows(data: &'a mut [T], width: usize) -> Self {
-        Self::strided(data, width, 1)
-    }
-
-    /// `self[m, n] = a[m, k] b[k, n]` on one thread.
-    pub fn set(self, dims: [usize; 3], a: Matrix<T>, b: Matrix<T>) {
-        self.write(dims, a, b, false);
-    }
-
-    /// `self[m, n] += a[m, k] b[k, n]` on one thread.
-    pub fn add(self, dims: [usize; 3], a: Matrix<T>, b: Matrix<T>) {
-        self.write(dims, a, b, true);
-    }
-
-    /// [`MatrixMut::add`] where `add` says so, else [`MatrixMut::set`].
-    ///
-    /// # Panics
-    /// An operand too short for its sizes.
-    pub fn write(self, [m, n, k]: [usize; 3], a: Matrix<T>, b: Matrix<T>, add: bool) {
-        if m == 0 || n == 0 {
-            return;
-        }
-        let last = |rows: usize, columns: usize, row: usize, column: usize| match rows * columns {
-            0 => 0,
-            _ => (rows - 1) * row + (columns - 1) * column + 1,
-        };
-        let out_end = last(m, n, self.row, self.column);
-        assert!(out_end <= self.data.len(), "product: output too short");
-        let a_end = last(m, k, a.row, a.column);
-        assert!(a_end <= a.data.len(), "product: left operand too short");
-        let b_end = last(k, n, b.row, b.column);
-        assert!(b_end <= b.data.len(), "product: right operand too short");
-        // SAFETY: the largest index of each operand was checked above; the output is borrowed
-        // mutably, so it overlaps neither operand.
-        unsafe {
-            gemm::gemm(
-                m,
-                n,
-                k,
-                self.data.as_mut_ptr(),
-                self.column as isize,
-                self.row as isize,
-                add,
-                a.data.as_ptr(),
-                a.column as isize,
-                a.row as isize,
-                b.data.as_ptr(),
-                b.column as isize,
-                b.row as isize,
-                if add { T::one() } else { T::zero() },
-                T::one(),
-                false,
-                false,
-                false,
-                gemm::Parallelism::None,
-            );
-        }
-    }
 }
 
 /// Vector instructions found on this machine, best first.

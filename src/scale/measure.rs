@@ -26,7 +26,7 @@ pub fn measure(world: &World, job: &dyn AnyJob, job_name: &str, out: &Path) -> R
         ));
     }
     let hosts = world.hosts();
-    let (inside, between) = links(world, &hosts);
+    let Links { inside, between } = links(world, &hosts);
     let rates = world.all_gather(&[world.add_rate(NUMBERS), world.copy_rate(NUMBERS)]);
     let mean = |i: usize| short(rates.iter().map(|r| r[i]).sum::<f64>() / rates.len() as f64);
     let write = world.on_root(|| write_rate(out))?;
@@ -167,8 +167,15 @@ pub fn algorithm_of(job: &dyn AnyJob) -> Algorithm {
     }
 }
 
-/// Links inside the first host and between the first two, where there are such pairs.
-fn links(world: &World, hosts: &[String]) -> (Option<Link>, Option<Link>) {
+/// Links between ranks, where there are such pairs.
+struct Links {
+    /// Inside the first host.
+    inside: Option<Link>,
+    /// Between the first two hosts.
+    between: Option<Link>,
+}
+
+fn links(world: &World, hosts: &[String]) -> Links {
     let of_host = |host: &str| -> Vec<usize> {
         let ranks = hosts.iter().enumerate().filter(|(_, h)| *h == host);
         ranks.map(|(rank, _)| rank).collect()
@@ -182,7 +189,7 @@ fn links(world: &World, hosts: &[String]) -> (Option<Link>, Option<Link>) {
     leaders.sort_unstable();
     leaders.dedup();
     let between = time_link(world, pair(&leaders));
-    (inside, between)
+    Links { inside, between }
 }
 
 /// A link by exchanges of 8 bytes to 8 MB with `peer`; every rank gets rank 0's fit. Collective.

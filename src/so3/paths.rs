@@ -33,12 +33,6 @@ pub fn pairs(rule: Rule, symmetric: bool, l_in: usize, l_out: usize) -> Vec<Vec<
         .collect()
 }
 
-/// Whether the product of a tensor with itself, channel by channel, vanishes on this path: the
-/// coupling `(l, l) -> l3` is antisymmetric for odd `l3`.
-pub fn vanishes(l1: usize, l2: usize, l3: usize) -> bool {
-    l1 == l2 && l3 % 2 == 1
-}
-
 /// Closed form of the minimum spanning tree with self-pairs. A degree `l1 > l3` hangs on the
 /// cheapest degree it can pair with, `l1 - l3`; the degrees up to `l3` form a zigzag chain
 /// `l3 - l1`, `l3 - l1 + 1`.

@@ -37,14 +37,11 @@ pub fn w3j(l1: usize, l2: usize, l3: usize) -> Vec<f64> {
     tensor
 }
 
-/// Wigner D matrix of degree `l` for the rotation matrix `r`, row-major `[2l + 1, 2l + 1]`:
+/// Wigner D matrices of degrees `0..=lmax` for the rotation matrix `r`, row-major `[2l + 1, 2l + 1]`:
 /// `Y(R v) = D Y(v)`; a vector of coefficients transforms by the same `D`. `D` of degree 1 is `R`.
-pub fn d_matrix(l: usize, r: &Matrix) -> Vec<f64> {
-    d_matrices(l, r).swap_remove(l)
-}
-
-/// Wigner D matrices of degrees `0..=lmax`, by the recurrence over degrees of Ivanic and
-/// Ruedenberg (J. Phys. Chem. 100, 6342 (1996), with the corrections of 102, 9099 (1998)).
+///
+/// By the recurrence over degrees of Ivanic and Ruedenberg (J. Phys. Chem. 100, 6342 (1996), with the
+/// corrections of 102, 9099 (1998)).
 pub fn d_matrices(lmax: usize, r: &Matrix) -> Vec<Vec<f64>> {
     let mut degrees = vec![vec![1.0]];
     if lmax > 0 {

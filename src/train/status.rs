@@ -54,8 +54,15 @@ pub struct Status {
     pub speed: Option<f64>,
     /// Time to the end, while it runs.
     pub left: Option<Duration>,
-    /// Step of the newest checkpoint, its age and its bytes.
-    pub checkpoint: Option<(u64, Duration, u64)>,
+    pub checkpoint: Option<Newest>,
+}
+
+/// The newest checkpoint.
+#[derive(Debug, Clone)]
+pub struct Newest {
+    pub step: u64,
+    pub age: Duration,
+    pub bytes: u64,
 }
 
 /// Reads the status of the run in `path`.
@@ -159,7 +166,7 @@ fn state(folder: &RunFolder, records: &[Value]) -> Result<State> {
     })
 }
 
-fn newest(folder: &RunFolder) -> Result<Option<(u64, Duration, u64)>> {
+fn newest(folder: &RunFolder) -> Result<Option<Newest>> {
     if !folder.checkpoints().is_dir() {
         return Ok(None);
     }
@@ -167,8 +174,11 @@ fn newest(folder: &RunFolder) -> Result<Option<(u64, Duration, u64)>> {
         return Ok(None);
     };
     let path = folder.step(step);
-    let bytes = std::fs::metadata(&path).map_or(0, |m| m.len());
-    Ok(Some((step, age(&path).unwrap_or_default(), bytes)))
+    Ok(Some(Newest {
+        step,
+        age: age(&path).unwrap_or_default(),
+        bytes: std::fs::metadata(&path).map_or(0, |m| m.len()),
+    }))
 }
 
 impl Status {
@@ -190,14 +200,13 @@ impl Status {
                 line += &format!(", {} left", human(left));
             }
         }
-        line + &match self.checkpoint {
-            Some((step, age, bytes)) => {
-                let size = human_bytes(bytes);
-                format!(
-                    ", last checkpoint at step {step}, {} ago, {size}",
-                    human(age)
-                )
-            }
+        line + &match &self.checkpoint {
+            Some(newest) => format!(
+                ", last checkpoint at step {}, {} ago, {}",
+                newest.step,
+                human(newest.age),
+                human_bytes(newest.bytes)
+            ),
             None => ", no checkpoint".into(),
         }
     }

@@ -161,7 +161,7 @@ impl Reader {
     /// # Errors
     /// A file that cannot be read ([`structure::read`], [`ligand::read`]), a malformed entry.
     pub fn read(&self, entry: &Entry, options: &ReadOptions) -> Result<Complex> {
-        let (structure, ligand, affinity) = match &entry.place {
+        let mut complex = match &entry.place {
             Place::Files { protein, ligand } => {
                 let mut structure = structure::read(protein, options)?.swap_remove(0);
                 let ligand = match ligand {
@@ -172,42 +172,44 @@ impl Reader {
                     }
                     LigandPlace::Residue(name) => ligand::of_residue(protein, name)?,
                 };
-                (structure, ligand, None)
+                Complex {
+                    structure,
+                    ligand,
+                    affinity: None,
+                    shared_atoms: 0,
+                }
             }
             Place::Atom3d { database, number } => {
                 self.databases.read(database, *number, options)?
             }
         };
-        let (structure, shared_atoms) = without(structure, &ligand);
-        Ok(Complex {
-            structure,
-            ligand,
-            affinity,
-            shared_atoms,
-        })
+        complex.leave_out_shared();
+        Ok(complex)
     }
 }
 
-/// The structure without the atoms that lie where the ligand's do: a PDB entry holds its ligand
-/// as well, and every atom must count once.
-fn without(mut structure: Structure, ligand: &System) -> (Structure, usize) {
-    let near = |c: &[f32; 3]| {
-        let squared = |l: &[f32; 3]| (0..3).map(|k| (l[k] - c[k]).powi(2)).sum::<f32>();
-        ligand
-            .positions
-            .iter()
-            .any(|l| squared(l) < SAME_ATOM * SAME_ATOM)
-    };
-    let positions = &structure.system.positions;
-    let keep: Vec<bool> = positions.iter().map(|c| !near(c)).collect();
-    let dropped = keep.iter().filter(|k| !**k).count();
-    if dropped == 0 {
-        return (structure, 0);
+impl Complex {
+    /// Leaves out the atoms of the structure that lie where the ligand's do: a PDB entry holds its
+    /// ligand as well, and every atom must count once.
+    fn leave_out_shared(&mut self) {
+        let (structure, ligand) = (&mut self.structure, &self.ligand);
+        let near = |c: &[f32; 3]| {
+            let squared = |l: &[f32; 3]| (0..3).map(|k| (l[k] - c[k]).powi(2)).sum::<f32>();
+            ligand
+                .positions
+                .iter()
+                .any(|l| squared(l) < SAME_ATOM * SAME_ATOM)
+        };
+        let positions = &structure.system.positions;
+        let keep: Vec<bool> = positions.iter().map(|c| !near(c)).collect();
+        self.shared_atoms = keep.iter().filter(|k| !**k).count();
+        if self.shared_atoms == 0 {
+            return;
+        }
+        let new = structure.system.retain(&keep);
+        structure.centres.retain(|&c| keep[c as usize]);
+        for centre in &mut structure.centres {
+            *centre = new[*centre as usize];
+        }
     }
-    let new = structure.system.retain(&keep);
-    structure.centres.retain(|&c| keep[c as usize]);
-    for centre in &mut structure.centres {
-        *centre = new[*centre as usize];
-    }
-    (structure, dropped)
 }

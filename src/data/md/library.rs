@@ -168,8 +168,15 @@ pub(super) fn topology(path: &Path) -> Result<(Vec<RawAtom>, Vec<[u32; 2]>, Fram
     Ok((raw_atoms(&topology), bonds.collect(), first))
 }
 
-/// A residue's name, number and chain.
-fn described(residue: &chemfiles::ResidueRef) -> (String, i32, String) {
+/// What is known of a residue.
+#[derive(Clone, Default)]
+struct Described {
+    name: String,
+    number: i32,
+    chain: String,
+}
+
+fn described(residue: &chemfiles::ResidueRef) -> Described {
     let text = |name: &str| match residue.get(name) {
         Some(Property::String(text)) if !text.trim().is_empty() => Some(text),
         _ => None,
@@ -178,8 +185,11 @@ fn described(residue: &chemfiles::ResidueRef) -> (String, i32, String) {
         .or_else(|| text("chainid"))
         .or_else(|| text("segname"));
     let number = residue.id().and_then(|n| i32::try_from(n).ok());
-    let chain = chain.unwrap_or_default();
-    (residue.name(), number.unwrap_or(0), chain)
+    Described {
+        name: residue.name(),
+        number: number.unwrap_or(0),
+        chain: chain.unwrap_or_default(),
+    }
 }
 
 fn raw_atoms(topology: &Topology) -> Vec<RawAtom> {
@@ -197,19 +207,16 @@ fn raw_atoms(topology: &Topology) -> Vec<RawAtom> {
     (0..count)
         .map(|i| {
             let atom = topology.atom(i);
-            let (residue_name, residue_number, chain) = match residue_of[i] {
-                Some(r) => described[r].clone(),
-                None => Default::default(),
-            };
+            let residue = residue_of[i].map_or_else(Default::default, |r| described[r].clone());
             RawAtom {
                 name: atom.name(),
                 element: u8::try_from(atom.atomic_number()).ok().filter(|&n| n > 0),
                 mass: Some(atom.mass()),
                 // Atoms without a residue form one of their own together.
                 key: residue_of[i].map_or(0, |r| r as u64 + 1),
-                residue_name,
-                residue_number,
-                chain,
+                residue_name: residue.name,
+                residue_number: residue.number,
+                chain: residue.chain,
             }
         })
         .collect()

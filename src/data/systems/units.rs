@@ -16,9 +16,6 @@ const ENERGIES: [(&str, f64); 7] = [
 const HARTREE: f64 = 27.211_386_245_981;
 const KILOJOULE: f64 = 1.036_426_965_626e-2;
 
-/// Å.
-pub const BOHR: f64 = 0.529_177_210_544;
-
 /// Other units that targets have.
 const OTHERS: [&str; 12] = [
     "",

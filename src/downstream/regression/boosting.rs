@@ -84,16 +84,25 @@ impl Sum {
     }
 }
 
+/// How trees are fitted.
+#[derive(Debug, Clone, Copy)]
+pub struct Boosting {
+    pub trees: usize,
+    pub depth: u16,
+    /// Share of the rows that each tree sees.
+    pub subsample: f64,
+    pub seed: u64,
+}
+
 impl Boosted {
-    /// Fits `trees` trees of some depth to rows `[n, width]` and their labels; each sees the share
-    /// `subsample` of the rows.
-    pub fn fit(
-        rows: &[f64],
-        labels: &[f64],
-        (trees, depth): (usize, u16),
-        subsample: f64,
-        seed: u64,
-    ) -> Self {
+    /// Fits trees to rows `[n, width]` and their labels.
+    pub fn fit(rows: &[f64], labels: &[f64], settings: Boosting) -> Self {
+        let Boosting {
+            trees,
+            depth,
+            subsample,
+            seed,
+        } = settings;
         let n = labels.len();
         let width = rows.len() / n.max(1);
         let table = Table::new(rows, width);
@@ -268,7 +277,13 @@ mod tests {
             let expected: Vec<f64> = XGRegressor::fit(&matrix, &y, parameters)
                 .and_then(|m| m.predict(&matrix))
                 .unwrap();
-            let boosted = Boosted::fit(&x, &y, (50, depth), 1.0, 0);
+            let settings = Boosting {
+                trees: 50,
+                depth,
+                subsample: 1.0,
+                seed: 0,
+            };
+            let boosted = Boosted::fit(&x, &y, settings);
             for (a, b) in boosted.predict(&x, trees).iter().zip(&expected) {
                 assert!((a - b).abs() < 1e-9, "{trees} of depth {depth}: {a} {b}");
             }
@@ -279,7 +294,15 @@ mod tests {
     fn rows_are_drawn_by_the_seed() {
         let x: Vec<f64> = (0..40).map(f64::from).collect();
         let y: Vec<f64> = x.iter().map(|x| (0.3 * x).sin()).collect();
-        let fit = |seed| Boosted::fit(&x, &y, (5, 2), SUBSAMPLE, seed);
+        let fit = |seed| {
+            let settings = Boosting {
+                trees: 5,
+                depth: 2,
+                subsample: SUBSAMPLE,
+                seed,
+            };
+            Boosted::fit(&x, &y, settings)
+        };
         assert_eq!(fit(1), fit(1));
         assert_ne!(fit(1), fit(2));
     }

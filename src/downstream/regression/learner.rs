@@ -4,7 +4,7 @@
 //! in the eigenbasis of `XᵀX` (smartcore's decomposition, of the smaller of `XᵀX` and `XXᵀ`), which
 //! serves a whole grid of penalties at once and, unlike smartcore's own, more features than complexes.
 
-use super::boosting::{Boosted, SUBSAMPLE};
+use super::boosting::{Boosted, Boosting, SUBSAMPLE};
 use super::grid::Hyper;
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -154,8 +154,13 @@ impl Fitted {
             }
             Hyper::Boosting { depth, trees } => {
                 let rows = scaler.scaled(samples.rows);
-                let boosted = Boosted::fit(&rows, &y, (trees, depth), SUBSAMPLE, seed);
-                Model::Boosted(boosted)
+                let settings = Boosting {
+                    trees,
+                    depth,
+                    subsample: SUBSAMPLE,
+                    seed,
+                };
+                Model::Boosted(Boosted::fit(&rows, &y, settings))
             }
             Hyper::Knn { k, by_distance } => {
                 let weight = match by_distance {

@@ -248,8 +248,18 @@ fn color(class: &str) -> plotters::style::RGBColor {
     PALETTE[place.unwrap_or(PALETTE.len() - 1)]
 }
 
-/// Mean cosine loss per residue type, best first: `(type, residues, mean)`.
-pub fn by_residue(e: &Embedding) -> Vec<(String, usize, f64)> {
+/// The losses of a type of residue.
+#[derive(Debug, PartialEq)]
+pub struct OfResidue {
+    pub name: String,
+    /// Number of residues.
+    pub count: usize,
+    /// Mean cosine loss.
+    pub mean: f64,
+}
+
+/// Mean cosine loss per residue type, best first.
+pub fn by_residue(e: &Embedding) -> Vec<OfResidue> {
     let Some(losses) = &e.cosine_loss else {
         return Vec::new();
     };
@@ -261,9 +271,13 @@ pub fn by_residue(e: &Embedding) -> Vec<(String, usize, f64)> {
     }
     let mut rows: Vec<_> = sums
         .into_iter()
-        .map(|(name, (n, sum))| (name.to_string(), n, sum / n as f64))
+        .map(|(name, (count, sum))| OfResidue {
+            name: name.to_string(),
+            count,
+            mean: sum / count as f64,
+        })
         .collect();
-    rows.sort_by(|a, b| a.2.total_cmp(&b.2));
+    rows.sort_by(|a, b| a.mean.total_cmp(&b.mean));
     rows
 }
 
@@ -280,10 +294,12 @@ mod tests {
             labels: Vec::new(),
             cosine_loss: Some(vec![0.5, 0.25, 0.75]),
         };
-        assert_eq!(
-            by_residue(&e),
-            [("ALA".to_string(), 1, 0.25), ("GLY".to_string(), 2, 0.625)]
-        );
+        let of = |name: &str, count, mean| OfResidue {
+            name: name.into(),
+            count,
+            mean,
+        };
+        assert_eq!(by_residue(&e), [of("ALA", 1, 0.25), of("GLY", 2, 0.625)]);
         assert_eq!(e.mean_cosine_loss(), Some(0.5));
         let svg = scatter(&e).unwrap();
         assert!(svg.contains("aliphatic") && svg.contains("Cys, Gly, Pro"));

@@ -301,7 +301,7 @@ impl RunReport {
         if !rows.is_empty() {
             let rows = rows
                 .into_iter()
-                .map(|(name, n, mean)| vec![name, n.to_string(), format!("{mean:.3}")]);
+                .map(|row| vec![row.name, row.count.to_string(), format!("{:.3}", row.mean)]);
             body += &html::table(&["central residue", "residues", "mean cosine loss"], rows);
         }
         Ok(html::section(

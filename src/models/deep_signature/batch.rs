@@ -42,15 +42,29 @@ impl Beads {
     }
 }
 
-/// Coarse-grains `clips` into `beads` beads each; the aggregator's parameters are the first
-/// `groups` groups. Features are constants: no gradient reaches them. Without `learn` none
-/// reaches the parameters either.
+/// How clips are coarse-grained.
+pub(super) struct Coarsening<'a> {
+    pub aggregator: &'a Aggregator,
+    /// Beads of a clip.
+    pub beads: usize,
+    /// Groups of parameters, the model's first, that are the aggregator's.
+    pub groups: usize,
+    /// Gradients reach the parameters. None reaches the features, which are constants.
+    pub learn: bool,
+}
+
+/// Coarse-grains `clips` with the model's `parameters`.
 pub(super) fn coarse_grain(
-    aggregator: &Aggregator,
+    how: Coarsening,
     clips: &[Clip],
-    (beads, learn): (usize, bool),
-    (parameters, groups): (&Parameters, usize),
+    parameters: &Parameters,
 ) -> Result<Vec<Beads>> {
+    let Coarsening {
+        aggregator,
+        beads,
+        groups,
+        learn,
+    } = how;
     let variables: Vec<Tensor> = parameters.variables().take(groups).cloned().collect();
     let shapes = clips.iter().map(|clip| {
         let (_, frames, d) = clip.features.dims3()?;

@@ -1,6 +1,7 @@
 //! Which beads carry the decision on a clip.
 
 use super::dropout::Dropout;
+use super::temporal::Path;
 use super::{Clip, DeepSignature, Objective};
 use crate::models::Parameters;
 use crate::{Error, Result};
@@ -62,7 +63,11 @@ impl DeepSignature {
         p: &Parameters,
     ) -> Result<Tensor> {
         let dropout = Dropout::new(None, std::iter::once(clip.id));
-        let summary = self.temporal.forward(&[(path, &clip.times)], &dropout, p)?;
+        let path = Path {
+            values: path,
+            times: &clip.times,
+        };
+        let summary = self.temporal.forward(&[path], &dropout, p)?;
         let logits = self.classifier.forward(&summary.features, p)?.squeeze(0)?;
         Ok(match (self.objective, class) {
             (Objective::Classes(_), class) => logits.get(class)?,

@@ -38,11 +38,11 @@ use crate::models::sizes::PARAMETERS;
 use crate::models::{Losses, Model, Parameters, ParametersBuilder, StepKey};
 use crate::{Error, Result, words};
 use aggregate::Aggregator;
-use batch::{Beads, coarse_grain};
+use batch::{Beads, Coarsening, coarse_grain};
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ops::{log_softmax, sigmoid, softmax};
 use dropout::Dropout;
-use temporal::Temporal;
+use temporal::{Path, Temporal};
 
 /// The model.
 pub struct DeepSignature {
@@ -148,9 +148,13 @@ impl DeepSignature {
     ) -> candle_core::Result<Vec<Beads>> {
         let constant = batch.iter().all(|clip| !clip.features.track_op());
         if constant && p.device().is_cpu() && self.aggregator_groups > 0 {
-            let clusters = self.config.clusters;
-            let parameters = (p, self.aggregator_groups);
-            return coarse_grain(&self.aggregator, batch, (clusters, learn), parameters);
+            let how = Coarsening {
+                aggregator: &self.aggregator,
+                beads: self.config.clusters,
+                groups: self.aggregator_groups,
+                learn,
+            };
+            return coarse_grain(how, batch, p);
         }
         let clips = batch.iter();
         clips
@@ -166,8 +170,11 @@ impl DeepSignature {
         key: Option<StepKey>,
         p: &Parameters,
     ) -> candle_core::Result<(Summary, Tensor)> {
-        let times = batch.iter().map(|clip| &clip.times);
-        let paths: Vec<_> = paths.iter().copied().zip(times).collect();
+        let paths = paths.iter().zip(batch).map(|(values, clip)| Path {
+            values,
+            times: &clip.times,
+        });
+        let paths: Vec<Path> = paths.collect();
         let dropout = Dropout::new(key, batch.iter().map(|c| c.id));
         let summary = self.temporal.forward(&paths, &dropout, p)?;
         let logits = self.classifier.forward(&summary.features, p)?;

@@ -31,6 +31,13 @@ pub struct Segments {
     pub normalised: Tensor,
 }
 
+/// A coarse path `[T, K, d]` and where its segments are.
+#[derive(Clone, Copy)]
+pub(super) struct Path<'a> {
+    pub values: &'a Tensor,
+    pub times: &'a Times,
+}
+
 pub(super) enum Temporal {
     Signature(Signature),
     Lstm(FrameLstm),
@@ -63,13 +70,8 @@ impl Temporal {
         }
     }
 
-    /// `paths` are `[T, K, d]`, T may differ between clips.
-    pub fn forward(
-        &self,
-        paths: &[(&Tensor, &Times)],
-        dropout: &Dropout,
-        p: &Parameters,
-    ) -> Result<Summary> {
+    /// T may differ between clips.
+    pub fn forward(&self, paths: &[Path], dropout: &Dropout, p: &Parameters) -> Result<Summary> {
         let plain = |features| Summary {
             features,
             segments: None,
@@ -88,11 +90,8 @@ impl Temporal {
 }
 
 /// One vector per clip, clip by clip: their lengths may differ.
-fn each(
-    paths: &[(&Tensor, &Times)],
-    f: impl Fn(&Tensor, usize) -> Result<Tensor>,
-) -> Result<Tensor> {
-    let rows = paths.iter().enumerate().map(|(i, (x, _))| f(x, i));
+fn each(paths: &[Path], f: impl Fn(&Tensor, usize) -> Result<Tensor>) -> Result<Tensor> {
+    let rows = paths.iter().enumerate().map(|(i, path)| f(path.values, i));
     Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)
 }
 
@@ -130,21 +129,16 @@ impl Signature {
         }
     }
 
-    fn forward(
-        &self,
-        paths: &[(&Tensor, &Times)],
-        dropout: &Dropout,
-        p: &Parameters,
-    ) -> Result<Summary> {
+    fn forward(&self, paths: &[Path], dropout: &Dropout, p: &Parameters) -> Result<Summary> {
         let longest = paths
             .iter()
-            .flat_map(|(_, times)| &times.segments)
+            .flat_map(|path| &path.times.segments)
             .map(Vec::len)
             .max();
         let pieces: Vec<Tensor> = paths
             .iter()
-            .map(|(path, times)| {
-                let path = path.flatten_from(1)?;
+            .map(|Path { values, times }| {
+                let path = values.flatten_from(1)?;
                 let path = match &self.project {
                     Some(project) => project.forward(&path, p)?,
                     None => path,

@@ -114,7 +114,7 @@ impl Outputs {
         targets: &[Tensor],
         penalty: Penalty,
     ) -> Result<Vec<(&'static str, Tensor)>> {
-        let part = |(part, own, target): (&Part, Tensor, &Tensor)| -> Result<_> {
+        let part = |Paired { part, own, target }: Paired| -> Result<_> {
             let value = match part.output.classes {
                 0 => penalty.of(&(own.squeeze(1)? - target)?)?,
                 _ => {
@@ -136,7 +136,7 @@ impl Outputs {
         predicted: &Tensor,
         targets: &[Tensor],
     ) -> Result<Vec<(&'static str, Tensor)>> {
-        let part = |(part, own, target): (&Part, Tensor, &Tensor)| -> Result<_> {
+        let part = |Paired { part, own, target }: Paired| -> Result<_> {
             let value = match part.output.classes {
                 0 => ((own.squeeze(1)? - target)?.abs()? * part.output.scale)?,
                 _ => own.argmax(1)?.eq(target)?.to_dtype(DType::F64)?,
@@ -146,12 +146,12 @@ impl Outputs {
         self.paired(predicted, targets)?.map(part).collect()
     }
 
-    /// Each output with its own channels and target.
+    /// The outputs as they are in a prediction.
     fn paired<'a>(
         &'a self,
         predicted: &Tensor,
         targets: &'a [Tensor],
-    ) -> Result<impl Iterator<Item = (&'a Part, Tensor, &'a Tensor)>> {
+    ) -> Result<impl Iterator<Item = Paired<'a>>> {
         if targets.len() != self.parts.len() {
             let (has, wants) = (targets.len(), self.parts.len());
             let what = format!("a batch of graphs with {has} targets for {wants} outputs");
@@ -160,8 +160,15 @@ impl Outputs {
         let own = |p: &Part| predicted.narrow(1, p.first, p.output.width());
         let own: candle_core::Result<Vec<Tensor>> = self.parts.iter().map(own).collect();
         let pairs = self.parts.iter().zip(own?).zip(targets);
-        Ok(pairs.map(|((part, own), target)| (part, own, target)))
+        Ok(pairs.map(|((part, own), target)| Paired { part, own, target }))
     }
+}
+
+/// An output with its own channels and its target.
+struct Paired<'a> {
+    part: &'a Part,
+    own: Tensor,
+    target: &'a Tensor,
 }
 
 /// The term of forces, and their score.

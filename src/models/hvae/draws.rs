@@ -95,7 +95,7 @@ mod tests {
         let on = |v| Tensor::from_vec(v, (4, irreps.dim()), &Device::Cpu).unwrap();
         let (x, seen) = (on(x), on(seen));
         let noise = Tensor::zeros((4, 3), DType::F64, &Device::Cpu).unwrap();
-        let (_, _, rebuilt) = model.losses_with(&seen, &noise).unwrap();
+        let rebuilt = model.pass_with(&seen, &noise).unwrap().rebuilt;
         let error = (rebuilt - &x).unwrap().sqr().unwrap().mean_all().unwrap();
         let labels = None;
         let batch = HvaeBatch { x, ids, labels };

@@ -65,6 +65,14 @@ pub struct Encoding {
     pub frame: Tensor,
 }
 
+/// What a pass over a batch in training mode makes.
+pub struct Passed {
+    pub losses: Losses,
+    pub encoding: Encoding,
+    /// The reconstruction, `[B, D]`.
+    pub rebuilt: Tensor,
+}
+
 /// The model.
 pub struct Hvae {
     config: HvaeConfig,
@@ -204,26 +212,20 @@ impl Hvae {
         Tensor::from_vec(values, shape, batch.x.device())?.to_dtype(batch.x.dtype())
     }
 
-    /// Training-mode losses of `x` `[B, D]` with given noise `[B, Z]` (unused by a plain
-    /// autoencoder), what the encoder made of it, and the reconstruction. Nothing of `x` is hidden, and
-    /// it has no labels.
-    pub fn losses_with(&self, x: &Tensor, noise: &Tensor) -> Result<(Losses, Encoding, Tensor)> {
+    /// A pass in training mode over `x` `[B, D]` with given noise `[B, Z]` (unused by a plain
+    /// autoencoder). Nothing of `x` is hidden, and it has no labels.
+    pub fn pass_with(&self, x: &Tensor, noise: &Tensor) -> Result<Passed> {
         let batch = HvaeBatch {
             x: x.clone(),
             ids: Vec::new(),
             labels: None,
         };
-        self.losses_of(&batch, x, noise)
+        self.pass(&batch, x, noise)
     }
 
-    /// Losses of a batch of which the encoder sees `seen` `[B, D]`: the reconstruction, from
+    /// A pass over a batch of which the encoder sees `seen` `[B, D]`: the reconstruction, from
     /// `z = mean + exp(log_variance / 2) noise`, is compared with all of it.
-    fn losses_of(
-        &self,
-        batch: &HvaeBatch,
-        seen: &Tensor,
-        noise: &Tensor,
-    ) -> Result<(Losses, Encoding, Tensor)> {
+    fn pass(&self, batch: &HvaeBatch, seen: &Tensor, noise: &Tensor) -> Result<Passed> {
         let mut pass = Pass::training(&self.parameters);
         let encoding = self.encode_in(seen, &mut pass)?;
         let z = match &encoding.log_variance {
@@ -239,14 +241,12 @@ impl Hvae {
         if let Some(log_variance) = &encoding.log_variance {
             terms.push((TERMS[1].0, loss::kl(&encoding.mean, log_variance)?));
         }
-        Ok((
-            Losses {
-                terms,
-                statistics: pass.statistics,
-            },
+        let statistics = pass.statistics;
+        Ok(Passed {
+            losses: Losses { terms, statistics },
             encoding,
             rebuilt,
-        ))
+        })
     }
 
     /// Latents `[B, Z]` as the decoder takes them.
@@ -307,7 +307,7 @@ impl Model for Hvae {
                 (&batch.x * self.drawn(visible, batch)?)?
             }
         };
-        Ok(self.losses_of(batch, &seen, &noise)?.0)
+        Ok(self.pass(batch, &seen, &noise)?.losses)
     }
 
     /// `reconstruction`, `kl` (variational models), `cosine`; the latent's mean is decoded.

@@ -125,10 +125,27 @@ pub struct Ddm {
     nets: [ScoreNet; 2],
 }
 
-/// Noise on the distances of a view's pairs: level `[B]` (Å), noise `[P]`, distance `[P]` (Å).
-const NAMES: [[&str; 3]; 2] = [
-    ["sigma_1", "distance_noise_1", "distance_1"],
-    ["sigma_2", "distance_noise_2", "distance_2"],
+/// Names of noise on the distances of a view's pairs.
+pub struct Names {
+    /// The level, `[B]`, Å.
+    pub sigma: &'static str,
+    /// The noise in units of the level, `[P]`.
+    pub noise: &'static str,
+    /// The distance, `[P]`, Å.
+    pub distance: &'static str,
+}
+
+const NAMES: [Names; 2] = [
+    Names {
+        sigma: "sigma_1",
+        noise: "distance_noise_1",
+        distance: "distance_1",
+    },
+    Names {
+        sigma: "sigma_2",
+        noise: "distance_noise_2",
+        distance: "distance_2",
+    },
 ];
 
 impl Objective for Ddm {
@@ -136,13 +153,8 @@ impl Objective for Ddm {
         let mut inputs = self.config.view.views(molecules, draw)?;
         put_pairs(&mut inputs, draw)?;
         for (k, of) in [(0, 1), (1, 0)] {
-            put_noise(
-                &mut inputs,
-                molecules,
-                draw,
-                (&self.config.levels, of),
-                NAMES[k],
-            )?;
+            let levels = &self.config.levels;
+            put_noise(&mut inputs, molecules, draw, levels, of, &NAMES[k])?;
         }
         Ok(inputs)
     }
@@ -152,8 +164,8 @@ impl Objective for Ddm {
             return Ok(vec![("denoising", pass.nothing()?)]);
         }
         let [first, second] = &self.nets;
-        let one = first.loss(&x.atoms[0], batch, NAMES[0], pass.parameters)?;
-        let two = second.loss(&x.atoms[1], batch, NAMES[1], pass.parameters)?;
+        let one = first.loss(&x.atoms[0], batch, &NAMES[0], pass.parameters)?;
+        let two = second.loss(&x.atoms[1], batch, &NAMES[1], pass.parameters)?;
         Ok(vec![("denoising", ((one + two)? * 0.5)?)])
     }
 }
@@ -185,8 +197,7 @@ pub(super) fn put_pairs(inputs: &mut Inputs, draw: &Draw) -> Result<()> {
     Ok(())
 }
 
-/// Puts a level for each molecule, noise for each pair, and the pairs' distances in view `of`,
-/// under these names.
+/// Puts a level for each molecule, noise for each pair, and the pairs' distances in view `of`.
 ///
 /// # Errors
 /// Those of candle.
@@ -194,23 +205,26 @@ pub(super) fn put_noise(
     inputs: &mut Inputs,
     molecules: &[Molecule],
     draw: &Draw,
-    (levels, of): (&Levels, usize),
-    [sigma, noise, distance]: [&'static str; 3],
+    levels: &Levels,
+    of: usize,
+    names: &Names,
 ) -> Result<()> {
     let sigmas = levels.sigmas();
-    let chosen = draw.below(sigma, molecules, sigmas.len());
+    let chosen = draw.below(names.sigma, molecules, sigmas.len());
     let chosen = chosen.into_iter().map(|k| sigmas[k]).collect();
     let mut drawn = Vec::new();
     for (m, system) in molecules.iter().zip(&inputs.views[of]) {
         let count = system.len() * system.len().saturating_sub(1) / 2;
-        drawn.extend(draw.normals(noise, std::slice::from_ref(m), |_| count));
+        drawn.extend(draw.normals(names.noise, std::slice::from_ref(m), |_| count));
     }
     let distances: Vec<f64> = inputs.views[of].iter().flat_map(distances).collect();
     let pairs = drawn.len();
     let chosen = draw.floats(chosen, molecules.len())?;
-    inputs.draws.put(sigma, chosen);
-    inputs.draws.put(noise, draw.floats(drawn, pairs)?);
-    inputs.draws.put(distance, draw.floats(distances, pairs)?);
+    inputs.draws.put(names.sigma, chosen);
+    inputs.draws.put(names.noise, draw.floats(drawn, pairs)?);
+    inputs
+        .draws
+        .put(names.distance, draw.floats(distances, pairs)?);
     Ok(())
 }
 
@@ -254,16 +268,13 @@ impl ScoreNet {
         &self,
         atoms: &Tensor,
         batch: &Batch,
-        names: [&str; 3],
+        names: &Names,
         p: &Parameters,
     ) -> Result<Tensor> {
         let draws = &batch.draws;
         let (pairs, graph) = (draws.get("pairs")?, draws.get("pair_graph")?);
-        let [sigmas, z, d] = [
-            draws.get(names[0])?,
-            draws.get(names[1])?,
-            draws.get(names[2])?,
-        ];
+        let sigmas = draws.get(names.sigma)?;
+        let (z, d) = (draws.get(names.noise)?, draws.get(names.distance)?);
         let molecules = sigmas.dim(0)? as f64;
         let weights = sigmas.to_dtype(DType::F64)?.powf(self.anneal)?;
         let weights = weights.to_dtype(sigmas.dtype())?.index_select(graph, 0)?;

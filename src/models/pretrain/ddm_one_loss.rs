@@ -1,7 +1,7 @@
 //! GeoSSL-DDM-1L: denoising in one direction. Two readings of the benchmark go by this name: noise
 //! on positions (Zaidi et al. 2023), and the distances of GeoSSL-DDM one way only.
 
-use super::ddm::{ScoreNet, check_anneal, put_noise, put_pairs};
+use super::ddm::{Names, ScoreNet, check_anneal, put_noise, put_pairs};
 use super::lifted::{EnergyNet, vector_head, vectors};
 use super::views::moved;
 use super::{Batch, Draw, Inputs, Molecule, Objective, ObjectiveConfig, Pass, Representations};
@@ -98,20 +98,18 @@ pub struct DdmOneLoss {
     net: Net,
 }
 
-const NAMES: [&str; 3] = ["sigma", "distance_noise", "distance"];
+const NAMES: Names = Names {
+    sigma: "sigma",
+    noise: "distance_noise",
+    distance: "distance",
+};
 
 impl Objective for DdmOneLoss {
     fn prepare(&self, molecules: &[Molecule], draw: &Draw) -> Result<Inputs> {
         if let Net::Distances(_) = self.net {
             let mut inputs = self.config.view.views(molecules, draw)?;
             put_pairs(&mut inputs, draw)?;
-            put_noise(
-                &mut inputs,
-                molecules,
-                draw,
-                (&self.config.levels, 0),
-                NAMES,
-            )?;
+            put_noise(&mut inputs, molecules, draw, &self.config.levels, 0, &NAMES)?;
             inputs.views.remove(0);
             return Ok(inputs);
         }
@@ -136,7 +134,7 @@ impl Objective for DdmOneLoss {
             Net::Distances(net) => {
                 let loss = match batch.draws.get("pair_graph")?.elem_count() {
                     0 => pass.nothing()?,
-                    _ => net.loss(&x.atoms[0], batch, NAMES, pass.parameters)?,
+                    _ => net.loss(&x.atoms[0], batch, &NAMES, pass.parameters)?,
                 };
                 Ok(vec![("denoising", loss)])
             }

@@ -17,10 +17,16 @@ pub const CHUNK: usize = 1 << 20;
 pub struct Layout {
     pub task: String,
     pub description: String,
-    /// Names and shapes.
-    pub parameters: Vec<(String, Vec<usize>)>,
-    pub buffers: Vec<(String, Vec<usize>)>,
+    pub parameters: Vec<Array>,
+    pub buffers: Vec<Array>,
     pub training: Option<State>,
+}
+
+/// An array, but for its numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Array {
+    pub name: String,
+    pub shape: Vec<usize>,
 }
 
 /// Where a run stands, but for the numbers.
@@ -33,16 +39,24 @@ pub struct State {
     pub averaged: bool,
 }
 
-fn names(entries: &[Entry]) -> Vec<(String, Vec<usize>)> {
-    let name = |e: &Entry| (e.name.clone(), e.shape.clone());
-    entries.iter().map(name).collect()
+impl Array {
+    fn new(name: &str, shape: &[usize]) -> Self {
+        Self {
+            name: name.into(),
+            shape: shape.into(),
+        }
+    }
 }
 
-fn total(arrays: &[(String, Vec<usize>)]) -> usize {
-    let len = |shape: &[usize]| shape.iter().fold(1usize, |len, &d| len.saturating_mul(d));
-    arrays
-        .iter()
-        .fold(0, |sum, (_, shape)| sum.saturating_add(len(shape)))
+fn arrays(entries: &[Entry]) -> Vec<Array> {
+    let array = |e: &Entry| Array::new(&e.name, &e.shape);
+    entries.iter().map(array).collect()
+}
+
+fn total(arrays: &[Array]) -> usize {
+    let len = |a: &Array| a.shape.iter().fold(1usize, |len, &d| len.saturating_mul(d));
+    let lens = arrays.iter().map(len);
+    lens.fold(0, usize::saturating_add)
 }
 
 impl Layout {
@@ -50,23 +64,23 @@ impl Layout {
         Self {
             task: task.into(),
             description,
-            parameters: names(model.entries()),
-            buffers: names(model.buffer_entries()),
+            parameters: arrays(model.entries()),
+            buffers: arrays(model.buffer_entries()),
             training: None,
         }
     }
 
     pub(super) fn of(checkpoint: &Checkpoint) -> Self {
-        let names = |arrays: &[NamedArray]| {
-            let name = |a: &NamedArray| (a.name.clone(), a.shape.clone());
-            arrays.iter().map(name).collect()
+        let arrays = |arrays: &[NamedArray]| {
+            let array = |a: &NamedArray| Array::new(&a.name, &a.shape);
+            arrays.iter().map(array).collect()
         };
         let training = checkpoint.training.as_ref();
         Self {
             task: checkpoint.task.clone(),
             description: checkpoint.description.clone(),
-            parameters: names(&checkpoint.parameters),
-            buffers: names(&checkpoint.buffers),
+            parameters: arrays(&checkpoint.parameters),
+            buffers: arrays(&checkpoint.buffers),
             training: training.map(|(progress, moments)| State {
                 progress: progress.clone(),
                 adam_steps: moments.steps,
@@ -82,13 +96,13 @@ impl Layout {
             rest = tail;
             head.to_vec()
         };
-        let mut arrays = |names: Vec<(String, Vec<usize>)>| -> Vec<NamedArray> {
-            let array = |(name, shape): (String, Vec<usize>)| NamedArray {
+        let mut arrays = |arrays: Vec<Array>| -> Vec<NamedArray> {
+            let array = |Array { name, shape }| NamedArray {
                 name,
                 values: take(shape.iter().product()),
                 shape,
             };
-            names.into_iter().map(array).collect()
+            arrays.into_iter().map(array).collect()
         };
         let parameters = arrays(self.parameters);
         let buffers = arrays(self.buffers);
@@ -125,10 +139,10 @@ impl Layout {
             root.set_attr_text("task", &self.task)?;
             root.write_text("description", &self.description)?;
             for (name, arrays) in [("parameters", &self.parameters), ("buffers", &self.buffers)] {
-                let names: Vec<&str> = arrays.iter().map(|a| a.0.as_str()).collect();
+                let names: Vec<&str> = arrays.iter().map(|a| a.name.as_str()).collect();
                 root.write_strings(&format!("{name}_order"), &names)?;
                 let group = root.create_group(name)?;
-                for (name, shape) in arrays {
+                for Array { name, shape } in arrays {
                     write_array(&group, name, shape, values)?;
                 }
             }
@@ -164,11 +178,11 @@ impl Layout {
     /// # Errors
     /// Missing or malformed content; more numbers than the file has bytes for.
     pub fn read(root: &File) -> Result<Self> {
-        let arrays = |name: &str| -> Result<Vec<(String, Vec<usize>)>> {
+        let arrays = |name: &str| -> Result<Vec<Array>> {
             let names = root.read_strings(&format!("{name}_order"))?;
             let group = root.group(name)?;
-            let shape = |name: String| group.shape(&name).map(|shape| (name, shape));
-            names.into_iter().map(shape).collect()
+            let array = |name: String| group.shape(&name).map(|shape| Array { name, shape });
+            names.into_iter().map(array).collect()
         };
         let first_version = root.header().is_some_and(|h| h.version == 1);
         let description = root.read_text("description")?;

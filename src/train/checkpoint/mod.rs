@@ -4,7 +4,7 @@ mod layout;
 mod saved;
 mod training;
 
-pub use layout::{CHUNK, Layout, State};
+pub use layout::{Array, CHUNK, Layout, State};
 pub use saved::Saved;
 #[cfg(test)]
 pub(super) use saved::write_damaged_inside;
@@ -250,8 +250,8 @@ impl Checkpoint {
     }
 }
 
-fn read_arrays(group: &Node, arrays: Vec<(String, Vec<usize>)>) -> Result<Vec<NamedArray>> {
-    let read = |(name, shape): (String, Vec<usize>)| {
+fn read_arrays(group: &Node, arrays: Vec<Array>) -> Result<Vec<NamedArray>> {
+    let read = |Array { name, shape }| {
         let wanted: Vec<_> = shape.iter().copied().map(Some).collect();
         let (values, shape) = group.read_shaped(&name, &wanted)?;
         Ok(NamedArray {

@@ -1,6 +1,6 @@
 //! A checkpoint whose numbers are still in the file.
 
-use super::layout::{FIRST, Layout, RAW, SECOND, State, rows};
+use super::layout::{Array, FIRST, Layout, RAW, SECOND, State, rows};
 use super::{Moments, Progress};
 use crate::comm::{World, pulse};
 use crate::models::{Entry, Parameters};
@@ -47,7 +47,7 @@ impl Saved {
             ("buffers", &layout.buffers),
         ] {
             let node = file.group(group)?;
-            for (name, shape) in arrays {
+            for Array { name, shape } in arrays {
                 read_through(&node, name, shape)?;
             }
         }
@@ -91,7 +91,7 @@ impl Saved {
     /// Names of its parameters and buffers.
     pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
         let arrays = self.layout.parameters.iter().chain(&self.layout.buffers);
-        arrays.map(|(name, _)| name.as_str())
+        arrays.map(|array| array.name.as_str())
     }
 
     /// Puts parameters and buffers into a model of the same names and shapes. Collective.
@@ -250,11 +250,8 @@ fn read(group: &Node, name: &str, shape: &[usize], rows: Range<usize>) -> Result
 }
 
 /// Whether arrays are those of a model; the first difference in words.
-pub(super) fn fit(
-    has: &[(String, Vec<usize>)],
-    wants: &[Entry],
-) -> std::result::Result<(), String> {
-    for ((name, shape), wanted) in has.iter().zip(wants) {
+pub(super) fn fit(has: &[Array], wants: &[Entry]) -> std::result::Result<(), String> {
+    for (Array { name, shape }, wanted) in has.iter().zip(wants) {
         if *name != wanted.name {
             return Err(format!("holds {name} where the model has {}", wanted.name));
         }
@@ -277,13 +274,9 @@ pub(super) fn fit(
 
 /// Whether arrays, but for those that fit a pattern of `fresh`, are those of a model; the first
 /// difference in words.
-fn fit_but(
-    has: &[(String, Vec<usize>)],
-    wants: &[Entry],
-    fresh: &Patterns,
-) -> std::result::Result<(), String> {
+fn fit_but(has: &[Array], wants: &[Entry], fresh: &Patterns) -> std::result::Result<(), String> {
     for wanted in wants.iter().filter(|e| !fresh.fit(&e.name)) {
-        let Some((name, shape)) = has.iter().find(|(name, _)| *name == wanted.name) else {
+        let Some(Array { name, shape }) = has.iter().find(|a| a.name == wanted.name) else {
             let name = &wanted.name;
             return Err(format!(
                 "has no {name}, which the model has; train.fresh = [{name:?}] draws it anew"
@@ -297,7 +290,7 @@ fn fit_but(
         }
     }
     let unknown = |name: &String| !wants.iter().any(|e| e.name == *name) && !fresh.fit(name);
-    match has.iter().map(|(name, _)| name).find(|name| unknown(name)) {
+    match has.iter().map(|a| &a.name).find(|name| unknown(name)) {
         Some(name) => Err(format!(
             "has {name}, which the model has not; train.fresh = [{name:?}] leaves it out"
         )),

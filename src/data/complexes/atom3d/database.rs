@@ -1,10 +1,9 @@
 //! Reading a database.
 
 use super::lmdb::Lmdb;
-use crate::data::complexes::ligand;
+use crate::data::complexes::{Complex, ligand};
 use crate::data::structure::atom3d::Table;
-use crate::data::structure::{ReadOptions, Structure, gunzip};
-use crate::data::system::System;
+use crate::data::structure::{ReadOptions, gunzip};
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
@@ -90,16 +89,11 @@ impl Databases {
         Ok(new)
     }
 
-    /// Protein, ligand and affinity of an entry.
+    /// The complex of an entry.
     ///
     /// # Errors
     /// An entry of another task than LBA, a malformed table, no CA of a canonical amino acid.
-    pub fn read(
-        &self,
-        path: &Path,
-        number: u64,
-        options: &ReadOptions,
-    ) -> Result<(Structure, System, Option<f64>)> {
+    pub fn read(&self, path: &Path, number: u64, options: &ReadOptions) -> Result<Complex> {
         let open = self.open(path)?;
         let item: Item = open.json(&number.to_string())?;
         let bad = |what: String| open.bad(format!("entry {number}: {what}"));
@@ -119,6 +113,11 @@ impl Databases {
         if affinity.is_some_and(|a| !a.is_finite()) {
             return Err(bad("neglog_aff is not finite".into()));
         }
-        Ok((structure, ligand.map_err(bad)?, affinity))
+        Ok(Complex {
+            structure,
+            ligand: ligand.map_err(bad)?,
+            affinity,
+            shared_atoms: 0,
+        })
     }
 }

@@ -1,0 +1,127 @@
+//! Runs by their folders, and what is chosen of an input.
+
+use super::*;
+
+#[test]
+fn submit_checks_what_will_run_and_a_dry_run_needs_nothing() {
+    let dir = folder();
+    let submit = |more: &[&str]| {
+        let mut command = holosig();
+        command.arg("submit").arg(dir.path().join("job.toml"));
+        command.env("PATH", "/usr/bin:/bin").current_dir(dir.path());
+        run(command.args(["--dry-run"]).args(more))
+    };
+    submit(&["--nodes", "3", "--ranks-per-node", "2"]).failure(2, "too few for 6 ranks");
+    submit(&["--set", "data.dataset=nope.h5"]).failure(2, "nope.h5: no such file");
+    submit(&["--set", "data.dataset=model.h5"]).failure(2, "where a dataset of holosig is needed");
+    submit(&["--gpus-per-node", "2", "--set", "train.device=\"cpu\""]).failure(2, "idle");
+    let told = submit(&["--nodes", "2", "--ranks-per-node", "1"]).success();
+    assert!(told.stdout.contains("#SBATCH --nodes=2"), "{told:#?}");
+    submit(&["--gpus-per-node", "2"]).success();
+    // The last line can be pasted into a shell.
+    let told = submit(&["--scheduler", "slurm", "--out", "a run"]).success();
+    let last = told.stdout.lines().last().unwrap();
+    assert!(
+        last.starts_with("# sbatch '") && last.ends_with("a run/submit.sbatch'"),
+        "{last}"
+    );
+    assert!(!dir.path().join("runs").exists());
+    // What is submitted is told where to find.
+    let fake = dir.path().join("bin");
+    std::fs::create_dir(&fake).unwrap();
+    let sbatch = fake.join("sbatch");
+    std::fs::write(&sbatch, "#!/bin/sh\necho Submitted batch job 42\n").unwrap();
+    run(Command::new("chmod").arg("+x").arg(&sbatch)).success();
+    let mut command = holosig();
+    command.arg("submit").arg(dir.path().join("job.toml"));
+    command.args(["--scheduler", "slurm", "--out", "a run"]);
+    command.env("PATH", format!("{}:/usr/bin:/bin", fake.display()));
+    let told = run(command.current_dir(dir.path())).success().stdout;
+    for word in ["run folder: ", "a run/42.log", "holosig status '"] {
+        assert!(told.contains(word), "{told}");
+    }
+    let told = run(holosig().arg("status").arg(dir.path()))
+        .success()
+        .stdout;
+    assert!(told.contains("a run: not started"), "{told}");
+}
+
+#[test]
+fn a_run_goes_on_by_its_folder_and_keeps_its_scores() {
+    let dir = folder();
+    let at = |name: &str| dir.path().join(name);
+    let train = |ranks: usize, more: &[&str]| {
+        let mut command = match ranks {
+            0 => holosig(),
+            n => holosig_on(n),
+        };
+        command.arg("train").args(more).current_dir(dir.path());
+        start(&mut command).wait(LIMIT)
+    };
+    let scores = || std::fs::read_to_string(at("runs/job/scores.json")).unwrap();
+    train(2, &["job.toml"]).success();
+    let first = scores();
+    // Nothing is left to do.
+    let again: [&[&str]; 3] = [
+        &["--resume", "runs/job"],
+        &["job.toml", "--resume"],
+        &["--resume", "job.toml", "--out", "runs/job"],
+    ];
+    for words in again {
+        train(0, words).success();
+        assert_eq!(scores(), first);
+    }
+    // A new length is said and needs a word.
+    let longer = ["--resume", "runs/job", "--set", "train.steps=6"];
+    train(2, &longer).failure(2, "--extend goes on beyond its end");
+    assert_eq!(scores(), first);
+    train(2, &[&longer[..], &["--extend"]].concat()).success();
+    let kept = std::fs::read_to_string(at("runs/job/scores-4.json")).unwrap();
+    assert_eq!(kept, first);
+    assert!(at("runs/job/scores.json").exists());
+    // The extension is what the run is now.
+    train(0, &["--resume", "runs/job"]).success();
+    let told = run(holosig().arg("status").arg(at("runs")))
+        .success()
+        .stdout;
+    assert!(told.contains("job: finished, step 6 of 6"), "{told}");
+    // A run folder stands for its best checkpoint.
+    let hash = |path: PathBuf| run(holosig().arg("hash").arg(path)).success().stdout;
+    assert_eq!(
+        hash(at("runs/job")),
+        hash(at("runs/job/checkpoints/best.h5"))
+    );
+    run(holosig().arg("status").arg(at("runs/job/checkpoints"))).failure(2, "no run folder");
+    // One folder, one job: the user's file is not the run's.
+    train(0, &["job.toml", "--out", ".", "--restart", "auto"]).failure(2, "its own job file");
+    assert_eq!(std::fs::read_to_string(at("job.toml")).unwrap(), JOB);
+    // Pipes under the names of checkpoints do not stop it.
+    std::fs::remove_file(at("runs/job/checkpoints/last.h5")).unwrap();
+    mkfifo(&at("runs/job/checkpoints/last.h5"));
+    train(0, &["--resume", "runs/job"]).failure(2, "last.h5: a named pipe");
+}
+
+#[test]
+fn residues_are_chosen_by_chain_and_number() {
+    let dir = folder();
+    let embed = |more: &[&str]| {
+        let mut command = holosig();
+        command.arg("embed").arg(dir.path().join("model.h5"));
+        command.arg("--structures").arg(dir.path().join("a.pdb"));
+        command.arg("--out").arg(dir.path().join("e.h5"));
+        run(command.args(more))
+    };
+    let numbers = || {
+        let file = store::open(&dir.path().join("e.h5"), Kind::Embeddings).unwrap();
+        let residues = file.group("residues").unwrap();
+        residues.read::<i32>("number").unwrap()
+    };
+    embed(&[]).success();
+    let all = numbers();
+    embed(&["--chain", "A"]).success();
+    assert_eq!(numbers(), all);
+    embed(&["--residues", "A:10-12,A:30"]).success();
+    assert_eq!(numbers(), [10, 11, 12, 30]);
+    embed(&["--residues", "B:10"]).failure(2, "residues is at B:10");
+    embed(&["--residues", "A:12-10"]).failure(2, "12 comes after 10");
+}
