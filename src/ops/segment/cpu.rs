@@ -93,9 +93,14 @@ fn sum_rows_any<T: Real, const FUSED: bool>(job: &Job<T>, first: usize, out: &mu
     }
 }
 
-/// [`sum_rows`] where no factor has channels.
+/// [`sum_rows`] where no factor has channels; all channels of the result, if it has any, are the same.
 #[inline(always)]
 fn sum_numbers<T: Real>(job: &Job<T>, first: usize, out: &mut [T]) {
+    let channels = if job.out_has_channels {
+        job.channels
+    } else {
+        1
+    };
     for (i, out) in out.chunks_exact_mut(job.out_row).enumerate() {
         for edge in job.edges.edges_of(job.out, first + i) {
             for axis in 0..job.axes {
@@ -103,7 +108,8 @@ fn sum_numbers<T: Real>(job: &Job<T>, first: usize, out: &mut [T]) {
                 for factor in &job.numbers {
                     product *= factor.data[factor.start(job.edges, edge) + axis * factor.axis];
                 }
-                out[axis * job.out_axis] += product;
+                let out = &mut out[axis * job.out_axis..][..channels];
+                out.iter_mut().for_each(|sum| *sum += product);
             }
         }
     }
