@@ -76,7 +76,7 @@ impl Flat {
     /// A failure of the device.
     pub fn is_finite(&self, range: Range<usize>) -> Result<bool> {
         match self {
-            Flat::Host(values) => Ok(values[range].iter().all(|v| v.is_finite())),
+            Flat::Host(values) => Ok(all_finite(&values[range])),
             // Zero times a finite number is zero, times any other not a number: one number comes
             // back.
             Flat::Device(vector) => {
@@ -185,14 +185,14 @@ impl Sink for Piece {
             }
             (Flat::Host(values), Some(gradient)) => {
                 let out = &mut values.spare_capacity_mut()[at..][..len];
-                let (factor, mut finite) = (self.factor, true);
-                with_values(gradient, |gradient| {
-                    for (out, value) in out.iter_mut().zip(&gradient[from..][..len]) {
-                        finite &= value.is_finite();
+                let factor = self.factor;
+                self.finite &= with_values(gradient, |gradient| {
+                    let gradient = &gradient[from..][..len];
+                    for (out, value) in out.iter_mut().zip(gradient) {
                         out.write(value * factor);
                     }
+                    all_finite(gradient)
                 })?;
-                self.finite &= finite;
             }
             (Flat::Device(vector), Some(gradient)) => {
                 let gradient = gradient.flatten_all()?.to_dtype(DType::F32)?;
@@ -203,6 +203,12 @@ impl Sink for Piece {
         self.filled.push(at..at + len);
         Ok(())
     }
+}
+
+/// Whether all values are finite; looks at all of them, a vector at a time.
+fn all_finite(values: &[f32]) -> bool {
+    let bad = |v: &f32| u32::from(!v.is_finite());
+    values.iter().map(bad).fold(0, std::ops::BitOr::bitor) == 0
 }
 
 #[cfg(test)]
