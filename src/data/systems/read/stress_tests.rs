@@ -34,7 +34,7 @@ fn six(places: [(usize, usize); 6], factor: f64) -> [f64; 6] {
 const VOIGT: [(usize, usize); 6] = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)];
 const VASP: [(usize, usize); 6] = [(0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (0, 2)];
 /// kbar, positive under compression.
-const KILOBAR: f64 = -1602.176_634;
+const KILOBAR: f64 = -1_602.176_634;
 
 #[track_caller]
 fn close(sample: &Sample, factor: f64) {
