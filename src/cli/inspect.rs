@@ -106,6 +106,10 @@ fn systems(path: &Path) -> Result<()> {
     if d.has_forces() {
         row("forces", format!("{}/A", d.force_unit()));
     }
+    if d.has_stresses() {
+        let known = (0..d.len()).filter(|&i| d.stress(i).is_some()).count();
+        row("stresses", format!("{}/A^3, {known} known", d.force_unit()));
+    }
     block("settings", d.settings());
     Ok(())
 }

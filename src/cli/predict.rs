@@ -33,7 +33,7 @@ pub struct Args {
     /// Only this split of the systems or chains: train, validation or test
     #[arg(long, conflicts_with = "pockets")]
     split: Option<Split>,
-    /// Predict forces too, if the network did not learn them
+    /// Predict forces and stresses too, if the network did not learn them
     #[arg(long, requires = "systems")]
     forces: bool,
     /// What a network computes on
@@ -123,7 +123,7 @@ fn of_systems(world: &World, args: &Args, path: &Path) -> Result<()> {
     if ids.is_empty() {
         return Err(Error::file(path, "no systems of this split"));
     }
-    let forces = args.forces || predictor.forces();
+    let forces = args.forces || predictor.derivatives();
     let predicted = predictor.predict(world, &systems, &ids, forces)?;
     world.on_root(|| {
         let made = Predictions {

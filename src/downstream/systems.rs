@@ -6,14 +6,16 @@
 use crate::comm::World;
 use crate::data::Split;
 use crate::data::system::System;
-use crate::data::systems::Systems;
+use crate::data::systems::{Stress, Systems};
 use crate::elements::symbol;
 use crate::models::Model;
-use crate::models::graph::FORCES;
+use crate::models::graph::{FORCES, STRESS};
 use crate::ops::in_pool;
 use crate::store::{self, Kind, Node, Storage::Compressed};
 use crate::tasks::Trained;
-use crate::tasks::systems::{Measured, On, Predicted, Scores, SystemsKind, forces, known};
+use crate::tasks::systems::{
+    Measured, On, Predicted, Scores, SystemsKind, UNKNOWN, forces, known, stresses,
+};
 use crate::{Error, Result};
 use candle_core::DType;
 use std::fmt::Write;
@@ -29,12 +31,12 @@ pub type Predictor = Trained<SystemsKind>;
 pub const EXTENDED_XYZ: &str = "predicted_by=holosig";
 
 impl Predictor {
-    /// Whether forces were learned.
-    pub fn forces(&self) -> bool {
-        self.description.forces
+    /// Whether forces or stresses were learned.
+    pub fn derivatives(&self) -> bool {
+        self.description.derivatives()
     }
 
-    /// Predicts the systems `ids`; forces if `forces`. Collective; the result is on rank 0.
+    /// Predicts the systems `ids`; forces and stresses if `forces`. Collective; the result is on rank 0.
     ///
     /// # Errors
     /// An element that the network does not know, classes where forces are asked for.
@@ -121,12 +123,8 @@ impl Predictor {
                 rows(root, FORCES, forces)?;
                 root.set_attr_text("forces_unit", &self.force_unit())?;
             }
-            let stresses = made.stresses();
-            if stresses.iter().any(Option::is_some) {
-                let rows = stresses.iter().map(|s| s.unwrap_or([[f64::NAN; 3]; 3]));
-                let rows: Vec<[[f64; 3]; 3]> = rows.collect();
-                let flat = rows.as_flattened().as_flattened();
-                root.write("stress", &[rows.len(), 3, 3], flat, Compressed)?;
+            if let Some(stresses) = made.stresses() {
+                tensors(root, STRESS, stresses)?;
                 root.set_attr_text("stress_unit", &format!("{}^3", self.force_unit()))?;
             }
             self.write_measured(made, &root.create_group("measured")?)
@@ -147,12 +145,22 @@ impl Predictor {
                 group.write(&target.name, &[own.len()], &own, Compressed)?;
             }
         }
-        match forces(made.systems, made.ids, &self.description) {
-            Ok(all) if made.predicted.forces.is_some() && made.systems.has_forces() => {
-                rows(group, FORCES, &all)
-            }
-            _ => Ok(()),
+        if let (Some(_), Ok(all)) = (
+            &made.predicted.forces,
+            forces(made.systems, made.ids, &self.description),
+        ) && made.systems.has_forces()
+        {
+            rows(group, FORCES, &all)?;
         }
+        if let (Some(_), Ok(all)) = (
+            made.stresses(),
+            stresses(made.systems, made.ids, &self.description),
+        ) && made.systems.has_stresses()
+        {
+            let known = all.iter().map(|k| k.map_or(UNKNOWN, |(stress, _)| stress));
+            tensors(group, STRESS, &known.collect::<Vec<_>>())?;
+        }
+        Ok(())
     }
 
     /// Predictions as extended XYZ, in the units of the model.
@@ -177,7 +185,9 @@ impl Predictor {
             for (target, values) in self.description.targets.iter().zip(&made.predicted.values) {
                 comment += &format!(" {}={}", target.name, values[row]);
             }
-            if let Some(Some(stress)) = stresses.get(row) {
+            if let Some(stress) = stresses.map(|all| &all[row])
+                && stress[0][0].is_finite()
+            {
                 let flat = stress.as_flattened().iter().map(f64::to_string);
                 let flat: Vec<String> = flat.collect();
                 comment += &format!(" stress=\"{}\"", flat.join(" "));
@@ -219,17 +229,17 @@ impl Predictions<'_> {
 }
 
 impl Predictions<'_> {
-    /// The stress of each crystal that forces are predicted of: the derivative of the energy by a
-    /// strain over the volume, so positive where the cell would shrink.
-    fn stresses(&self) -> Vec<Option<[[f64; 3]; 3]>> {
-        let virials = self.predicted.virials.as_deref().unwrap_or_default();
-        let of = |(&i, virial): (&u32, &[[f64; 3]; 3])| {
-            let cell = self.systems.system(i as usize).cell;
-            let cell = cell.filter(|cell| cell.periodic() == [true; 3])?;
-            Some(virial.map(|row| row.map(|x| -x / cell.volume())))
-        };
-        self.ids.iter().zip(virials).map(of).collect()
+    /// Predicted stresses, NaN of what is no crystal, if any system is one.
+    fn stresses(&self) -> Option<&[Stress]> {
+        let all = self.predicted.stresses.as_deref()?;
+        let any = all.iter().any(|stress| !stress[0][0].is_nan());
+        any.then_some(all)
     }
+}
+
+fn tensors(group: &Node, name: &str, all: &[Stress]) -> Result<()> {
+    let flat = all.as_flattened().as_flattened();
+    group.write(name, &[all.len(), 3, 3], flat, Compressed)
 }
 
 fn rows(group: &Node, name: &str, rows: &[[f64; 3]]) -> Result<()> {

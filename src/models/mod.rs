@@ -139,6 +139,15 @@ pub trait Model: Send + Sync {
     /// Losses of a slice in training mode (batch statistics of this slice).
     fn losses(&self, batch: &Self::Batch, key: StepKey) -> Result<Losses>;
 
+    /// [`Model::losses`] for an objective with these weights, of a model whose terms share a gradient:
+    /// then that of [`Losses::objective`] is right for these weights alone.
+    ///
+    /// # Errors
+    /// Those of [`Model::losses`].
+    fn losses_weighed(&self, batch: &Self::Batch, key: StepKey, _: &Weights) -> Result<Losses> {
+        self.losses(batch, key)
+    }
+
     /// Whether losses compare the samples of all slices of a step: then the trainer lets every slice
     /// [tell](Model::tell) the others what they need, and asks for [`Model::losses_among`].
     fn compares(&self) -> bool {

@@ -12,7 +12,7 @@ pub const TARGET: Target = Target {
 
 const JARVIS: &str = r#"[{"jid": "a", "atoms": {"lattice_mat": [[3, 0, 0], [0, 3, 0], [0, 0, 3]],
     "coords": [[0, 0, 0], [0.5, 0.5, 0.5]], "elements": ["Cu", "Cu"], "cartesian": false},
-    "total_energy": -3.5, "forces": [[0, 0, 0.1], [0, 0, -0.1]]}]"#;
+    "total_energy": -3.5, "forces": [[0, 0, 0.1], [0, 0, -0.1]], "stresses": [1, 2, 3, 0, 0, 0]}]"#;
 const PYMATGEN: &str = r#"{"structure": {"lattice": {"matrix": [[3, 0, 0], [0, 3, 0], [0, 0, 3]]},
     "sites": [{"species": [{"element": "Si", "occu": 1}], "abc": [0, 0, 0], "xyz": [0, 0, 0]}]},
     "outputs": {"energy": -5.0, "forces": [[0, 0, 0]]}}"#;

@@ -8,3 +8,4 @@ mod numbers;
 mod batches;
 mod properties;
 mod second;
+mod stress;

@@ -121,7 +121,7 @@ fn is_mirrored(config: &GraphConfig) -> bool {
 
 /// Derivatives at 0 of functions of one number, by differences of fourth order: normalised hidden
 /// layers may bend on the scale of the root of their epsilon.
-fn slopes(at: impl Fn(f64) -> Vec<f64>) -> Vec<f64> {
+pub fn slopes(at: impl Fn(f64) -> Vec<f64>) -> Vec<f64> {
     const STEP: f64 = 3e-5;
     let [a, b, c, d] = [-2.0, -1.0, 1.0, 2.0].map(|n| at(n * STEP));
     let slope = |i: usize| (8.0 * (c[i] - b[i]) - (d[i] - a[i])) / (12.0 * STEP);

@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod stresses;
 
 use common::{Outcome, holosig, holosig_on, run, start};
 use holosig::comm::World;
@@ -177,54 +178,6 @@ fn predictions_have_units_and_do_not_depend_on_ranks() {
             .sum::<f64>()
     };
     assert!(error(&|i| energies[i]) < 0.7 * error(&|_| mean));
-}
-
-/// Stresses of crystals are slopes of energies by a strain.
-#[test]
-fn stresses_are_slopes_of_energies() {
-    const STEP: f64 = 5e-3;
-    let (from, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    // A row of the cell for each strain: none, and both ways along x and of y by z.
-    let strains = [
-        (0, 0, 0.0),
-        (0, 0, STEP),
-        (0, 0, -STEP),
-        (1, 2, STEP),
-        (1, 2, -STEP),
-    ];
-    for (n, (a, b, step)) in strains.into_iter().enumerate() {
-        let cell = [[3.1, 0.2, 0.0], [0.0, 2.9, 0.1], [0.3, 0.0, 3.3]].map(|mut v: [f64; 3]| {
-            v[a] += step * v[b];
-            format!("{} {} {}\n", v[0], v[1], v[2])
-        });
-        let text = format!(
-            "c\n1.0\n{}C O\n1 1\nDirect\n0 0 0\n0.45 0.3 0.4\n",
-            cell.concat()
-        );
-        std::fs::write(from.path().join(format!("c{n}.poscar")), text).unwrap();
-    }
-    let file = out.path().join("s.h5");
-    prepare(1, from.path(), &file, &["--test", "0", "--validation", "1"]).success();
-    let to = out.path().join("p.h5");
-    let mut predict = holosig();
-    predict
-        .arg("predict")
-        .arg(reference().1.join("checkpoints/last.h5"));
-    run(predict.arg("--systems").arg(&file).arg("--out").arg(&to)).success();
-    let predicted = store::open(&to, Kind::PredictedSystems).unwrap();
-    assert_eq!(predicted.attr_text("stress_unit").unwrap(), "eV/A^3");
-    let energies: Vec<f64> = predicted.read("energy").unwrap();
-    let shape = [Some(5), Some(3), Some(3)];
-    let (stress, _) = predicted.read_shaped::<f64>("stress", &shape).unwrap();
-    let systems = Systems::open(&World::alone(), &file).unwrap();
-    let volume = systems.system(0).cell.unwrap().volume();
-    let largest = stress[..9].iter().fold(0f64, |m, s| m.max(s.abs()));
-    assert!(largest > 1e-3, "{stress:?}");
-    for (at, pair) in [(0, [1, 2]), (5, [3, 4])] {
-        let slope = (energies[pair[0]] - energies[pair[1]]) / (2.0 * STEP) / volume;
-        let error = (stress[at] - slope).abs();
-        assert!(error < 0.05 * largest, "{} for {slope}", stress[at]);
-    }
 }
 
 /// Files of systems, in a folder of their own.

@@ -20,13 +20,13 @@ ENERGIES = {"eV": 1.0, "kcal/mol": units.kcal / units.mol, "kJ/mol": units.kJ / 
 
 
 class Holosig(Calculator):
-    """Energies (eV) and forces (eV/Å) of a checkpoint that was trained on energies of systems.
+    """Energies (eV), forces (eV/Å) and of crystals stresses (eV/Å^3, Voigt) of a checkpoint that was trained on energies of systems.
 
     Every calculation starts the program once; for many systems at once, write them to a file and use
     ``holosig prepare systems`` and ``holosig predict``.
     """
 
-    implemented_properties = ["energy", "forces"]
+    implemented_properties = ["energy", "forces", "stress"]
 
     def __init__(self, checkpoint: os.PathLike | str, **options):
         super().__init__(**options)
@@ -56,6 +56,9 @@ def _results(out: h5py.File, checkpoint: Path) -> dict:
     results = {"energy": float(out["energy"][0]) * factor}
     if "forces" in out:
         results["forces"] = np.asarray(out["forces"]) * factor
+    if "stress" in out:
+        xx, xy, xz, _, yy, yz, _, _, zz = np.asarray(out["stress"][0]).ravel() * factor
+        results["stress"] = np.array([xx, yy, zz, yz, xz, xy])
     return results
 
 

@@ -35,6 +35,9 @@ class System:
     targets: dict[str, float]
     #: In :attr:`Systems.force_unit`, float64 [atoms, 3]; None where unknown.
     forces: np.ndarray | None
+    #: Derivative of the energy by a strain over the volume, the unit of energy of the forces per Å^3,
+    #: float64 [3, 3]; None where unknown.
+    stress: np.ndarray | None
 
     def atoms(self):
         """The system as ``ase.Atoms``, its targets in ``info`` and its forces in ``arrays``, in the
@@ -45,6 +48,8 @@ class System:
         atoms.info.update(id=self.id, **self.targets)
         if self.forces is not None:
             atoms.arrays["forces"] = self.forces.copy()
+        if self.stress is not None:
+            atoms.info["stress"] = self.stress.copy()
         return atoms
 
 
@@ -109,6 +114,7 @@ class Systems(File):
         bonds = slice(*self._bonds[number : number + 2])
         cell, periodic = self._cell(number)
         forces = dataset(self.h5["atoms"], "forces")[atoms] if self.force_unit else None
+        stress = self.h5["systems/stress"][number] if "stress" in self.h5["systems"] else None
         return System(
             id=self.ids[number],
             group=self.groups[number],
@@ -121,6 +127,7 @@ class Systems(File):
             orders=dataset(self.h5["bonds"], "order")[bonds],
             targets={name: float(v[number]) for name, v in self.targets.items() if not np.isnan(v[number])},
             forces=None if forces is None or np.isnan(forces).any() else forces,
+            stress=None if stress is None or np.isnan(stress).any() else stress,
         )
 
     def __iter__(self) -> Iterator[System]:

@@ -9,7 +9,7 @@ use crate::data::structure::Notes;
 use crate::data::systems::example;
 use crate::data::systems::read::{self, Labels, Options, is_systems_name};
 use crate::data::systems::split::{self, Amount, Order, Plan, Together};
-use crate::data::systems::{Sample, Systems};
+use crate::data::systems::{Order as StressOrder, Sample, Systems};
 use crate::store::{Kind, Output};
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -40,8 +40,12 @@ pub struct Args {
     /// Unit of a target that a file does not name, such as energy=kcal/mol; may be repeated
     #[arg(long, value_name = "TARGET=UNIT", value_parser = pair)]
     unit: Vec<(String, String)>,
-    /// Convert an energy, and forces with it, such as energy=eV; a unit alone converts all energies;
-    /// may be repeated
+    /// Order of six numbers of a stress where it is not the format's own, such as
+    /// xx,yy,zz,xy,xz,yz
+    #[arg(long, value_name = "ORDER")]
+    stress_order: Option<StressOrder>,
+    /// Convert an energy, and forces and stresses with it, such as energy=eV; a unit alone converts
+    /// all energies; may be repeated
     #[arg(long, value_name = "[TARGET=]UNIT", value_parser = pair_or_unit)]
     convert: Vec<(String, String)>,
     /// CSV file of targets: a column id, and one for each target, named such as "gap (eV)"
@@ -175,6 +179,7 @@ impl Args {
             labels: self.labels,
             units: self.unit.clone(),
             convert: self.convert.clone(),
+            stress_order: self.stress_order,
         }
     }
 
@@ -259,6 +264,9 @@ impl Args {
             .collect();
         if systems.has_forces() {
             targets.push(format!("forces ({}/Å)", systems.force_unit()));
+        }
+        if systems.has_stresses() {
+            targets.push(format!("stresses ({}/Å^3)", systems.force_unit()));
         }
         if !targets.is_empty() {
             crate::say!("targets: {}", targets.join(", "));

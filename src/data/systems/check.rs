@@ -1,6 +1,6 @@
 //! What no system may be.
 
-use super::Sample;
+use super::{Sample, stress};
 use crate::data::neighbors;
 use crate::elements::{self, symbol};
 use crate::{Error, Result};
@@ -12,8 +12,8 @@ const OVERLAP: f64 = 0.2;
 ///
 /// # Errors
 /// One line that names the sample and the atom: no atoms, an element outside the table, a
-/// bond of an atom that is not there, a position, target or force that is not finite, as many forces as there are not atoms, atoms at
-/// the same place, a cell that spans too many images.
+/// bond of an atom that is not there, a position, target or force that is not finite, as many forces as there are not atoms, a
+/// stress of no crystal or one that is not symmetric, atoms at the same place, a cell that spans too many images.
 pub fn check(sample: &Sample) -> Result<()> {
     let wrong = |what: String| Err(Error::input(format!("{}: {what}", sample.id)));
     let system = &sample.system;
@@ -69,6 +69,9 @@ pub fn check(sample: &Sample) -> Result<()> {
         if sample.values.is_empty() {
             return wrong("forces without an energy".into());
         }
+    }
+    if let Some(own) = &sample.stress {
+        stress::check(sample, own).or_else(wrong)?;
     }
     let close = neighbors::edges(system, OVERLAP).map_err(|e| match e {
         Error::Input(what) => Error::input(format!("{}: {what}", sample.id)),

@@ -6,6 +6,7 @@
 //! | | `atom_offsets`, `bond_offsets` | u64 `[S + 1]` | system `i` is `offsets[i]..offsets[i + 1]` |
 //! | | `cell` | f64 `[S, 3, 3]` | Å, one vector a row, zeros in free space; absent if no system has one |
 //! | | `periodic` | u8 `[S, 3]` | in which directions the cell repeats; beside `cell` |
+//! | | `stress` | f64 `[S, 3, 3]` | derivative of the energy by a strain over the volume, energy per Å^3, NaN where unknown; absent if no system has any; attribute `stress_unit` of the group |
 //! | `atoms` | `number` | u8 `[A]` | atomic number |
 //! | | `position` | f64 `[A, 3]` | Å |
 //! | | `forces` | f64 `[A, 3]` | energy per Å, NaN where unknown; absent if no system has any |
@@ -15,7 +16,7 @@
 //!
 //! The text dataset `settings` (TOML) tells how the file was made.
 
-use super::{FORCES, Systems, Target};
+use super::{FORCES, STRESS, Stress, Systems, Target};
 use crate::comm::World;
 use crate::data::Split;
 use crate::data::system::Cell;
@@ -78,6 +79,11 @@ impl Systems {
             let periodic: Vec<u8> = periodic.collect();
             group.write("periodic", &[self.len(), 3], &periodic, Compressed)?;
         }
+        if self.has_stresses() {
+            let flat = self.stresses.as_flattened().as_flattened();
+            group.write(STRESS, &[self.len(), 3, 3], flat, Compressed)?;
+            group.set_attr_text("stress_unit", &format!("{}/A^3", self.force_unit))?;
+        }
         Ok(())
     }
 
@@ -103,9 +109,19 @@ impl Systems {
         };
         let forces = atoms.has(FORCES);
         let unit = |group: &Node, name: &str| group.attr_text(&format!("{name}_unit"));
-        let force_unit = match forces {
-            true => unit(&atoms, FORCES)?.trim_end_matches("/A").to_string(),
-            false => String::new(),
+        let ids = systems.read_strings("id")?;
+        let stresses: Vec<Stress> = match systems.has(STRESS) {
+            true => {
+                let shape = [Some(ids.len()), Some(3), Some(3)];
+                let (flat, _) = systems.read_shaped::<f64>(STRESS, &shape)?;
+                flat.as_chunks().0.as_chunks().0.to_vec()
+            }
+            false => Vec::new(),
+        };
+        let force_unit = match (forces, stresses.is_empty()) {
+            (true, _) => unit(&atoms, FORCES)?.trim_end_matches("/A").to_string(),
+            (_, false) => unit(&systems, STRESS)?.trim_end_matches("/A^3").to_string(),
+            _ => String::new(),
         };
         let (flat_bonds, _) = bonds.read_shaped::<u32>("atoms", &[None, Some(2)])?;
         let target = |name: String| -> Result<Target> {
@@ -117,7 +133,6 @@ impl Systems {
         };
         let splits = systems.read_strings("split")?;
         let splits = splits.iter().map(|s| s.parse::<Split>());
-        let ids = systems.read_strings("id")?;
         let loaded = Self {
             groups: systems.read_strings("group")?,
             splits: splits.collect::<Result<_>>().map_err(|e| e.in_file(path))?,
@@ -127,6 +142,7 @@ impl Systems {
             numbers: atoms.read("number")?,
             positions: rows("position")?,
             forces: if forces { rows(FORCES)? } else { Vec::new() },
+            stresses,
             force_unit,
             bonds: flat_bonds.as_chunks().0.to_vec(),
             orders: bonds.read("order")?,

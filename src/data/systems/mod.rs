@@ -8,9 +8,11 @@ pub mod example;
 mod file;
 pub mod read;
 pub mod split;
+mod stress;
 pub mod units;
 
 pub use check::check;
+pub use stress::{Order, Stress};
 
 use super::Split;
 use super::structure::Notes;
@@ -48,6 +50,9 @@ pub struct Sample {
     pub values: Vec<Value>,
     /// `[atoms]`, energy per Å; the energy is that of the value `energy`, or the first.
     pub forces: Option<Vec<[f64; 3]>>,
+    /// Derivative of the same energy by a strain of atoms and cell over the volume, energy per Å^3.
+    #[serde(default)]
+    pub stress: Option<Stress>,
     /// What the reader renamed, repeated or left out.
     #[serde(default)]
     pub notes: Notes,
@@ -87,7 +92,9 @@ pub struct Systems {
     targets: Vec<Target>,
     /// NaN where a system has none; empty if no system has any.
     forces: Vec<[f64; 3]>,
-    /// Unit of energy that forces have per Å.
+    /// `[systems]`, NaN where a system has none; empty if no system has any.
+    stresses: Vec<Stress>,
+    /// Unit of energy that forces have per Å and stresses per Å^3.
     force_unit: String,
     settings: String,
     fingerprint: String,
@@ -108,6 +115,7 @@ impl Default for Systems {
             orders: Vec::new(),
             targets: Vec::new(),
             forces: Vec::new(),
+            stresses: Vec::new(),
             force_unit: String::new(),
             settings: String::new(),
             fingerprint: String::new(),
@@ -134,7 +142,12 @@ impl Systems {
             )));
         }
         let any_forces = samples.iter().any(|s| s.forces.is_some());
+        let any_stress = samples.iter().any(|s| s.stress.is_some());
         for sample in samples {
+            if any_stress {
+                let own = sample.stress.map(stress::symmetric);
+                packed.stresses.push(own.unwrap_or([[f64::NAN; 3]; 3]));
+            }
             packed.push(sample, any_forces)?;
         }
         Ok(packed)
@@ -143,7 +156,8 @@ impl Systems {
     fn push(&mut self, sample: Sample, any_forces: bool) -> Result<()> {
         let atoms = sample.system.len();
         let place = self.ids.len();
-        if let (Some(_), Some(energy)) = (&sample.forces, energy_of(&sample.values)) {
+        let derived = sample.forces.is_some() || sample.stress.is_some();
+        if let (true, Some(energy)) = (derived, energy_of(&sample.values)) {
             match self.force_unit.is_empty() {
                 true => self.force_unit = energy.unit.clone(),
                 false => same_unit(FORCES, &sample.id, [&self.force_unit, &energy.unit])?,
@@ -248,7 +262,19 @@ impl Systems {
         !self.forces.is_empty()
     }
 
-    /// The unit of energy that forces have per Å.
+    /// The stress of a system, [`Systems::force_unit`] per Å^3, and the volume of its cell, Å^3.
+    pub fn stress(&self, system: usize) -> Option<(Stress, f64)> {
+        let own = self.stresses.get(system)?;
+        let known = own.as_flattened().iter().all(|x| x.is_finite());
+        let volume = self.cells[system]?.volume();
+        known.then_some((*own, volume))
+    }
+
+    pub fn has_stresses(&self) -> bool {
+        !self.stresses.is_empty()
+    }
+
+    /// The unit of energy that forces have per Å and stresses per Å^3.
     pub fn force_unit(&self) -> &str {
         &self.force_unit
     }
@@ -291,6 +317,8 @@ impl Systems {
 
 /// The word for forces among targets.
 const FORCES: &str = "forces";
+/// The word for stresses.
+const STRESS: &str = "stress";
 
 /// The value that forces belong to.
 fn energy_of(values: &[Value]) -> Option<&Value> {

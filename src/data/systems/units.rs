@@ -17,7 +17,7 @@ const HARTREE: f64 = 27.211_386_245_981;
 const KILOJOULE: f64 = 1.036_426_965_626e-2;
 
 /// Other units that targets have.
-const OTHERS: [&str; 12] = [
+const OTHERS: [&str; 13] = [
     "",
     "D",
     "e",
@@ -27,6 +27,7 @@ const OTHERS: [&str; 12] = [
     "A^3",
     "cal/mol/K",
     "GPa",
+    "kbar",
     "eV/A^3",
     "K",
     "-log10(mol/l)",
@@ -79,6 +80,18 @@ pub fn factor(from: &str, to: &str) -> Option<f64> {
         return Some(1.0);
     }
     Some(of(from)? / of(to)?)
+}
+
+/// How many eV/Å^3 one of a unit of pressure is.
+pub fn pressure(unit: &str) -> Option<f64> {
+    // 1 eV is 1.602176634e-19 J, and 1 eV/Å^3 therefore 160.2176634 GPa.
+    const GIGAPASCAL: f64 = 1.0 / 160.217_663_4;
+    match unit {
+        "eV/A^3" => Some(1.0),
+        "GPa" => Some(GIGAPASCAL),
+        "kbar" => Some(0.1 * GIGAPASCAL),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use super::{HALF, html};
 use crate::data::system::System;
 use crate::draw::{self, Axes, PALETTE, Series};
-use crate::models::graph::FORCES;
+use crate::models::graph::{FORCES, STRESS};
 use crate::store::{self, Kind, Node};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -24,6 +24,9 @@ pub struct Predicted {
     /// `[atoms]`, predicted and measured, if both are known.
     forces: Option<[Vec<[f64; 3]>; 2]>,
     force_unit: String,
+    /// Components, predicted and measured, if both are known.
+    stresses: Option<[Vec<f64>; 2]>,
+    stress_unit: String,
 }
 
 /// A target of all systems.
@@ -53,7 +56,8 @@ impl Predicted {
         };
         let formulas: Vec<String> = offsets.windows(2).map(formula).collect();
         let mut values = Vec::new();
-        for name in known.names()?.into_iter().filter(|n| n != FORCES) {
+        let names = known.names()?.into_iter();
+        for name in names.filter(|n| ![FORCES, STRESS].contains(&n.as_str())) {
             let own = Values {
                 unit: file.attr_text(&format!("{name}_unit"))?,
                 predicted: file.read(&name)?,
@@ -76,7 +80,20 @@ impl Predicted {
             ),
             false => (None, String::new()),
         };
+        let tensors = |group: &Node| -> Result<Vec<f64>> {
+            let shape = [Some(formulas.len()), Some(3), Some(3)];
+            Ok(group.read_shaped::<f64>(STRESS, &shape)?.0)
+        };
+        let (stresses, stress_unit) = match file.has(STRESS) && known.has(STRESS) {
+            true => (
+                Some([tensors(&file)?, tensors(&known)?]),
+                file.attr_text("stress_unit")?,
+            ),
+            false => (None, String::new()),
+        };
         Ok(Self {
+            stresses,
+            stress_unit: stress_unit.replace("/A", "/Å"),
             values,
             formulas,
             forces,
@@ -97,9 +114,13 @@ impl Predicted {
             let pairs = own.as_flattened().iter().zip(known.as_flattened());
             figures += &parity("force component", &self.force_unit, pairs)?;
         }
+        if let Some([own, known]) = &self.stresses {
+            let pairs = own.iter().zip(known);
+            figures += &parity("stress component", &self.stress_unit, pairs)?;
+        }
         let mut body = html::section(
             "Predicted against measured",
-            "One dot per system or force component, thinned out where there are very many; on the \
+            "One dot per system or component of a force or stress, thinned out where there are very many; on the \
              line, prediction and measurement agree.",
             &format!("<div class=\"pair\">\n{figures}</div>"),
         );

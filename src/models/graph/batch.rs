@@ -1,5 +1,6 @@
 //! Graphs of atoms as networks take them.
 
+use super::slopes::Stresses;
 use super::triplets::Lists;
 use crate::data::neighbors::{self, Coordinate, Edges};
 use crate::data::system::System;
@@ -40,6 +41,7 @@ pub struct Targets {
     pub graphs: Vec<Tensor>,
     /// `[N, 3]`, the first output's unit per Å, negative gradients of it.
     pub forces: Option<Tensor>,
+    pub stress: Option<Stresses>,
 }
 
 /// Atoms of several graphs and the edges between them.

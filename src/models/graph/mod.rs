@@ -4,15 +4,16 @@
 //! features of the atoms. A head makes energies of them ([`heads`]), and [`GraphModel`] is the one
 //! adapter to the trainer for all networks. A new network is a file and two lines in [`Network`].
 //!
-//! # Forces, and a loss of forces
+//! # Forces and stresses, and losses of them
 //! The energy depends on positions through the vectors `r` of the edges alone, so it does not
-//! change when everything is moved, and one gradient `G = dE/dr` gives forces and virial. A force
-//! loss is differentiated by a dual pass ([`crate::ops::dual`]):
+//! change when everything is moved, and one gradient `G = dE/dr` gives forces and virial, and with
+//! the volume `V` of a cell the stress `s`. A loss of these is differentiated by a dual pass
+//! ([`crate::ops::dual`]):
 //!
-//! 1. energies with constant weights, one backward pass to `r`: forces `F`;
-//! 2. `v = dL/dF`, and `-v` along the edges as the tangent of `r`;
-//! 3. the network on values and tangents: the tangent of the energy is `-v . dE/dx = v . F` up to
-//!    the constant `v`;
+//! 1. energies with constant weights, one backward pass to `r`: forces `F`, stresses `s`;
+//! 2. `v = dL/dF` and `T = dL/ds`; `-v` along the edges, and `r T / V`, are the tangent of `r`;
+//! 3. the network on values and tangents: the tangent of the energy is `-v . dE/dx = v . F`, and
+//!    `T : s`, up to the constants `v` and `T`;
 //! 4. one ordinary backward pass of `L_E + ` that tangent, by the trainer.
 
 pub mod allegro;
@@ -32,6 +33,7 @@ pub mod painn;
 pub mod schnet;
 pub mod se3_transformer;
 pub mod segnn;
+mod slopes;
 pub mod spherenet;
 pub mod tfn;
 pub mod triplets;
@@ -39,7 +41,8 @@ pub mod triplets;
 pub use crate::models::layers::Geometry;
 pub use batch::{Batch, Parts, Targets};
 pub use model::{GraphConfig, GraphModel, Penalties, Penalty, Prediction};
-pub use outputs::{FORCES, Output, Outputs, keep};
+pub use outputs::{FORCES, Output, Outputs, STRESS, keep};
+pub use slopes::{KnownStress, Stresses};
 
 use crate::models::sizes::check_width;
 use crate::models::{Parameters, Scope};

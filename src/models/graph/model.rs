@@ -1,10 +1,11 @@
 //! The adapter from networks to the trainer.
 
 use super::heads::{EnergyHead, HeadConfig, Of};
-use super::outputs::{FORCES, FORCES_SCORE};
+use super::outputs::{FORCES, FORCES_SCORE, STRESS, STRESS_SCORE};
+use super::slopes::{carried, joint, slopes};
 use super::{Batch, Encoder, Network, Output, Outputs};
-use crate::models::layers::{Readout, differences, forces};
-use crate::models::{self, Model, Parameters, ParametersBuilder, StepKey};
+use crate::models::layers::{Readout, forces};
+use crate::models::{Losses, Model, Parameters, ParametersBuilder, StepKey, Weights};
 use crate::ops::derivatives::gradients;
 use crate::ops::dual::Dual;
 use crate::ops::segment::{Row, contract, edge, receiver};
@@ -45,6 +46,8 @@ pub struct Penalties {
     pub energy: Penalty,
     /// Of forces.
     pub forces: Penalty,
+    /// Of stresses.
+    pub stress: Penalty,
 }
 
 /// A penalty, averaged over numbers.
@@ -68,7 +71,7 @@ impl Penalty {
     }
 
     /// Its derivative at every number.
-    fn slope(self, difference: &Tensor) -> candle_core::Result<Tensor> {
+    pub(super) fn slope(self, difference: &Tensor) -> candle_core::Result<Tensor> {
         match self {
             Penalty::L1 => difference.sign(),
             Penalty::L2 => difference * 2.0,
@@ -211,24 +214,31 @@ impl GraphModel {
         })
     }
 
-    /// The terms of the loss that the batch has targets for: means over its graphs, and over all
-    /// components of its forces.
+    /// The terms of the loss that the batch has targets for: means over its graphs, over all
+    /// components of its forces, and over all components of the stresses that are known.
     ///
-    /// The forces' term has the value of the forces' penalty, and the gradient of the energy's
-    /// tangent: the same, by the argument of [`crate::ops::dual`].
+    /// # Errors
+    /// A batch without targets, or with forces and stresses, whose gradient needs their weights
+    /// ([`GraphModel::weighed_terms`]); an element that the network does not know.
+    pub fn terms(&self, batch: &Batch) -> Result<Vec<(&'static str, Tensor)>> {
+        self.weighed_terms(batch, &Weights::from([]))
+    }
+
+    /// [`GraphModel::terms`] whose sum with these weights has the right gradient: that of forces and
+    /// stresses is carried by one of them ([`super::slopes`]), which has its own value and the
+    /// gradient of the energy's tangent, by the argument of [`crate::ops::dual`].
     ///
     /// # Errors
     /// A batch without targets; an element that the network does not know.
-    pub fn terms(&self, batch: &Batch) -> Result<Vec<(&'static str, Tensor)>> {
+    pub fn weighed_terms(
+        &self,
+        batch: &Batch,
+        weights: &Weights,
+    ) -> Result<Vec<(&'static str, Tensor)>> {
+        let slopes = slopes(batch, || self.predict(batch), self.penalties)?;
+        let joint = joint(&slopes, weights)?;
         let mut vectors = Dual::from(batch.vectors()?);
-        let mut force_loss = None;
-        if let Some(target) = &batch.targets.forces {
-            let difference = (self.predict(batch)?.forces - target)?;
-            let count = difference.elem_count() as f64;
-            let ascent = (self.penalties.forces.slope(&difference)? / -count)?;
-            vectors.tangent = Some(differences(&batch.edges, &ascent)?);
-            force_loss = Some(self.penalties.forces.of(&difference)?.mean_all()?);
-        }
+        vectors.tangent = joint.as_ref().map(|(_, direction)| direction.clone());
         let outputs = self.run(batch, vectors, &self.parameters)?;
         let mut terms = Vec::new();
         if !batch.targets.graphs.is_empty() {
@@ -237,16 +247,17 @@ impl GraphModel {
                 terms.push((name, values.mean_all()?));
             }
         }
-        if let Some(loss) = force_loss {
-            let Some(tangent) = &outputs.tangent else {
-                return Err(Error::internal("the energy does not depend on positions"));
-            };
-            let tangent = first(tangent)?.sum_all()?;
-            let rest = (loss - tangent.detach())?;
-            // Forces do not change with a constant of the energy. Its gradient is zero, and not
+        for (k, slope) in slopes.iter().enumerate() {
+            if joint.as_ref().is_none_or(|(carrier, _)| *carrier != k) {
+                terms.push((slope.name, slope.value.clone()));
+                continue;
+            }
+            let tangent = outputs.tangent.as_ref().map(first).transpose()?;
+            let term = carried(slope, tangent.map(|t| t.sum_all()).transpose()?)?;
+            // Derivatives do not change with a constant of the energy. Its gradient is zero, and not
             // missing as that of a parameter which was forgotten.
-            let constant = (outputs.value.sum_all()? * tangent.zeros_like()?)?;
-            terms.push((FORCES, ((tangent + rest)? + constant)?));
+            let constant = (outputs.value.sum_all()? * term.zeros_like()?)?;
+            terms.push((slope.name, (term + constant)?));
         }
         if batch.edges.is_empty() {
             for (_, term) in &mut terms {
@@ -285,24 +296,30 @@ impl Model for GraphModel {
         &self.parameters
     }
 
-    fn losses(&self, batch: &Batch, _: StepKey) -> Result<models::Losses> {
-        Ok(models::Losses {
-            terms: self.terms(batch)?,
+    fn losses(&self, batch: &Batch, key: StepKey) -> Result<Losses> {
+        self.losses_weighed(batch, key, &Weights::from([]))
+    }
+
+    fn losses_weighed(&self, batch: &Batch, _: StepKey, weights: &Weights) -> Result<Losses> {
+        Ok(Losses {
+            terms: self.weighed_terms(batch, weights)?,
             statistics: Vec::new(),
         })
     }
 
     fn metrics(&self, batch: &Batch) -> Result<Vec<(&'static str, Vec<f64>)>> {
         let values = |t: Tensor| -> Result<Vec<f64>> { Ok(t.to_dtype(DType::F64)?.to_vec1()?) };
-        let (outputs, forces) = match &batch.targets.forces {
-            Some(_) => {
+        let known = &batch.targets;
+        let (outputs, derivatives) = match known.forces.is_some() || known.stress.is_some() {
+            true => {
                 let prediction = self.predict(batch)?;
-                (prediction.outputs, Some(prediction.forces))
+                let derivatives = Some((prediction.forces, prediction.virial));
+                (prediction.outputs, derivatives)
             }
-            None => (self.outputs(batch)?, None),
+            false => (self.outputs(batch)?, None),
         };
         let mut metrics = Vec::new();
-        let targets = &batch.targets.graphs;
+        let targets = &known.graphs;
         if !targets.is_empty() {
             let penalties = self
                 .outputs
@@ -312,7 +329,10 @@ impl Model for GraphModel {
                 metrics.push((name, values(of_graphs)?));
             }
         }
-        if let (Some(forces), Some(target)) = (forces, &batch.targets.forces) {
+        let Some((forces, virial)) = derivatives else {
+            return Ok(metrics);
+        };
+        if let Some(target) = &known.forces {
             let difference = (forces - target)?;
             let mean = |of_atoms: Tensor| -> Result<Vec<f64>> {
                 let means = Readout::Mean.forward(&of_atoms.into(), &batch.graphs)?;
@@ -321,6 +341,11 @@ impl Model for GraphModel {
             metrics.push((FORCES, mean(self.penalties.forces.of(&difference)?)?));
             let absolute = (difference.abs()? * self.outputs.scale())?;
             metrics.push((FORCES_SCORE, mean(absolute)?));
+        }
+        if let Some(stress) = &known.stress {
+            let [penalty, absolute] = stress.errors(&virial, self.penalties.stress)?;
+            metrics.push((STRESS, values(penalty)?));
+            metrics.push((STRESS_SCORE, values((absolute * self.outputs.scale())?)?));
         }
         Ok(metrics)
     }

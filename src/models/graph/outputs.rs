@@ -63,13 +63,14 @@ struct Part {
 
 impl Outputs {
     /// # Errors
-    /// No output, two of one name, one that is called `forces`, one class alone.
+    /// No output, two of one name, one that is called `forces` or `stress`, one class alone.
     pub fn new(outputs: &[Output]) -> Result<Self> {
         let wrong = |what: String| Err(Error::input(format!("outputs of a model: {what}")));
         let mut width = 0;
         let mut parts: Vec<Part> = Vec::new();
         for output in outputs {
-            if output.name == FORCES || parts.iter().any(|p| p.output.name == output.name) {
+            let own = [FORCES, STRESS].contains(&output.name.as_str());
+            if own || parts.iter().any(|p| p.output.name == output.name) {
                 return wrong(format!("the name {:?} is taken", output.name));
             }
             if output.classes == 1 {
@@ -174,6 +175,9 @@ struct Paired<'a> {
 /// The term of forces, and their score.
 pub const FORCES: &str = "forces";
 pub(super) const FORCES_SCORE: &str = "forces_mae";
+/// The term of stresses, and their score.
+pub const STRESS: &str = "stress";
+pub(super) const STRESS_SCORE: &str = "stress_mae";
 
 /// A name for as long as the program runs: it meets few of them, each is kept once.
 pub fn keep(name: &str) -> &'static str {
@@ -236,7 +240,11 @@ mod tests {
             name: name.into(),
             ..Output::default()
         };
-        for bad in [vec![], vec![named("a"), named("a")], vec![named("forces")]] {
+        let taken = ["forces", "stress"].map(|name| vec![named(name)]);
+        for bad in [vec![], vec![named("a"), named("a")]]
+            .into_iter()
+            .chain(taken)
+        {
             assert!(Outputs::new(&bad).is_err(), "{bad:?}");
         }
         assert_eq!(keep("abc").as_ptr(), keep("abc").as_ptr());

@@ -4,6 +4,7 @@ use super::baseline::Baseline;
 use crate::Result;
 use crate::data::neighbors::{Edges, Rule};
 use crate::data::system::System;
+use crate::data::systems::Stress;
 use crate::models::Describes;
 use crate::models::graph::{Batch, GraphConfig, GraphModel, Output};
 use candle_core::{DType, Device, Tensor};
@@ -15,6 +16,9 @@ use serde::{Deserialize, Serialize};
 pub struct Description {
     /// Whether forces were learned.
     pub forces: bool,
+    /// Whether stresses were.
+    #[serde(default)]
+    pub stress: bool,
     pub edges: Rule,
     /// Terms of the loss that the model was trained by, in order.
     pub targets: Vec<TargetDescription>,
@@ -44,8 +48,9 @@ pub struct Predicted {
     pub probabilities: Vec<Vec<f64>>,
     /// `[atoms]`, if forces are asked for.
     pub forces: Option<Vec<[f64; 3]>>,
-    /// `[systems]`, beside forces: minus the derivative of the energy by a strain of atoms and cell.
-    pub virials: Option<Vec<[[f64; 3]; 3]>>,
+    /// `[systems]`, beside forces: the derivative of the energy by a strain of atoms and cell over the
+    /// volume, per Å^3; NaN of what is no crystal.
+    pub stresses: Option<Vec<Stress>>,
 }
 
 impl Predicted {
@@ -63,7 +68,7 @@ impl Predicted {
         if let (Some(own), Some(more)) = (&mut self.forces, other.forces) {
             own.extend(more);
         }
-        if let (Some(own), Some(more)) = (&mut self.virials, other.virials) {
+        if let (Some(own), Some(more)) = (&mut self.stresses, other.stresses) {
             own.extend(more);
         }
     }
@@ -102,7 +107,12 @@ impl Description {
         Ok(batch)
     }
 
-    /// What `model` says of systems; forces if `forces`.
+    /// Whether anything is learned of the first target's derivatives.
+    pub fn derivatives(&self) -> bool {
+        self.forces || self.stress
+    }
+
+    /// What `model` says of systems; forces and stresses if `forces`.
     ///
     /// # Errors
     /// As [`Description::batch`] and [`GraphModel::predict`].
@@ -119,17 +129,19 @@ impl Description {
                 let prediction = model.predict(&batch)?;
                 let forces = self.physical(&prediction.forces)?;
                 let virials = self.physical(&prediction.virial)?;
-                (prediction.outputs, Some((forces, virials)))
+                let stresses = systems.iter().zip(virials.as_chunks().0);
+                let stresses = stresses.map(|(system, virial)| stress(system, virial));
+                (prediction.outputs, Some((forces, stresses.collect())))
             }
             false => (model.outputs(&batch)?, None),
         };
-        let (forces, virials) = derivatives.unzip();
+        let (forces, stresses) = derivatives.unzip();
         let outputs: Vec<Vec<f64>> = outputs.to_dtype(DType::F64)?.to_vec2()?;
         let mut predicted = Predicted {
             values: Vec::new(),
             probabilities: Vec::new(),
             forces,
-            virials: virials.map(|rows| rows.as_chunks().0.to_vec()),
+            stresses,
         };
         let mut first = 0;
         for target in &self.targets {
@@ -160,6 +172,13 @@ impl Description {
         let flat: Vec<f64> = derivatives.flatten_all()?.to_vec1()?;
         Ok(flat.as_chunks().0.to_vec())
     }
+}
+
+/// The stress of a system of this virial; NaN where no cell repeats in all directions.
+fn stress(system: &System<f64>, virial: &Stress) -> Stress {
+    let cell = system.cell.filter(|cell| cell.periodic() == [true; 3]);
+    let volume = cell.map_or(f64::NAN, |cell| cell.volume());
+    virial.map(|row| row.map(|x| -x / volume))
 }
 
 /// Type and device of a batch's numbers.

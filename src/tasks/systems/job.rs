@@ -3,7 +3,7 @@
 use super::baseline::Kind;
 use super::references::References;
 use crate::data::neighbors::Rule;
-use crate::models::graph::{FORCES, GraphConfig, keep};
+use crate::models::graph::{FORCES, GraphConfig, STRESS, keep};
 use crate::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,9 @@ pub struct Data {
     /// Learn forces too, as derivatives of the first target.
     #[serde(default)]
     pub forces: bool,
+    /// Learn stresses of crystals too, as derivatives of the first target by a strain.
+    #[serde(default)]
+    pub stress: bool,
     /// What a target is learned as: a number, or one of the numbers that occur.
     #[serde(default)]
     pub goal: Goal,
@@ -87,8 +90,14 @@ impl SystemsSections {
         if data.targets().iter().any(|name| name == FORCES) {
             return wrong("target: forces are learned with data.forces = true");
         }
+        if data.targets().iter().any(|name| name == STRESS) {
+            return wrong("target: stresses are learned with data.stress = true");
+        }
         if data.goal == Goal::Class && data.forces {
             return wrong("forces = true: classes have no forces");
+        }
+        if data.goal == Goal::Class && data.stress {
+            return wrong("stress = true: classes have no stresses");
         }
         if let Some(references) = &data.references {
             references.check()?;
@@ -103,15 +112,21 @@ impl SystemsSections {
     }
 
     /// Terms of the loss and their weights where the job says none: those of Geom3D for an energy
-    /// and its forces.
+    /// and its forces, beside which stresses have the weight of M3GNet (Chen and Ong, Nature
+    /// Computational Science 2022) and CHGNet (Deng et al., Nature Machine Intelligence 2023): 0.1
+    /// per GPa for 1 per eV/Å of forces, and 1 eV/Å^3 is 160.2 GPa.
     pub(super) fn terms(&self) -> Vec<(&'static str, f64)> {
-        let names = self.data.targets().iter().map(|name| keep(name));
-        match self.data.forces {
-            false => names.map(|name| (name, 1.0)).collect(),
-            true => names
-                .map(|name| (name, 0.05))
-                .chain([(FORCES, 0.95)])
-                .collect(),
-        }
+        const FORCES_WEIGHT: f64 = 0.95;
+        const STRESS_WEIGHT: f64 = 15.2;
+        let data = &self.data;
+        let energy = if data.forces || data.stress {
+            0.05
+        } else {
+            1.0
+        };
+        let names = data.targets().iter().map(|name| (keep(name), energy));
+        let forces = data.forces.then_some((FORCES, FORCES_WEIGHT));
+        let stress = data.stress.then_some((STRESS, STRESS_WEIGHT));
+        names.chain(forces).chain(stress).collect()
     }
 }

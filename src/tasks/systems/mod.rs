@@ -1,8 +1,8 @@
 //! Training a network of atoms on the targets of systems, and its test.
 //!
-//! A network learns `(target - baseline) / scale`; forces are divided by the scale of the first
-//! target. So the two terms of an energy and its forces keep the proportions that they have in
-//! their units. References are taken off in f64, before anything is rounded to the network's f32.
+//! A network learns `(target - baseline) / scale`; forces and stresses are divided by the scale of
+//! the first target. So the terms of an energy and its derivatives keep the proportions that they
+//! have in their units. References are taken off in f64, before anything is rounded to the network's f32.
 
 mod baseline;
 mod description;
@@ -14,7 +14,7 @@ pub use baseline::{Baseline, Kind};
 pub use description::{Description, On, Predicted, TargetDescription};
 pub use job::{Data, Goal, Names, SystemsSections};
 pub use references::{References, Set};
-pub use scores::{ClassScores, Measured, Scores, ValueScores, forces, known};
+pub use scores::{ClassScores, Measured, Scores, UNKNOWN, ValueScores, forces, known, stresses};
 
 use super::{Job, Purpose, TaskKind};
 use crate::comm::{Place, World};
@@ -23,7 +23,7 @@ use crate::data::system::System;
 use crate::data::systems::{Systems, Target};
 use crate::data::{Partition, Split};
 use crate::elements::symbol;
-use crate::models::graph::{Batch, GraphModel};
+use crate::models::graph::{Batch, GraphModel, KnownStress, Stresses};
 use crate::models::{Describes, Model};
 use crate::ops::in_pool;
 use crate::train::{Origin, Task};
@@ -63,10 +63,7 @@ impl TaskKind for SystemsKind {
         place: &Place,
         purpose: Purpose,
     ) -> Result<SystemsTask<'a>> {
-        let usable = match job.sections.data.forces {
-            true => check_forces(input),
-            false => Ok(()),
-        };
+        let usable = check_derivatives(&job.sections.data, input);
         world.agree(usable.map_err(|e| e.in_file(&job.dataset)))?;
         let description = match purpose {
             Purpose::Training(Some(saved)) if saved.task() == Self::name() => {
@@ -106,6 +103,7 @@ fn adopt(saved: Description, job: &Job<SystemsKind>, systems: &Systems) -> Resul
         true => Ok(Description {
             targets: saved.targets,
             forces: data.forces,
+            stress: data.stress,
             edges: data.edges,
             model: job.sections.model.clone(),
         }),
@@ -153,6 +151,7 @@ fn describe(sections: &SystemsSections, systems: &Systems) -> Result<Description
     };
     Ok(Description {
         forces: data.forces,
+        stress: data.stress,
         edges: data.edges,
         targets: targets.map(describe).collect::<Result<_>>()?,
         model: sections.model.clone(),
@@ -167,14 +166,21 @@ fn all_elements(systems: &Systems) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-fn check_forces(systems: &Systems) -> Result<()> {
-    match (0..systems.len()).find(|&i| systems.forces(i).is_none()) {
-        None => Ok(()),
-        Some(without) => Err(Error::input(format!(
-            "{} has no forces: data.forces = false",
-            systems.id(without)
-        ))),
+/// Refuses systems without forces where these are learned, and training without stresses.
+fn check_derivatives(data: &Data, systems: &Systems) -> Result<()> {
+    let without = (0..systems.len()).find(|&i| systems.forces(i).is_none());
+    if let (true, Some(without)) = (data.forces, without) {
+        let id = systems.id(without);
+        return Err(Error::input(format!(
+            "{id} has no forces: data.forces = false"
+        )));
     }
+    let train = systems.split(Split::Train);
+    if data.stress && !train.iter().any(|&i| systems.stress(i as usize).is_some()) {
+        let what = "no training system has a stress: data.stress = false";
+        return Err(Error::input(what));
+    }
+    Ok(())
 }
 
 fn check_target(systems: &Systems, target: &Target) -> Result<()> {
@@ -214,12 +220,23 @@ fn class_target(systems: &Systems, target: &Target) -> Result<TargetDescription>
     }
 }
 
+/// The place of a split in [`Split::ALL`].
+fn place_of(split: Split) -> usize {
+    match split {
+        Split::Train => 0,
+        Split::Validation => 1,
+        Split::Test => 2,
+    }
+}
+
 /// A dataset's systems as batches of graphs, and the model for them.
 pub struct SystemsTask<'a> {
     systems: &'a Systems,
     parts: Partition,
     /// `[targets][systems]`, in the description's units.
     known: Vec<Vec<f64>>,
+    /// Systems for each that has a stress, by split; `None` where none has, or none is learned.
+    shares: [Option<f64>; 3],
     model: GraphModel,
     description: Description,
 }
@@ -236,14 +253,23 @@ impl<'a> SystemsTask<'a> {
             known(systems, t)
         };
         let model = description.build(job.train.seed, DType::F32, &place.device)?;
+        let parts = Partition::new(|split| Ok(systems.split(split)))?;
+        let share = |split: Split| {
+            let ids = parts.split(split);
+            let known = |i: &&u32| systems.stress(**i as usize).is_some();
+            let known = ids.iter().filter(known).count();
+            let learned = description.stress && known > 0;
+            learned.then(|| ids.len() as f64 / known as f64)
+        };
         Ok(Self {
+            shares: Split::ALL.map(share),
             known: description
                 .targets
                 .iter()
                 .map(values)
                 .collect::<Result<_>>()?,
             systems,
-            parts: Partition::new(|split| Ok(systems.split(split)))?,
+            parts,
             model,
             description,
         })
@@ -292,9 +318,26 @@ impl<'a> SystemsTask<'a> {
         Ok(Tensor::from_vec(flat, (atoms, 3), self.on().device)?)
     }
 
-    /// The batch of the systems `ids`, each with its place as `change` makes it.
+    /// Stresses of systems of a split as the network learns them.
+    fn stresses(&self, split: Split, ids: &[u32]) -> Result<Option<Stresses>> {
+        let Some(share) = self.shares[place_of(split)] else {
+            return Ok(None);
+        };
+        let scale = self.description.targets[0].scale;
+        let known = stresses(self.systems, ids, &self.description)?;
+        let learned = |known: Option<KnownStress>| {
+            let (stress, volume) = known?;
+            Some((stress.map(|row| row.map(|x| x / scale)), volume))
+        };
+        let known: Vec<Option<KnownStress>> = known.into_iter().map(learned).collect();
+        let On { dtype, device } = self.on();
+        Stresses::new(&known, share, dtype, device).map(Some)
+    }
+
+    /// The batch of the systems `ids` of a split, each with its place as `change` makes it.
     fn batch_of(
         &self,
+        split: Split,
         ids: &[u32],
         change: impl Fn(usize, System<f64>) -> System<f64>,
     ) -> Result<Batch> {
@@ -306,6 +349,7 @@ impl<'a> SystemsTask<'a> {
         if self.description.forces {
             batch.targets.forces = Some(self.forces(ids)?);
         }
+        batch.targets.stress = self.stresses(split, ids)?;
         Ok(batch)
     }
 
@@ -321,7 +365,7 @@ impl<'a> SystemsTask<'a> {
             |range| {
                 let own = ids[range].iter().map(|&i| self.systems.system(i as usize));
                 let own: Vec<System<f64>> = own.collect();
-                let forces = self.description.forces;
+                let forces = self.description.derivatives();
                 let predict = || {
                     self.description
                         .predict(&self.model, &own, forces, self.on())
@@ -362,17 +406,17 @@ impl Task for SystemsTask<'_> {
 
     fn batch(&self, split: Split, samples: &[u64]) -> Result<Batch> {
         let ids = self.parts.at(split, samples);
-        self.batch_of(&ids, |_, system| system)
+        self.batch_of(split, &ids, |_, system| system)
     }
 
     fn check_noise(&self) -> Result<()> {
         Ok(())
     }
 
-    /// Targets and forces are those of the atoms before they move.
+    /// Targets, forces and stresses are those of the atoms before they move.
     fn noisy_batch(&self, samples: &[u64], noise: &Noise) -> Result<Batch> {
         let ids = self.parts.at(Split::Train, samples);
-        self.batch_of(&ids, |place, mut system| {
+        self.batch_of(Split::Train, &ids, |place, mut system| {
             let mut steps = vec![[0f32; 3]; system.len()];
             noise.add(samples[place], steps.as_flattened_mut());
             let steps = steps.as_flattened().iter();

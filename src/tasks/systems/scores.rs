@@ -1,13 +1,14 @@
 //! How well targets and forces are predicted.
 
 use super::{Description, Predicted, TargetDescription};
-use crate::data::systems::{Systems, units};
+use crate::data::systems::{Stress, Systems, units};
+use crate::models::graph::{FORCES, KnownStress, STRESS};
 use crate::stats::{auprc, auroc, mean, pearson, population_deviation, ranks};
 use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Scores of a test set, by target; those of forces under `forces`.
+/// Scores of a test set, by target; those of forces under `forces`, those of stresses under `stress`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Scores(BTreeMap<String, TargetScores>);
@@ -57,6 +58,8 @@ pub struct Measured {
     pub baselines: Vec<Vec<f64>>,
     /// `[atoms]`.
     pub forces: Vec<[f64; 3]>,
+    /// `[systems]`, NaN where none is known.
+    pub stresses: Vec<Stress>,
 }
 
 impl Measured {
@@ -69,6 +72,7 @@ impl Measured {
             values: Vec::new(),
             baselines: Vec::new(),
             forces: Vec::new(),
+            stresses: Vec::new(),
         };
         for target in &description.targets {
             let values = known(systems, target)?;
@@ -79,6 +83,11 @@ impl Measured {
         }
         if description.forces {
             measured.forces = forces(systems, ids, description)?;
+        }
+        if description.stress {
+            let known = stresses(systems, ids, description)?.into_iter();
+            let or_nan = |known: Option<KnownStress>| known.map_or(UNKNOWN, |(stress, _)| stress);
+            measured.stresses = known.map(or_nan).collect();
         }
         Ok(measured)
     }
@@ -103,12 +112,7 @@ pub fn known(systems: &Systems, target: &TargetDescription) -> Result<Vec<f64>> 
 /// # Errors
 /// A unit that cannot become the model's.
 pub fn forces(systems: &Systems, ids: &[u32], description: &Description) -> Result<Vec<[f64; 3]>> {
-    let (from, to) = (systems.force_unit(), &description.targets[0].unit);
-    let factor = units::factor(from, to).ok_or_else(|| {
-        Error::input(format!(
-            "forces in {from}/Å, the model predicts them in {to}/Å"
-        ))
-    })?;
+    let factor = derivative_factor(systems, description, "forces")?;
     let mut all = Vec::new();
     for &i in ids {
         let missing = || vec![[f64::NAN; 3]; systems.numbers(i as usize).len()];
@@ -117,6 +121,39 @@ pub fn forces(systems: &Systems, ids: &[u32], description: &Description) -> Resu
         all.extend(own.into_iter().map(|f| f.map(|x| factor * x)));
     }
     Ok(all)
+}
+
+/// What stresses are of a system of which none is known.
+pub const UNKNOWN: Stress = [[f64::NAN; 3]; 3];
+
+/// Known stresses of the systems `ids`, in the model's unit per Å^3, with the volumes of their cells.
+///
+/// # Errors
+/// A unit that cannot become the model's.
+pub fn stresses(
+    systems: &Systems,
+    ids: &[u32],
+    description: &Description,
+) -> Result<Vec<Option<KnownStress>>> {
+    let known = ids.iter().map(|&i| systems.stress(i as usize));
+    let known: Vec<Option<KnownStress>> = known.collect();
+    if known.iter().all(Option::is_none) {
+        return Ok(known);
+    }
+    let factor = derivative_factor(systems, description, "stresses")?;
+    let scaled =
+        |(stress, volume): KnownStress| (stress.map(|row| row.map(|x| factor * x)), volume);
+    Ok(known.into_iter().map(|k| k.map(scaled)).collect())
+}
+
+/// How many of the model's units one of the unit of `what` is.
+fn derivative_factor(systems: &Systems, description: &Description, what: &str) -> Result<f64> {
+    let (from, to) = (systems.force_unit(), &description.targets[0].unit);
+    units::factor(from, to).ok_or_else(|| {
+        Error::input(format!(
+            "{what} of energies in {from:?}, the model predicts energies in {to:?}"
+        ))
+    })
 }
 
 impl Scores {
@@ -143,7 +180,21 @@ impl Scores {
         {
             let (own, known) = (forces.as_flattened(), measured.forces.as_flattened());
             let of = ValueScores::of(own, known, &format!("{}/Å", first.unit));
-            scores.insert("forces".into(), TargetScores::Value(of));
+            scores.insert(FORCES.into(), TargetScores::Value(of));
+        }
+        if let (Some(stresses), Some(first)) = (&predicted.stresses, description.targets.first()) {
+            let pairs = stresses
+                .iter()
+                .copied()
+                .zip(measured.stresses.iter().copied());
+            let known = pairs.filter(|(_, known)| known[0][0].is_finite());
+            let (own, known): (Vec<Stress>, Vec<Stress>) = known.unzip();
+            if !known.is_empty() {
+                let (own, known) = (own.as_flattened(), known.as_flattened());
+                let (own, known) = (own.as_flattened(), known.as_flattened());
+                let of = ValueScores::of(own, known, &format!("{}/Å^3", first.unit));
+                scores.insert(STRESS.into(), TargetScores::Value(of));
+            }
         }
         Self(scores)
     }

@@ -151,7 +151,7 @@ impl<T: Task> Trainer<'_, T> {
         (0..at_a_time)
             .into_par_iter()
             .map(|_| {
-                let losses = model.losses(&batch, key)?;
+                let losses = model.losses_weighed(&batch, key, &weights)?;
                 let (objective, missing) = (losses.objective(&weights)?, losses.missing(&weights));
                 let parameters = model.parameters();
                 let whole = Piece::new(0..parameters.len(), 1.0, parameters.device())?;

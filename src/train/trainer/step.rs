@@ -74,7 +74,7 @@ impl<T: Task> Trainer<'_, T> {
                     let (own, share) = (slice.number, slice.share);
                     model.losses_among(batch, key, Others { told, own, share })?
                 }
-                None => model.losses(batch, key)?,
+                None => model.losses_weighed(batch, key, &weights)?,
             };
             let objective = losses.objective(&weights)?;
             drop(forward);

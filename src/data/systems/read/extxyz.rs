@@ -2,11 +2,13 @@
 //!
 //! Energies are eV and forces eV/Å unless the user says otherwise, positions Å. Every number of the
 //! second line is a target. `Lattice` and `pbc` make the cell; `Properties` names the columns.
+//! `stress` is that of ASE, nine numbers or six in Voigt's order, `virial` minus the stress times
+//! the volume.
 
-use super::{Options, Source, at_line, element, number};
+use super::{Convention, Options, Source, at_line, element, number, stress_of};
 use crate::Result;
 use crate::data::system::Cell;
-use crate::data::systems::{Sample, Value};
+use crate::data::systems::{Sample, Stress, Value};
 
 pub(super) fn read(source: &Source, options: &Options) -> Result<Vec<Result<Sample>>> {
     let text = source.text()?;
@@ -40,6 +42,17 @@ const FORCES: [&str; 4] = ["forces", "force", "REF_forces", "dft_forces"];
 /// Names of an energy.
 const ENERGIES: [&str; 3] = ["energy", "REF_energy", "dft_energy"];
 
+/// Names of a stress, and of a virial, which counts where there is no stress.
+const STRESSES: [(&str, Convention); 7] = [
+    ("stress", Convention::Ase),
+    ("REF_stress", Convention::Ase),
+    ("dft_stress", Convention::Ase),
+    ("virial", Convention::Virial),
+    ("virials", Convention::Virial),
+    ("REF_virials", Convention::Virial),
+    ("dft_virial", Convention::Virial),
+];
+
 /// One frame; `line` is the number of its second line.
 fn frame(mut sample: Sample, lines: &[&str], line: usize, options: &Options) -> Result<Sample> {
     let pairs = pairs(lines[0]).map_err(|what| at_line(line, what))?;
@@ -49,6 +62,12 @@ fn frame(mut sample: Sample, lines: &[&str], line: usize, options: &Options) -> 
     };
     sample.system.cell = cell(of("lattice"), of("pbc")).map_err(|what| at_line(line, what))?;
     for (key, text) in &pairs {
+        if STRESSES
+            .iter()
+            .any(|(name, _)| key.eq_ignore_ascii_case(name))
+        {
+            continue;
+        }
         let Ok(value) = text.parse::<f64>() else {
             continue;
         };
@@ -60,6 +79,7 @@ fn frame(mut sample: Sample, lines: &[&str], line: usize, options: &Options) -> 
         let value = Value::new(name, &options.unit(name, usual)?, value);
         sample.values.push(value);
     }
+    sample.stress = stress(&sample, of, options).map_err(|what| at_line(line, what))?;
     let columns = Columns::new(of("properties")).map_err(|what| at_line(line, what))?;
     let mut forces = Vec::new();
     for (i, text) in lines[1..].iter().enumerate() {
@@ -87,6 +107,22 @@ fn frame(mut sample: Sample, lines: &[&str], line: usize, options: &Options) -> 
     }
     sample.forces = columns.forces.map(|_| forces);
     Ok(sample)
+}
+
+/// The stress among the values `of` the second line's keys.
+fn stress<'a>(
+    sample: &Sample,
+    of: impl Fn(&str) -> Option<&'a str>,
+    options: &Options,
+) -> std::result::Result<Option<Stress>, String> {
+    let label = |(key, convention): &(&str, Convention)| Some((of(key)?, *convention));
+    let Some((text, convention)) = STRESSES.iter().find_map(label) else {
+        return Ok(None);
+    };
+    let numbers = text.split([' ', ',', '\t']).filter(|t| !t.is_empty());
+    let numbers = numbers.map(|t| number(t, "a number"));
+    let numbers = numbers.collect::<std::result::Result<Vec<f64>, _>>()?;
+    stress_of(sample, &numbers, convention, options).map(Some)
 }
 
 /// Where an atom's line has what.

@@ -12,7 +12,8 @@ mod tables;
 
 pub use tables::add_targets;
 
-use super::{Sample, units};
+use super::stress::{self, Order, Stress};
+use super::{STRESS, Sample, units};
 use crate::data::Split;
 use crate::data::structure::gunzip;
 use crate::{Error, Result, files};
@@ -39,6 +40,9 @@ pub struct Options {
     pub units: Vec<(String, String)>,
     /// Units of energy that targets are converted to: target, nothing for all energies, and unit.
     pub convert: Vec<(String, String)>,
+    /// Order of the six numbers of stresses, if it is not the format's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stress_order: Option<Order>,
 }
 
 impl Options {
@@ -53,11 +57,71 @@ impl Options {
     }
 
     /// # Errors
-    /// A unit that is not known.
+    /// A unit that is not known, or for stresses none of a pressure; stresses that are to be
+    /// converted without their energy.
     pub fn check(&self) -> Result<()> {
-        let mut all = self.units.iter().chain(&self.convert);
-        all.try_for_each(|(_, unit)| units::name_of(unit).map(drop))
+        let wrong = |what: String| Err(Error::input(what));
+        for (name, unit) in &self.units {
+            let unit = units::name_of(unit)?;
+            if name == STRESS && units::pressure(unit).is_none() {
+                return wrong(format!(
+                    "--unit {STRESS}={unit}: eV/A^3, GPa or kbar is needed"
+                ));
+            }
+        }
+        for (name, unit) in &self.convert {
+            units::name_of(unit)?;
+            if name == STRESS {
+                return wrong(format!(
+                    "--convert {STRESS}: stresses go along with their energy"
+                ));
+            }
+        }
+        Ok(())
     }
+}
+
+/// What the numbers are that a file has of a stress.
+#[derive(Debug, Clone, Copy)]
+enum Convention {
+    /// ASE: as here ([`super::stress`]), six numbers in Voigt's order.
+    Ase,
+    /// QUIP: minus the stress times the volume, an energy.
+    Virial,
+    /// VASP: minus the stress in kbar, six numbers in VASP's order.
+    Vasp,
+}
+
+/// The stress that `numbers` of a file are, for a sample whose cell and energy are known.
+fn stress_of(
+    sample: &Sample,
+    numbers: &[f64],
+    convention: Convention,
+    options: &Options,
+) -> std::result::Result<Stress, String> {
+    let own = match convention {
+        Convention::Vasp => Order::VASP,
+        Convention::Ase | Convention::Virial => Order::VOIGT,
+    };
+    let tensor = stress::tensor(numbers, options.stress_order.unwrap_or(own))?;
+    // A sample without an energy is refused later.
+    let energy = super::energy_of(&sample.values).map_or("eV", |e| &*e.unit);
+    let given = options.units.iter().find(|(name, _)| name == STRESS);
+    let given = given.and_then(|(_, unit)| units::name_of(unit).ok());
+    let in_unit = |unit: &str| {
+        let factors = units::pressure(unit).zip(units::factor("eV", energy));
+        let unknown = || format!("a stress in {unit} of an energy in {energy:?}");
+        factors
+            .map(|(own, energy)| own * energy)
+            .ok_or_else(unknown)
+    };
+    let factor = match (convention, given) {
+        (Convention::Virial, _) => -1.0 / stress::cell_of(sample)?.volume(),
+        (Convention::Ase, None) => 1.0,
+        (Convention::Ase, Some(unit)) => in_unit(unit)?,
+        (Convention::Vasp, unit) => -in_unit(unit.unwrap_or("kbar"))?,
+    };
+    Ok(tensor.map(|row| row.map(|x| factor * x)))
 }
 
 /// A file to be read.
@@ -311,7 +375,7 @@ pub fn read_each(path: &Path, name: &str, options: &Options) -> Result<Vec<Resul
     )))
 }
 
-/// Brings energies, and forces with theirs, to the units that are asked for.
+/// Brings energies, and forces and stresses with theirs, to the units that are asked for.
 fn convert(sample: &mut Sample, options: &Options) -> Result<()> {
     let energy = super::energy_of(&sample.values).map(|e| e.name.clone());
     for (name, unit) in &options.convert {
@@ -330,7 +394,8 @@ fn convert(sample: &mut Sample, options: &Options) -> Result<()> {
             value.unit = to.into();
             if energy.as_ref() == Some(&value.name) {
                 let forces = sample.forces.iter_mut().flatten().flatten();
-                forces.for_each(|f| *f *= factor);
+                let stress = sample.stress.iter_mut().flatten().flatten();
+                forces.chain(stress).for_each(|x| *x *= factor);
             }
         }
     }
@@ -357,5 +422,7 @@ fn at_line(line: usize, what: impl std::fmt::Display) -> Error {
     Error::input(format!("line {line}: {what}"))
 }
 
+#[cfg(test)]
+mod stress_tests;
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,7 @@ pub(super) fn read(source: &Source, options: &Options) -> Result<Vec<Sample>> {
             system: systems.system(i),
             values: values.map(value).collect::<Result<_>>()?,
             forces: systems.forces(i).map(<[_]>::to_vec),
+            stress: systems.stress(i).map(|(stress, _)| stress),
             ..Sample::default()
         })
     };

@@ -4,11 +4,11 @@ use super::*;
 use crate::data::system::{dot, sub};
 
 /// Reads a file of this name and content.
-fn read_as(name: &str, content: &[u8]) -> Result<Vec<Sample>> {
+pub(super) fn read_as(name: &str, content: &[u8]) -> Result<Vec<Sample>> {
     read_with(name, content, &Options::default())
 }
 
-fn read_with(name: &str, content: &[u8], options: &Options) -> Result<Vec<Sample>> {
+pub(super) fn read_with(name: &str, content: &[u8], options: &Options) -> Result<Vec<Sample>> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     std::fs::write(&path, content).unwrap();
@@ -16,7 +16,7 @@ fn read_with(name: &str, content: &[u8], options: &Options) -> Result<Vec<Sample
 }
 
 /// What is said of a file, without its folder.
-fn refused(name: &str, content: &[u8]) -> String {
+pub(super) fn refused(name: &str, content: &[u8]) -> String {
     let error = read_as(name, content).map(drop).unwrap_err();
     assert_eq!(error.exit_code(), crate::error::EXIT_INPUT);
     let text = error.to_string();
