@@ -456,7 +456,7 @@ pub fn coordinates_name(index: usize) -> String {
     format!("{index:06}")
 }
 
-fn number(text: &str) -> Option<f64> {
+pub(super) fn number(text: &str) -> Option<f64> {
     text.trim().parse().ok().filter(|v: &f64| v.is_finite())
 }
 
