@@ -27,7 +27,7 @@ for n in "${sizes[@]}"; do
         [ "$k" -gt "$n" ] || beads+=("$k")
     done
     sweep beads --grid model.clusters="$(IFS=,; echo "${beads[*]}")" --set model.projection=24
-    sweep coarse-grainings --grid model.coarse_graining=learned,spectral,random
+    sweep coarse-grainings --grid model.coarse_graining=learned,spectral,communities,random
     sweep methods --grid \
         model.method=deep-signature,head,tail,head-and-tail,graph-lstm,graph-transformer,space-time-transformer
     sweep depth-segments --set model.projection=24 --grid model.depth=1,2,3 --grid model.segments=2,4,8

@@ -486,6 +486,17 @@ fn shuffled_labels_are_the_same_labels_in_another_order() {
         all
     };
     assert_eq!(sorted(&plain), sorted(&shuffled));
+    // Every fold keeps its own.
+    let of_folds = |d: &Dataset| {
+        let mut all: Vec<_> = d
+            .trajectories()
+            .iter()
+            .map(|t| (t.fold, t.label.clone()))
+            .collect();
+        all.sort();
+        all
+    };
+    assert_eq!(of_folds(&plain), of_folds(&shuffled));
     let mut again = open();
     again.shuffle_labels(3);
     assert_eq!(labels(&again), labels(&shuffled));

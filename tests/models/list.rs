@@ -79,6 +79,7 @@ models! {
     graph_transformer: Trajectories("method = 'graph-transformer'", Objective::Regression, 1);
     space_time_transformer: Trajectories("method = 'space-time-transformer'", Objective::Binary, 3);
     spectral_beads: Trajectories("coarse_graining = 'spectral'", Objective::Binary, 3);
+    community_beads: Trajectories("coarse_graining = 'communities'", Objective::Binary, 3);
     schnet: Graphs("network = 'schnet'\nwidth = 6\nfilters = 6\nlayers = 2\nradial = 8\ncutoff = 3.0\nelements = 10");
     painn: Graphs("network = 'painn'\nwidth = 6\nlayers = 2\nradial = 5\ncutoff = 3.0\nelements = 10");
 }

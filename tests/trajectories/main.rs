@@ -133,6 +133,66 @@ fn strides_skip_frames() {
 }
 
 #[test]
+fn rows_of_a_manifest_may_be_windows() {
+    let folder = tempfile::tempdir().unwrap();
+    let run_of = Run::new(20, 2);
+    run_of.write_frame(&folder.path().join("top.pdb"));
+    run_of.write(&folder.path().join("a.xtc"), 0..20);
+    let beta: Vec<usize> = (0..RESIDUES).map(|r| 6 * r + 5).collect();
+    let error = |dataset: &Dataset, row: u32, of_run: &[usize]| {
+        let frames_of_run = of_run.iter().map(|&f| run_of.frames[f].clone()).collect();
+        let stored = frames(dataset, row);
+        assert_eq!(stored.len(), of_run.len());
+        largest_error(
+            &stored,
+            &Run {
+                frames: frames_of_run,
+            },
+            &beta,
+        )
+    };
+    manifest(
+        &folder,
+        &[
+            "trajectory,topology,frames,label",
+            "a.xtc,top.pdb,0:10,1.5",
+            "a.xtc,top.pdb,6:20,2.5",
+        ],
+    );
+    let options = [
+        "--force",
+        "--segments",
+        "1x1",
+        "--folds",
+        "2",
+        "--select",
+        "name CB",
+    ];
+    run(&mut prepare(&folder, &options)).success();
+    let dataset = open(&folder);
+    let window =
+        |from: usize, to: usize, stride: usize| (from..to).step_by(stride).collect::<Vec<_>>();
+    assert!(error(&dataset, 0, &window(0, 10, 1)) < 0.01);
+    assert!(error(&dataset, 1, &window(6, 20, 1)) < 0.01);
+    assert_eq!(dataset.value_of(1).unwrap(), 2.5);
+    let rows = dataset.trajectories();
+    assert_eq!(rows[0].fold, rows[1].fold);
+    run(&mut prepare(
+        &folder,
+        &[&options[..], &["--stride", "4"]].concat(),
+    ))
+    .success();
+    assert!(error(&open(&folder), 1, &window(6, 20, 4)) < 0.01);
+
+    manifest(
+        &folder,
+        &["trajectory,topology,frames", "a.xtc,top.pdb,15:21"],
+    );
+    let message = "frames 15:21 of the manifest: it has no frame 20";
+    run(&mut prepare(&folder, &["--force"])).failure(2, message);
+}
+
+#[test]
 fn nodes_and_edges_follow_the_selection() {
     let folder = tempfile::tempdir().unwrap();
     let run_of = Run::new(8, 3);

@@ -11,8 +11,10 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// CSV file with the columns trajectory, topology and label, and optionally group (what must
-    /// stay together in one fold) and split (train, validation or test)
+    /// CSV file with the columns trajectory, topology and label, and optionally frames (FROM:TO,
+    /// counting from 0: a row is then a window of the trajectory, with a label of its own), group
+    /// (what must stay together in one fold: the trajectory where nothing is said) and split (train,
+    /// validation or test)
     #[arg(long)]
     manifest: PathBuf,
     /// File to write

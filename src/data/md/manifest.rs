@@ -5,6 +5,7 @@ use crate::data::table::{self, Table};
 use crate::data::trajectory::Item;
 use crate::{Error, Result};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// One row, with paths as they can be opened.
@@ -12,28 +13,32 @@ use std::path::{Path, PathBuf};
 pub struct Row {
     pub trajectory: PathBuf,
     pub topology: PathBuf,
+    /// The frames that are meant; `None` for all.
+    pub frames: Option<Range<usize>>,
     pub item: Item,
 }
 
 /// Columns that every manifest may have; the label's name can be chosen.
-const COLUMNS: [&str; 4] = ["trajectory", "topology", "group", "split"];
+const COLUMNS: [&str; 5] = ["trajectory", "topology", "frames", "group", "split"];
 
 /// Reads a CSV file with the columns `trajectory` and `topology` (paths, relative to the
 /// file's folder), `label` (or another name for it: a class or a number), and optionally
-/// `group` and `split` (`train`, `validation`, `test` or nothing).
+/// `frames` (`FROM:TO`, counting from 0, without the frame TO; all where nothing is said), `group`
+/// (the trajectory where nothing is said) and `split` (`train`, `validation`, `test` or nothing).
 ///
 /// # Errors
-/// No rows, missing or unknown columns, a label outside `classes`, an unknown split, the same
-/// trajectory twice: each with its line.
+/// No rows, missing or unknown columns, a label outside `classes`, an unknown split, frames that
+/// are no range, the same frames of a trajectory twice: each with its line.
 pub fn read(path: &Path, label: &str, classes: &[String]) -> Result<Vec<Row>> {
     let table = Table::read(path)?;
     let columns = Columns::find(&table, label)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut rows = Vec::new();
-    let mut lines: HashMap<PathBuf, u64> = HashMap::new();
+    let mut lines = HashMap::new();
     for line in table.rows() {
         let row = columns.row(line, folder, classes)?;
-        if let Some(first) = lines.insert(row.trajectory.clone(), line.line()) {
+        let frames = (row.trajectory.clone(), row.frames.clone());
+        if let Some(first) = lines.insert(frames, line.line()) {
             let name = &row.item.name;
             return Err(line.error(format!("trajectory {name} is also on line {first}")));
         }
@@ -53,6 +58,7 @@ struct Columns {
     trajectory: usize,
     topology: usize,
     label: Option<usize>,
+    frames: Option<usize>,
     group: Option<usize>,
     split: Option<usize>,
 }
@@ -70,7 +76,7 @@ impl Columns {
                 .map_or(String::new(), |c| format!("did you mean {c:?}? "));
             return Err(table.in_header(format!(
                 "unknown column {unknown:?}; {near}The columns are trajectory, topology, {label}, \
-                 group and split; --label names another label column"
+                 frames, group and split; --label names another label column"
             )));
         }
         let label = match label {
@@ -81,6 +87,7 @@ impl Columns {
             trajectory: table.column("trajectory")?,
             topology: table.column("topology")?,
             label,
+            frames: table.find("frames")?,
             group: table.find("group")?,
             split: table.find("split")?,
         })
@@ -98,19 +105,34 @@ impl Columns {
             let what = format!("label {label:?} is none of --classes {classes}");
             return Err(row.error(what));
         }
+        let frames = row.optional(self.frames);
+        let shown = frames.map_or(name.into(), |frames| format!("{name}[{frames}]"));
+        let frames = frames.map(|f| range(f).map_err(|e| row.error(e)));
         let split = row.optional(self.split);
         let split = split.map(|s| s.parse::<Split>().map_err(|e| row.error(e)));
         Ok(Row {
             trajectory: folder.join(name),
             topology: folder.join(topology),
+            frames: frames.transpose()?,
             item: Item {
-                name: name.into(),
+                name: shown,
                 label: label.map(str::to_string),
                 group: row.optional(self.group).unwrap_or(name).into(),
                 split: split.transpose()?,
             },
         })
     }
+}
+
+/// The frames that `FROM:TO` means.
+fn range(text: &str) -> std::result::Result<Range<usize>, String> {
+    let number = |n: &str| n.trim().parse::<usize>().ok();
+    text.split_once(':')
+        .and_then(|(from, to)| Some(number(from)?..number(to)?))
+        .filter(|frames| !frames.is_empty())
+        .ok_or_else(|| {
+            format!("frames {text:?}: FROM:TO with whole numbers is needed, as in 0:100 for the first 100")
+        })
 }
 
 #[cfg(test)]
@@ -157,6 +179,17 @@ mod tests {
     }
 
     #[test]
+    fn windows_of_a_trajectory_are_rows_of_one_group() {
+        let text =
+            "trajectory,topology,frames\na.xtc,a.pdb,0:50\na.xtc,a.pdb,25:75\na.xtc,a.pdb,\n";
+        let rows = read(text).unwrap();
+        let frames: Vec<_> = rows.iter().map(|r| r.frames.clone()).collect();
+        assert_eq!(frames, [Some(0..50), Some(25..75), None]);
+        assert_eq!(rows[1].item.name, "a.xtc[25:75]");
+        assert!(rows.iter().all(|r| r.item.group == "a.xtc"));
+    }
+
+    #[test]
     fn an_index_without_a_name_says_nothing() {
         let rows = read(",trajectory,topology\n0,a.xtc,a.pdb\n1,b.xtc,a.pdb\n").unwrap();
         assert_eq!(rows.len(), 2);
@@ -190,6 +223,16 @@ mod tests {
         refused(
             "trajectory,topology\na,b,c\n",
             "line 2: 3 columns where the first line has 2",
+        );
+        for frames in ["5", "5:5", "9:5", "-1:5", "a:b"] {
+            refused(
+                &format!("trajectory,topology,frames\na,b,{frames}\n"),
+                &format!("line 2: frames {frames:?}: FROM:TO"),
+            );
+        }
+        refused(
+            "trajectory,topology,frames\na,b,0:5\na,b,0:5\n",
+            "line 3: trajectory a[0:5] is also on line 2",
         );
         let classes = ["x".to_string()];
         let text = "trajectory,topology,label\na,b,y\n";

@@ -11,6 +11,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -205,13 +206,21 @@ impl Dataset {
     }
 
     /// Deals the labels anew to the trajectories, drawn from `seed`: what a model scores then is
-    /// what chance, and whatever else than the labels, can give.
+    /// what chance, and whatever else than the labels, can give. Labels stay within their fold and
+    /// their declared split, so that every fold keeps as many of each.
     pub fn shuffle_labels(&mut self, seed: u64) {
-        let mut labels: Vec<Option<String>> =
-            self.trajectories.iter().map(|t| t.label.clone()).collect();
-        labels.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-        for (trajectory, label) in self.trajectories.iter_mut().zip(labels) {
-            trajectory.label = label;
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut parts: BTreeMap<(u32, Option<Split>), Vec<usize>> = BTreeMap::new();
+        for (place, t) in self.trajectories.iter().enumerate() {
+            parts.entry((t.fold, t.split)).or_default().push(place);
+        }
+        for places in parts.into_values() {
+            let labels = places.iter().map(|&p| self.trajectories[p].label.take());
+            let mut labels: Vec<Option<String>> = labels.collect();
+            labels.shuffle(&mut rng);
+            for (place, label) in places.into_iter().zip(labels) {
+                self.trajectories[place].label = label;
+            }
         }
     }
 
@@ -447,7 +456,7 @@ pub fn coordinates_name(index: usize) -> String {
     format!("{index:06}")
 }
 
-fn number(text: &str) -> Option<f64> {
+pub(super) fn number(text: &str) -> Option<f64> {
     text.trim().parse().ok().filter(|v: &f64| v.is_finite())
 }
 

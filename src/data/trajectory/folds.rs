@@ -2,7 +2,7 @@
 
 use super::Item;
 use crate::data::Split;
-use crate::data::trajectory::dataset::sort_labels;
+use crate::data::trajectory::dataset::{number, sort_labels};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -37,12 +37,18 @@ pub(super) fn assign(items: &[Item], folds: usize, seed: u64) -> Vec<u32> {
 }
 
 /// Of `count` folds, those in which a label does not occur, sorted. `folds` are those of the items.
-/// None where tests are declared, for folds are not tested then, and none where no label occurs
-/// twice: such labels are numbers to predict.
+/// None where tests are declared, for folds are not tested then, and none where labels are numbers to
+/// predict: where none occurs twice, or all are numbers and most occur once.
 pub(super) fn lacking_a_label(items: &[Item], folds: &[u32], count: usize) -> Vec<u32> {
-    let labels: BTreeSet<&str> = items.iter().filter_map(|i| i.label.as_deref()).collect();
+    let mut labels: BTreeMap<&str, usize> = BTreeMap::new();
+    for label in items.iter().filter_map(|i| i.label.as_deref()) {
+        *labels.entry(label).or_default() += 1;
+    }
+    let once = labels.values().filter(|&&n| n == 1).count();
+    let numbers = labels.keys().all(|l| number(l).is_some());
+    let values = once == items.len() || numbers && 2 * once > labels.len();
     let declared = items.iter().any(|i| i.split == Some(Split::Test));
-    if declared || labels.len() == items.len() {
+    if declared || values {
         return Vec::new();
     }
     let lacks = |fold: &u32| {
@@ -80,6 +86,10 @@ mod tests {
         let mut items = of(&["a", "b", "a", "b", "a"]);
         assert_eq!(lacking_a_label(&items, &[0, 0, 1, 2, 2], 4), [1, 3]);
         assert_eq!(lacking_a_label(&of(&["1", "2"]), &[0, 1], 2), [0; 0]);
+        let values = of(&["0", "0", "0.2", "0.35", "1"]);
+        assert_eq!(lacking_a_label(&values, &[0, 0, 1, 2, 2], 3), [0; 0]);
+        let classes = of(&["0", "0", "1", "1"]);
+        assert_eq!(lacking_a_label(&classes, &[0, 0, 1, 1], 2), [0, 1]);
         items[0].split = Some(Split::Test);
         assert_eq!(lacking_a_label(&items, &[0, 0, 1, 2, 2], 4), [0; 0]);
     }

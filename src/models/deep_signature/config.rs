@@ -26,6 +26,8 @@ pub enum CoarseGraining {
     Learned,
     /// Spectral clusters of the graph, fixed in advance.
     Spectral,
+    /// Communities of the graph of a high modularity, fixed in advance.
+    Communities,
     /// Runs of consecutive residues, fixed in advance.
     Residues,
     /// Drawn at random, fixed in advance.
@@ -38,6 +40,7 @@ impl CoarseGraining {
         match self {
             CoarseGraining::Learned => "learned",
             CoarseGraining::Spectral => "spectral",
+            CoarseGraining::Communities => "communities",
             CoarseGraining::Residues => "residues",
             CoarseGraining::Random => "random",
         }

@@ -1,5 +1,6 @@
 //! Coarse-grainings that are not learned: every node in one bead, chosen before training.
 
+use super::communities::communities;
 use super::config::CoarseGraining;
 use crate::{Error, Result};
 use rand::SeedableRng;
@@ -34,6 +35,7 @@ pub(super) fn beads(
         CoarseGraining::Learned => return Ok(None),
         CoarseGraining::Random => random(nodes, beads),
         CoarseGraining::Spectral => spectral(nodes, edges, beads),
+        CoarseGraining::Communities => communities(nodes, edges, beads),
         CoarseGraining::Residues => {
             let residues = residues.ok_or_else(|| {
                 Error::input(

@@ -16,6 +16,7 @@
 mod aggregate;
 mod batch;
 mod clip;
+mod communities;
 pub mod config;
 mod decision;
 mod description;

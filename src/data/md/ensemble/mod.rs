@@ -163,7 +163,12 @@ impl Source for Ensemble {
         let row = &self.rows[index];
         let topology = self.topology(&row.topology)?;
         let atoms = topology.system.len();
-        let mut frames = Frames::open(&row.trajectory, atoms, self.settings.stride)?;
+        let mut frames = Frames::open(
+            &row.trajectory,
+            atoms,
+            row.frames.clone(),
+            self.settings.stride,
+        )?;
         let mut unwrapper = Unwrapper::new(&topology.molecules);
         let mut graph = topology.graph.clone();
         let mut values = Vec::with_capacity(3 * topology.nodes.len());

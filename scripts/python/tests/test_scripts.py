@@ -1,0 +1,73 @@
+"""Scripts beside the package that need neither the program nor other packages."""
+
+import csv
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPTS = Path(__file__).parents[2]
+
+
+def script(name, *arguments):
+    command = [sys.executable, SCRIPTS / name, *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def windows(folder, *options):
+    table = folder / "a.csv"
+    table.write_text("frame,helix,basin\n" + "".join(f"{i},{i / 10},{'AB'[i % 3 == 0]}\n" for i in range(12)))
+    made = script("windows.py", folder / "out.csv", f"{folder}/a.xtc:{table}", "--topology", folder / "t.pdb",
+                  "--window", "3", "--next", "4", "--step", "2", *options)
+    return made, folder / "out.csv"
+
+
+def test_windows_are_labelled_by_what_comes_next(tmp_path):
+    made, out = windows(tmp_path, "--column", "helix")
+    assert made.returncode == 0, made.stderr
+    rows = list(csv.DictReader(out.open()))
+    assert [row["frames"] for row in rows] == ["0:3", "2:5", "4:7"]
+    assert [float(row["label"]) for row in rows] == [0.45, 0.65, 0.85]
+    assert rows[0]["trajectory"] == "a.xtc"
+    made, out = windows(tmp_path, "--column", "basin", "--is", "B")
+    assert [float(row["label"]) for row in csv.DictReader(out.open())] == [0.5, 0.25, 0.25]
+
+
+def test_windows_say_what_is_wrong(tmp_path):
+    for options, what in [
+        (("--column", "sheet"), "no column 'sheet'; it has frame, helix, basin"),
+        (("--column", "basin"), "--is VALUE counts frames of a class"),
+        (("--column", "basin", "--is", "C"), "no frame says 'C'"),
+        (("--column", "helix", "--next", "99"), "no window has a whole future"),
+    ]:
+        made, _ = windows(tmp_path, *options)
+        assert made.returncode != 0 and what in made.stderr, made.stderr
+
+
+def study(folder):
+    """Two methods in two folds, the first beyond its control."""
+    (folder / "ensemble").mkdir()
+    (folder / "ensemble/manifest.csv").write_text("trajectory,topology,label\n" + "a,b,c\n" * 120)
+    (folder / "holographic-methods").mkdir()
+    with (folder / "holographic-methods/results.csv").open("w") as file:
+        print("model.method,data.shuffle_labels,test.accuracy,test.f1,test.auroc", file=file)
+        for accuracy, control in ((0.9, 0.45), (1.0, 0.55)):
+            print(f"deep-signature,false,{accuracy},{accuracy},{accuracy}", file=file)
+            print(f"deep-signature,true,{control},{control},{control}", file=file)
+
+
+def test_the_table_of_a_study_has_controls_and_power(tmp_path):
+    study(tmp_path)
+    made = script("motion_table.py", tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert "| 0.950 ± 0.071 | 0.950 ± 0.071 | 0.950 ± 0.071 | 2 | 0.500 ± 0.071 | +6.4 |" in made.stdout
+    assert "120 trajectories tell an accuracy from 0.69 on from chance" in made.stdout
+    assert "no finished runs" in script("motion_table.py", tmp_path / "nothing").stderr
+
+
+def test_the_power_is_that_of_two_binomials():
+    table = runpy.run_path(str(SCRIPTS / "motion_table.py"))
+    n = table["needed"](0.7)
+    # Three deviations of a coin above one half are 1.28 deviations of the method below its 0.7.
+    assert abs((0.5 + 3 * 0.5 / n**0.5) - (0.7 - 1.2816 * (0.21 / n) ** 0.5)) < 1e-4
+    assert abs(table["seen"](n) - 0.7) < 1e-6
