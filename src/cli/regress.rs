@@ -24,7 +24,8 @@ pub struct Args {
     /// behind the intervals [default: group, or else clusters of the sequences]
     #[arg(long, value_name = "COLUMN")]
     group: Option<String>,
-    /// Regressors: ridge, linear, forest, boosting, knn or all
+    /// Regressors: ridge, linear, kernel, forest, boosting, knn or all; of several, their mean
+    /// (committee) is in the table too
     #[arg(long, value_name = "MODEL", default_value = "all", value_delimiter = ',', value_parser = models)]
     model: Vec<Models>,
     /// Use only complexes whose column has this value, or one of these for the same column
@@ -33,9 +34,10 @@ pub struct Args {
     /// Repeat the table for each value of this column
     #[arg(long, value_name = "COLUMN")]
     by: Vec<String>,
-    /// Bootstrap resamples of the training part
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(2..))]
-    bags: u16,
+    /// Bootstrap resamples of the training part, to each of which is fitted (10 in the paper); 0: fits
+    /// to all of it
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = bags)]
+    bags: usize,
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Folder for tables, predictions and fitted regressors
@@ -53,6 +55,16 @@ fn models(text: &str) -> std::result::Result<Models, String> {
     match text {
         "all" => Ok(Models(Learner::ALL.to_vec())),
         one => Learner::from_str(one, false).map(|l| Models(vec![l])),
+    }
+}
+
+fn bags(text: &str) -> std::result::Result<usize, String> {
+    match text.parse() {
+        Ok(1) => {
+            Err("one resample has no spread: 2 or more, or 0 for fits to all complexes".into())
+        }
+        Ok(bags) if bags <= usize::from(u16::MAX) => Ok(bags),
+        _ => Err("a number of resamples is needed".into()),
     }
 }
 
@@ -88,7 +100,7 @@ pub fn run(args: Args) -> Result<()> {
             learners,
             only: args.only.clone(),
             by: args.by.clone(),
-            bags: usize::from(args.bags),
+            bags: args.bags,
             seed: args.seed,
         };
         let (results, unlabelled) = regression::run(world, &pockets, &settings, &args.out)?;

@@ -266,13 +266,15 @@ fn every_regressor_learns_and_any_number_of_ranks_finds_the_same() {
             .unwrap()
     };
     let learned: Vec<_> = table.iter().filter(|r| r[2] == "pocket").collect();
-    assert_eq!(learned.len(), 5);
-    for row in learned {
+    assert_eq!(learned.len(), 7);
+    for row in &learned {
         assert!(
             row[rmsd].parse::<f64>().unwrap() < 0.85 * deviation,
             "{row:?}, {deviation}"
         );
     }
+    let committee = learned.iter().find(|r| r[3] == "committee");
+    assert!(committee.is_some(), "the mean of the six");
     // Every complex is tested once, and no group is in two folds.
     let predictions = csv_rows(&dir.path().join("R1/predictions.csv"));
     assert_eq!(predictions.len(), N + 1);
@@ -301,6 +303,84 @@ fn every_regressor_learns_and_any_number_of_ranks_finds_the_same() {
         let group = r[0][1..].parse::<usize>().unwrap() / 4;
         assert_eq!(*fold_of.entry(group).or_insert(r[1].clone()), r[1]);
     }
+}
+
+/// Without resamples a regressor is fitted to all training complexes: once, and trees with several seeds.
+/// With resamples, fits differ.
+#[test]
+fn fits_are_to_all_complexes_or_to_resamples() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, out) = (dir.path().join("P.h5"), dir.path().join("R"));
+    made_up(&file, |_, _| ());
+    let models = ["--model", "ridge,boosting", "--bags"];
+    regress(&file, &out, &[&models[..], &["1"]].concat()).failure(2, "one resample has no spread");
+    let spreads = |bags: &str, fits: usize| {
+        let out = dir.path().join(bags);
+        regress(&file, &out, &[&models[..], &[bags]].concat()).success();
+        let predictions = store::open(&out.join("predictions.h5"), Kind::Predictions).unwrap();
+        let names = predictions.read_strings("models").unwrap();
+        let shape = [Some(24), Some(names.len()), Some(fits)];
+        let (single, _) = predictions.read_shaped::<f64>("resamples", &shape).unwrap();
+        ["pocket:ridge", "pocket:boosting", "pocket:committee"].map(|name| {
+            let place = names.iter().position(|n| n == name).unwrap();
+            let of_first = &single[place * fits..][..fits];
+            of_first.iter().any(|s| *s != of_first[0])
+        })
+    };
+    assert_eq!(spreads("0", 5), [false, true, true]);
+    assert_eq!(spreads("3", 3), [true, true, true]);
+}
+
+/// What validation chose predicts other pockets, also where it is the mean of several regressors.
+#[test]
+fn a_committee_predicts_what_its_members_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, out) = (dir.path().join("P.h5"), dir.path().join("R"));
+    made_up(&file, |_, _| ());
+    regress(&file, &out, &["--model", "ridge,kernel,boosting"]).success();
+    let record = out.join("results.json");
+    let text = std::fs::read_to_string(&record).unwrap();
+    let chosen = |name: &str| format!("\"chosen\": \"{name}\"");
+    let found =
+        ["ridge", "kernel", "boosting", "committee"].map(|name| text.contains(&chosen(name)));
+    assert_eq!(found.iter().filter(|f| **f).count(), 1, "{text}");
+    let other = text
+        .lines()
+        .map(|line| match line.contains("\"chosen\": ") {
+            true => format!("  {},\n", chosen("committee")),
+            false => format!("{line}\n"),
+        });
+    std::fs::write(&record, other.collect::<String>()).unwrap();
+    let csv = dir.path().join("again.csv");
+    let told = run(holosig()
+        .arg("predict")
+        .args([&out, &file])
+        .arg("--out")
+        .arg(&csv))
+    .success();
+    assert!(
+        told.stderr.contains("committee") || told.stdout.contains("committee"),
+        "{told:?}"
+    );
+    let again = csv_rows(&csv);
+    let predictions = csv_rows(&out.join("predictions.csv"));
+    let place = predictions[0]
+        .iter()
+        .position(|c| c == "pocket:committee")
+        .unwrap();
+    for r in &predictions[1..] {
+        let same = again.iter().find(|a| a[0] == r[0]).unwrap();
+        let [a, b] = [&same[1], &r[place]].map(|t| t.parse::<f64>().unwrap());
+        assert!((a - b).abs() < 1e-9, "{r:?} {same:?}");
+    }
+    // One fit has no spread.
+    run(holosig()
+        .arg("predict")
+        .args([&out, &file])
+        .args(["--model", "ridge", "--force", "--out"])
+        .arg(&csv))
+    .success();
+    assert!(csv_rows(&csv)[1..].iter().all(|r| r[2].is_empty()));
 }
 
 #[test]

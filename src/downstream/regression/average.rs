@@ -1,20 +1,46 @@
-//! The learned embedding and a baseline, each with the regressor that suits it, averaged: trees take
-//! counts better than a linear model does, and embeddings worse, so that neither serves their columns
-//! side by side.
+//! Means of what several regressors predict: of all on the same features, whose errors differ; and of the
+//! learned embedding and a baseline, each with the regressor that suits it, since trees take counts
+//! better than a linear model does, and embeddings worse.
 
 use super::{
-    Best, Fits, Hyper, Learner, Pair, Problem, SEARCH, Settings, pick, scores, seed, shared,
+    Best, Fits, Hyper, Learner, Pair, Problem, SEARCH, Settings, learner, pick, scores, seed,
+    shared,
 };
 use crate::Result;
 use crate::comm::World;
 use crate::downstream::pockets::features::TOGETHER;
+
+/// Adds a pair for each kind of features on which there are several regressors: the mean of their
+/// predictions. Collective.
+///
+/// # Errors
+/// A failure of a learner.
+pub(super) fn committees(
+    world: &World,
+    problem: &Problem,
+    pairs: &mut Vec<Pair>,
+    best: &mut Vec<Vec<Best>>,
+    settings: &Settings,
+) -> Result<()> {
+    for features in 0..problem.features.len() {
+        let of = (0..pairs.len()).filter(|&p| pairs[p].features == features);
+        let members: Vec<usize> = of.collect();
+        if members.len() > 1 {
+            let rmsd = validated(world, problem, pairs, best, &members, settings)?;
+            let learner = Learner::Committee;
+            pairs.push(Pair { features, learner });
+            best.push(of_folds(Hyper::Committee, rmsd));
+        }
+    }
+    Ok(())
+}
 
 /// Adds a pair for each of [`TOGETHER`]: the mean of the predictions of the chosen form of the embedding
 /// and of the baseline, each with its best regressor by validation. Collective.
 ///
 /// # Errors
 /// A failure of a learner.
-pub(super) fn add(
+pub(super) fn together(
     world: &World,
     problem: &Problem,
     pairs: &mut Vec<Pair>,
@@ -30,36 +56,27 @@ pub(super) fn add(
             continue;
         };
         let parts = [learned, baseline];
-        let rmsd = validated(world, problem, pairs, best, parts, settings)?;
-        let bags = 0..settings.bags;
-        let predicted = bags.map(|bag| mean(parts.map(|p| &fits.predicted[p][bag])));
-        let predicted = predicted.collect();
-        fits.predicted.push(predicted);
+        let rmsd = validated(world, problem, pairs, best, &parts, settings)?;
+        fits.predicted.push(fits.mean(&parts));
         fits.encoded.push(Vec::new());
-        pairs.push(Pair {
-            features,
-            learner: Learner::Average,
-        });
-        let of_fold = |rmsd| Best {
-            hyper: Hyper::Average,
-            rmsd,
-        };
-        best.push(rmsd.into_iter().map(of_fold).collect());
+        let learner = Learner::Average;
+        pairs.push(Pair { features, learner });
+        best.push(of_folds(Hyper::Average, rmsd));
     }
     Ok(())
 }
 
-fn mean([a, b]: [&Vec<f64>; 2]) -> Vec<f64> {
-    a.iter().zip(b).map(|(a, b)| (a + b) / 2.0).collect()
+fn of_folds(hyper: Hyper, rmsd: Vec<f64>) -> Vec<Best> {
+    rmsd.into_iter().map(|rmsd| Best { hyper, rmsd }).collect()
 }
 
-/// Root-mean-square deviation of the mean of two pairs' predictions in validation, by fold.
+/// Root-mean-square deviation of the mean of some pairs' predictions in validation, by fold.
 fn validated(
     world: &World,
     problem: &Problem,
     pairs: &[Pair],
     best: &[Vec<Best>],
-    parts: [usize; 2],
+    parts: &[usize],
     settings: &Settings,
 ) -> Result<Vec<f64>> {
     let folds = problem.folds.iter().enumerate();
@@ -71,14 +88,20 @@ fn validated(
         let (fold, tuning) = tasks[i];
         let (train, validation) = &problem.folds[fold].tuning[tuning];
         let seed = seed(&[settings.seed, SEARCH]);
-        let predict = |p: usize| {
+        let predict = |&p: &usize| {
             let fitted = problem.fitted(pairs[p], best[p][fold].hyper, train, seed)?;
             let rows = pick(&problem.features[pairs[p].features], validation);
             fitted.predict(&rows, validation.len())
         };
-        let both = [predict(parts[0])?, predict(parts[1])?];
+        // A committee weighs as one.
+        let part = |&part: &usize| -> Result<Vec<f64>> {
+            let members = problem.members(pairs, part);
+            let all: Result<Vec<Vec<f64>>> = members.iter().map(predict).collect();
+            Ok(learner::mean_of(&all?))
+        };
+        let all: Result<Vec<Vec<f64>>> = parts.iter().map(part).collect();
         let measured = problem.pick_labels(validation);
-        let rmsd = scores::rmsd(&mean([&both[0], &both[1]]), &measured);
+        let rmsd = scores::rmsd(&learner::mean_of(&all?), &measured);
         Ok(validation.len() as f64 * rmsd.powi(2))
     })?;
     let squares = world.broadcast_value(|| Ok(squares))?;

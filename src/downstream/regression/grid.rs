@@ -12,6 +12,8 @@ pub enum Learner {
     Ridge,
     /// Least squares: what the paper's one-layer network converges to.
     Linear,
+    /// Kernel ridge regression with a Laplace kernel.
+    Kernel,
     /// Random forest, on the paper's grid.
     Forest,
     /// Gradient boosting.
@@ -21,6 +23,9 @@ pub enum Learner {
     /// The mean of the training labels.
     #[value(skip)]
     Mean,
+    /// The mean of what all others predict from the same features.
+    #[value(skip)]
+    Committee,
     /// The mean of what the learned embedding and a baseline predict, each with its best regressor.
     #[value(skip)]
     Average,
@@ -28,9 +33,10 @@ pub enum Learner {
 
 impl Learner {
     /// Those that use features.
-    pub const ALL: [Learner; 5] = [
+    pub const ALL: [Learner; 6] = [
         Learner::Ridge,
         Learner::Linear,
+        Learner::Kernel,
         Learner::Forest,
         Learner::Boosting,
         Learner::Knn,
@@ -40,12 +46,24 @@ impl Learner {
         match self {
             Learner::Ridge => "ridge",
             Learner::Linear => "linear",
+            Learner::Kernel => "kernel",
             Learner::Forest => "forest",
             Learner::Boosting => "boosting",
             Learner::Knn => "knn",
             Learner::Mean => "mean",
+            Learner::Committee => "committee",
             Learner::Average => "average",
         }
+    }
+
+    /// Whether it is fitted itself, and no mean of what others predict.
+    pub fn is_fitted(self) -> bool {
+        !matches!(self, Learner::Committee | Learner::Average)
+    }
+
+    /// Whether fits to the same complexes differ with the seed.
+    pub fn draws(self) -> bool {
+        matches!(self, Learner::Forest | Learner::Boosting)
     }
 
     /// The grid of hyper-parameters, in groups that share one fit.
@@ -58,6 +76,16 @@ impl Learner {
                 vec![(-4..=12).map(penalty).collect()]
             }
             Learner::Linear => vec![vec![Hyper::Linear]],
+            Learner::Kernel => {
+                let group = |length| {
+                    let penalty = |k: i32| Hyper::Kernel {
+                        length,
+                        penalty: 10f64.powf(f64::from(k) / 2.0),
+                    };
+                    (-3..=2).map(penalty).collect()
+                };
+                [0.5, 1.0, 2.0, 4.0].map(group).to_vec()
+            }
             Learner::Forest => {
                 let mut groups = Vec::new();
                 for features in [Share::All, Share::Third, Share::Root] {
@@ -86,6 +114,7 @@ impl Learner {
                 group
             }
             Learner::Mean => vec![vec![Hyper::Mean]],
+            Learner::Committee => vec![vec![Hyper::Committee]],
             Learner::Average => vec![vec![Hyper::Average]],
         }
     }
@@ -120,6 +149,10 @@ pub enum Hyper {
         penalty: f64,
     },
     Linear,
+    Kernel {
+        length: f64,
+        penalty: f64,
+    },
     Forest {
         features: Share,
         min_leaf: usize,
@@ -134,6 +167,7 @@ pub enum Hyper {
         by_distance: bool,
     },
     Mean,
+    Committee,
     Average,
 }
 
@@ -141,7 +175,10 @@ impl std::fmt::Display for Hyper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Hyper::Ridge { penalty } => write!(f, "penalty {penalty:.3}"),
-            Hyper::Linear | Hyper::Mean | Hyper::Average => write!(f, "-"),
+            Hyper::Linear | Hyper::Mean | Hyper::Committee | Hyper::Average => write!(f, "-"),
+            Hyper::Kernel { length, penalty } => {
+                write!(f, "length {length}, penalty {penalty:.3}")
+            }
             Hyper::Forest {
                 features,
                 min_leaf,

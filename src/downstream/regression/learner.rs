@@ -1,11 +1,11 @@
 //! Regressors, fitted.
 //!
-//! Trees and neighbours are smartcore's. Ridge regression and least squares are solved
-//! in the eigenbasis of `XᵀX` (smartcore's decomposition, of the smaller of `XᵀX` and `XXᵀ`), which
-//! serves a whole grid of penalties at once and, unlike smartcore's own, more features than complexes.
+//! Forests and neighbours are smartcore's.
 
 use super::boosting::{Boosted, Boosting, SUBSAMPLE};
 use super::grid::Hyper;
+use super::kernel::Kernel;
+use super::spectrum::{Matrix, Spectrum, times};
 use crate::{Error, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,6 @@ use smartcore::ensemble::random_forest_regressor::{
     RandomForestRegressor, RandomForestRegressorParameters,
 };
 use smartcore::linalg::basic::matrix::DenseMatrix;
-use smartcore::linalg::traits::evd::EVDDecomposable;
 use smartcore::metrics::distance::euclidian::Euclidian;
 use smartcore::neighbors::KNNWeightFunction;
 use smartcore::neighbors::knn_regressor::{KNNRegressor, KNNRegressorParameters};
@@ -21,10 +20,6 @@ use smartcore::neighbors::knn_regressor::{KNNRegressor, KNNRegressorParameters};
 /// Trees that are grown, and saved, together.
 const GROVE: usize = 4;
 
-/// Eigenvalues of `XᵀX` below this share of the largest are rounding.
-const RANK: f64 = 1e-10;
-
-type Matrix = DenseMatrix<f64>;
 type Forest = RandomForestRegressor<f64, f64, Matrix, Vec<f64>>;
 type Neighbours = KNNRegressor<f64, f64, Matrix, Vec<f64>, Euclidian<f64>>;
 
@@ -101,6 +96,7 @@ pub fn constant_columns(samples: Samples) -> usize {
 #[derive(Serialize, Deserialize)]
 enum Model {
     Linear(Vec<f64>),
+    Kernel(Kernel),
     Forest(Vec<Forest>),
     Boosted(Boosted),
     Neighbours(Box<Neighbours>),
@@ -130,10 +126,14 @@ impl Fitted {
         let (x, y) = (scaler.matrix(samples.rows)?, scaler.labels(samples.labels));
         let width = scaler.columns.len();
         let model = match hyper {
-            Hyper::Ridge { penalty } => {
-                Model::Linear(Spectrum::new(&scaler, samples)?.solve(penalty))
+            Hyper::Ridge { penalty } => Model::Linear(Spectrum::new(&x, &y)?.solve(penalty)),
+            Hyper::Linear => Model::Linear(Spectrum::new(&x, &y)?.solve(0.0)),
+            Hyper::Kernel { length, penalty } => {
+                let rows = scaler.scaled(samples.rows);
+                let fitted = Kernel::fit(&rows, &y, length, &[penalty], seed)?;
+                let fitted = fitted.into_iter().next();
+                Model::Kernel(fitted.ok_or_else(|| Error::internal("no fit of one penalty"))?)
             }
-            Hyper::Linear => Model::Linear(Spectrum::new(&scaler, samples)?.solve(0.0)),
             Hyper::Forest {
                 features,
                 min_leaf,
@@ -174,7 +174,9 @@ impl Fitted {
                 Model::Neighbours(Box::new(fitted))
             }
             Hyper::Mean => Model::Mean,
-            Hyper::Average => return Err(Error::internal("an average is not fitted")),
+            Hyper::Committee | Hyper::Average => {
+                return Err(Error::internal("a mean of fits is not fitted itself"));
+            }
         };
         Ok(Self { scaler, model })
     }
@@ -195,6 +197,7 @@ impl Fitted {
                 let x = self.scaler.matrix(rows)?;
                 times(&x, n, weights)
             }
+            Model::Kernel(m) => m.predict(&self.scaler.scaled(rows)),
             Model::Forest(groves) => mean_of(&self.grove_predictions(groves, rows)?),
             Model::Boosted(m) => m.predict_all(&self.scaler.scaled(rows)),
             Model::Neighbours(m) => m
@@ -264,7 +267,8 @@ pub fn predict_group(
             if scaler.columns.is_empty() {
                 return Ok(vec![vec![scaler.label; n]; group.len()]);
             }
-            let spectrum = Spectrum::new(&scaler, samples)?;
+            let y = scaler.labels(samples.labels);
+            let spectrum = Spectrum::new(&scaler.matrix(samples.rows)?, &y)?;
             let x = scaler.matrix(rows)?;
             let solve = |hyper: &Hyper| match hyper {
                 Hyper::Ridge { penalty } => {
@@ -276,6 +280,22 @@ pub fn predict_group(
             };
             Ok(group.iter().map(solve).collect())
         }
+        [Hyper::Kernel { length, .. }, ..] => {
+            let scaler = Scaler::new(samples);
+            if scaler.columns.is_empty() {
+                return Ok(vec![vec![scaler.label; n]; group.len()]);
+            }
+            let penalty = |hyper: &Hyper| match hyper {
+                Hyper::Kernel { penalty, .. } => Some(*penalty),
+                _ => None,
+            };
+            let penalties: Vec<f64> = group.iter().filter_map(penalty).collect();
+            let (x, y) = (scaler.scaled(samples.rows), scaler.labels(samples.labels));
+            let fits = Kernel::fit(&x, &y, *length, &penalties, seed)?;
+            let x = scaler.scaled(rows);
+            let predict = |fit: &Kernel| fit.predict(&x).iter().map(|p| p + scaler.label).collect();
+            Ok(fits.iter().map(predict).collect())
+        }
         others => others
             .iter()
             .map(|&hyper| Fitted::new(hyper, samples, seed)?.predict(rows, n))
@@ -283,88 +303,11 @@ pub fn predict_group(
     }
 }
 
-fn mean_of(all: &[Vec<f64>]) -> Vec<f64> {
+pub(super) fn mean_of(all: &[Vec<f64>]) -> Vec<f64> {
     let mut mean = vec![0.0; all.first().map_or(0, Vec::len)];
     for predicted in all {
         mean.iter_mut().zip(predicted).for_each(|(m, p)| *m += p);
     }
     mean.iter_mut().for_each(|m| *m /= all.len() as f64);
     mean
-}
-
-/// `x w` for the `n` rows of `x`.
-fn times(x: &Matrix, n: usize, weights: &[f64]) -> Vec<f64> {
-    use smartcore::linalg::basic::arrays::Array;
-    let row = |i: usize| {
-        (0..weights.len())
-            .map(move |j| x.get((i, j)) * weights[j])
-            .sum()
-    };
-    (0..n).map(row).collect()
-}
-
-/// The eigenvalues of `XᵀX`, its eigenvectors, and `Xᵀy` in their basis.
-struct Spectrum {
-    values: Vec<f64>,
-    /// `[features, values]`
-    vectors: Matrix,
-    projected: Vec<f64>,
-}
-
-impl Spectrum {
-    fn new(scaler: &Scaler, samples: Samples) -> Result<Self> {
-        use smartcore::linalg::basic::arrays::{Array, Array2, MutArray};
-        let x = scaler.matrix(samples.rows)?;
-        let y = scaler.labels(samples.labels);
-        let (n, p) = (y.len(), scaler.columns.len());
-        let evd = |square: Matrix| square.evd(true).map_err(Error::internal);
-        let y = DenseMatrix::new(n, 1, y, false).map_err(Error::internal)?;
-        let (values, vectors) = if p <= n {
-            let evd = evd(x.transpose().matmul(&x))?;
-            (evd.d, evd.V)
-        } else {
-            // The smaller `XXᵀ` has the same eigenvalues but zeros, and eigenvectors U: those of `XᵀX`
-            // are `XᵀU`, of length one.
-            let evd = evd(x.matmul(&x.transpose()))?;
-            let mut vectors = x.transpose().matmul(&evd.V);
-            let largest = evd.d.iter().copied().fold(0.0, f64::max);
-            for (k, value) in evd.d.iter().enumerate() {
-                let length = value.max(RANK * largest).sqrt();
-                for j in 0..p {
-                    let scaled = vectors.get((j, k)) / length;
-                    vectors.set((j, k), scaled);
-                }
-            }
-            (evd.d, vectors)
-        };
-        let xy = x.transpose().matmul(&y);
-        let projected = (0..values.len())
-            .map(|k| (0..p).map(|j| vectors.get((j, k)) * xy.get((j, 0))).sum())
-            .collect();
-        Ok(Self {
-            values,
-            vectors,
-            projected,
-        })
-    }
-
-    /// Coefficients that minimise `|y - X w|² + penalty |w|²`; the shortest of them where the
-    /// penalty is zero and the features depend on each other.
-    fn solve(&self, penalty: f64) -> Vec<f64> {
-        use smartcore::linalg::basic::arrays::Array;
-        let largest = self.values.iter().copied().fold(0.0, f64::max);
-        let scaled: Vec<f64> = self
-            .values
-            .iter()
-            .zip(&self.projected)
-            .map(|(&value, c)| match value > RANK * largest {
-                true => c / (value + penalty),
-                false => 0.0,
-            })
-            .collect();
-        let (p, r) = self.vectors.shape();
-        (0..p)
-            .map(|j| (0..r).map(|k| self.vectors.get((j, k)) * scaled[k]).sum())
-            .collect()
-    }
 }

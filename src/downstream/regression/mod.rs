@@ -1,10 +1,10 @@
 //! From pockets to affinities (paper, section A.6.2), and what the embedding is worth.
 //!
-//! Every regressor is tuned on the validation part (or, by folds, within those that are not tested) and fitted to ten bootstrap resamples of the
-//! training part, each drawn on its own; their mean is the bagged prediction. The same is done
-//! with every baseline instead of the learned embedding: an untrained encoder, the zernikegrams'
-//! invariants, the sizes of pocket and ligand, the ligand's elements, counts of contacts, and no
-//! features at all. The test part is looked at once, at the end.
+//! Every regressor is tuned on the validation part (or, by folds, within those that are not tested) and
+//! fitted to the training part, or to bootstrap resamples of it ([`Settings::bags`]). The same is done with every
+//! baseline instead of the learned embedding: an untrained encoder, the zernikegrams' invariants, the
+//! sizes of pocket and ligand, the ligand's elements, counts of contacts, and no features at all. The
+//! test part is looked at once, at the end.
 //!
 //! Complexes of like proteins are groups ([`Groups`]): they share a fold, and intervals are over
 //! groups.
@@ -14,13 +14,16 @@
 
 mod average;
 mod boosting;
+mod fits;
 mod folds;
 mod grid;
+mod kernel;
 mod labels;
 mod learner;
 mod results;
 mod saved;
 pub mod scores;
+mod spectrum;
 
 pub use folds::{Division, Groups};
 pub use grid::{Hyper, Learner};
@@ -33,10 +36,8 @@ use crate::data::sampler::Permutation;
 use crate::downstream::pockets::features::LEARNED;
 use crate::downstream::pockets::{Features, Pockets};
 use crate::{Error, Result};
-use ciborium::Value;
+use fits::Fits;
 use folds::Fold;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -58,7 +59,7 @@ pub struct Settings {
     pub only: Vec<(String, String)>,
     /// Columns by whose values the table is repeated.
     pub by: Vec<String>,
-    /// Bootstrap resamples of the training part.
+    /// Bootstrap resamples of the training part; 0: fits to all of it.
     pub bags: usize,
     pub seed: u64,
 }
@@ -122,15 +123,12 @@ pub fn run(
     let mut pairs = problem.pairs(&settings.learners);
     let mut best = search(world, &problem, &pairs, settings)?;
     if world.is_root() {
-        log::info!(
-            "{} grids searched, fitting {} resamples each",
-            pairs.len(),
-            settings.bags
-        );
+        log::info!("{} grids searched, fitting", pairs.len());
     }
+    average::committees(world, &problem, &mut pairs, &mut best, settings)?;
     let chosen = problem.chosen(&pairs, &best)?;
-    let mut fits = fit(world, &problem, &pairs, &best, chosen, settings)?;
-    average::add(world, &problem, &mut pairs, &mut best, &mut fits, settings)?;
+    let mut fits = fits::fit(world, &problem, &pairs, &best, chosen, settings)?;
+    average::together(world, &problem, &mut pairs, &mut best, &mut fits, settings)?;
     let results = world.on_root(|| {
         let results = Results::new(
             pockets, settings, &problem, &pairs, &best, &fits, unlabelled,
@@ -257,6 +255,16 @@ impl Problem {
         Fitted::new(hyper, samples, seed)
     }
 
+    /// Those whose mean a pair is: the regressors on the same features, of a committee; else itself.
+    fn members(&self, pairs: &[Pair], p: usize) -> Vec<usize> {
+        let of_committee =
+            |&m: &usize| pairs[m].features == pairs[p].features && pairs[m].learner.is_fitted();
+        match pairs[p].learner {
+            Learner::Committee => (0..pairs.len()).filter(of_committee).collect(),
+            _ => vec![p],
+        }
+    }
+
     fn pick_labels(&self, rows: &[usize]) -> Vec<f64> {
         rows.iter().map(|&row| self.labels[row]).collect()
     }
@@ -359,67 +367,6 @@ fn search(
         best[p].push(Best { hyper, rmsd });
     }
     Ok(best)
-}
-
-/// Predictions of the test parts and, of the chosen form of the learned embedding, the fitted
-/// regressors.
-struct Fits {
-    /// `[pair][bag]`, by place in [`Fits::tested`].
-    predicted: Vec<Vec<Vec<f64>>>,
-    /// `[pair]`: fits of all folds and bags, encoded; empty for baselines.
-    encoded: Vec<Vec<Vec<u8>>>,
-    /// Rows of the pocket file that are tested, and the fold of each.
-    tested: Vec<(usize, usize)>,
-}
-
-/// Fits every pair to bootstrap resamples. The numbers are complete on rank 0 only.
-fn fit(
-    world: &World,
-    problem: &Problem,
-    pairs: &[Pair],
-    best: &[Vec<Best>],
-    chosen: usize,
-    settings: &Settings,
-) -> Result<Fits> {
-    let (folds, bags) = (problem.folds.len(), settings.bags);
-    let one = |i: usize| {
-        let (p, fold, bag) = (i / (folds * bags), i / bags % folds, i % bags);
-        let (pair, division) = (pairs[p], &problem.folds[fold]);
-        let features = &problem.features[pair.features];
-        // The same resample for all pairs, another for each bag and fold.
-        let seed = seed(&[settings.seed, BAG, fold as u64, bag as u64]);
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let train = &division.train;
-        let drawn = (0..train.len()).map(|_| train[rng.random_range(0..train.len())]);
-        let drawn: Vec<usize> = drawn.collect();
-        let fitted = problem.fitted(pair, best[p][fold].hyper, &drawn, seed)?;
-        let predicted = fitted.predict(&pick(features, &division.test), division.test.len())?;
-        let mut saved = Vec::new();
-        if pair.features == pairs[chosen].features {
-            ciborium::into_writer(&fitted, &mut saved).map_err(Error::internal)?;
-        }
-        Ok((predicted, Value::Bytes(saved)))
-    };
-    let all = shared(world, pairs.len() * folds * bags, one)?;
-    let mut fits = Fits {
-        predicted: vec![vec![Vec::new(); bags]; pairs.len()],
-        encoded: vec![Vec::new(); pairs.len()],
-        tested: Vec::new(),
-    };
-    for (i, (predicted, saved)) in all.into_iter().enumerate() {
-        let (p, bag) = (i / (folds * bags), i % bags);
-        fits.predicted[p][bag].extend(predicted);
-        if let Value::Bytes(saved) = saved
-            && !saved.is_empty()
-        {
-            fits.encoded[p].push(saved);
-        }
-    }
-    for (number, fold) in problem.folds.iter().enumerate() {
-        fits.tested
-            .extend(fold.test.iter().map(|&row| (row, number)));
-    }
-    Ok(fits)
 }
 
 /// Results of `count` tasks in their order, on rank 0; nothing on the others. A rank's cores do

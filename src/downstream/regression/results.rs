@@ -24,6 +24,7 @@ pub struct Results {
     /// `COLUMN = VALUE` of the complexes that were used, if not all.
     pub only: Vec<String>,
     pub seed: u64,
+    /// Bootstrap resamples that are fitted to; 0: to the whole training part.
     pub bags: usize,
     pub folds: usize,
     /// Complexes fitted to, tuned on and tested, in the first fold.
@@ -36,6 +37,9 @@ pub struct Results {
     #[serde(default = "plain")]
     pub chosen_features: String,
     pub chosen: Learner,
+    /// The regressors that were fitted.
+    #[serde(default)]
+    pub learners: Vec<Learner>,
     /// The whole test part, then the parts of it asked for.
     pub tables: Vec<Table>,
 }
@@ -65,11 +69,11 @@ pub struct Row {
     pub validation_rmsd: f64,
     /// Whether it is the regressor of these features with the lowest validation RMSD.
     pub best: bool,
-    /// Of the mean prediction of all resamples.
+    /// Of the mean prediction of all fits.
     pub bagged: Scores,
     /// 95 % confidence, over the groups.
     pub intervals: Intervals,
-    /// Mean and standard deviation of the scores of single resamples, in the order RMSD,
+    /// Mean and standard deviation of the scores of single fits, in the order RMSD,
     /// Pearson, Spearman, Kendall.
     pub single: [Option<(f64, f64)>; 4],
     /// By how much the RMSD of the learned embedding with its best regressor
@@ -125,9 +129,7 @@ impl Results {
                 .iter()
                 .map(|&i| problem.labels[fits.tested[i].0])
                 .collect();
-            let bag = |p: usize, bag: usize| -> Vec<f64> {
-                places.iter().map(|&i| fits.predicted[p][bag][i]).collect()
-            };
+            let single = |fit: &Vec<f64>| -> Vec<f64> { places.iter().map(|&i| fit[i]).collect() };
             let mean =
                 |p: usize| -> Vec<f64> { places.iter().map(|&i| fits.bagged(p, i)).collect() };
             let drawn = seed(&[settings.seed, INTERVALS]);
@@ -137,9 +139,9 @@ impl Results {
             let row = |p: usize| {
                 let pair = pairs[p];
                 let predicted = mean(p);
-                let singles: Vec<Scores> = (0..settings.bags)
-                    .map(|b| Scores::of(&bag(p, b), &measured))
-                    .collect();
+                let fits = fits.predicted[p].iter();
+                let singles: Vec<Scores> =
+                    fits.map(|f| Scores::of(&single(f), &measured)).collect();
                 let spread = |of: fn(&Scores) -> Option<f64>| {
                     let values: Option<Vec<f64>> = singles.iter().map(of).collect();
                     values.map(|v| (stats::mean(&v), stats::sample_deviation(&v)))
@@ -193,6 +195,7 @@ impl Results {
             groups: problem.groups.origin.clone(),
             chosen_features: problem.features[pairs[chosen].features].name.clone(),
             chosen: pairs[chosen].learner,
+            learners: settings.learners.clone(),
             tables: parts(pockets, settings, fits)?
                 .into_iter()
                 .map(table)
@@ -213,6 +216,14 @@ impl Results {
             )
         })?;
         serde_json::from_str(&text).map_err(|e| Error::file(&path, e))
+    }
+
+    /// The regressors whose mean predicts: of a committee all, else the chosen one.
+    pub fn members(&self) -> Vec<Learner> {
+        match self.chosen {
+            Learner::Committee => self.learners.clone(),
+            one => vec![one],
+        }
     }
 
     /// Whether a folder holds results.
@@ -355,14 +366,6 @@ impl Results {
     }
 }
 
-impl Fits {
-    /// The mean prediction of all resamples.
-    fn bagged(&self, pair: usize, place: usize) -> f64 {
-        let bags = &self.predicted[pair];
-        bags.iter().map(|b| b[place]).sum::<f64>() / bags.len() as f64
-    }
-}
-
 fn file(folder: &Path) -> PathBuf {
     folder.join("results.json")
 }
@@ -446,13 +449,13 @@ fn write_predictions(
     problem: &Problem,
     fits: &Fits,
 ) -> Result<()> {
-    let (n, bags) = (fits.tested.len(), fits.predicted[0].len());
+    let (n, bags) = (fits.tested.len(), fits.most());
     let mut bagged = Vec::with_capacity(n * names.len());
     let mut single = Vec::with_capacity(n * names.len() * bags);
     for place in 0..n {
         for p in 0..names.len() {
             bagged.push(fits.bagged(p, place));
-            single.extend(fits.predicted[p].iter().map(|b| b[place]));
+            single.extend((0..bags).map(|b| fits.single(p, b)[place]));
         }
     }
     store::write(path, Kind::Predictions, |root| {

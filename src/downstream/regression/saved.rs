@@ -55,8 +55,8 @@ pub struct Predictions {
     pub learner: Learner,
     /// Of every complex: the mean over the fits.
     pub mean: Vec<f64>,
-    /// Their standard deviation.
-    pub deviation: Vec<f64>,
+    /// Their standard deviation; `None` of a single fit.
+    pub deviation: Vec<Option<f64>>,
 }
 
 impl Predictions {
@@ -68,13 +68,14 @@ impl Predictions {
         let mut csv = csv::Writer::from_writer(Vec::new());
         csv.write_record(HEADER.split(','))
             .map_err(Error::internal)?;
+        let text = |value: Option<f64>| value.map_or(String::new(), |v| v.to_string());
         for (i, id) in pockets.ids.iter().enumerate() {
             let measured = pockets.affinity.get(i).filter(|a| a.is_finite());
             let record = [
                 id.clone(),
                 self.mean[i].to_string(),
-                self.deviation[i].to_string(),
-                measured.map_or(String::new(), |a| a.to_string()),
+                text(self.deviation[i]),
+                text(measured.copied()),
             ];
             csv.write_record(record).map_err(Error::internal)?;
         }
@@ -87,10 +88,34 @@ impl Predictions {
 /// # Errors
 /// A folder without them; pockets of another model, cutoff or pooling.
 pub fn predict(folder: &Path, pockets: &Pockets, learner: Option<Learner>) -> Result<Predictions> {
-    let learner = match learner {
-        Some(learner) => learner,
-        None => Results::read(folder)?.chosen,
+    let (learner, members) = match learner {
+        Some(learner) => (learner, vec![learner]),
+        None => {
+            let results = Results::read(folder)?;
+            (results.chosen, results.members())
+        }
     };
+    let fits = members.iter().map(|&m| of_fits(folder, pockets, m));
+    let fits = fits.collect::<Result<Vec<Vec<Vec<f64>>>>>()?;
+    let of = |i: usize| {
+        // Regressors weigh alike, however many fits each has.
+        let of_member = |fits: &Vec<Vec<f64>>| fits.iter().map(|f| f[i]).collect::<Vec<f64>>();
+        let predicted: Vec<Vec<f64>> = fits.iter().map(of_member).collect();
+        let means: Vec<f64> = predicted.iter().map(|p| stats::mean(p)).collect();
+        let all = predicted.concat();
+        let deviation = (all.len() > 1).then(|| stats::sample_deviation(&all));
+        (stats::mean(&means), deviation)
+    };
+    let (mean, deviation) = (0..pockets.ids.len()).map(of).unzip();
+    Ok(Predictions {
+        learner,
+        mean,
+        deviation,
+    })
+}
+
+/// What every saved fit of a regressor predicts, `[fit][complex]`.
+fn of_fits(folder: &Path, pockets: &Pockets, learner: Learner) -> Result<Vec<Vec<f64>>> {
     let path = file(folder, learner);
     let root = store::open(&path, Kind::Regressor)?;
     let made = [
@@ -125,7 +150,7 @@ pub fn predict(folder: &Path, pockets: &Pockets, learner: Option<Learner>) -> Re
         Error::file(&pockets.path, what)
     })?;
     let n = pockets.ids.len();
-    let all: Result<Vec<Vec<f64>>> = fits?
+    fits?
         .par_iter()
         .map(|fit| match fit.width() == features.width {
             true => fit.predict(&features.rows, n),
@@ -139,16 +164,5 @@ pub fn predict(folder: &Path, pockets: &Pockets, learner: Option<Learner>) -> Re
                 ),
             )),
         })
-        .collect();
-    let all = all?;
-    let of = |i: usize| {
-        let predicted: Vec<f64> = all.iter().map(|p| p[i]).collect();
-        (stats::mean(&predicted), stats::sample_deviation(&predicted))
-    };
-    let (mean, deviation) = (0..n).map(of).unzip();
-    Ok(Predictions {
-        learner,
-        mean,
-        deviation,
-    })
+        .collect()
 }

@@ -238,10 +238,13 @@ fn section(table: &Table, bags: usize) -> String {
         "all" => "All tested complexes".to_string(),
         part => format!("Tested complexes with {part}"),
     };
+    let fits = match bags {
+        0 => "all fits to the training part".to_string(),
+        bags => format!("{bags} fits to bootstrap resamples"),
+    };
     let about = format!(
         "{} complexes of {} groups whose labels have a standard deviation of {:.2}. RMSD in units of −log10 K. \
-         Scores are of the mean of {bags} fits to bootstrap resamples; single fits: mean ± \
-         standard deviation. * marks the regressor that did best in validation. The last column \
+         Scores are of the mean of {fits}; single fits: mean ± standard deviation. * marks the regressor that did best in validation. The last column \
          compares each row with the marked regressor of the learned embedding on the same \
          resamples of the groups: \"beaten\" where the interval is above zero, \"better\" where \
          it is below. Of the embedding together with a baseline it also says by how much its RMSD is \
