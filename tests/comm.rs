@@ -2,11 +2,12 @@
 
 mod common;
 
-use common::{again_on, in_mpi};
+use common::{again_on, again_with, in_mpi};
 use holosig::comm::{Bucket, Rounding, SliceTree, World, buckets, packed, slice_range};
 use holosig::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::ops::Range;
 use std::sync::mpsc::channel;
 
@@ -331,6 +332,50 @@ fn results_arrive_in_order() {
     }
 }
 
+/// Blocks are dealt to the threads of all ranks; each is worked on once.
+#[test]
+fn results_of_threads_arrive_in_order() {
+    if in_mpi() {
+        let checked: Result<()> = World::run(|world| {
+            for (items, block) in [(0, 3), (1, 3), (10, 3), (64, 1), (131, 7), (40_000, 5000)] {
+                let own = std::sync::Mutex::new(Vec::new());
+                let mut received = Vec::new();
+                world.ordered_by_threads(
+                    items,
+                    block,
+                    |items| {
+                        own.lock().unwrap().push(items.clone());
+                        squares(items)
+                    },
+                    |items, result| {
+                        assert!(world.is_root());
+                        assert_eq!(result, squares(items.clone())?);
+                        received.push(items);
+                        Ok(())
+                    },
+                )?;
+                let blocks: Vec<Range<usize>> = (0..items)
+                    .step_by(block)
+                    .map(|start| start..(start + block).min(items))
+                    .collect();
+                let own = own.into_inner().unwrap();
+                let starts: Vec<u64> = own.iter().map(|items| items.start as u64).collect();
+                let mut starts = world.all_gather(&starts).concat();
+                starts.sort_unstable();
+                let all = blocks.iter().map(|items| items.start as u64);
+                assert_eq!(starts, all.collect::<Vec<_>>());
+                assert_eq!(received, if world.is_root() { blocks } else { Vec::new() });
+            }
+            Ok(())
+        });
+        return checked.unwrap();
+    }
+    for (ranks, threads) in [(1, "3"), (2, "2"), (3, "1")] {
+        let threads = [("RAYON_NUM_THREADS", OsStr::new(threads))];
+        again_with(ranks, "results_of_threads_arrive_in_order", &threads).success();
+    }
+}
+
 /// Squares of 100 items by blocks of 5, until `work` fails at one item or `sink` at another.
 fn fails_at(world: &World, work: usize, sink: usize) -> Result<()> {
     world.ordered(
@@ -345,6 +390,53 @@ fn fails_at(world: &World, work: usize, sink: usize) -> Result<()> {
             false => Ok(()),
         },
     )
+}
+
+/// The same by threads.
+fn fails_on_a_thread_at(world: &World, work: usize, sink: usize) -> Result<()> {
+    world.ordered_by_threads(
+        100,
+        5,
+        |items| match items.contains(&work) {
+            true => Err(Error::input(format!("item {work} cannot be worked on"))),
+            false => squares(items),
+        },
+        |items, _| match items.contains(&sink) {
+            true => Err(Error::input(format!("item {sink} cannot be kept"))),
+            false => Ok(()),
+        },
+    )
+}
+
+#[test]
+fn a_failing_block_of_a_thread_ends_the_work_on_all_ranks() {
+    if in_mpi() {
+        end_with(|world| fails_on_a_thread_at(world, 57, 1000));
+    }
+    for ranks in [2, 3] {
+        let outcome = again_on(
+            ranks,
+            "a_failing_block_of_a_thread_ends_the_work_on_all_ranks",
+        );
+        outcome.failure(2, "item 57 cannot be worked on");
+    }
+}
+
+/// At the last block, when there is no work left to agree on, and before it.
+#[test]
+fn a_sink_that_fails_beside_threads_ends_all_ranks() {
+    if in_mpi() {
+        end_with(|world| fails_on_a_thread_at(world, 1000, 99));
+    }
+    for ranks in [2, 3] {
+        let outcome = again_on(ranks, "a_sink_that_fails_beside_threads_ends_all_ranks");
+        outcome.failure(2, "item 99 cannot be kept");
+    }
+    let text = |result: Result<()>| result.unwrap_err().to_string();
+    for sink in [3, 99] {
+        let failed = fails_on_a_thread_at(&World::alone(), 1000, sink);
+        assert_eq!(text(failed), format!("item {sink} cannot be kept"));
+    }
 }
 
 /// The end of a job that fails: the message, and no rank left waiting.

@@ -6,6 +6,7 @@
 
 use super::{World, pulse};
 use crate::{Error, Result};
+use rayon::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ops::Range;
@@ -48,58 +49,181 @@ impl World {
         mut work: impl FnMut(Range<usize>) -> Result<T>,
         mut sink: impl FnMut(Range<usize>, T) -> Result<()>,
     ) -> Result<()> {
-        let blocks = items.div_ceil(block);
-        let items_of = |number: usize| number * block..((number + 1) * block).min(items);
+        let deal = Deal::new(items, block, &vec![1; self.size()]);
         // An error of the sink is known to all one round later, when they agree on their work:
         // so ranks work on while rank 0 is busy with the results.
         let mut received = Ok(());
-        for first in (0..blocks).step_by(self.size()) {
-            let own = Some(first + self.rank()).filter(|&number| number < blocks);
+        for round in 0..deal.rounds() {
+            let mut own = deal.blocks(round, self.rank());
             let made = received.and_then(|()| {
                 pulse::tick();
-                own.map(|number| work(items_of(number))).transpose()
+                let made = own.next().map(|number| work(deal.items_of(number)));
+                made.transpose()?.map(|v| self.made(v)).transpose()
             });
-            let round = first..(first + self.size()).min(blocks);
-            received = match self.is_root() {
-                true => {
-                    let made = self.agree(made)?;
-                    let mut own = made.into_iter();
-                    self.receive_round(round.len(), |rank, theirs| {
-                        let result = match theirs {
-                            Some(bytes) => decode(&bytes)?,
-                            None => own.next().ok_or_else(missing)?,
-                        };
-                        sink(items_of(round.start + rank), result)
-                    })
-                }
-                false => {
-                    let encoded = made.and_then(|made| made.as_ref().map(encode).transpose());
-                    let encoded = self.agree(encoded)?;
-                    encoded.iter().for_each(|bytes| self.send_to_root(bytes));
-                    Ok(())
-                }
-            };
+            let made = self.agree(made)?;
+            received = self.hand_over(&deal, round, made, &mut sink);
         }
         self.agree(received)
     }
 
-    /// Receives the results of one round on rank 0, in rank order, and hands them to `take`: the
-    /// bytes of the other ranks, nothing for the own result. After an error of `take` the rest is
-    /// received and thrown away, so that no rank is left waiting.
-    fn receive_round(
+    /// [`World::ordered`] for work that keeps one thread busy: every thread of every rank works on
+    /// a block of its own, and rank 0 hands results to `sink` while its threads work on the next
+    /// ones. It holds as many results of its own as it has threads.
+    ///
+    /// # Errors
+    /// As [`World::ordered`].
+    pub fn ordered_by_threads<T: Serialize + DeserializeOwned + Send>(
         &self,
-        ranks: usize,
-        mut take: impl FnMut(usize, Option<Vec<u8>>) -> Result<()>,
+        items: usize,
+        block: usize,
+        work: impl Fn(Range<usize>) -> Result<T> + Sync,
+        mut sink: impl FnMut(Range<usize>, T) -> Result<()>,
     ) -> Result<()> {
+        let threads = self.all_gather(&[rayon::current_num_threads() as u64]);
+        let threads: Vec<usize> = threads.concat().into_iter().map(|n| n as usize).collect();
+        let deal = Deal::new(items, block, &threads);
+        let root = self.is_root();
+        let make = |number| {
+            pulse::tick();
+            Made::new(root, work(deal.items_of(number))?)
+        };
+        // What rank 0 has made in the round before.
+        let (mut held, mut received) = (None, Ok(()));
+        for round in 0..deal.rounds() {
+            let own = deal.blocks(round, self.rank());
+            let mut made: Result<Vec<Made<T>>> = Ok(Vec::new());
+            received = rayon::in_place_scope(|scope| {
+                scope.spawn(|_| made = own.into_par_iter().map(make).collect());
+                let held = held.take();
+                held.map_or(Ok(()), |own| {
+                    self.hand_over(&deal, round - 1, own, &mut sink)
+                })
+            });
+            let made = self.agree(received.and(made))?;
+            received = Ok(());
+            match root {
+                true => held = Some(made),
+                false => self.hand_over(&deal, round, made, &mut sink)?,
+            }
+        }
+        if let Some(own) = held {
+            received = self.hand_over(&deal, deal.rounds() - 1, own, &mut sink);
+        }
+        self.agree(received)
+    }
+
+    fn made<T: Serialize>(&self, value: T) -> Result<Made<T>> {
+        Made::new(self.is_root(), value)
+    }
+
+    /// Sends what this rank has made in a round to rank 0, which hands the results of all ranks to
+    /// `sink` in the order of the blocks. After an error of `sink` the rest is received and thrown
+    /// away, so that no rank is left waiting.
+    fn hand_over<T: DeserializeOwned>(
+        &self,
+        deal: &Deal,
+        round: usize,
+        own: impl IntoIterator<Item = Made<T>>,
+        sink: &mut impl FnMut(Range<usize>, T) -> Result<()>,
+    ) -> Result<()> {
+        let mut own = own.into_iter();
+        if !self.is_root() {
+            own.for_each(|made| match made {
+                Made::Sent(bytes) => self.send_to_root(&bytes),
+                Made::Here(_) => unreachable!("only rank 0 keeps what it makes"),
+            });
+            return Ok(());
+        }
         let mut taken = Ok(());
-        for rank in 0..ranks {
-            let theirs = (rank > 0).then(|| self.receive_from(rank));
-            if taken.is_ok() {
-                taken = take(rank, theirs);
-                pulse::tick();
+        for rank in 0..self.size() {
+            for number in deal.blocks(round, rank) {
+                let made = match rank {
+                    0 => own.next(),
+                    _ => Some(Made::Sent(self.receive_from(rank))),
+                };
+                if taken.is_ok() {
+                    let value = made.ok_or_else(missing).and_then(Made::value);
+                    taken = value.and_then(|value| sink(deal.items_of(number), value));
+                    pulse::tick();
+                }
             }
         }
         taken
+    }
+}
+
+/// How blocks of items are dealt to the ranks, round after round: a rank gets as many consecutive
+/// blocks of each round as its share.
+struct Deal {
+    items: usize,
+    block: usize,
+    /// Blocks of a round before each rank's own; last, all of a round.
+    before: Vec<usize>,
+}
+
+impl Deal {
+    fn new(items: usize, block: usize, shares: &[usize]) -> Self {
+        let mut before = vec![0];
+        before.extend(shares.iter().scan(0, |sum, share| {
+            *sum += share;
+            Some(*sum)
+        }));
+        Self {
+            items,
+            block,
+            before,
+        }
+    }
+
+    fn all_blocks(&self) -> usize {
+        self.items.div_ceil(self.block)
+    }
+
+    /// Blocks of a round.
+    fn per_round(&self) -> usize {
+        self.before.last().copied().unwrap_or(0).max(1)
+    }
+
+    fn rounds(&self) -> usize {
+        self.all_blocks().div_ceil(self.per_round())
+    }
+
+    fn blocks(&self, round: usize, rank: usize) -> Range<usize> {
+        let number =
+            |of: usize| (round * self.per_round() + self.before[of]).min(self.all_blocks());
+        number(rank)..number(rank + 1)
+    }
+
+    fn items_of(&self, number: usize) -> Range<usize> {
+        number * self.block..((number + 1) * self.block).min(self.items)
+    }
+}
+
+/// What the work on a block has made: rank 0's own, or the bytes that go to it.
+enum Made<T> {
+    Here(T),
+    Sent(Vec<u8>),
+}
+
+impl<T> Made<T> {
+    fn new(root: bool, value: T) -> Result<Self>
+    where
+        T: Serialize,
+    {
+        Ok(match root {
+            true => Made::Here(value),
+            false => Made::Sent(encode(&value)?),
+        })
+    }
+
+    fn value(self) -> Result<T>
+    where
+        T: DeserializeOwned,
+    {
+        match self {
+            Made::Here(value) => Ok(value),
+            Made::Sent(bytes) => decode(&bytes),
+        }
     }
 }
 

@@ -112,6 +112,9 @@ impl<'a> SystemFinder<'a> {
             let near = found.iter().map(|&i| residue_of[i as usize]);
             Played::draw(near, residue_of[centre], key)
         });
+        clouds.coordinates.reserve(found.len());
+        clouds.elements.reserve(found.len());
+        clouds.sides.reserve(found.len());
         for i in found.iter().map(|&i| i as usize) {
             let side = match played {
                 Some(played) => played.side(residue_of[i]),

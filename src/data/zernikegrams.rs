@@ -15,6 +15,7 @@ use crate::elements;
 use crate::ops::zernike::{Channel, DROP, Settings, Side, Transform};
 use crate::store::{self, Kind, Node, Storage};
 use crate::{Error, Result};
+use rayon::prelude::*;
 use serde::de::value::{Error as Reason, StrDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use std::ops::Range;
@@ -68,7 +69,14 @@ pub fn transform_file(input: &Path, output: &Path, settings: &Settings) -> Resul
 /// # Errors
 /// A coordinate that is not finite.
 pub fn of_centres(transform: &Transform, finder: &Finder, centres: &[u32]) -> Result<Vec<f32>> {
-    of_clouds(transform, &finder.clouds(centres))
+    /// Centres whose atoms are found and transformed together: they stay in the nearest caches.
+    const TOGETHER: usize = 32;
+    let dim = transform.irreps().dim();
+    let mut out = vec![0.0; centres.len() * dim];
+    out.par_chunks_mut(TOGETHER * dim)
+        .zip(centres.par_chunks(TOGETHER))
+        .try_for_each(|(out, centres)| transform_clouds(transform, &finder.clouds(centres), out))?;
+    Ok(out)
 }
 
 /// Zernikegrams `[clouds, dim]` of some clouds.
@@ -77,17 +85,24 @@ pub fn of_centres(transform: &Transform, finder: &Finder, centres: &[u32]) -> Re
 /// A coordinate that is not finite.
 pub fn of_clouds(transform: &Transform, clouds: &neighborhoods::Clouds) -> Result<Vec<f32>> {
     let mut out = vec![0.0; clouds.len() * transform.irreps().dim()];
-    let channels = channels(transform, clouds);
-    transform.apply(&clouds.coordinates, &channels, &clouds.offsets, &mut out)?;
+    transform_clouds(transform, clouds, &mut out)?;
     Ok(out)
+}
+
+fn transform_clouds(
+    transform: &Transform,
+    clouds: &neighborhoods::Clouds,
+    out: &mut [f32],
+) -> Result<()> {
+    let channels = channels(transform, clouds);
+    transform.apply(&clouds.coordinates, &channels, &clouds.offsets, out)
 }
 
 /// The channel of each atom.
 fn channels(transform: &Transform, clouds: &neighborhoods::Clouds) -> Vec<u8> {
-    let settings = transform.settings();
     let atoms = clouds.elements.iter().zip(&clouds.sides);
     atoms
-        .map(|(&z, &side)| settings.channel_of(z, side))
+        .map(|(&z, &side)| transform.channel_of(z, side))
         .collect()
 }
 
@@ -256,7 +271,7 @@ impl Clouds {
             let channel = u8::try_from(number)
                 .ok()
                 .filter(|&z| z <= elements::LAST)
-                .map(|z| transform.settings().channel_of(z, side))
+                .map(|z| transform.channel_of(z, side))
                 .ok_or_else(|| {
                     let what = format!("row {}: {number} is no atomic number", atoms.start + i);
                     bad(path, "elements", what)

@@ -51,6 +51,7 @@ pub mod cuda;
 pub mod dense;
 pub mod derivatives;
 pub mod device;
+pub mod distances;
 pub mod dual;
 pub mod edge_map;
 pub mod form;

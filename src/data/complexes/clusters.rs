@@ -19,8 +19,8 @@ const IDENTICAL: usize = 50;
 const WORD: usize = 4;
 /// Offsets within a band of so many count as the same.
 const BAND: i64 = 16;
-const OPEN: i32 = 11;
-const EXTEND: i32 = 1;
+const OPEN: i64 = 11;
+const EXTEND: i64 = 1;
 
 /// One-letter codes in the order of [`CANONICAL`].
 const LETTERS: &[u8; 20] = b"ARNDCQEGHILKMFPSTWYV";
@@ -60,11 +60,6 @@ const BLOSUM62: [&[i8]; 20] = [
 fn code(letter: u8) -> Option<u8> {
     let place = LETTERS.iter().position(|&l| l == letter)?;
     Some(place as u8)
-}
-
-fn score(a: u8, b: u8) -> i32 {
-    let (a, b) = (a.max(b) as usize, a.min(b) as usize);
-    i32::from(BLOSUM62[a][b])
 }
 
 /// The cluster of each complex, numbered in the order in which clusters first occur; a complex is
@@ -168,60 +163,62 @@ fn alike(a: &[u8], b: &[u8]) -> bool {
         && (identical as f64 >= IDENTITY * shorter as f64 || identical >= IDENTICAL)
 }
 
-/// A cell of the alignment: score, aligned pairs and identical ones on the best way to it.
-#[derive(Debug, Clone, Copy, Default)]
-struct Cell {
-    score: i32,
-    pairs: u32,
-    identical: u32,
-}
+/// A cell of the alignment: score, aligned pairs and identical ones on the best way to it, in one
+/// number, so that a step adds all three at once: `score << 40 | pairs << 20 | identical`. Pairs fit
+/// as long as a chain has fewer than 2^20 residues, scores while it has fewer than 2^19.
+type Cell = i64;
+const SCORE: u32 = 40;
+const PAIR: Cell = 1 << 20;
 
-impl Cell {
-    fn less(self, penalty: i32) -> Self {
-        Cell {
-            score: self.score - penalty,
-            ..self
+/// What aligning two residues adds to a cell.
+const STEPS: [[Cell; 20]; 20] = {
+    let mut steps = [[0; 20]; 20];
+    let mut a = 0;
+    while a < 20 {
+        let mut b = 0;
+        while b < 20 {
+            let score = if a < b {
+                BLOSUM62[b][a]
+            } else {
+                BLOSUM62[a][b]
+            };
+            steps[a][b] = ((score as Cell) << SCORE) + PAIR + (a == b) as Cell;
+            b += 1;
         }
+        a += 1;
     }
+    steps
+};
 
-    fn better(self, other: Self) -> Self {
-        match other.score > self.score {
-            true => other,
-            false => self,
-        }
+/// The one with the higher score; of equals the first.
+fn better(a: Cell, b: Cell) -> Cell {
+    match b >> SCORE > a >> SCORE {
+        true => b,
+        false => a,
     }
 }
 
 /// Aligned and identical pairs of the best local alignment.
 fn align(a: &[u8], b: &[u8]) -> (usize, usize) {
-    const NEVER: Cell = Cell {
-        score: i32::MIN / 2,
-        pairs: 0,
-        identical: 0,
-    };
-    let mut above = vec![Cell::default(); b.len() + 1];
-    let mut down = vec![NEVER; b.len() + 1];
-    let mut best = Cell::default();
+    const NEVER: Cell = -(1 << 22) << SCORE;
+    let less = |cell: Cell, penalty: Cell| cell - (penalty << SCORE);
+    let mut above = vec![0; b.len()];
+    let mut down = vec![NEVER; b.len()];
+    let mut best = 0;
     for &x in a {
-        let (mut diagonal, mut right) = (Cell::default(), NEVER);
-        for (j, &y) in (1..).zip(b) {
-            down[j] = down[j].less(EXTEND).better(above[j].less(OPEN));
-            right = right.less(EXTEND).better(above[j - 1].less(OPEN));
-            let matched = Cell {
-                score: diagonal.score + score(x, y),
-                pairs: diagonal.pairs + 1,
-                identical: diagonal.identical + u32::from(x == y),
-            };
-            let cell = Cell::default()
-                .better(matched)
-                .better(down[j])
-                .better(right);
-            diagonal = above[j];
-            above[j] = cell;
-            best = best.better(cell);
+        let steps = &STEPS[x as usize];
+        let (mut diagonal, mut left, mut right) = (0, 0, NEVER);
+        for ((&y, above), down) in b.iter().zip(&mut above).zip(&mut down) {
+            *down = better(less(*down, EXTEND), less(*above, OPEN));
+            right = better(less(right, EXTEND), less(left, OPEN));
+            let matched = diagonal + steps[y as usize];
+            left = better(better(better(0, matched), *down), right);
+            diagonal = std::mem::replace(above, left);
+            best = better(best, left);
         }
     }
-    (best.pairs as usize, best.identical as usize)
+    let of = |bits: Cell| (bits & (PAIR - 1)) as usize;
+    (of(best >> 20), of(best))
 }
 
 /// Disjoint sets.
@@ -305,7 +302,8 @@ mod tests {
         assert_eq!(pairs("WIW", "WVW"), (3, 2));
         // The matrix is symmetric and each residue is most like itself.
         for a in 0..20 {
-            assert!((0..20).all(|b| score(a, b) == score(b, a) && score(a, b) <= score(a, a)));
+            let steps = |a: usize, b: usize| STEPS[a][b] >> SCORE;
+            assert!((0..20).all(|b| steps(a, b) == steps(b, a) && steps(a, b) <= steps(a, a)));
         }
         assert_eq!(BLOSUM62.iter().map(|r| r.len()).sum::<usize>(), 210);
     }

@@ -1,6 +1,6 @@
 //! Residue neighborhoods to invariants and frames with a trained model.
 //!
-//! Ranks share the work by blocks of residues. What a block becomes does not depend on who
+//! Ranks and their threads share the work by blocks of residues. What a block becomes does not depend on who
 //! computes it, and rank 0 writes blocks in order: the file is the same for any number of ranks.
 
 mod source;
@@ -127,6 +127,22 @@ struct Column<'a> {
 }
 
 impl Block {
+    /// Puts the rows of another block behind its own.
+    fn append(&mut self, other: Block) {
+        self.invariants.extend(other.invariants);
+        self.frames.extend(other.frames);
+        self.zernikegram.extend(other.zernikegram);
+        self.reconstruction.extend(other.reconstruction);
+        self.cosine_loss.extend(other.cosine_loss);
+    }
+
+    /// How many numbers it holds.
+    fn len(&self) -> usize {
+        let columns = [&self.invariants, &self.frames, &self.zernikegram];
+        let columns = columns.into_iter().chain([&self.reconstruction]);
+        columns.map(Vec::len).sum::<usize>() + self.cosine_loss.len()
+    }
+
     /// The columns in a fixed order; `z` is the length of the invariants, `dim` that of a
     /// zernikegram.
     fn columns(&self, z: usize, dim: usize) -> [Column<'_>; 5] {
@@ -170,21 +186,52 @@ pub fn write(
     })?;
     // Sum of the cosine losses in the order of the file, on rank 0.
     let mut cosine = 0.0;
-    world.ordered(
+    let mut waiting = Waiting::default();
+    world.ordered_by_threads(
         source.len(),
         BLOCK,
         |rows| job.block(rows),
         |rows, block| {
             cosine += block.cosine_loss.iter().map(|&x| f64::from(x)).sum::<f64>();
-            let written = file
-                .as_ref()
-                .map(|root| job.write_block(root, rows, &block));
-            written.unwrap_or(Ok(()))
+            waiting.push(rows, block);
+            match &file {
+                Some(root) if waiting.rows.len() >= Waiting::MOST => waiting.write(&job, root),
+                _ => Ok(()),
+            }
         },
     )?;
-    world.on_root(|| file.map(NewFile::finish).transpose())?;
+    world.on_root(|| {
+        let Some(file) = file else { return Ok(()) };
+        waiting.write(&job, &file)?;
+        file.finish().map(drop)
+    })?;
     let n = source.len() as f64;
     Ok((reconstruct && n > 0.0).then_some(cosine / n))
+}
+
+/// Rows that are written together: a write costs as much for one block as for a hundred.
+#[derive(Default)]
+struct Waiting {
+    /// Where they begin in the file, and where they end.
+    place: Range<usize>,
+    rows: Block,
+}
+
+impl Waiting {
+    /// Numbers beyond which they wait no longer (4 MiB).
+    const MOST: usize = 1 << 20;
+
+    fn push(&mut self, rows: Range<usize>, block: Block) {
+        self.place.end = rows.end;
+        self.rows.append(block);
+    }
+
+    fn write(&mut self, job: &Job, root: &Node) -> Result<()> {
+        job.write_block(root, self.place.start, &self.rows)?;
+        self.place.start = self.place.end;
+        self.rows = Block::default();
+        Ok(())
+    }
 }
 
 struct Job<'a> {
@@ -234,10 +281,10 @@ impl Job<'_> {
         self.embedder.embed(&zernikegrams, self.reconstruct)
     }
 
-    fn write_block(&self, root: &Node, rows: Range<usize>, block: &Block) -> Result<()> {
+    fn write_block(&self, root: &Node, start: usize, block: &Block) -> Result<()> {
         let columns = self.columns(block);
         let mut filled = columns.iter().filter(|column| !column.values.is_empty());
-        filled.try_for_each(|column| root.write_rows(column.name, rows.start, column.values))
+        filled.try_for_each(|column| root.write_rows(column.name, start, column.values))
     }
 }
 

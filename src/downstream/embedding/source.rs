@@ -14,8 +14,8 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// An ordered collection of residue neighborhoods that every rank can reach.
-pub trait Source {
+/// An ordered collection of residue neighborhoods that every thread of every rank can reach.
+pub trait Source: Sync {
     /// For messages and for the record: a file, or how many.
     fn name(&self) -> String;
 

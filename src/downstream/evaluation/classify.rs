@@ -3,14 +3,13 @@
 use super::labels::Classes;
 use super::logistic::{Logistic, Samples};
 use crate::comm::pulse;
-use crate::{Error, Result, stats};
+use crate::ops::distances::squared_distances;
+use crate::{Result, stats};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use smartcore::linalg::basic::matrix::DenseMatrix;
-use smartcore::neighbors::knn_classifier::{KNNClassifier, KNNClassifierParameters};
 
 /// Neighbours that vote (scikit-learn's default, as in the paper).
 const NEIGHBORS: usize = 5;
@@ -138,22 +137,45 @@ pub fn linear(x: &[f64], dim: usize, classes: &Classes, folds: &[Vec<usize>]) ->
     })
 }
 
-/// Majority of the five nearest neighbours.
+/// Majority of the five nearest neighbours; of classes with as many votes the first. All distances
+/// are computed: in so many dimensions a search tree spares none of them.
 ///
 /// # Errors
-/// A failure of the library.
+/// None.
 pub fn nearest(x: &[f64], dim: usize, classes: &Classes, folds: &[Vec<usize>]) -> Result<Score> {
-    let matrix = |values: &[f64]| {
-        DenseMatrix::new(values.len() / dim, dim, values.to_vec(), false).map_err(Error::internal)
-    };
     cross_validate(x, dim, classes, folds, |fold| {
-        let settings = KNNClassifierParameters::default().with_k(NEIGHBORS);
-        let (train, test) = (matrix(&fold.train)?, matrix(&fold.test)?);
-        let model =
-            KNNClassifier::fit(&train, &fold.train_classes, settings).map_err(Error::internal)?;
-        let predicted: Vec<u32> = model.predict(&test).map_err(Error::internal)?;
-        Ok(fold.accuracy(&predicted))
+        let rows = fold.test.par_chunks_exact(dim);
+        let distances = || vec![0.0; fold.train_classes.len()];
+        let predicted = rows.map_init(distances, |distances, row| {
+            squared_distances(row, &fold.train, distances);
+            let voters = least::<NEIGHBORS>(distances);
+            vote(voters.map(|i| fold.train_classes[i]), classes.names.len())
+        });
+        Ok(fold.accuracy(&predicted.collect::<Vec<u32>>()))
     })
+}
+
+/// Places of the `N` least values, of equal ones the first; fewer where there are fewer.
+fn least<const N: usize>(values: &[f64]) -> impl Iterator<Item = usize> {
+    let mut found = [(f64::INFINITY, usize::MAX); N];
+    for (i, &value) in values.iter().enumerate() {
+        if value < found[N - 1].0 {
+            let place = found.partition_point(|f| f.0 <= value);
+            found[place..].rotate_right(1);
+            found[place] = (value, i);
+        }
+    }
+    let found = found.into_iter().map(|f| f.1);
+    found.filter(|&i| i != usize::MAX)
+}
+
+/// The class with the most votes, of equals the first.
+fn vote(votes: impl Iterator<Item = u32>, classes: usize) -> u32 {
+    let mut counts = vec![0; classes];
+    votes.for_each(|class| counts[class as usize] += 1);
+    let most = counts.iter().max().copied();
+    let first = counts.iter().position(|&n| Some(n) == most);
+    first.unwrap_or(0) as u32
 }
 
 /// The accuracy that `measure` gives of every fold, folds in parallel.
@@ -195,6 +217,16 @@ mod tests {
         classes.of.shuffle(&mut ChaCha8Rng::seed_from_u64(3));
         let dealt = folds(&classes, 5, 1);
         assert!(nearest(&x, 1, &classes, &dealt).unwrap().mean < 0.6);
+    }
+
+    #[test]
+    fn the_nearest_vote_and_of_equals_the_first() {
+        let places = |values: &[f64]| least::<3>(values).collect::<Vec<_>>();
+        assert_eq!(places(&[4.0, 1.0, 3.0, 1.0, 0.5, 3.0]), [4, 1, 3]);
+        assert_eq!(places(&[2.0, 2.0, 2.0, 2.0]), [0, 1, 2]);
+        assert_eq!(places(&[7.0, f64::NAN]), [0]);
+        assert_eq!(vote([3, 1, 3, 1, 0].into_iter(), 4), 1);
+        assert_eq!(vote([2, 2, 0].into_iter(), 4), 2);
     }
 
     #[test]

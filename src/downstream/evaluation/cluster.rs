@@ -1,6 +1,7 @@
 //! Clusters, and how they agree with classes.
 
 use super::labels::Classes;
+use crate::ops::distances::squared_distances;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -131,16 +132,17 @@ pub fn silhouette(x: &[f64], dim: usize, classes: &Classes, seed: u64) -> f64 {
     rows.iter()
         .for_each(|&r| counts[classes.of[r] as usize] += 1);
     let point = |r: usize| &x[r * dim..(r + 1) * dim];
+    let points: Vec<f64> = rows.iter().flat_map(|&r| point(r)).copied().collect();
     let of = |&r: &usize| {
         let own = classes.of[r] as usize;
         if counts[own] < 2 {
             return 0.0;
         }
         let mut sums = vec![0.0; k];
-        for &other in &rows {
-            let pairs = point(r).iter().zip(point(other));
-            let distance = pairs.map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt();
-            sums[classes.of[other] as usize] += distance;
+        let mut squares = vec![0.0; rows.len()];
+        squared_distances(point(r), &points, &mut squares);
+        for (&other, square) in rows.iter().zip(squares) {
+            sums[classes.of[other] as usize] += square.sqrt();
         }
         let within = sums[own] / (counts[own] - 1) as f64;
         let others = (0..k).filter(|&c| c != own && counts[c] > 0);

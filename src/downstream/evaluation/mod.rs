@@ -302,7 +302,7 @@ impl<'a> Subject<'a> {
     /// Encodes and decodes every residue.
     fn measure(&self, world: &World, progress: impl Fn(usize)) -> Result<Measured> {
         let mut all = Measured::default();
-        world.ordered(
+        world.ordered_by_threads(
             self.trial.len(),
             BLOCK,
             |rows| {

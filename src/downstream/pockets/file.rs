@@ -62,10 +62,13 @@ fn definition(root: &Node) -> Result<String> {
 pub struct Table {
     /// Places in the listing.
     numbers: Vec<usize>,
-    /// Without the residues' invariants, which are in the file already.
+    /// Without the residues' invariants, which go to the file as they come.
     pockets: Vec<Pocket>,
     /// Id and reason.
     skipped: Vec<(String, String)>,
+    /// Invariants of the last residues, which do not fill a chunk of the file yet: every write to a
+    /// chunk compresses all of it.
+    waiting: Vec<f32>,
 }
 
 impl Table {
@@ -86,12 +89,16 @@ impl Table {
     }
 
     pub(super) fn push(&mut self, root: &Node, number: usize, mut pocket: Pocket) -> Result<()> {
-        let invariants = std::mem::take(&mut pocket.invariants);
-        root.group("residues")?
-            .append_rows("invariants", &invariants)?;
+        let chunk = CHUNK * pocket.invariants.len() / pocket.residues.len().max(1);
+        self.waiting.append(&mut pocket.invariants);
         self.numbers.push(number);
         self.pockets.push(pocket);
-        Ok(())
+        let full = self.waiting.len() - self.waiting.len() % chunk.max(1);
+        if full == 0 {
+            return Ok(());
+        }
+        let full: Vec<f32> = self.waiting.drain(..full).collect();
+        root.group("residues")?.append_rows("invariants", &full)
     }
 
     pub(super) fn skip(&mut self, id: &str, reason: String) {
@@ -138,7 +145,9 @@ impl Table {
             columns.write_strings(name, &values)?;
         }
         self.write_facts(root)?;
-        self.write_residues(&root.group("residues")?)?;
+        let residues = root.group("residues")?;
+        residues.append_rows("invariants", &self.waiting)?;
+        self.write_residues(&residues)?;
         let skipped = root.create_group("skipped")?;
         let (ids, reasons): (Vec<_>, Vec<_>) = self.skipped.iter().cloned().unzip();
         skipped.write_strings("id", &ids)?;

@@ -5,7 +5,7 @@
 use super::lanes::{LANES, Lanes, transpose};
 use super::tables::{Panel, Scratch, TILE, Tables};
 use crate::so3::irreps::rows;
-use pulp::{Simd, WithSimd};
+use pulp::{Simd, WithSimd, bytemuck};
 use std::ops::Range;
 
 /// Columns of a matrix product held in registers at once.
@@ -37,16 +37,9 @@ impl WithSimd for Kernel<'_> {
         let panels = tables.panels.len();
         for (tile, atoms) in order.chunks(TILE).enumerate() {
             for (block, atoms) in atoms.chunks(LANES).enumerate() {
-                let places = Places::new(tables, coordinates, atoms);
+                let places = Places::new(simd, tables, coordinates, atoms);
                 let radial = &mut scratch.radial[block * LANES * panels..][..LANES * panels];
-                radials(
-                    simd,
-                    tables,
-                    &places,
-                    &mut scratch.wide,
-                    &mut scratch.narrow,
-                    radial,
-                );
+                radials(simd, tables, &places, &mut scratch.narrow, radial);
                 let weight = weights(simd, tables, &scratch.narrow);
                 let height = rows(tables.lmax);
                 let harmonics = &mut scratch.harmonics[block * height..][..height];
@@ -73,7 +66,7 @@ struct Places {
 
 impl Places {
     #[inline(always)]
-    fn new(tables: &Tables, coordinates: &[[f32; 3]], atoms: &[u32]) -> Self {
+    fn new<S: Simd>(simd: S, tables: &Tables, coordinates: &[[f32; 3]], atoms: &[u32]) -> Self {
         // Lanes without an atom hold a harmless place; nobody reads what comes of it.
         let mut axes = [[tables.cutoff / 2.0; LANES]; 3];
         for (lane, &atom) in atoms.iter().enumerate() {
@@ -85,47 +78,62 @@ impl Places {
             rho: [0.0; LANES],
             direction: [Lanes::ZERO; 3],
         };
-        let mut inverse = [0.0; LANES];
-        for i in 0..LANES {
-            let [x, y, z] = axes.map(|axis| axis[i]);
-            let r = (x * x + y * y + z * z).sqrt();
-            inverse[i] = 1.0 / r;
-            places.rho[i] = (r / tables.cutoff).min(1.0);
-        }
-        for (direction, axis) in places.direction.iter_mut().zip(&axes) {
-            for i in 0..LANES {
-                direction.0[i] = (axis[i] * inverse[i]) as f32;
+        places.fill(simd, &axes, tables.cutoff);
+        places
+    }
+
+    #[inline(always)]
+    fn fill<S: Simd>(&mut self, simd: S, axes: &[[f64; LANES]; 3], cutoff: f64) {
+        let [x, y, z] = axes.each_ref().map(|axis| S::as_simd_f64s(axis).0);
+        let (rho, _) = S::as_mut_simd_f64s(&mut self.rho);
+        let [one, cutoff] = [1.0, cutoff].map(|c| simd.splat_f64s(c));
+        for (i, rho) in rho.iter_mut().enumerate() {
+            let [xx, yy, zz] = [x[i], y[i], z[i]].map(|c| simd.mul_f64s(c, c));
+            let r = simd.sqrt_f64s(simd.add_f64s(simd.add_f64s(xx, yy), zz));
+            *rho = simd.min_f64s(simd.div_f64s(r, cutoff), one);
+            let inverse = simd.div_f64s(one, r);
+            for (direction, axis) in self.direction.iter_mut().zip([x[i], y[i], z[i]]) {
+                narrow::<S>(simd.mul_f64s(axis, inverse), &mut direction.0, i);
             }
         }
-        places
+    }
+}
+
+/// Rounds the `i`-th register of a row. One register at a time: a loop over numbers of several rows
+/// would be compiled to gathers and scatters.
+#[inline(always)]
+fn narrow<S: Simd>(wide: S::f64s, row: &mut [f32; LANES], i: usize) {
+    let wide: &[f64] = bytemuck::cast_slice(std::slice::from_ref(&wide));
+    let row = &mut row[i * S::F64_LANES..][..S::F64_LANES];
+    for (narrow, &wide) in row.iter_mut().zip(wide) {
+        *narrow = wide as f32;
     }
 }
 
 /// Radial polynomials of one block: by recurrence in f64 (near the rim it would lose digits in
-/// f32), rounded to `narrow`, and transposed to `radial`.
+/// f32), rounded to `rows`, and transposed to `radial`.
 #[inline(always)]
 fn radials<S: Simd>(
     simd: S,
     tables: &Tables,
     places: &Places,
-    wide: &mut [f64],
-    narrow: &mut [Lanes],
+    rows: &mut [Lanes],
     radial: &mut [Lanes],
 ) {
     let (rho, _) = S::as_simd_f64s(&places.rho);
-    let (values, _) = S::as_mut_simd_f64s(wide);
-    let registers = rho.len();
     for (i, &rho) in rho.iter().enumerate() {
         let square = simd.mul_f64s(rho, rho);
         let mut power = simd.splat_f64s(1.0);
-        let mut rows = values[i..].iter_mut().step_by(registers);
+        let mut rest = &mut *rows;
         for l in 0..=tables.lmax {
+            let (of_degree, next) = rest.split_at_mut(tables.panels_of(l) * LANES);
+            rest = next;
             let zero = simd.splat_f64s(0.0);
             let first = simd.mul_f64s(power, simd.splat_f64s(tables.radial.first(l)));
             let (mut before, mut last) = (zero, first);
             let mut steps = tables.radial.steps(l).iter();
-            for row in rows.by_ref() {
-                *row = last;
+            for row in of_degree {
+                narrow::<S>(last, &mut row.0, i);
                 let Some(&[a, b, c]) = steps.next() else {
                     break;
                 };
@@ -136,15 +144,9 @@ fn radials<S: Simd>(
             power = simd.mul_f64s(power, rho);
         }
     }
-    let mut wide = wide.chunks_exact(LANES);
-    for (p, panel) in tables.panels.iter().enumerate() {
-        let rows = &mut narrow[p * LANES..][..LANES];
-        for (row, wide) in rows[..panel.orders].iter_mut().zip(&mut wide) {
-            for (narrow, &wide) in row.0.iter_mut().zip(wide) {
-                *narrow = wide as f32;
-            }
-        }
-        transpose(rows, &mut radial[p..], tables.panels.len());
+    let panels = tables.panels.len();
+    for (p, panel) in rows.chunks_exact(LANES).enumerate() {
+        transpose(panel, &mut radial[p..], panels);
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Transform {
     tables: tables::Tables,
     /// `[dim]`, where the ligand's channels have a weight.
     factors: Option<Vec<f32>>,
+    /// [`Settings::channel_of`] every atomic number, on the protein's side and the ligand's.
+    channels: [[u8; 256]; 2],
 }
 
 impl Transform {
@@ -51,6 +53,8 @@ impl Transform {
             irreps: settings.irreps(),
             tables: tables::Tables::new(settings),
             factors: (settings.ligand_weight != 1.0).then(|| factors(settings)),
+            channels: [Side::Protein, Side::Ligand]
+                .map(|side| std::array::from_fn(|z| settings.channel_of(z as u8, side))),
         })
     }
 
@@ -61,6 +65,11 @@ impl Transform {
     /// Irreps of a zernikegram; its length is their `dim`.
     pub fn irreps(&self) -> &Irreps {
         &self.irreps
+    }
+
+    /// [`Settings::channel_of`], looked up.
+    pub fn channel_of(&self, atomic_number: u8, side: Side) -> u8 {
+        self.channels[usize::from(side == Side::Ligand)][atomic_number as usize]
     }
 
     /// Whether an atom at `xyz` (Å, about the centre) takes part in the transform.

@@ -75,6 +75,11 @@ impl Tables {
         }
     }
 
+    /// Number of panels of a degree.
+    pub(super) fn panels_of(&self, l: usize) -> usize {
+        self.radial.orders(l).div_ceil(LANES)
+    }
+
     /// Whether an atom takes part: inside the ball and not at its centre, where it has no
     /// direction.
     pub fn contains(&self, xyz: &[f32; 3]) -> bool {
@@ -87,8 +92,7 @@ impl Tables {
 /// Working memory of one thread.
 pub struct Scratch {
     pub(super) order: Vec<u32>,
-    /// Radial polynomials of one block, `[order, atom]`, and rounded, `[panel, order, atom]`.
-    pub(super) wide: Vec<f64>,
+    /// Radial polynomials of one block, rounded, `[panel, order, atom]`.
     pub(super) narrow: Vec<Lanes>,
     pub(super) radial: Vec<Lanes>,
     pub(super) harmonics: Vec<Lanes>,
@@ -100,10 +104,8 @@ pub struct Scratch {
 impl Scratch {
     pub fn new(tables: &Tables) -> Self {
         let panels = tables.panels.len();
-        let orders: usize = tables.panels.iter().map(|p| p.orders).sum();
         Self {
             order: Vec::new(),
-            wide: vec![0.0; orders * LANES],
             narrow: vec![Lanes::ZERO; panels * LANES],
             radial: vec![Lanes::ZERO; TILE * panels],
             harmonics: vec![Lanes::ZERO; TILE / LANES * rows(tables.lmax)],
