@@ -5,6 +5,7 @@ use crate::data::sites::Sites;
 use crate::store::{self, Claim, Format, Kind, Output, Scratch};
 use crate::train::RunFolder;
 use crate::{Error, Result};
+use clap::ValueEnum;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,15 @@ impl Overwrite {
     }
 }
 
+/// The value of an option that is called so; the error lists those that there are.
+pub fn named<T: ValueEnum>(name: &str) -> std::result::Result<T, String> {
+    T::from_str(name.trim(), true).map_err(|_| {
+        let all = T::value_variants().iter().filter_map(T::to_possible_value);
+        let all: Vec<String> = all.map(|v| v.get_name().to_string()).collect();
+        format!("{name:?} is none of {}", all.join(", "))
+    })
+}
+
 /// The options that choose residues.
 #[derive(clap::Args)]
 pub struct Places {
@@ -55,16 +65,7 @@ impl Places {
 /// Reads the name of a checkpoint: for a run folder it is that of its best checkpoint, or of its
 /// last one where nothing has been validated yet.
 pub fn checkpoint() -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().map(checkpoint_in)
-}
-
-fn checkpoint_in(path: PathBuf) -> PathBuf {
-    if !path.is_dir() {
-        return path;
-    }
-    let run = RunFolder::new(&path);
-    let found = [run.best(), run.last()].into_iter().find(|p| p.exists());
-    found.unwrap_or(path)
+    PathBufValueParser::new().try_map(|path| RunFolder::checkpoint_in(&path))
 }
 
 /// The file that a command writes: HDF5, or another format that its ending names and that is made
@@ -79,9 +80,14 @@ pub struct Target<'a> {
 
 impl<'a> Target<'a> {
     /// A file of `kind`, or one that is made of it.
-    pub fn new(out: &'a Path, kind: Kind) -> Self {
+    ///
+    /// # Errors
+    /// An ending of another format.
+    pub fn new(out: &'a Path, kind: Kind) -> Result<Self> {
+        let instead = "these are the formats that are written (others can be made of .h5 or .csv)";
+        ending(out, &["h5", "hdf5", "csv", "npz"], instead)?;
         let ending = out.extension().unwrap_or_default().to_ascii_lowercase();
-        Self {
+        Ok(Self {
             out,
             kind,
             format: match ending.to_str() {
@@ -90,7 +96,7 @@ impl<'a> Target<'a> {
                 _ => None,
             },
             scratch: None,
-        }
+        })
     }
 
     /// What is going to be written.
@@ -104,10 +110,8 @@ impl<'a> Target<'a> {
     /// Begins the work, after the place has been claimed. Collective.
     ///
     /// # Errors
-    /// An ending of another format; a folder that takes no files.
+    /// A folder that takes no files.
     pub fn begin(&mut self, world: &World) -> Result<()> {
-        let instead = "these are the formats that are written (others can be made of .h5 or .csv)";
-        world.agree(ending(self.out, &["h5", "hdf5", "csv", "npz"], instead))?;
         if self.format.is_some() {
             // A name of its own beside that of the result.
             let place = self.out.with_extension("to-convert");

@@ -17,13 +17,44 @@ pub struct Content {
     what: String,
     /// Every file of the sort has this near its beginning, and no other file has.
     mark: String,
+    /// Whether it is an HDF5 file.
+    hdf5: bool,
 }
+
+/// Endings that name formats other than HDF5: readers that go by names would stumble over such a file.
+const OTHER_FORMATS: [&str; 24] = [
+    "cif",
+    "csv",
+    "ent",
+    "gz",
+    "html",
+    "json",
+    "mol2",
+    "npy",
+    "npz",
+    "parquet",
+    "pdb",
+    "png",
+    "pt",
+    "pth",
+    "safetensors",
+    "sdf",
+    "svg",
+    "toml",
+    "tsv",
+    "txt",
+    "xlsx",
+    "xtc",
+    "xyz",
+    "zip",
+];
 
 impl From<Kind> for Content {
     fn from(kind: Kind) -> Self {
         Self {
             what: kind.phrase(),
             mark: format!("holosig {kind} version="),
+            hdf5: true,
         }
     }
 }
@@ -35,6 +66,7 @@ impl Content {
         Self {
             what: what.into(),
             mark: mark.into(),
+            hdf5: false,
         }
     }
 
@@ -105,7 +137,7 @@ pub struct Claim {
 }
 
 /// Makes sure, before the work, that `outputs` can be written and that nothing of the user's is
-/// lost by it. What stands at the place of an output is replaced only if it is a file of holosig of
+/// lost by it, and that no HDF5 file is called otherwise. What stands at the place of an output is replaced only if it is a file of holosig of
 /// the same sort and none of `inputs` (whatever their names), or if `force` is set; what is no
 /// regular file is never replaced. Missing folders are made.
 ///
@@ -135,6 +167,10 @@ pub fn claim(outputs: &[Output], inputs: &[&Path], force: bool) -> Result<Claim>
 fn check(output: &Output, inputs: &[&Path], force: bool) -> Result<()> {
     let path = &output.path;
     let refused = |what: &str| Err(Error::file(path, what));
+    let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+    if output.content.hdf5 && OTHER_FORMATS.iter().any(|e| ending == *e) {
+        return refused("the ending must be .h5: it is an HDF5 file that is written");
+    }
     let there = match fs::metadata(replaceable(path)?) {
         Ok(there) if !force => there,
         _ => return Ok(()),
