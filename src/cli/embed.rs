@@ -89,7 +89,7 @@ pub fn run(args: Args) -> Result<()> {
         ));
     }
     World::run(|world| {
-        let mut target = world.agree(Target::new(&args.out, Kind::Embeddings))?;
+        let mut target = Target::new(&args.out, Kind::Embeddings);
         let _claim = args
             .overwrite
             .claim(world, || args.outputs(&target), &args.inputs())?;
@@ -142,10 +142,11 @@ pub fn run(args: Args) -> Result<()> {
 fn holographic(args: &Args) -> Result<()> {
     World::run(|world| {
         let start = std::time::Instant::now();
+        let output = || Output::new(&args.out, Kind::InvariantPaths).of_any_ending();
+        let outputs = || Ok(vec![output()]);
+        let _claim = args.overwrite.claim(world, outputs, &args.inputs())?;
         let instead = "paths of invariants are too large for other formats";
         world.agree(ending(&args.out, &["h5", "hdf5"], instead))?;
-        let outputs = || Ok(vec![Output::new(&args.out, Kind::InvariantPaths)]);
-        let _claim = args.overwrite.claim(world, outputs, &args.inputs())?;
         let place = world.agree(world.place(args.device))?;
         let embedder = Embedder::open(world, &args.checkpoint, &place.device)?;
         let path = args.trajectories.as_deref().unwrap_or(Path::new(""));

@@ -80,14 +80,9 @@ pub struct Target<'a> {
 
 impl<'a> Target<'a> {
     /// A file of `kind`, or one that is made of it.
-    ///
-    /// # Errors
-    /// An ending of another format.
-    pub fn new(out: &'a Path, kind: Kind) -> Result<Self> {
-        let instead = "these are the formats that are written (others can be made of .h5 or .csv)";
-        ending(out, &["h5", "hdf5", "csv", "npz"], instead)?;
+    pub fn new(out: &'a Path, kind: Kind) -> Self {
         let ending = out.extension().unwrap_or_default().to_ascii_lowercase();
-        Ok(Self {
+        Self {
             out,
             kind,
             format: match ending.to_str() {
@@ -96,22 +91,24 @@ impl<'a> Target<'a> {
                 _ => None,
             },
             scratch: None,
-        })
+        }
     }
 
     /// What is going to be written.
     pub fn output(&self) -> Output {
         match self.format {
             Some(format) => Output::new(self.out, format.content(self.kind)),
-            None => Output::new(self.out, self.kind),
+            None => Output::new(self.out, self.kind).of_any_ending(),
         }
     }
 
     /// Begins the work, after the place has been claimed. Collective.
     ///
     /// # Errors
-    /// A folder that takes no files.
+    /// An ending of another format; a folder that takes no files.
     pub fn begin(&mut self, world: &World) -> Result<()> {
+        let instead = "these are the formats that are written (others can be made of .h5 or .csv)";
+        world.agree(ending(self.out, &["h5", "hdf5", "csv", "npz"], instead))?;
         if self.format.is_some() {
             // A name of its own beside that of the result.
             let place = self.out.with_extension("to-convert");

@@ -101,6 +101,12 @@ impl Output {
         }
     }
 
+    /// A command that writes several formats looks at the ending itself.
+    pub fn of_any_ending(mut self) -> Self {
+        self.content.hdf5 = false;
+        self
+    }
+
     /// Files of a format without room for a mark are known by the one that is written with them.
     pub fn known_by(self, witness: impl Into<PathBuf>) -> Self {
         Self {
@@ -167,13 +173,16 @@ pub fn claim(outputs: &[Output], inputs: &[&Path], force: bool) -> Result<Claim>
 fn check(output: &Output, inputs: &[&Path], force: bool) -> Result<()> {
     let path = &output.path;
     let refused = |what: &str| Err(Error::file(path, what));
-    let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
-    if output.content.hdf5 && OTHER_FORMATS.iter().any(|e| ending == *e) {
-        return refused("the ending must be .h5: it is an HDF5 file that is written");
-    }
+    let fitting = || {
+        let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+        match output.content.hdf5 && OTHER_FORMATS.iter().any(|e| ending == *e) {
+            true => refused("the ending must be .h5: it is an HDF5 file that is written"),
+            false => Ok(()),
+        }
+    };
     let there = match fs::metadata(replaceable(path)?) {
         Ok(there) if !force => there,
-        _ => return Ok(()),
+        _ => return fitting(),
     };
     let same = |input: &&Path| {
         fs::metadata(input).is_ok_and(|m| (m.dev(), m.ino()) == (there.dev(), there.ino()))
@@ -185,7 +194,7 @@ fn check(output: &Output, inputs: &[&Path], force: bool) -> Result<()> {
         );
     }
     match output.witness.exists() && output.content.is_in(&output.witness)? {
-        true => Ok(()),
+        true => fitting(),
         false => refused(&format!(
             "is there already and is not {}; choose another name (--force overwrites it)",
             output.content.what

@@ -276,8 +276,8 @@ mod tests {
             twice.starts_with("line ") && twice.contains("duplicate key"),
             "{twice}"
         );
-        for text in ["train", "=5", " = 5"] {
-            assert!(told("[train]\nsteps = 1\n", &[text]).contains("key=value is needed"));
+        for text in [&["train"][..], &["=5"], &[" = 5"]] {
+            assert!(told("[train]\nsteps = 1\n", text).contains("key=value is needed"));
         }
         assert!(told("name = 1", &["name.x=2"]).contains("name is a value, not a section"));
     }
