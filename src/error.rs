@@ -43,7 +43,7 @@ pub enum Error {
         code: i32,
     },
     /// The work is done but for some inputs that could not be used; each was named.
-    #[error("{skipped} of {of} inputs were skipped; the rest is done (--strict stops instead)")]
+    #[error("skipped, each named above: {skipped} of {of} inputs; the rest is done")]
     Partial {
         /// Inputs that could not be used.
         skipped: u64,

@@ -268,6 +268,50 @@ fn bad_chains_are_refused_or_skipped() {
 }
 
 #[test]
+fn incomplete_residues_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(structures().join("pdb1ubi.pdb")).unwrap();
+    let atoms = |line: &&str| {
+        let gone = [" CA  THR A   7", " N   LYS A  11", " C   THR A  12"];
+        !gone.iter().any(|atom| line[12..].starts_with(atom))
+    };
+    let left: Vec<&str> = text
+        .lines()
+        .filter(|l| l.starts_with("ATOM"))
+        .filter(atoms)
+        .collect();
+    let left = left.join("\n").replace("SER A  20", "UNK A  20");
+    std::fs::write(dir.path().join("cut.pdb"), left + "\n").unwrap();
+    let table = dir.path().join("table.csv");
+    let rows = "id,file,label,split\na,cut.pdb,x,train\nb,cut.pdb,,validation\nc,none.pdb,x,test\n";
+    std::fs::write(&table, rows).unwrap();
+    let mut command = holosig_on(2);
+    command
+        .args(["prepare", "chains"])
+        .arg(&table)
+        .arg("--skip");
+    let told = run(command.arg("--out").arg(dir.path().join("c.h5")));
+    let told = told.failure(3, "skipped: ");
+    // Two chains, each with the same.
+    for line in [
+        "residues that have no CA atom and are left out: 2",
+        "residues that lack N or C, in whose place CA stands: 4",
+        "residues that are none of the 20 amino acids: 2",
+        "1 chain without a label",
+    ] {
+        assert!(told.stdout.lines().any(|l| l == line), "{line}: {told:#?}");
+    }
+    // What is left out is a warning, not an error.
+    for words in ["none.pdb", "1 of 3 inputs; the rest is done"] {
+        let mut lines = told.stderr.lines();
+        assert!(
+            lines.any(|l| l.contains("WARN") && l.contains(words)),
+            "{words}: {told:#?}"
+        );
+    }
+}
+
+#[test]
 fn jobs_that_do_not_fit_their_data_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     for (more, says) in [

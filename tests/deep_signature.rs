@@ -217,7 +217,12 @@ fn embeddings_of_trajectories() {
         run(command.arg("--out").arg(out).args(more))
     };
     let (one, two) = (dir.path().join("one.h5"), dir.path().join("two.h5"));
-    embed(holosig(), &one, &[]).success();
+    let told = embed(holosig(), &one, &[]).success();
+    assert!(
+        told.stdout
+            .ends_with("one.h5: 12 trajectories, 72 segments\n"),
+        "{told:#?}"
+    );
     embed(holosig_on(2), &two, &[]).success();
     assert!(std::fs::read(&one).unwrap() == std::fs::read(&two).unwrap());
 

@@ -99,7 +99,16 @@ pub fn run(args: Args) -> Result<()> {
             let dataset = trajectory::Dataset::open(world, path)?;
             let (pdb, plots) = (args.clusters_pdb.as_deref(), args.plots.as_deref());
             grainer.write(world, &dataset, target.h5(), pdb, plots)?;
-            return target.finish(world);
+            target.finish(world)?;
+            if world.is_root() {
+                crate::say!(
+                    "{}: {}, {}",
+                    args.out.display(),
+                    count(dataset.trajectories().len(), "trajectory"),
+                    count(dataset.segments().len(), "segment")
+                );
+            }
+            return Ok(());
         }
         let place = world.agree(world.place(args.device))?;
         let embedder = Embedder::open(world, &args.checkpoint, &place.device)?;
@@ -133,7 +142,8 @@ pub fn run(args: Args) -> Result<()> {
 fn holographic(args: &Args) -> Result<()> {
     World::run(|world| {
         let start = std::time::Instant::now();
-        let outputs = || Ok(vec![Output::new(&args.out, Kind::InvariantPaths)]);
+        let output = || Output::new(&args.out, Kind::InvariantPaths).of_any_ending();
+        let outputs = || Ok(vec![output()]);
         let _claim = args.overwrite.claim(world, outputs, &args.inputs())?;
         let instead = "paths of invariants are too large for other formats";
         world.agree(ending(&args.out, &["h5", "hdf5"], instead))?;
@@ -206,8 +216,8 @@ fn read(world: &World, args: &Args, options: &ReadOptions) -> Result<(Dataset, S
         }
         if collected.structures.is_empty() {
             return Err(Error::input(format!(
-                "none of the {} structure files could be used: {} is not written",
-                files.len(),
+                "of {} none could be used: {} is not written",
+                count(files.len(), "structure file"),
                 args.out.display()
             )));
         }

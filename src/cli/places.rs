@@ -5,6 +5,7 @@ use crate::data::sites::Sites;
 use crate::store::{self, Claim, Format, Kind, Output, Scratch};
 use crate::train::RunFolder;
 use crate::{Error, Result};
+use clap::ValueEnum;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,15 @@ impl Overwrite {
     }
 }
 
+/// The value of an option that is called so; the error lists those that there are.
+pub fn named<T: ValueEnum>(name: &str) -> std::result::Result<T, String> {
+    T::from_str(name.trim(), true).map_err(|_| {
+        let all = T::value_variants().iter().filter_map(T::to_possible_value);
+        let all: Vec<String> = all.map(|v| v.get_name().to_string()).collect();
+        format!("{name:?} is none of {}", all.join(", "))
+    })
+}
+
 /// The options that choose residues.
 #[derive(clap::Args)]
 pub struct Places {
@@ -55,16 +65,7 @@ impl Places {
 /// Reads the name of a checkpoint: for a run folder it is that of its best checkpoint, or of its
 /// last one where nothing has been validated yet.
 pub fn checkpoint() -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().map(checkpoint_in)
-}
-
-fn checkpoint_in(path: PathBuf) -> PathBuf {
-    if !path.is_dir() {
-        return path;
-    }
-    let run = RunFolder::new(&path);
-    let found = [run.best(), run.last()].into_iter().find(|p| p.exists());
-    found.unwrap_or(path)
+    PathBufValueParser::new().try_map(|path| RunFolder::checkpoint_in(&path))
 }
 
 /// The file that a command writes: HDF5, or another format that its ending names and that is made
@@ -97,7 +98,7 @@ impl<'a> Target<'a> {
     pub fn output(&self) -> Output {
         match self.format {
             Some(format) => Output::new(self.out, format.content(self.kind)),
-            None => Output::new(self.out, self.kind),
+            None => Output::new(self.out, self.kind).of_any_ending(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! `holosig pockets`.
 
-use super::places::{Overwrite, Places, Target, checkpoint};
+use super::places::{Overwrite, Places, Target, checkpoint, named};
 use super::prepare::progress::Progress;
 use crate::comm::World;
 use crate::data::Split;
@@ -12,7 +12,6 @@ use crate::print::count;
 use crate::store::Kind;
 use crate::{Error, Result};
 use candle_core::Device;
-use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -75,7 +74,7 @@ fn pair(text: &str) -> std::result::Result<(&str, &str), String> {
 
 fn role(text: &str) -> std::result::Result<(Role, String), String> {
     let (role, name) = pair(text)?;
-    Ok((Role::from_str(role, true)?, name.to_string()))
+    Ok((named(role)?, name.to_string()))
 }
 
 fn split(text: &str) -> std::result::Result<(Split, PathBuf), String> {

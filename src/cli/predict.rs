@@ -10,12 +10,13 @@ use crate::downstream::pockets::Pockets;
 use crate::downstream::regression::{self, HEADER, Learner};
 use crate::downstream::systems::{EXTENDED_XYZ, Predictions, Predictor, chosen};
 use crate::store::{Content, Kind, Output};
+use crate::train::RunFolder;
 use crate::{Error, Result, print, store};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder that `holosig regress` wrote, or checkpoint of a network of atoms or residues
+    /// Folder that `holosig regress` wrote, or checkpoint (or run) of a network of atoms or residues
     #[arg(value_name = "REGRESSION|CHECKPOINT")]
     trained: PathBuf,
     /// Pocket file of the complexes to predict, made with the same checkpoint
@@ -77,6 +78,12 @@ impl Args {
         self.out.extension().is_some_and(|e| e == "csv")
     }
 
+    /// The network's checkpoint; a run folder stands for its best one.
+    fn checkpoint(&self) -> Result<PathBuf> {
+        let found = RunFolder::checkpoint_in(&self.trained);
+        found.map_err(|what| Error::file(&self.trained, what))
+    }
+
     /// What is going to be written.
     fn output(&self) -> Output {
         if self.chains.is_some() {
@@ -117,7 +124,8 @@ fn of_pockets(args: &Args, pockets: &Path) -> Result<()> {
 
 fn of_systems(world: &World, args: &Args, path: &Path) -> Result<()> {
     let place = world.agree(world.place(args.device))?;
-    let predictor = Predictor::open(world, &args.trained, &place.device)?;
+    let checkpoint = world.agree(args.checkpoint())?;
+    let predictor = Predictor::open(world, &checkpoint, &place.device)?;
     let systems = Systems::open(world, path)?;
     let ids = chosen(&systems, args.split);
     if ids.is_empty() {
@@ -135,7 +143,8 @@ fn of_systems(world: &World, args: &Args, path: &Path) -> Result<()> {
             true => store::write_bytes(&args.out, predictor.extended_xyz(&made).as_bytes())?,
             false => predictor.write(&made, &args.out)?,
         }
-        crate::say!("{}: {} systems", args.out.display(), ids.len());
+        let systems = print::count(ids.len(), "system");
+        crate::say!("{}: {systems}", args.out.display());
         if let Some(scores) = predictor.scores(&made) {
             crate::print::text(&scores.table().replace("test: ", ""));
         }
@@ -146,7 +155,8 @@ fn of_systems(world: &World, args: &Args, path: &Path) -> Result<()> {
 
 fn of_chains(world: &World, args: &Args, path: &Path) -> Result<()> {
     let place = world.agree(world.place(args.device))?;
-    let predictor = ChainPredictor::open(world, &args.trained, &place.device)?;
+    let checkpoint = world.agree(args.checkpoint())?;
+    let predictor = ChainPredictor::open(world, &checkpoint, &place.device)?;
     let all = Chains::open(world, path)?;
     let ids = match args.split {
         Some(split) => all.split(split),

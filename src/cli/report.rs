@@ -49,9 +49,13 @@ pub fn run(args: Args) -> Result<()> {
 
 /// A misspelled folder shall not be made for the page.
 fn exists(folder: &Path) -> Result<()> {
-    match folder.is_dir() {
-        true => Ok(()),
-        false => Err(Error::file(folder, "no such folder")),
+    match (folder.is_dir(), folder.exists()) {
+        (true, _) => Ok(()),
+        (false, true) => Err(Error::file(
+            folder,
+            "a file, where the folder of a run is needed",
+        )),
+        (false, false) => Err(Error::file(folder, "no such folder")),
     }
 }
 

@@ -168,6 +168,13 @@ impl Args {
                 None => return Err(Error::input("--resume RUN: which run is to go on?")),
             },
         };
+        if let Some(run) = job
+            .as_deref()
+            .filter(|job| RunFolder::new(*job).job().exists())
+        {
+            let what = "a run, where a job is needed; train --resume RUN goes on with one";
+            return Err(Error::file(run, what));
+        }
         let job = job.unwrap_or_else(|| RunFolder::new(&out).job());
         Ok(Places { job, out })
     }

@@ -5,6 +5,7 @@ use crate::Result;
 use crate::comm::World;
 use crate::data::zernikegrams::{Summary, transform_file, word};
 use crate::ops::zernike::{Binomial, Channel, Settings, Weighting};
+use crate::print::count;
 use crate::store::{Kind, Output};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -75,11 +76,14 @@ fn tell(summary: &Summary, seconds: f64) {
         outside,
     } = summary;
     let rate = *clouds as f64 / seconds;
-    log::info!("{clouds} clouds of {atoms} atoms in {seconds:.1} s ({rate:.0} clouds/s)");
+    let (clouds, atoms) = (count(clouds, "cloud"), count(atoms, "atom"));
+    log::info!("{clouds} of {atoms} in {seconds:.1} s ({rate:.0} clouds/s)");
     if *without_channel > 0 {
-        log::info!("{without_channel} atoms left out: no channel takes their element");
+        let atoms = count(without_channel, "atom");
+        log::info!("{atoms} left out: no channel takes their element");
     }
     if *outside > 0 {
-        log::warn!("{outside} atoms left out: beyond the cutoff, or exactly at the centre");
+        let atoms = count(outside, "atom");
+        log::warn!("{atoms} left out: beyond the cutoff, or exactly at the centre");
     }
 }

@@ -46,6 +46,12 @@ impl Table {
     }
 
     fn parse(path: &Path, bytes: &[u8], remark: Option<u8>) -> Result<Self> {
+        if is_binary(bytes) {
+            return Err(Error::file(
+                path,
+                "not a table: a binary file, where CSV or TSV is needed",
+            ));
+        }
         let text = text(path, bytes);
         let text = text.as_bytes();
         let mut lines = Lines {
@@ -221,6 +227,12 @@ fn bytes(path: &Path) -> Result<Vec<u8>> {
     }
 }
 
+/// Whether a file is no text at all: zero bytes near its beginning, where it is not UTF-16.
+fn is_binary(bytes: &[u8]) -> bool {
+    let utf_16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    !utf_16 && bytes.iter().take(512).any(|&b| b == 0)
+}
+
 /// The text of a table. What is not UTF-8 is taken for Latin-1, in which old spreadsheets write: every
 /// byte is then a character, and what such a cell says is right in most of Europe's languages.
 fn text(path: &Path, bytes: &[u8]) -> String {
@@ -364,6 +376,22 @@ mod tests {
                 .ends_with("no column \"id\"; the file is empty"),
             "{empty}"
         );
+    }
+
+    #[test]
+    fn binary_files_are_no_tables() {
+        for text in ["holosig dataset version=2\n\0\0", "\0", "id,pK\na,\0\n"] {
+            assert!(
+                refused(text).contains("a/t.csv: not a table: a binary file"),
+                "{text:?}"
+            );
+        }
+        let wide: Vec<u8> = "\u{feff}id\na\n"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        let table = Table::parse(Path::new("t.csv"), &wide, None).unwrap();
+        assert_eq!(table.columns(), ["id"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::child::{Child, Pipe, Task, is_served};
 use std::path::Path;
 
 /// What children are asked to do here.
-pub const TASKS: [(&str, Task); 1] = [("hdf5", examine)];
+pub const TASKS: [(&str, Task); 1] = [("hdf5", answer)];
 
 /// Bytes of numbers that are read before a file is trusted. Of what is beyond, the first and the
 /// last rows of each dataset are read: numbers lead nowhere, and what leads to them is small.
@@ -36,10 +36,19 @@ pub(super) fn survived(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn examine(path: &Path, _: &[String], pipe: &mut Pipe) -> Result<()> {
+fn answer(path: &Path, _: &[String], pipe: &mut Pipe) -> Result<()> {
+    examine(path, &mut || pipe.send(&[]))
+}
+
+/// Reads all of the file at `path` in this process, which a damaged one may end; `alive` is called before
+/// each object.
+///
+/// # Errors
+/// A file that is not HDF5; what `alive` reports.
+pub fn examine(path: &Path, alive: &mut dyn FnMut() -> Result<()>) -> Result<()> {
     let root = super::open_hdf5(path)?;
     let mut walk = Walk {
-        pipe,
+        alive,
         objects: 0,
         numbers: 0,
     };
@@ -47,7 +56,7 @@ fn examine(path: &Path, _: &[String], pipe: &mut Pipe) -> Result<()> {
 }
 
 struct Walk<'a> {
-    pipe: &'a mut Pipe,
+    alive: &'a mut dyn FnMut() -> Result<()>,
     objects: usize,
     /// Bytes of numbers read.
     numbers: u64,
@@ -63,8 +72,7 @@ impl Walk<'_> {
             if depth >= DEEPEST || self.objects >= MOST {
                 return Ok(());
             }
-            // A sign of life.
-            self.pipe.send(&[])?;
+            (self.alive)()?;
             match group.shape(&name) {
                 Ok(shape) => self.dataset(group, &name, &shape),
                 Err(_) => {

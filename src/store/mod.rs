@@ -20,7 +20,7 @@ mod tables;
 
 pub use atomic::{Scratch, write_bytes};
 pub use element::Element;
-pub use examine::TASKS;
+pub use examine::{TASKS, examine};
 pub use header::{Digest, Header};
 pub use node::{Node, Storage};
 pub use output::{Claim, Content, Output, claim};

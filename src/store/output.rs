@@ -17,13 +17,44 @@ pub struct Content {
     what: String,
     /// Every file of the sort has this near its beginning, and no other file has.
     mark: String,
+    /// Whether it is an HDF5 file.
+    hdf5: bool,
 }
+
+/// Endings that name formats other than HDF5: readers that go by names would stumble over such a file.
+const OTHER_FORMATS: [&str; 24] = [
+    "cif",
+    "csv",
+    "ent",
+    "gz",
+    "html",
+    "json",
+    "mol2",
+    "npy",
+    "npz",
+    "parquet",
+    "pdb",
+    "png",
+    "pt",
+    "pth",
+    "safetensors",
+    "sdf",
+    "svg",
+    "toml",
+    "tsv",
+    "txt",
+    "xlsx",
+    "xtc",
+    "xyz",
+    "zip",
+];
 
 impl From<Kind> for Content {
     fn from(kind: Kind) -> Self {
         Self {
             what: kind.phrase(),
             mark: format!("holosig {kind} version="),
+            hdf5: true,
         }
     }
 }
@@ -35,6 +66,7 @@ impl Content {
         Self {
             what: what.into(),
             mark: mark.into(),
+            hdf5: false,
         }
     }
 
@@ -67,6 +99,12 @@ impl Output {
             content: content.into(),
             path,
         }
+    }
+
+    /// A command that writes several formats looks at the ending itself.
+    pub fn of_any_ending(mut self) -> Self {
+        self.content.hdf5 = false;
+        self
     }
 
     /// Files of a format without room for a mark are known by the one that is written with them.
@@ -105,7 +143,7 @@ pub struct Claim {
 }
 
 /// Makes sure, before the work, that `outputs` can be written and that nothing of the user's is
-/// lost by it. What stands at the place of an output is replaced only if it is a file of holosig of
+/// lost by it, and that no HDF5 file is called otherwise. What stands at the place of an output is replaced only if it is a file of holosig of
 /// the same sort and none of `inputs` (whatever their names), or if `force` is set; what is no
 /// regular file is never replaced. Missing folders are made.
 ///
@@ -135,9 +173,16 @@ pub fn claim(outputs: &[Output], inputs: &[&Path], force: bool) -> Result<Claim>
 fn check(output: &Output, inputs: &[&Path], force: bool) -> Result<()> {
     let path = &output.path;
     let refused = |what: &str| Err(Error::file(path, what));
+    let fitting = || {
+        let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+        match output.content.hdf5 && OTHER_FORMATS.iter().any(|e| ending == *e) {
+            true => refused("the ending must be .h5: it is an HDF5 file that is written"),
+            false => Ok(()),
+        }
+    };
     let there = match fs::metadata(replaceable(path)?) {
         Ok(there) if !force => there,
-        _ => return Ok(()),
+        _ => return fitting(),
     };
     let same = |input: &&Path| {
         fs::metadata(input).is_ok_and(|m| (m.dev(), m.ino()) == (there.dev(), there.ino()))
@@ -149,7 +194,7 @@ fn check(output: &Output, inputs: &[&Path], force: bool) -> Result<()> {
         );
     }
     match output.witness.exists() && output.content.is_in(&output.witness)? {
-        true => Ok(()),
+        true => fitting(),
         false => refused(&format!(
             "is there already and is not {}; choose another name (--force overwrites it)",
             output.content.what

@@ -53,7 +53,10 @@ pub fn absolute(job: &Path, overrides: &[String], key: &str, value: &Path) -> Re
 /// # Errors
 /// Text without `=`, a key of a section that is a value.
 pub fn set(table: &mut Table, text: &str) -> Result<()> {
-    let Some((key, value)) = text.split_once('=') else {
+    let parts = text
+        .split_once('=')
+        .filter(|(key, _)| !key.trim().is_empty());
+    let Some((key, value)) = parts else {
         return Err(Error::input(format!("--set {text}: key=value is needed")));
     };
     let value = match format!("v = {value}").parse::<Table>() {
@@ -273,7 +276,9 @@ mod tests {
             twice.starts_with("line ") && twice.contains("duplicate key"),
             "{twice}"
         );
-        assert!(told("[train]\nsteps = 1\n", &["train"]).contains("key=value is needed"));
+        for text in [&["train"][..], &["=5"], &[" = 5"]] {
+            assert!(told("[train]\nsteps = 1\n", text).contains("key=value is needed"));
+        }
         assert!(told("name = 1", &["name.x=2"]).contains("name is a value, not a section"));
     }
 

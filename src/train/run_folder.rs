@@ -108,6 +108,26 @@ impl RunFolder {
         self.checkpoints().join("best.h5")
     }
 
+    /// The checkpoint that `path` stands for: of a run folder the best one, or the last one where nothing
+    /// has been validated; any other path stands for itself.
+    ///
+    /// # Errors
+    /// What is wrong with the path: a folder without checkpoints, a best checkpoint that a run cannot have.
+    pub fn checkpoint_in(path: &Path) -> std::result::Result<PathBuf, &'static str> {
+        if path.is_dir() {
+            let run = Self::new(path);
+            let found = [run.best(), run.last()].into_iter().find(|p| p.exists());
+            return found
+                .ok_or("a folder without checkpoints, where a run or a checkpoint is needed");
+        }
+        let is_best = path.file_name() == Self::new("").best().file_name();
+        let last = path.with_file_name("last.h5");
+        match is_best && !path.exists() && last.exists() {
+            true => Err("nothing has been validated in this run; take its last.h5"),
+            false => Ok(path.to_path_buf()),
+        }
+    }
+
     pub fn step(&self, step: u64) -> PathBuf {
         self.checkpoints().join(format!("step-{step}.h5"))
     }

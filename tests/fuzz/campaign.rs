@@ -20,9 +20,13 @@ const HUNG: i32 = 97;
 /// Findings after which a campaign ends.
 const ENOUGH: usize = 10;
 
-/// Readers that work in child processes, and how many other inputs take the time of one of theirs.
+/// Readers whose files a child process reads first. To start one for every input would take nearly all of the
+/// time. So the reading process does a child's work itself and then reads; only an input that ends it is tried
+/// again with a child, as in the program, and that must go well.
 const WITH_CHILDREN: [&str; 2] = ["hdf5", "qm9_hdf5"];
-const COST: u64 = 5;
+/// Inputs after which a process that does a child's work makes room for a fresh one: the library may keep what
+/// it could not close.
+const MOST_IN_ONE: u64 = 1000;
 
 /// What is tried.
 #[derive(Debug, Clone)]
@@ -54,11 +58,8 @@ impl Default for Plan {
 
 impl Plan {
     /// The plan with the variables HOLOSIG_FUZZ_INPUTS, _SECONDS, _PATIENCE, _SEED and _FROM.
-    fn of_environment(name: &str) -> Self {
+    fn of_environment() -> Self {
         let mut plan = Self::default();
-        if WITH_CHILDREN.contains(&name) {
-            plan.inputs /= COST;
-        }
         for (name, value) in plan.variables() {
             if let Ok(text) = std::env::var(name) {
                 *value = text
@@ -92,6 +93,8 @@ impl Plan {
 #[derive(Debug, Default)]
 pub struct Report {
     pub inputs: u64,
+    /// Inputs that end a child process, and are refused for it.
+    pub deaths: u64,
     /// MiB, of the process that needed most.
     pub memory: u64,
     pub findings: Vec<String>,
@@ -100,10 +103,15 @@ pub struct Report {
 /// Tries the reader of this name as the environment says, and fails with all findings. Inputs that
 /// brought it down stay in the build's folder of temporary files.
 pub fn run(name: &str) {
-    let mut report = try_out(name, &Plan::of_environment(name));
+    let manner = match WITH_CHILDREN.contains(&name) {
+        true => Manner::AsChild,
+        false => Manner::AsProgram,
+    };
+    let mut report = try_out(name, manner, &Plan::of_environment());
     println!(
-        "{name}: {} inputs, {} findings, largest memory {} MiB",
+        "{name}: {} inputs, {} deaths of children, {} findings, largest memory {} MiB",
         report.inputs,
+        report.deaths,
         report.findings.len(),
         report.memory
     );
@@ -122,14 +130,10 @@ pub fn run(name: &str) {
 }
 
 /// Starts reading processes, one after the other has died, until the plan is done.
-pub fn try_out(name: &str, plan: &Plan) -> Report {
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .join("fuzz")
-        .join(name);
+pub fn try_out(name: &str, manner: Manner, plan: &Plan) -> Report {
     let (start, mut report) = (Instant::now(), Report::default());
     let mut next = plan.from;
     while plan.goes_on(next, start) && report.findings.len() < ENOUGH {
-        let folder = tempfile::tempdir().unwrap();
         let mut rest = Plan {
             from: next,
             ..plan.clone()
@@ -140,25 +144,23 @@ pub fn try_out(name: &str, plan: &Plan) -> Report {
                 .saturating_sub(start.elapsed().as_secs())
                 .max(1);
         }
-        let output = reading_process(name, folder.path(), &mut rest);
-        let told = Told::of(&String::from_utf8_lossy(&output.stdout));
+        let (told, mut death) = process(name, manner, &rest);
         report.memory = report.memory.max(told.memory);
         report.findings.extend(told.findings);
-        copy(&folder.path().join("found"), &kept);
-        next = match (told.next, unread(folder.path())) {
-            (Some(next), _) => next,
-            (None, Some((number, input))) => {
-                let what = match output.status.code() {
-                    Some(HUNG) => format!("no end after {} s", plan.patience),
-                    _ => format!("the process died ({})", output.status),
-                };
-                report
-                    .findings
-                    .push(format!("{what}: {}", keep(&input, &kept)));
-                number + 1
-            }
-            (None, None) => panic!("{name}: no input was read: {output:?}"),
-        };
+        next = told.next;
+        if manner == Manner::AsChild && death.is_some() {
+            let one = Plan {
+                from: next - 1,
+                inputs: next,
+                seconds: 0,
+                ..rest
+            };
+            let (again, died) = process(name, Manner::AsProgram, &one);
+            report.findings.extend(again.findings);
+            report.deaths += 1;
+            death = died;
+        }
+        report.findings.extend(death);
     }
     report.inputs = next - plan.from;
     report
@@ -166,29 +168,68 @@ pub fn try_out(name: &str, plan: &Plan) -> Report {
 
 const READER: &str = "HOLOSIG_FUZZ_READER";
 const FOLDER: &str = "HOLOSIG_FUZZ_FOLDER";
+const MANNER: &str = "HOLOSIG_FUZZ_MANNER";
 
-fn reading_process(name: &str, folder: &Path, plan: &mut Plan) -> Output {
+/// Who does the work of children.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// Children.
+    AsProgram,
+    /// The reading process, which may therefore die.
+    AsChild,
+}
+
+/// Reads inputs in one process: what it told, and how it died, if it did. What brought it down is kept.
+fn process(name: &str, manner: Manner, plan: &Plan) -> (Told, Option<String>) {
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("fuzz")
+        .join(name);
+    let folder = tempfile::tempdir().unwrap();
+    let output = reading_process(name, manner, folder.path(), plan);
+    let mut told = Told::of(&String::from_utf8_lossy(&output.stdout));
+    copy(&folder.path().join("found"), &kept);
+    if told.next > plan.from {
+        let well = output.status.success();
+        let badly = || format!("the process ended badly ({})", output.status);
+        return (told, (!well).then(badly));
+    }
+    let Some((number, input)) = unread(folder.path()) else {
+        panic!("{name}: no input was read: {output:?}");
+    };
+    told.next = number + 1;
+    let how = match output.status.code() {
+        Some(HUNG) => format!("no end after {} s", plan.patience),
+        _ => format!("the process died ({})", output.status),
+    };
+    (told, Some(format!("{how}: {}", keep(&input, &kept))))
+}
+
+fn reading_process(name: &str, manner: Manner, folder: &Path, plan: &Plan) -> Output {
     let limits = format!("ulimit -c 0; ulimit -v {ADDRESS_SPACE_KIB}; exec \"$0\" \"$@\"");
+    let mut plan = plan.clone();
     let variables = plan
         .variables()
         .map(|(name, value)| (name, value.to_string()));
-    Command::new("sh")
+    let mut command = Command::new("sh");
+    command
         .args(["-c", &limits])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "reading", "--nocapture", "--test-threads=1"])
         .env(READER, name)
         .env(FOLDER, folder)
         .env("RAYON_NUM_THREADS", "1")
-        .envs(variables)
-        .output()
-        .unwrap()
+        .envs(variables);
+    if manner == Manner::AsChild {
+        command.env(MANNER, "child");
+    }
+    command.output().unwrap()
 }
 
 /// What a reading process said.
 #[derive(Default)]
 struct Told {
-    /// The input after its last one; `None` if it died.
-    next: Option<u64>,
+    /// The input after its last one; 0 if it died.
+    next: u64,
     memory: u64,
     findings: Vec<String>,
 }
@@ -201,7 +242,7 @@ impl Told {
                 told.findings.push(finding.to_string());
             } else if let Some(rest) = line.strip_prefix("done: ") {
                 let mut numbers = rest.split(' ').map(|n| n.parse().unwrap());
-                told.next = numbers.next();
+                told.next = numbers.next().unwrap_or(0);
                 told.memory = numbers.next().unwrap_or(0);
             }
         }
@@ -248,8 +289,11 @@ pub fn read_if_asked(find: fn(&str) -> Option<&'static Target>) {
     let Ok(name) = std::env::var(READER) else {
         return;
     };
-    let (target, plan) = (find(&name).unwrap(), Plan::of_environment(&name));
-    holosig::child::served_by(Path::new(env!("CARGO_BIN_EXE_holosig")));
+    let (target, plan) = (find(&name).unwrap(), Plan::of_environment());
+    let as_child = std::env::var_os(MANNER).is_some();
+    if !as_child {
+        holosig::child::served_by(Path::new(env!("CARGO_BIN_EXE_holosig")));
+    }
     // The line that the test harness has begun ends here.
     println!();
     let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap());
@@ -260,7 +304,11 @@ pub fn read_if_asked(find: fn(&str) -> Option<&'static Target>) {
     std::thread::spawn(move || watch(Duration::from_secs(patience)));
     let mutator = Mutator::new((target.corpus)(), target.words, plan.seed, &name);
     let (start, mut number, mut found) = (Instant::now(), plan.from, 0);
-    while plan.goes_on(number, start) && found < ENOUGH {
+    let last = match as_child {
+        true => plan.from + MOST_IN_ONE,
+        false => u64::MAX,
+    };
+    while plan.goes_on(number, start) && found < ENOUGH && number < last {
         AT.store(number, Ordering::Relaxed);
         let place = folder.join("input");
         fs::remove_dir_all(&place).ok();
@@ -268,6 +316,10 @@ pub fn read_if_asked(find: fn(&str) -> Option<&'static Target>) {
         let input = place.join(format!("{number}{}", target.ending));
         fs::write(&input, mutator.input(number)).unwrap();
         if let Err(what) = attempt(target, &input) {
+            if as_child {
+                // As a child that panics: whether the program minds is seen when it is tried again.
+                std::process::abort();
+            }
             found += 1;
             keep(&input, &folder.join("found"));
             println!("finding: {}: input {number}", what.replace('\n', " "));

@@ -1,11 +1,14 @@
 //! Readers that misbehave: the harness must see it.
 
-use super::{Target, campaign};
+use super::Target;
+use super::campaign::{self, Manner, Plan};
+use holosig::child::is_served;
 
 pub fn target(name: &str) -> Option<&'static Target> {
     match name {
         "panics" => Some(&PANICS),
         "dies" => Some(&DIES),
+        "dies_as_child" => Some(&DIES_AS_CHILD),
         "hangs" => Some(&HANGS),
         "blames_itself" => Some(&BLAMES_ITSELF),
         _ => None,
@@ -30,6 +33,15 @@ const DIES: Target = Target {
     ..PANICS
 };
 
+/// As a file that ends the child that reads it, and nothing else.
+const DIES_AS_CHILD: Target = Target {
+    read: |path| match is_served() {
+        true => Ok(()),
+        false => (DIES.read)(path),
+    },
+    ..PANICS
+};
+
 const HANGS: Target = Target {
     read: |_| loop {
         std::thread::sleep(std::time::Duration::from_secs(1));
@@ -44,12 +56,12 @@ const BLAMES_ITSELF: Target = Target {
 
 #[test]
 fn what_goes_wrong_is_seen() {
-    let plan = campaign::Plan {
+    let plan = Plan {
         inputs: 20,
         patience: 1,
-        ..campaign::Plan::default()
+        ..Plan::default()
     };
-    let found = |name: &str| campaign::try_out(name, &plan).findings;
+    let found = |name: &str| campaign::try_out(name, Manner::AsProgram, &plan).findings;
     for (name, what) in [
         ("panics", "not seven"),
         ("dies", "the process died"),
@@ -59,10 +71,29 @@ fn what_goes_wrong_is_seen() {
         assert!(findings.len() > 3, "{name}: {findings:#?}");
         assert!(findings.iter().all(|f| f.contains(what)), "{findings:#?}");
     }
-    let one = campaign::Plan { inputs: 1, ..plan };
-    let hung = campaign::try_out("hangs", &one).findings;
+    let one = Plan { inputs: 1, ..plan };
+    let hung = campaign::try_out("hangs", Manner::AsProgram, &one).findings;
     assert!(
         hung.len() == 1 && hung[0].contains("no end after 1 s"),
         "{hung:#?}"
     );
+}
+
+#[test]
+fn what_ends_a_child_is_tried_again_with_one() {
+    let plan = Plan {
+        inputs: 20,
+        ..Plan::default()
+    };
+    let found = |name: &str| campaign::try_out(name, Manner::AsChild, &plan);
+    let refused = found("dies_as_child");
+    assert_eq!(
+        (refused.inputs, refused.findings.len()),
+        (20, 0),
+        "{refused:?}"
+    );
+    assert!(refused.deaths > 3, "{refused:?}");
+    let both = found("dies");
+    assert_eq!(both.deaths as usize, both.findings.len(), "{both:?}");
+    assert!(both.findings.len() > 3, "{both:?}");
 }

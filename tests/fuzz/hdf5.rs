@@ -1,8 +1,10 @@
 //! HDF5 files of a user, which a child process reads first: clouds of atoms for `holosig zernike`.
 
 use super::Target;
+use holosig::child::is_served;
 use holosig::data::zernikegrams::transform_file;
 use holosig::ops::zernike::Settings;
+use holosig::store::examine;
 use std::path::Path;
 
 pub const TARGET: Target = Target {
@@ -29,7 +31,16 @@ fn clouds() -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
+/// Where no child process reads a file first, this one does, as a child would.
+pub fn examined(path: &Path) -> holosig::Result<()> {
+    match is_served() {
+        true => Ok(()),
+        false => examine(path, &mut || Ok(())),
+    }
+}
+
 fn read(path: &Path) -> holosig::Result<()> {
+    examined(path)?;
     let settings = Settings { lmax: 2, nmax: 4, ..Settings::default() };
     transform_file(path, &path.with_file_name("out.h5"), &settings).map(drop)
 }

@@ -220,3 +220,46 @@ fn a_dataset_is_not_a_file_of_embeddings() {
         "a file of zernikegrams of holosig, where a checkpoint of holosig is needed",
     );
 }
+
+#[test]
+fn hdf5_is_not_called_otherwise() {
+    let dir = folder();
+    for words in [
+        "prepare structures a.pdb --out x.csv",
+        "prepare chains t.csv --out x.JSON",
+        "import model.pt hparams.json --out x.pt",
+        "prepare grd --out x.npz --force",
+    ] {
+        let told = run(holosig().args(words.split(' ')).current_dir(dir.path()));
+        told.failure(
+            2,
+            "the ending must be .h5: it is an HDF5 file that is written",
+        );
+    }
+    let x = |e: &str| dir.path().join(format!("x.{e}")).exists();
+    assert!(!["csv", "JSON", "pt", "npz"].into_iter().any(x));
+    let told = run(holosig()
+        .args(["prepare", "structures", "a.pdb", "--out", "x.hdf5"])
+        .current_dir(dir.path()));
+    told.success();
+}
+
+#[test]
+fn entries_are_looked_up_in_a_folder() {
+    let dir = folder();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::create_dir_all(at("mirror/ub")).unwrap();
+    std::fs::rename(at("a.pdb"), at("mirror/ub/pdb1ubi.ent")).unwrap();
+    std::fs::write(at("ids.txt"), "1UBI\n2XYZ\n").unwrap();
+    let prepare = |words: &str| {
+        let command = format!("prepare structures --from mirror --out d.h5 {words}");
+        run(holosig().args(command.split(' ')).current_dir(dir.path()))
+    };
+    prepare("1ubi").success();
+    assert_eq!(Dataset::open(&at("d.h5")).unwrap().structures().len(), 1);
+    prepare("@ids.txt").failure(3, "2xyz.pdb: no such file");
+    // A list that is not there is the input's fault, as any other file.
+    let command = "prepare structures mirror --proteinnet testing --out p.h5";
+    let told = run(holosig().args(command.split(' ')).current_dir(dir.path()));
+    told.failure(2, "testing: no such file");
+}

@@ -125,3 +125,28 @@ fn residues_are_chosen_by_chain_and_number() {
     embed(&["--residues", "B:10"]).failure(2, "residues is at B:10");
     embed(&["--residues", "A:12-10"]).failure(2, "12 comes after 10");
 }
+
+#[test]
+fn a_run_stands_for_its_checkpoint() {
+    let dir = folder();
+    let program = |words: &str| run(holosig().args(words.split(' ')).current_dir(dir.path()));
+    program("train job.toml --out first").success();
+    program("train job.toml --out second --set train.init=first").success();
+    program("embed first --structures a.pdb --out e.h5").success();
+    for words in ["hash empty", "embed empty --structures a.pdb --out e.h5"] {
+        std::fs::create_dir_all(dir.path().join("empty")).unwrap();
+        program(words).failure(2, "a folder without checkpoints");
+    }
+    program("predict empty --systems s.h5 --out p.h5").failure(2, "a folder without checkpoints");
+    program("train job.toml --out x --set train.init=empty").failure(2, "a folder without");
+    std::fs::remove_file(dir.path().join("first/checkpoints/best.h5")).unwrap();
+    program("hash first").success();
+    program("hash first/checkpoints/best.h5").failure(2, "nothing has been validated in this run");
+    program("train first").failure(2, "first: a run, where a job is needed; train --resume RUN");
+    program("prepare chains t.csv --column fold=label --out c.h5")
+        .failure(2, "\"fold\" is none of id, file, chain, label, split");
+    program("report a.pdb").failure(2, "a.pdb: a file, where the folder of a run is needed");
+    // What never began leaves nothing.
+    program("train job.toml --out none --set data.dataset=model.h5").failure(2, "model.h5");
+    assert!(!dir.path().join("none").exists() && !dir.path().join("x").exists());
+}

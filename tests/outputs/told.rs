@@ -121,9 +121,17 @@ fn what_was_renamed_is_told() {
         text.replace(" HIS A  68", " HIE A  68"),
     )
     .unwrap();
-    std::fs::write(dir.path().join("c.csv"), "protein,ligand\nh.pdb,GLY:A:76\n").unwrap();
+    for (name, text) in [
+        ("c.csv", "protein,ligand\nh.pdb,GLY:A:76\n"),
+        ("t.csv", "id,file,chain,label,split\nh,h.pdb,A,a,train\n"),
+    ] {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
     for words in [
         "prepare structures h.pdb --out d.h5",
+        "prepare chains t.csv --out ch.h5",
+        "prepare complexes --complexes c.csv --out co.h5",
+        "prepare systems h.pdb --out s.h5",
         "embed model.h5 --structures h.pdb --out e.h5",
         "pockets model.h5 --complexes c.csv --out p.h5",
     ] {

@@ -311,7 +311,8 @@ fn bad_complexes_are_named_and_left_out_on_any_number_of_ranks() {
             .arg(&ckpt)
             .arg("--complexes")
             .arg(&manifest);
-        let told = run(command.arg("--out").arg(&out)).failure(3, "8 of 20 inputs were skipped");
+        let told =
+            run(command.arg("--out").arg(&out)).failure(3, "8 of 20 inputs; the rest is done");
         for reason in &reasons {
             let lines = told.stderr.lines().filter(|l| l.contains(reason)).count();
             assert_eq!(lines, 1, "{reason}: {told:#?}");
@@ -354,7 +355,7 @@ fn bad_lists_of_complexes_are_refused() {
         ("protein,ligand\na,\n", "line 2: ligand is empty"),
         (
             "protein,ligand\na,b.sdf\n",
-            "none of the 1 complexes could be used",
+            "of 1 complex none could be used",
         ),
     ] {
         std::fs::write(&manifest, text).unwrap();
@@ -365,7 +366,7 @@ fn bad_lists_of_complexes_are_refused() {
         &dir.path().join("other"),
         &[("x", serde_json::json!({ "atoms": {} }))],
     );
-    let told = pockets(&ckpt, &dir.path().join("other"), &out, &[]).failure(2, "none of the 1");
+    let told = pockets(&ckpt, &dir.path().join("other"), &out, &[]).failure(2, "of 1 complex none");
     assert!(
         told.stderr
             .contains("entry 0: no atoms_protein and atoms_ligand"),

@@ -111,6 +111,31 @@ fn complexes_and_structures_become_one_dataset_on_any_number_of_ranks() {
 }
 
 #[test]
+fn what_is_left_out_of_complexes_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    every_form(dir.path());
+    let two = sdf(&ligand()) + &sdf(&ligand());
+    std::fs::write(dir.path().join("two.sdf"), two).unwrap();
+    let (source, out) = (dir.path().join("some.csv"), dir.path().join("c.h5"));
+    let rows = "id,protein,ligand,split\na,p.pdb,two.sdf,train\nb,p.pdb,none.sdf,train\n\
+                c,whole.pdb,LIG,val\nd,p.pdb,l.sdf,\n";
+    std::fs::write(&source, rows).unwrap();
+    prepare(2, &source, &out, &["--strict"]).failure(2, "complex b: ");
+    assert!(!out.exists());
+    let told = prepare(2, &source, &out, &[]).failure(3, "2 of 4 inputs; the rest is done");
+    let line = "files of ligands with further molecules, of which the first is read: 1";
+    assert!(told.stdout.lines().any(|l| l == line), "{told:#?}");
+    for words in [
+        "skipped complex b: ",
+        "none.sdf",
+        "skipped complex d: no split",
+    ] {
+        assert!(told.stderr.contains(words), "{words}: {told:#?}");
+    }
+    assert_eq!(Dataset::open(&out).unwrap().structures().len(), 2);
+}
+
+#[test]
 fn a_model_with_two_sides_sees_the_ligand() {
     let dir = tempfile::tempdir().unwrap();
     let (source, structures, out) = data(dir.path());

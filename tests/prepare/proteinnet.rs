@@ -65,7 +65,7 @@ fn proteinnet_records_choose_entries_chains_and_splits() {
         .success();
         // 22 files, of which 6 are of entries that are named.
         assert!(
-            outcome.stdout.contains("16 files are in no list"),
+            outcome.stdout.contains("16 files in no list"),
             "{outcome:#?}"
         );
         let told = "3 without a structure: 9xyz, 1qbs_Z, T0999";

@@ -1,7 +1,7 @@
 //! `holosig prepare chains`.
 
 use super::progress::Progress;
-use crate::cli::places::Overwrite;
+use crate::cli::places::{Overwrite, named};
 use crate::comm::World;
 use crate::data::Split;
 use crate::data::chains::manifest::{self, Entry, Role};
@@ -42,8 +42,7 @@ pub struct Args {
 
 fn role(text: &str) -> std::result::Result<(Role, String), String> {
     let (role, column) = text.split_once('=').ok_or("ROLE=COLUMN is needed")?;
-    let role = <Role as clap::ValueEnum>::from_str(role.trim(), true)?;
-    Ok((role, column.trim().into()))
+    Ok((named(role)?, column.trim().into()))
 }
 
 /// How the dataset was made, as it is kept in the file.

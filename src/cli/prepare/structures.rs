@@ -269,7 +269,7 @@ impl Args {
         }
         self.write(&selected)?;
         if plan.others > 0 {
-            crate::say!("{} files are in no list", plan.others);
+            crate::say!("{} in no list", print::count(plan.others, "file"));
         }
         match skipped as u64 {
             0 => Ok(()),

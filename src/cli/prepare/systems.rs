@@ -10,6 +10,7 @@ use crate::data::systems::example;
 use crate::data::systems::read::{self, Labels, Options, is_systems_name};
 use crate::data::systems::split::{self, Amount, Order, Plan, Together};
 use crate::data::systems::{Order as StressOrder, Sample, Systems};
+use crate::print::count;
 use crate::store::{Kind, Output};
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -246,13 +247,13 @@ impl Args {
     }
 
     fn tell(&self, systems: &Systems) {
-        let count = |s: Split| format!("{} {s}", systems.split(s).len());
+        let share = |s: Split| format!("{} {s}", systems.split(s).len());
         crate::say!(
-            "{}: {} systems, {} atoms: {}",
+            "{}: {}, {}: {}",
             self.out.display(),
-            systems.len(),
-            systems.atom_count(),
-            Split::ALL.map(count).join(", ")
+            count(systems.len(), "system"),
+            count(systems.atom_count(), "atom"),
+            Split::ALL.map(share).join(", ")
         );
         let mut targets: Vec<String> = systems
             .targets()

@@ -75,7 +75,7 @@ impl Columns {
                 .filter(|c| near(c) > 0.8)
                 .map_or(String::new(), |c| format!("did you mean {c:?}? "));
             return Err(table.in_header(format!(
-                "unknown column {unknown:?}; {near}The columns are trajectory, topology, {label}, \
+                "unknown column {unknown:?}; {near}the columns are trajectory, topology, {label}, \
                  frames, group and split; --label names another label column"
             )));
         }

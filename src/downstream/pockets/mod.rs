@@ -30,6 +30,7 @@ use crate::comm::World;
 use crate::data::complexes::{Centres, Listing};
 use crate::data::sites::Sites;
 use crate::data::structure::Notes;
+use crate::print::count;
 use crate::store::{Kind, NewFile};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -132,8 +133,8 @@ pub fn write(
     world.broadcast_value(|| {
         if table.is_empty() {
             return Err(Error::input(format!(
-                "none of the {} complexes could be used: {} is not written",
-                listing.entries.len(),
+                "of {} none could be used: {} is not written",
+                count(listing.entries.len(), "complex"),
                 out.display()
             )));
         }

@@ -1,5 +1,6 @@
 //! The records of a run folder.
 
+use crate::print;
 use crate::train::{Checkpoint, Outcome, RunFolder, metrics};
 use crate::{Error, Result, files, stats};
 use serde_json::Value;
@@ -114,7 +115,7 @@ impl Run {
             2 => ", resumed once".into(),
             n => format!(", resumed {} times", n - 1),
         };
-        format!("{} steps{resumed}", self.steps())
+        print::count(self.steps(), "step") + &resumed
     }
 
     /// One row per start: first step, ranks, median samples per second.

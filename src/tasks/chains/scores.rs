@@ -1,6 +1,7 @@
 //! How well classes and labels of chains are told.
 
 use super::Goal;
+use crate::print::count;
 use crate::stats::{auprc, auroc, mean};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -86,24 +87,24 @@ impl Scores {
         let line = |(part, scores): (&String, &PartScores)| match scores {
             PartScores::Class(s) => format!(
                 "{part}: accuracy {:.4}, of the five most probable {:.4}, most frequent class {:.4}, \
-                 AUROC {}, AUPRC {} ({} chains)\n",
+                 AUROC {}, AUPRC {} ({})\n",
                 s.accuracy,
                 s.top5,
                 s.majority,
                 show(s.auroc),
                 show(s.auprc),
-                s.chains
+                count(s.chains, "chain")
             ),
             PartScores::Labels(s) => format!(
                 "{part}: Fmax {:.4} at {:.3}, of frequencies {:.4}, AUPRC {}, AUROC {}, most \
-                 probable label right {:.4} ({} chains)\n",
+                 probable label right {:.4} ({})\n",
                 s.fmax,
                 s.threshold,
                 s.fmax_frequencies,
                 show(s.auprc),
                 show(s.auroc),
                 s.top1,
-                s.chains
+                count(s.chains, "chain")
             ),
         };
         self.0.iter().map(line).collect()

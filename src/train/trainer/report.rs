@@ -6,6 +6,7 @@ use crate::comm::pulse;
 use crate::data::Split;
 use crate::draw::curves;
 use crate::models::Model;
+use crate::print::count;
 use crate::store::write_bytes;
 use crate::train::announce::{human_bytes, peak_memory};
 use crate::train::checkpoint::Best;
@@ -167,9 +168,9 @@ impl<T: Task> Trainer<'_, T> {
                 false => "",
             };
             log::info!(
-                "done: {} steps{early}{best}; checkpoints stalled training {:.2} % of the time; peak \
+                "done: {}{early}{best}; checkpoints stalled training {:.2} % of the time; peak \
                  memory {peak} per rank; results in {}",
-                self.done,
+                count(self.done, "step"),
                 100.0 * self.stalled_in_all.as_secs_f64() / self.started.elapsed().as_secs_f64(),
                 self.plan.folder.path().display()
             );

@@ -7,7 +7,7 @@ use crate::models::Model;
 use crate::train::average::Average;
 use crate::train::checkpoint::Saved;
 use crate::train::watch::{OBJECTIVE, Watch};
-use crate::train::{Origin, Settings, Task};
+use crate::train::{Origin, RunFolder, Settings, Task};
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -25,7 +25,8 @@ pub fn init(
         return Ok(None);
     };
     let saved = world.on_root(|| {
-        let saved = Saved::open(path)?;
+        let found = RunFolder::checkpoint_in(path).map_err(|what| Error::file(path, what))?;
+        let saved = Saved::open(&found)?;
         let known = origins.iter().map(|origin| origin.task).chain([task]);
         match known.into_iter().any(|known| known == saved.task()) {
             true => Ok(saved),

@@ -219,3 +219,36 @@ pub(super) fn centres<'a>(
         sum.map(|x| x / atoms.len() as f64)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Carbons of one residue.
+    fn one_residue(positions: Vec<[f64; 3]>) -> System<f64> {
+        System {
+            numbers: vec![6; positions.len()],
+            names: vec!["C".into(); positions.len()],
+            residue_of: vec![0; positions.len()],
+            residues: vec![Residue {
+                name: "UNL".into(),
+                ..Residue::default()
+            }],
+            positions,
+            ..System::default()
+        }
+    }
+
+    /// A test of all pairs of so many atoms would not end.
+    #[test]
+    fn one_residue_may_have_any_number_of_atoms() {
+        const SIDE: usize = 60;
+        let at = |i: usize| [i % SIDE, i / SIDE % SIDE, i / SIDE / SIDE].map(|x| 1.5 * x as f64);
+        let mut lattice = one_residue((0..SIDE.pow(3)).map(at).collect());
+        complete(&mut lattice);
+        assert_eq!(lattice.bonds.len(), 3 * SIDE * SIDE * (SIDE - 1));
+        let mut point = one_residue(vec![[1.0; 3]; SIDE.pow(3)]);
+        complete(&mut point);
+        assert_eq!(point.bonds.len(), 0);
+    }
+}
