@@ -240,9 +240,9 @@ impl<T: Real, const K: usize, const A: usize> Walk<'_, T, K, A> {
             let mut sums: [Lanes<T>; A] =
                 std::array::from_fn(|a| get::<T, WHOLE>(&out[a * step..][..n], from));
             for spot in spots {
-                for a in 0..A {
+                for (a, sum) in sums.iter_mut().enumerate() {
                     let product = self.product::<WHOLE>(spot.scales[a], spot, a, from);
-                    sums[a] = plus(sums[a], product);
+                    *sum = plus(*sum, product);
                 }
             }
             for (a, sum) in sums.iter().enumerate() {
@@ -252,8 +252,8 @@ impl<T: Real, const K: usize, const A: usize> Walk<'_, T, K, A> {
             let mut sum = get::<T, WHOLE>(&out[..n], from);
             for spot in spots {
                 let mut of_axes = [T::zero(); LANES];
-                for a in 0..A {
-                    let product = self.product::<WHOLE>(spot.scales[a], spot, a, from);
+                for (a, &scale) in spot.scales.iter().enumerate() {
+                    let product = self.product::<WHOLE>(scale, spot, a, from);
                     of_axes = plus(of_axes, product);
                 }
                 sum = plus(sum, of_axes);
