@@ -65,6 +65,7 @@ impl Case for Graphs {
     fn description(&self) -> String {
         let description = Description {
             forces: true,
+            stress: false,
             edges: Rule::Radius,
             targets: vec![TargetDescription {
                 name: "energy".into(),
