@@ -101,7 +101,7 @@ fn stresses_are_slopes_by_a_strain_of_atoms_and_cell() {
             slopes(at)[0] / volume
         };
         let expected = std::array::from_fn(|a| std::array::from_fn(|b| slope(a, b)));
-        let own = stresses(&[system.clone()], &model)[0];
+        let own = stresses(std::slice::from_ref(&system), &model)[0];
         close(&own, &expected, 1e-7, &format!("{:?}", config.network));
     }
 }
@@ -255,7 +255,7 @@ fn a_crystal_without_edges_has_no_stress() {
         cell: Cell::new([[9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [0.0, 0.0, 9.0]]),
         ..System::default()
     };
-    let mut batch = batch(&[lone.clone()], &model);
+    let mut batch = batch(std::slice::from_ref(&lone), &model);
     batch.targets.stress = Some(known(&[lone], 1.0));
     let terms = model.terms(&batch).unwrap();
     let mean = TARGET.as_flattened().iter().map(|x| x.abs()).sum::<f64>() / 9.0;
