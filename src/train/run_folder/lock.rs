@@ -151,9 +151,6 @@ impl Drop for Lock {
         if self.check().is_ok() {
             let _ = fs::remove_dir_all(self.root.join(RunFolder::ALIVE));
             let _ = fs::remove_file(path(&self.root));
-            // Nothing is left of a run that never began; folders with something in them stay.
-            let _ = fs::remove_dir(RunFolder::new(&self.root).checkpoints());
-            let _ = fs::remove_dir(&self.root);
         }
     }
 }
