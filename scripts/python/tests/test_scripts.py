@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPTS = Path(__file__).parents[2]
 
 
@@ -71,3 +73,18 @@ def test_the_power_is_that_of_two_binomials():
     # Three deviations of a coin above one half are 1.28 deviations of the method below its 0.7.
     assert abs((0.5 + 3 * 0.5 / n**0.5) - (0.7 - 1.2816 * (0.21 / n) ** 0.5)) < 1e-4
     assert abs(table["seen"](n) - 0.7) < 1e-6
+
+
+def test_the_residue_with_the_signal_decides(tmp_path):
+    h5py, np = pytest.importorskip("h5py"), pytest.importorskip("numpy")
+    rng = np.random.default_rng(1)
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file["trajectory/label"] = [b"ab"[i % 2 : i % 2 + 1] for i in range(40)]
+        for i in range(40):
+            signature = rng.normal(size=(1, 2, 3))
+            signature[0, 1, 2] += 4 * (i % 2)
+            file[f"log_signature/{i:06}"] = signature
+    made = script("motion_linear.py", tmp_path / "m.h5")
+    assert made.returncode == 0, made.stderr
+    accuracies = {cells[1].strip(): float(cells[2].split()[0]) for cells in map(lambda l: l.split("|"), made.stdout.splitlines()[2:])}
+    assert accuracies["2"] > 0.9 and accuracies["all"] > 0.9 and accuracies["1"] < 0.75
