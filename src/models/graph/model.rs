@@ -225,7 +225,7 @@ impl GraphModel {
     }
 
     /// [`GraphModel::terms`] whose sum with these weights has the right gradient: that of forces and
-    /// stresses is carried by one of them ([`super::slopes`]), which has its own value and the
+    /// stresses is carried by one of them (`slopes.rs`), which has its own value and the
     /// gradient of the energy's tangent, by the argument of [`crate::ops::dual`].
     ///
     /// # Errors
