@@ -111,7 +111,7 @@ impl Output {
     pub fn known_by(self, witness: impl Into<PathBuf>) -> Self {
         Self {
             witness: witness.into(),
-            ..self
+            ..self.of_any_ending()
         }
     }
 
