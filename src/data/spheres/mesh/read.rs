@@ -136,6 +136,17 @@ fn stl(bytes: &[u8]) -> Parts {
 
 fn ply(bytes: &[u8]) -> Parts {
     let parser = Parser::<DefaultElement>::new();
+    let header = parser
+        .read_ply_header(&mut Cursor::new(bytes))
+        .map_err(|e| format!("not a whole PLY file: {e}"))?;
+    // The parser makes room for as many as are announced, and each takes a byte at the least.
+    let more = |count: &usize| *count > bytes.len();
+    if let Some(count) = header.elements.values().map(|e| e.count).find(more) {
+        return Err(format!(
+            "{count} elements in a file of {} bytes",
+            bytes.len()
+        ));
+    }
     let whole = parser
         .read_ply(&mut Cursor::new(bytes))
         .map_err(|e| format!("not a whole PLY file: {e}"))?;
@@ -293,6 +304,9 @@ mod tests {
         );
         refused("a.off", "OFF 3 0 0\n0 0 0\n1 0 0\n0 1 0\n", "no faces");
         refused("a.ply", "ply\nformat ascii 1.0\n", "not a whole PLY file");
+        let crowd = "ply\nformat binary_big_endian 1.0\nelement vertex 2147483647\nproperty list uchar \
+                     int vertex_indices\nend_header\n";
+        refused("a.ply", crowd, "2147483647 elements in a file of 109 bytes");
         refused("a.obj", "v 0 0\n", "not a whole OBJ file");
         refused("a.stl", "solid s\nfacet", "not a whole STL file");
         refused("a.txt", "", "the name must end in");
