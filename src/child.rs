@@ -23,7 +23,7 @@ const FLAG: &str = "--child-reader";
 const SPACE: u64 = 4 << 30;
 const SPACE_PER_BYTE: u64 = 16;
 /// Processor time in seconds from one message to the next.
-const SECONDS: u64 = 60;
+const SECONDS: u64 = 30;
 
 /// Whether this program answers to [`FLAG`].
 static SERVES: AtomicBool = AtomicBool::new(false);
