@@ -19,9 +19,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// First argument of a child.
 const FLAG: &str = "--child-reader";
-/// Address space in bytes that any child may use, and how much more for each byte of the file.
-const SPACE: u64 = 4 << 30;
-const SPACE_PER_BYTE: u64 = 16;
+/// Address space in bytes that any child may use beyond what the program has at its start.
+pub const SPACE: u64 = 1 << 30;
+/// How much more it may use for each byte of the file. A chunk of compressed numbers is unpacked as a whole.
+const SPACE_PER_BYTE: u64 = 64;
 /// Processor time in seconds from one message to the next.
 const SECONDS: u64 = 30;
 
@@ -84,9 +85,18 @@ fn answer(tasks: &[(&str, Task)], arguments: &[OsString]) -> Result<()> {
 fn limit(path: &Path) {
     let length = std::fs::metadata(path).map_or(0, |m| m.len());
     let space = SPACE.saturating_add(length.saturating_mul(SPACE_PER_BYTE));
-    lower(Resource::As, space);
+    lower(Resource::As, space.saturating_add(mapped()));
     lower(Resource::Core, 0);
     lower(Resource::Cpu, SECONDS);
+}
+
+/// Address space of this process in bytes, of which the allocator has set much aside.
+fn mapped() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let size = status.lines().find_map(|l| l.strip_prefix("VmSize:"));
+    let kib = size.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok());
+    // Where the system does not tell: more than was ever seen.
+    kib.map_or(4 << 30, |kib| kib << 10)
 }
 
 /// Sets a limit, which the one above it (`ulimit -H`) may keep lower.

@@ -136,16 +136,16 @@ impl Output {
     }
 }
 
-/// Folders made for the outputs of a command; those that stay empty are removed when it is dropped.
+/// Folders made for the outputs of a command or a run; those that stay empty are removed when it is dropped.
 #[derive(Debug, Default)]
 pub struct Claim {
     made: Vec<PathBuf>,
 }
 
 /// Makes sure, before the work, that `outputs` can be written and that nothing of the user's is
-/// lost by it, and that no HDF5 file is called otherwise. What stands at the place of an output is replaced only if it is a file of holosig of
-/// the same sort and none of `inputs` (whatever their names), or if `force` is set; what is no
-/// regular file is never replaced. Missing folders are made.
+/// lost by it, and that no HDF5 file is called otherwise. What stands at the place of an output is
+/// replaced only if it is a file of holosig of the same sort and none of `inputs` (whatever their
+/// names), or if `force` is set; what is no regular file is never replaced. Missing folders are made.
 ///
 /// # Errors
 /// The first output that may not or cannot be written.
@@ -161,7 +161,10 @@ pub fn claim(outputs: &[Output], inputs: &[&Path], force: bool) -> Result<Claim>
         check(output, inputs, force)?;
     }
     for output in outputs {
-        claim.make_parents(&output.path)?;
+        let folder = output.path.parent().unwrap_or(Path::new(""));
+        claim
+            .folder(folder)
+            .map_err(|e| unwritable(&output.path, e))?;
         Scratch::new(&output.path).map_err(|e| match e {
             Error::Io { source, .. } => unwritable(&output.path, source),
             other => other,
@@ -242,17 +245,21 @@ pub(super) fn unwritable(path: &Path, error: std::io::Error) -> Error {
 }
 
 impl Claim {
-    fn make_parents(&mut self, path: &Path) -> Result<()> {
+    /// Makes a folder and those that it lies in, as far as they are missing.
+    ///
+    /// # Errors
+    /// A folder that cannot be made; a file in its place.
+    pub fn folder(&mut self, path: &Path) -> std::io::Result<()> {
         let missing: Vec<&Path> = path
             .ancestors()
-            .skip(1)
-            .take_while(|p| !p.as_os_str().is_empty() && !p.exists())
+            .take_while(|p| !p.as_os_str().is_empty() && !p.is_dir())
             .collect();
         for folder in missing.into_iter().rev() {
             match fs::create_dir(folder) {
                 Ok(()) => self.made.push(folder.to_path_buf()),
-                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(unwritable(path, e)),
+                Err(_) if folder.is_dir() => {}
+                Err(_) if folder.exists() => return Err(rustix::io::Errno::NOTDIR.into()),
+                Err(e) => return Err(e),
             }
         }
         Ok(())

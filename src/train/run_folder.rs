@@ -7,7 +7,7 @@ mod lock;
 use self::lock::Lock;
 use super::checkpoint::Saved;
 use crate::comm::{World, watchdog};
-use crate::store::{Scratch, write_bytes};
+use crate::store::{Claim, Scratch, write_bytes};
 use crate::{Error, Result, files};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -32,7 +32,15 @@ pub struct RunFolder {
     /// Whether the run may become longer than it was started.
     extends: bool,
     /// Held by rank 0 from [`RunFolder::open`] until the last clone is dropped.
-    lock: Arc<Mutex<Option<Lock>>>,
+    lock: Arc<Mutex<Option<Held>>>,
+}
+
+/// What rank 0 has of a folder in use. The lock goes first, then those of the folders made that are empty
+/// without it: a run that could not begin leaves nothing.
+#[derive(Debug)]
+struct Held {
+    lock: Lock,
+    made: Claim,
 }
 
 impl RunFolder {
@@ -62,7 +70,7 @@ impl RunFolder {
         self.extends
     }
 
-    fn held(&self) -> MutexGuard<'_, Option<Lock>> {
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
         self.lock.lock().unwrap_or_else(|e| e.into_inner())
     }
 
@@ -156,14 +164,17 @@ impl RunFolder {
 
     fn open_here(&self, start: Start) -> Result<Option<Saved>> {
         let checkpoints = self.checkpoints();
-        fs::create_dir_all(&checkpoints).map_err(|e| match e.kind() {
+        let before = self.held().take();
+        let mut made = before.map_or_else(Claim::default, |held| held.made);
+        made.folder(&checkpoints).map_err(|e| match e.kind() {
             std::io::ErrorKind::StorageFull => Error::io(&checkpoints, e),
             _ => Error::file(&self.root, format!("cannot be the folder of a run: {e}")),
         })?;
         // Says at once, not after an hour, that the folder takes no files.
         Scratch::new(&self.last())?;
         self.check_kinds()?;
-        *self.held() = Some(Lock::take(&self.root)?);
+        let lock = Lock::take(&self.root)?;
+        *self.held() = Some(Held { lock, made });
         self.remove_leftovers()?;
         let alive = self.alive();
         fs::create_dir_all(&alive).map_err(|e| Error::io(&alive, e))?;
@@ -321,7 +332,7 @@ impl RunFolder {
     /// Makes sure that the folder is still this job's.
     fn check(&self) -> Result<()> {
         match &*self.held() {
-            Some(lock) => lock.check(),
+            Some(held) => held.lock.check(),
             None => Ok(()),
         }
     }

@@ -205,7 +205,11 @@ fn process(name: &str, manner: Manner, plan: &Plan) -> (Told, Option<String>) {
 }
 
 fn reading_process(name: &str, manner: Manner, folder: &Path, plan: &Plan) -> Output {
-    let limits = format!("ulimit -c 0; ulimit -v {ADDRESS_SPACE_KIB}; exec \"$0\" \"$@\"");
+    let space = match manner {
+        Manner::AsChild => holosig::child::SPACE >> 10,
+        Manner::AsProgram => ADDRESS_SPACE_KIB,
+    };
+    let limits = format!("ulimit -c 0; ulimit -v {space}; exec \"$0\" \"$@\"");
     let mut plan = plan.clone();
     let variables = plan
         .variables()

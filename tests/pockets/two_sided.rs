@@ -144,6 +144,22 @@ fn a_model_with_two_sides_sees_the_ligand() {
     std::fs::write(&job, JOB).unwrap();
     let model = dir.path().join("run");
     run(holosig().arg("train").arg(&job).arg("--out").arg(&model)).success();
+    // What is hidden of the ligand changes what is learned, and does not ask on which rank.
+    let masked = |value: &str, ranks: usize| {
+        let (out, set) = (
+            dir.path().join("masked"),
+            format!("data.masked_ligands={value}"),
+        );
+        let mut train = holosig_on(ranks);
+        train.arg("train").arg(&job).arg("--out").arg(&out);
+        run(train.args(["--set", &set])).success();
+        let told = run(holosig().arg("hash").arg(out.join("checkpoints/last.h5"))).success();
+        std::fs::remove_dir_all(out).unwrap();
+        told.stdout
+    };
+    let [none, half, all] = ["0", "0.5", "1"].map(|value| masked(value, 1));
+    assert!(none != half && half != all && none != all);
+    assert_eq!(half, masked("0.5", 2));
     let one_sided = JOB
         .replace("ligand:", "")
         .replace("\"C\", \"halogen\", ", "");

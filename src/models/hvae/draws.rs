@@ -1,15 +1,18 @@
 //! What is random in a step: drawn from the seed, the step and the sample, so that neither ranks nor
 //! slices matter.
 
+use super::Mask;
 use crate::models::StepKey;
 use crate::so3::irreps::Irreps;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-/// Purpose tags among counter-based random numbers: the latent's noise, what is hidden of an input.
+/// Purpose tags among counter-based random numbers: the latent's noise, what is hidden of an input, whose
+/// ligand is.
 const NOISE: u64 = 0x6e6f697365;
 const HIDDEN: u64 = 0x68696464656e;
+const MASKED: u64 = 0x6d61736b6564;
 
 fn generator(key: StepKey, id: u64, purpose: u64) -> ChaCha8Rng {
     let mut counter = [0u8; 32];
@@ -46,6 +49,18 @@ pub fn visible(key: StepKey, ids: &[u64], irreps: &Irreps, rate: f64) -> Vec<f64
     factors
 }
 
+/// Factors of the coefficients of some samples, `[B, D]`: with the mask's probability 0 for all of the
+/// coefficients that it names, else 1.
+pub fn unmasked(key: StepKey, ids: &[u64], mask: &Mask) -> Vec<f64> {
+    let mut factors = Vec::with_capacity(ids.len() * mask.coefficients.len());
+    for &id in ids {
+        let hides = generator(key, id, MASKED).random::<f64>() < mask.probability;
+        let named = mask.coefficients.iter();
+        factors.extend(named.map(|&named| f64::from(!(hides && named))));
+    }
+    factors
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +88,30 @@ mod tests {
             all += 1.0;
         });
         assert!((hidden / all - 0.3).abs() < 0.06, "{hidden} of {all}");
+    }
+
+    #[test]
+    fn a_mask_hides_all_or_nothing_of_what_it_names() {
+        let coefficients: Vec<bool> = (0..7).map(|i| i % 3 == 1).collect();
+        let mask = Mask {
+            probability: 0.3,
+            coefficients: coefficients.clone(),
+        };
+        let of = |step, ids: &[u64]| unmasked(StepKey { seed: 1, step }, ids, &mask);
+        let ids: Vec<u64> = (0..2000).collect();
+        let all = of(5, &ids);
+        assert_eq!(all[7..14], of(5, &[1]));
+        assert_ne!(all, of(6, &ids));
+        let mut hidden = 0;
+        for factors in all.chunks(7) {
+            let hides = factors[1] == 0.0;
+            hidden += usize::from(hides);
+            let expected = coefficients
+                .iter()
+                .map(|named| f64::from(!(hides && *named)));
+            assert!(expected.eq(factors.iter().copied()));
+        }
+        assert!((500..700).contains(&hidden), "{hidden}");
     }
 
     #[test]

@@ -88,6 +88,16 @@ pub struct Hvae {
     frame_learner: Option<Parameter>,
     decoder: Decoder,
     losses: LossWeights,
+    mask: Option<Mask>,
+}
+
+/// Part of the input that is hidden from the encoder in training, all of it or nothing.
+#[derive(Debug, Clone)]
+pub struct Mask {
+    /// That it is hidden, for each sample and step.
+    pub probability: f64,
+    /// Whether each coefficient of the data belongs to it, `[D]`.
+    pub coefficients: Vec<bool>,
 }
 
 impl Hvae {
@@ -140,7 +150,17 @@ impl Hvae {
             frame_learner,
             decoder,
             losses: LossWeights::new(irreps, dtype, device)?,
+            mask: None,
         })
+    }
+
+    /// The model, from whose encoder a part of the input is hidden in training: the whole input is to be
+    /// rebuilt.
+    pub fn masking(self, mask: Mask) -> Self {
+        Self {
+            mask: Some(mask),
+            ..self
+        }
     }
 
     pub fn config(&self) -> &HvaeConfig {
@@ -300,13 +320,15 @@ impl Model for Hvae {
     fn losses(&self, batch: &HvaeBatch, key: StepKey) -> Result<Losses> {
         let noise = draws::noise(key, &batch.ids, self.config.latent_dim);
         let noise = self.drawn(noise, batch)?;
-        let seen = match self.config.denoising {
-            0.0 => batch.x.clone(),
-            rate => {
-                let visible = draws::visible(key, &batch.ids, &self.irreps, rate);
-                (&batch.x * self.drawn(visible, batch)?)?
-            }
-        };
+        let mut seen = batch.x.clone();
+        if self.config.denoising > 0.0 {
+            let visible = draws::visible(key, &batch.ids, &self.irreps, self.config.denoising);
+            seen = (seen * self.drawn(visible, batch)?)?;
+        }
+        if let Some(mask) = &self.mask {
+            let unmasked = draws::unmasked(key, &batch.ids, mask);
+            seen = (seen * self.drawn(unmasked, batch)?)?;
+        }
         Ok(self.pass(batch, &seen, &noise)?.losses)
     }
 

@@ -117,18 +117,12 @@ impl Transform {
 
 /// What each coefficient is multiplied by: the ligand's weight in its channels, 1 in the others.
 fn factors(settings: &Settings) -> Vec<f32> {
-    let mut factors = Vec::new();
-    for l in 0..=settings.lmax {
-        let orders = (settings.nmax - l) / 2 + 1;
-        for channel in &settings.channels {
-            let factor = match channel.side {
-                Some(Side::Ligand) => settings.ligand_weight as f32,
-                _ => 1.0,
-            };
-            factors.extend(std::iter::repeat_n(factor, orders * (2 * l + 1)));
-        }
-    }
-    factors
+    let factor = |is_ligand| match is_ligand {
+        true => settings.ligand_weight as f32,
+        false => 1.0,
+    };
+    let coefficients = settings.ligand_coefficients();
+    coefficients.into_iter().map(factor).collect()
 }
 
 fn check(

@@ -1,7 +1,7 @@
 //! What a Zernike transform computes.
 
 use crate::elements;
-use crate::so3::irreps::Irreps;
+use crate::so3::irreps::{Irreps, radial_orders};
 pub use crate::so3::radial::Binomial;
 use crate::{Error, Result};
 use schemars::JsonSchema;
@@ -272,6 +272,19 @@ impl Settings {
         let fitting = channels.filter(|(_, c)| c.has(atomic_number, side));
         let narrowest = fitting.min_by_key(|(_, c)| c.breadth());
         narrowest.map_or(DROP, |(index, _)| index as u8)
+    }
+
+    /// For each coefficient of a zernikegram, whether its channel is the ligand's alone.
+    pub fn ligand_coefficients(&self) -> Vec<bool> {
+        let mut of_ligand = Vec::with_capacity(self.irreps().dim());
+        for l in 0..=self.lmax {
+            let coefficients = radial_orders(self.nmax, l) * (2 * l + 1);
+            for channel in &self.channels {
+                let is_ligand = channel.side == Some(Side::Ligand);
+                of_ligand.extend(std::iter::repeat_n(is_ligand, coefficients));
+            }
+        }
+        of_ligand
     }
 
     /// Whether the ligand's atoms have channels of their own.

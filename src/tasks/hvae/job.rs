@@ -1,6 +1,6 @@
 //! Job files of H-(V)AE.
 
-use crate::models::hvae::HvaeConfig;
+use crate::models::hvae::{HvaeConfig, Mask};
 use crate::ops::zernike;
 use crate::{Error, Result};
 use schemars::JsonSchema;
@@ -34,6 +34,10 @@ pub struct Data {
     /// ligand's part in three neighborhoods of four: contacts as in a complex.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub played_ligands: bool,
+    /// Probability that all atoms of the ligand's side are hidden from the encoder in a step: the decoder
+    /// is to rebuild them from what surrounds them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub masked_ligands: f64,
     /// Train on a choice of residues instead of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub residues: Option<Residues>,
@@ -60,7 +64,19 @@ fn yes() -> bool {
     true
 }
 
+fn is_zero(probability: &f64) -> bool {
+    *probability == 0.0
+}
+
 impl HvaeSections {
+    /// What is hidden from the encoder in training, if anything.
+    pub(super) fn mask(&self) -> Option<Mask> {
+        (self.data.masked_ligands > 0.0).then(|| Mask {
+            probability: self.data.masked_ligands,
+            coefficients: self.zernike.ligand_coefficients(),
+        })
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         if !(self.data.central_residue || self.data.surroundings) {
             return Err(Error::input(
@@ -68,10 +84,22 @@ impl HvaeSections {
             ));
         }
         self.zernike.validate()?;
-        if self.data.played_ligands && !self.zernike.is_two_sided() {
-            return Err(Error::input(
-                "data.played_ligands needs zernike.channels of the ligand's side (ligand:C, ...)",
-            ));
+        let masked = self.data.masked_ligands;
+        if !(0.0..=1.0).contains(&masked) {
+            return Err(Error::input(format!(
+                "data.masked_ligands = {masked}: a probability from 0 to 1 is needed"
+            )));
+        }
+        let two_sided = [
+            ("played_ligands", self.data.played_ligands),
+            ("masked_ligands", masked > 0.0),
+        ];
+        for (key, used) in two_sided {
+            if used && !self.zernike.is_two_sided() {
+                return Err(Error::input(format!(
+                    "data.{key} needs zernike.channels of the ligand's side (ligand:C, ...)"
+                )));
+            }
         }
         if self.model.conditions > 0 {
             return Err(Error::input(

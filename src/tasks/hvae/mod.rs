@@ -107,11 +107,15 @@ impl<'a> HvaeTask<'a> {
             zernike: sections.zernike.clone(),
             read: dataset.read_options()?.unwrap_or_default(),
         };
+        let model = description.build(job.train.seed, DType::F32, &place.device)?;
         Ok(Self {
             finder: Finder::new(dataset, description.neighborhood()),
             centres: Partition::new(|split| centres(job, dataset, split))?,
             transform: Transform::new(&sections.zernike)?,
-            model: description.build(job.train.seed, DType::F32, &place.device)?,
+            model: match sections.mask() {
+                Some(mask) => model.masking(mask),
+                None => model,
+            },
             description,
             played_ligands: sections.data.played_ligands.then_some(job.train.seed),
         })

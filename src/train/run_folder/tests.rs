@@ -160,3 +160,26 @@ fn leftovers_of_a_killed_process_go() {
     folder.open(&World::alone(), Start::New).unwrap();
     assert!(!half.exists());
 }
+
+#[test]
+fn a_run_that_did_not_begin_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("runs/a");
+    let folder = RunFolder::new(&out);
+    folder.open(&World::alone(), Start::New).unwrap();
+    folder.open(&World::alone(), Start::New).unwrap();
+    assert!(folder.checkpoints().is_dir());
+    drop(folder);
+    assert!(!dir.path().join("runs").exists());
+    // A folder of the user's stays, and so does a run's with something in it.
+    fs::create_dir_all(&out).unwrap();
+    let folder = RunFolder::new(&out);
+    folder.open(&World::alone(), Start::New).unwrap();
+    drop(folder);
+    assert!(out.is_dir() && !out.join("checkpoints").exists());
+    let folder = RunFolder::new(out.join("b"));
+    folder.open(&World::alone(), Start::New).unwrap();
+    save(&folder, 1, true);
+    drop(folder);
+    assert!(out.join("b/checkpoints/last.h5").exists());
+}
