@@ -257,6 +257,11 @@ fn every_form_of_a_pytorch_file_gives_the_same_checkpoint() {
         ),
         ("parallel", renamed(&|n| format!("module.{n}"))),
         ("compiled", renamed(&|n| format!("_orig_mod.module.{n}"))),
+        // Some modules of it alone.
+        (
+            "partly compiled",
+            renamed(&|n| n.replacen("blocks.0.", "blocks.0._orig_mod.", 1)),
+        ),
         (
             "sharded",
             renamed(&|n| n.replacen('.', "._fsdp_wrapped_module.", 1)),

@@ -25,3 +25,16 @@ impl Elements {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn isotopes_of_hydrogen_have_symbols_of_their_own() {
+        for symbol in ["D", "d", "T", "H"] {
+            assert_eq!(number(symbol.as_bytes()), Some(1), "{symbol}");
+        }
+        assert_eq!(number(b"Dy"), Some(66));
+    }
+}
