@@ -39,7 +39,7 @@ fn secondary_structure_agrees_with_dssp() {
                 structure,
                 split: Split::Train,
                 chains: None,
-                ligand: None,
+                complex: None,
             });
         }
     }

@@ -9,6 +9,7 @@ use crate::data::systems::Systems;
 use crate::data::{Split, trajectory};
 use crate::store::{self, Header, Kind, Node};
 use crate::train::Checkpoint;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -74,6 +75,7 @@ fn dataset(path: &Path) -> Result<()> {
     row("structures", d.structures().len());
     row("atoms", d.atom_count());
     row("residues", d.residue_count());
+    complexes(&d);
     row("neighborhoods", d.len());
     for split in Split::ALL {
         let structures = d.structures().iter().filter(|s| s.split == split).count();
@@ -87,6 +89,28 @@ fn dataset(path: &Path) -> Result<()> {
     }
     block("settings", d.settings());
     Ok(())
+}
+
+/// Complexes of a dataset, if it has any.
+fn complexes(d: &Dataset) {
+    let all: Vec<_> = d
+        .structures()
+        .iter()
+        .filter_map(|s| s.complex.as_ref())
+        .collect();
+    if all.is_empty() {
+        return;
+    }
+    let known = all.iter().filter(|c| c.affinity.is_some()).count();
+    let groups: HashSet<_> = all.iter().filter_map(|c| c.group.as_ref()).collect();
+    let groups = match groups.len() {
+        0 => String::new(),
+        n => format!(", in {n} groups"),
+    };
+    row(
+        "complexes",
+        format!("{}{groups}; affinity of {known}", all.len()),
+    );
 }
 
 fn systems(path: &Path) -> Result<()> {

@@ -6,12 +6,10 @@ use crate::comm::World;
 use crate::data::Split;
 use crate::data::complexes::manifest::Role;
 use crate::data::complexes::{Centres, Listing, Options, list};
-use crate::downstream::embedding::Embedder;
-use crate::downstream::pockets::{self, Pocketer, Pool, Settings};
+use crate::downstream::pockets::{self, Pocketer, Pool, Settings, encoder};
 use crate::print::count;
 use crate::store::Kind;
 use crate::{Error, Result};
-use candle_core::Device;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -96,7 +94,7 @@ pub fn run(args: Args) -> Result<()> {
             .collect();
         let _claim = args.overwrite.claim(world, outputs, &inputs)?;
         target.begin(world)?;
-        let embedder = Embedder::open(world, &args.checkpoint, &Device::Cpu)?;
+        let embedder = encoder::open(world, &args.checkpoint)?;
         let settings = Settings {
             cutoff: args.cutoff,
             centres: args.centres,

@@ -4,7 +4,9 @@ use super::places::Overwrite;
 use crate::comm::{DeviceKind, World};
 use crate::data::Split;
 use crate::data::chains::Chains;
+use crate::data::dataset::Dataset;
 use crate::data::systems::Systems;
+use crate::downstream::affinity::{self, AffinityPredictions, AffinityPredictor};
 use crate::downstream::chains::{self, ChainPredictions, ChainPredictor};
 use crate::downstream::pockets::Pockets;
 use crate::downstream::regression::{self, HEADER, Learner};
@@ -16,11 +18,12 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder that `holosig regress` wrote, or checkpoint (or run) of a network of atoms or residues
+    /// Folder that `holosig regress` wrote, or checkpoint (or run) of a network of atoms, residues or
+    /// affinities
     #[arg(value_name = "REGRESSION|CHECKPOINT")]
     trained: PathBuf,
     /// Pocket file of the complexes to predict, made with the same checkpoint
-    #[arg(required_unless_present_any = ["systems", "chains"], conflicts_with = "systems")]
+    #[arg(required_unless_present_any = ["systems", "chains", "complexes"], conflicts_with = "systems")]
     pockets: Option<PathBuf>,
     /// Regressor to use [default: the one that did best in validation]
     #[arg(long, value_enum, conflicts_with = "systems")]
@@ -31,7 +34,10 @@ pub struct Args {
     /// File of chains of `holosig prepare` to predict with a network of residues
     #[arg(long, value_name = "FILE", conflicts_with_all = ["systems", "pockets", "model"])]
     chains: Option<PathBuf>,
-    /// Only this split of the systems or chains: train, validation or test
+    /// Dataset file of `holosig prepare complexes` to predict with a network of affinities
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["systems", "chains", "pockets", "model"])]
+    complexes: Option<PathBuf>,
+    /// Only this split of the systems, chains or complexes: train, validation or test
     #[arg(long, conflicts_with = "pockets")]
     split: Option<Split>,
     /// Predict forces and stresses too, if the network did not learn them
@@ -50,7 +56,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<()> {
     World::run(|world| {
-        let inputs: Vec<&Path> = [&args.pockets, &args.systems, &args.chains]
+        let inputs: Vec<&Path> = [&args.pockets, &args.systems, &args.chains, &args.complexes]
             .into_iter()
             .flatten()
             .map(PathBuf::as_path)
@@ -59,11 +65,14 @@ pub fn run(args: Args) -> Result<()> {
         let _claim = args
             .overwrite
             .claim(world, || Ok(vec![args.output()]), &inputs)?;
-        match (&args.systems, &args.chains, &args.pockets) {
+        match (&args.systems, &args.chains, &args.complexes, &args.pockets) {
             (Some(path), ..) => of_systems(world, &args, path),
-            (_, Some(path), _) => of_chains(world, &args, path),
+            (_, Some(path), ..) => of_chains(world, &args, path),
+            (.., Some(path), _) => of_complexes(world, &args, path),
             (.., Some(pockets)) => world.on_root(|| of_pockets(&args, pockets)).map(drop),
-            _ => Err(Error::input("pockets, --systems or --chains are needed")),
+            _ => Err(Error::input(
+                "pockets, --systems, --chains or --complexes are needed",
+            )),
         }
     })
 }
@@ -94,6 +103,10 @@ impl Args {
                 }
                 false => Output::new(&self.out, Kind::PredictedChains),
             };
+        }
+        if self.complexes.is_some() {
+            let what = "a table of predicted affinities of holosig";
+            return Output::new(&self.out, Content::marked(what, affinity::HEADER));
         }
         if self.systems.is_none() {
             let content = Content::marked("a table of predictions of holosig", HEADER);
@@ -183,6 +196,37 @@ fn of_chains(world: &World, args: &Args, path: &Path) -> Result<()> {
         );
         if let Some(scores) = predictor.scores(&made) {
             crate::print::text(&scores.table());
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+fn of_complexes(world: &World, args: &Args, path: &Path) -> Result<()> {
+    let place = world.agree(world.place(args.device))?;
+    let checkpoint = world.agree(args.checkpoint())?;
+    let predictor = AffinityPredictor::open(world, &checkpoint, &place.device)?;
+    let dataset = world.agree(Dataset::open(path))?;
+    let ids = affinity::chosen(&dataset, args.split);
+    if ids.is_empty() {
+        return Err(Error::file(path, "no complexes of this split"));
+    }
+    let predicted = predictor.predict(world, &dataset, &ids);
+    let predicted = predicted.map_err(|e| e.in_file(path))?;
+    world.on_root(|| {
+        let made = AffinityPredictions {
+            dataset: &dataset,
+            ids: &ids,
+            predicted,
+        };
+        store::write_bytes(&args.out, &made.csv()?)?;
+        crate::say!(
+            "{}: {}",
+            args.out.display(),
+            print::count(ids.len(), "complex")
+        );
+        if let Some(scores) = made.scores() {
+            crate::print::text(&(scores.words() + "\n"));
         }
         Ok(())
     })?;

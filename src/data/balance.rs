@@ -81,7 +81,7 @@ mod tests {
             structure,
             split: Split::Train,
             chains: None,
-            ligand: None,
+            complex: None,
         };
         Dataset::pack(&[chosen], "").unwrap()
     }

@@ -268,7 +268,7 @@ impl Fractions {
         let choose = |structure: Structure| Chosen {
             split: self.split(&structure.id),
             chains: None,
-            ligand: None,
+            complex: None,
             structure,
         };
         structures.into_iter().map(choose).collect()

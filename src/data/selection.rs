@@ -62,7 +62,7 @@ impl Selection {
                         structure,
                         split,
                         chains,
-                        ligand: None,
+                        complex: None,
                     });
                 }
             }

@@ -15,6 +15,7 @@ use crate::elements;
 use crate::ops::zernike::{Channel, DROP, Settings, Side, Transform};
 use crate::store::{self, Kind, Node, Storage};
 use crate::{Error, Result};
+use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use serde::de::value::{Error as Reason, StrDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer};
@@ -106,6 +107,29 @@ fn channels(transform: &Transform, clouds: &neighborhoods::Clouds) -> Vec<u8> {
         .collect()
 }
 
+/// Zernikegrams `[clouds, dim]` of some clouds, divided by `factor`, where a model is.
+///
+/// # Errors
+/// As [`of_clouds`]; a failure of the device.
+pub fn normalised(
+    transform: &Transform,
+    clouds: &neighborhoods::Clouds,
+    factor: f32,
+    device: &Device,
+) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if device.is_cuda() {
+        return on_device(transform, clouds, device, 1.0 / factor);
+    }
+    let mut x = of_clouds(transform, clouds)?;
+    x.iter_mut().for_each(|v| *v /= factor);
+    Ok(Tensor::from_vec(
+        x,
+        (clouds.len(), transform.irreps().dim()),
+        device,
+    )?)
+}
+
 /// [`of_clouds`] times `scale`, made on a GPU: only atoms go there.
 ///
 /// # Errors
@@ -114,9 +138,9 @@ fn channels(transform: &Transform, clouds: &neighborhoods::Clouds) -> Vec<u8> {
 pub fn on_device(
     transform: &Transform,
     clouds: &neighborhoods::Clouds,
-    device: &candle_core::Device,
+    device: &Device,
     scale: f32,
-) -> Result<candle_core::Tensor> {
+) -> Result<Tensor> {
     if transform.settings().ligand_weight != 1.0 {
         return Err(Error::input(
             "zernike.ligand_weight: only on CPUs so far; train with device = \"cpu\"",

@@ -1,5 +1,6 @@
 //! What a trained model is used for.
 
+pub mod affinity;
 pub mod annotate;
 pub mod chains;
 pub mod coarse;

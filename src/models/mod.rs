@@ -1,5 +1,6 @@
 //! Networks: a batch in, losses out, named parameters. No MPI, no files.
 
+pub mod affinity;
 mod builder;
 pub mod deep_signature;
 mod describes;

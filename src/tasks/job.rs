@@ -277,7 +277,7 @@ impl<K: TaskKind> AnyJob for Job<K> {
             return Ok(());
         }
         let step = outcome::choose(world, folder, task.model().parameters())?;
-        let test = K::test(world, self, &task)?;
+        let test = K::test(world, self, &task, folder)?;
         Outcome::write(world, folder, step, self.dataset(), test)
     }
 

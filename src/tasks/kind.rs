@@ -6,7 +6,7 @@ use crate::data::Split;
 use crate::models::Describes;
 use crate::train::checkpoint::Saved;
 use crate::train::evaluate::evaluate;
-use crate::train::{Checkpoint, Task};
+use crate::train::{Checkpoint, RunFolder, Task};
 use crate::{Error, Result};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -80,12 +80,17 @@ pub trait TaskKind: Debug + Sized + Send + Sync + 'static {
         purpose: Purpose,
     ) -> Result<Self::Task<'a>>;
 
-    /// Scores of the chosen model on the test samples; none where there are no such samples.
-    /// Collective.
+    /// Scores of the chosen model on the test samples; none where there are no such samples. What
+    /// is predicted of single samples goes to the run's folder. Collective.
     ///
     /// # Errors
-    /// A sample that cannot be prepared or computed.
-    fn test(world: &World, job: &Job<Self>, task: &Self::Task<'_>) -> Result<Option<Value>> {
+    /// A sample that cannot be prepared or computed; a file that cannot be written.
+    fn test(
+        world: &World,
+        job: &Job<Self>,
+        task: &Self::Task<'_>,
+        _folder: &RunFolder,
+    ) -> Result<Option<Value>> {
         match task.samples(Split::Test) {
             0 => Ok(None),
             _ => {

@@ -4,6 +4,7 @@
 //! task, implement [`TaskKind`] and [`crate::train::Task`] in a file of this folder, and add its
 //! line to [`TASKS`]: commands, sweeps, dry runs and checkpoints then know it.
 
+pub mod affinity;
 pub mod chains;
 pub mod deep_signature;
 pub mod hvae;
@@ -55,6 +56,7 @@ pub const TASKS: &[Entry] = &[
     task::<systems::SystemsKind>(),
     task::<chains::ChainsKind>(),
     task::<pretrain::PretrainKind>(),
+    task::<affinity::AffinityKind>(),
 ];
 
 /// Reads a job file and applies `--set key=value` overrides. Paths become absolute: those in the

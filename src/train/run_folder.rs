@@ -104,6 +104,11 @@ impl RunFolder {
         self.root.join("scores.json")
     }
 
+    /// What the run's model says of single samples, where the task writes that.
+    pub fn predictions(&self) -> PathBuf {
+        self.root.join("predictions.csv")
+    }
+
     pub fn checkpoints(&self) -> PathBuf {
         self.root.join("checkpoints")
     }
@@ -205,7 +210,8 @@ impl RunFolder {
 
     /// A pipe or device under the name of a file of ours would stop the run in the middle.
     fn check_kinds(&self) -> Result<()> {
-        let own = [self.job(), self.metrics(), self.plot(), self.scores()];
+        let (scores, predictions) = (self.scores(), self.predictions());
+        let own = [self.job(), self.metrics(), self.plot(), scores, predictions];
         let saved = entries(&self.checkpoints())?;
         let mut files = own.iter().chain(&saved);
         files.try_for_each(|path| match path.symlink_metadata() {
@@ -216,7 +222,7 @@ impl RunFolder {
 
     /// Whether files with the names of ours are no run's, which has metrics before anything else.
     fn is_foreign(&self) -> bool {
-        let names = [self.job(), self.plot(), self.scores()];
+        let names = [self.job(), self.plot(), self.scores(), self.predictions()];
         !self.metrics().exists() && names.iter().any(|p| p.exists())
     }
 

@@ -1,5 +1,6 @@
 //! All models: a line each, with the commits whose checkpoints it must load.
 
+use crate::affinities::Affinities;
 use crate::autoencoder::Autoencoder;
 use crate::graphs::Graphs;
 use crate::properties;
@@ -69,6 +70,8 @@ models! {
     unconstrained: Conditional("unconstrained = [9]");
     sphere_classifier: Classifier("dropout = 0.3");
     projected_classifier: Classifier("projection = 4");
+    affinity: Affinities("");
+    affinity_of_batches: Affinities("views = ['without', 'products']\npool = 'mean'\nhidden = [6]\nstatistics = 'batch'");
     deep_signature: Trajectories("", Objective::Binary, 3), since "7c11798";
     projected: Trajectories("depth = 3\nprojection = 4", Objective::Regression, 3);
     published: Trajectories("variant = 'published'", Objective::Binary, 3), since "7c11798";

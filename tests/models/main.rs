@@ -7,6 +7,7 @@ mod molecule;
 #[path = "../common/numbers.rs"]
 mod numbers;
 
+mod affinities;
 mod autoencoder;
 mod case;
 mod graphs;

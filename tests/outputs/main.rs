@@ -75,7 +75,7 @@ impl Bench {
                     structure,
                     split,
                     chains: None,
-                    ligand: None,
+                    complex: None,
                 }
             })
             .collect();

@@ -68,7 +68,13 @@ fn complexes_and_structures_become_one_dataset_on_any_number_of_ranks() {
 
     let dataset = Dataset::open(&out).unwrap();
     assert_eq!(dataset.structures().len(), 9);
-    assert!(dataset.structures()[7].ligand.is_some() && dataset.structures()[8].ligand.is_none());
+    let complex = |s: usize| dataset.complex(s);
+    assert!(complex(7).is_some() && complex(8).is_none());
+    // One is without an affinity; all are of one protein.
+    let known: Vec<Option<f64>> = (0..8).map(|s| complex(s).unwrap().affinity).collect();
+    assert_eq!(known.iter().flatten().count(), 7);
+    assert_eq!((known[0], known[3]), (Some(5.5), None));
+    assert!((0..8).all(|s| complex(s).unwrap().group.as_deref() == Some("0")));
     // All centres of the complex are CA atoms near the ligand; the structure has all of its own.
     let near = |ca: &&[f64; 3]| ligand().iter().any(|l| distance(l.1, **ca) <= 10.0);
     let pocket = alpha_carbons().iter().filter(near).count();

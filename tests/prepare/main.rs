@@ -69,7 +69,7 @@ fn neighborhoods_are_those_of_the_published_parser() {
             structure,
             split: Split::Train,
             chains: None,
-            ligand: None,
+            complex: None,
         };
         let dataset = Dataset::pack(&[chosen], "").unwrap();
         let finder = Finder::new(&dataset, Neighborhood::default());
@@ -112,7 +112,7 @@ fn the_rest_of_the_central_residue_can_be_left_out() {
         structure,
         split: Split::Train,
         chains: None,
-        ligand: None,
+        complex: None,
     };
     let dataset = Dataset::pack(&[chosen], "").unwrap();
     let centres: Vec<u32> = (0..dataset.len() as u32).collect();

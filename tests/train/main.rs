@@ -77,7 +77,7 @@ fn pack(files: &[(&str, Split)], out: &Path) {
                 structure,
                 split: *split,
                 chains: None,
-                ligand: None,
+                complex: None,
             });
         }
     }

@@ -5,7 +5,7 @@ use crate::cli::places::Overwrite;
 use crate::cli::pockets::Source;
 use crate::comm::World;
 use crate::data::Split;
-use crate::data::complexes::{Centres, Entry, Packing, Reader};
+use crate::data::complexes::{Centres, Entry, Packing, Reader, clusters};
 use crate::data::dataset::{Chosen, Dataset};
 use crate::data::prepare::Fractions;
 use crate::data::structure::{Notes, ReadOptions};
@@ -60,10 +60,38 @@ struct Kept<'a> {
     read: ReadOptions,
     complexes: Packing,
     split: Fractions,
+    groups: Groups,
     with: Vec<&'a Path>,
 }
 
-type Outcome = std::result::Result<Chosen, String>;
+/// Where the groups of complexes come from.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Groups {
+    /// The source names them.
+    Source,
+    /// Like proteins ([`clusters`]), where it names none.
+    Sequences,
+}
+
+/// Groups complexes by their sequences, where the source has no groups.
+fn group(chosen: &mut [Chosen], sequences: &[Vec<String>]) -> Groups {
+    let mut bound: Vec<_> = chosen
+        .iter_mut()
+        .filter_map(|c| c.complex.as_mut())
+        .collect();
+    if bound.iter().any(|c| c.group.is_some()) {
+        return Groups::Source;
+    }
+    let clusters = clusters::clusters(sequences);
+    for (complex, cluster) in bound.iter_mut().zip(clusters) {
+        complex.group = Some(cluster.to_string());
+    }
+    Groups::Sequences
+}
+
+/// A complex as a structure, and the sequences of the chains of its pocket.
+type Outcome = std::result::Result<(Chosen, Vec<String>), String>;
 
 pub fn run(args: Args) -> Result<()> {
     World::run(|world| {
@@ -77,7 +105,7 @@ pub fn run(args: Args) -> Result<()> {
         let splits = world.agree(args.splits(&listing.entries))?;
         let progress = Progress::new(world.is_root(), total, "complexes");
         let reader = Reader::default();
-        let (mut chosen, mut skipped) = (Vec::new(), 0);
+        let (mut chosen, mut sequences, mut skipped) = (Vec::new(), Vec::new(), 0);
         world.ordered(
             total,
             GROUP,
@@ -89,7 +117,10 @@ pub fn run(args: Args) -> Result<()> {
                 for (i, outcome) in group.clone().zip(outcomes) {
                     let id = &listing.entries[i].id;
                     match outcome {
-                        Ok(structure) => chosen.push(structure),
+                        Ok((structure, chains)) => {
+                            chosen.push(structure);
+                            sequences.push(chains);
+                        }
                         Err(reason) if args.strict => {
                             return Err(Error::input(format!("complex {id}: {reason}")));
                         }
@@ -105,7 +136,8 @@ pub fn run(args: Args) -> Result<()> {
         )?;
         drop(progress);
         let partial = world.on_root(|| {
-            args.write(&chosen)?;
+            let groups = group(&mut chosen, &sequences);
+            args.write(&chosen, groups)?;
             match skipped {
                 0 => Ok(()),
                 skipped => Err(Error::Partial {
@@ -161,10 +193,17 @@ impl Args {
         let complex = reader
             .read(entry, &ReadOptions::default())
             .map_err(|e| e.to_string())?;
-        complex.packed(&entry.id, split, &self.packing())
+        let pocket = Centres::Ca.of(&complex, self.cutoff).centres;
+        let sequences = clusters::sequences(&complex.structure, &pocket);
+        let mut chosen = complex.packed(&entry.id, split, &self.packing())?;
+        if let Some(bound) = &mut chosen.complex {
+            bound.affinity = entry.affinity.or(bound.affinity);
+            bound.group = entry.group.clone().filter(|name| !name.is_empty());
+        }
+        Ok((chosen, sequences))
     }
 
-    fn write(&self, chosen: &[Chosen]) -> Result<()> {
+    fn write(&self, chosen: &[Chosen], groups: Groups) -> Result<()> {
         if chosen.is_empty() {
             return Err(Error::input(format!(
                 "no complex can be used: {} is not written",
@@ -175,6 +214,7 @@ impl Args {
             read: ReadOptions::default(),
             complexes: self.packing(),
             split: self.fractions(),
+            groups,
             with: self.with.iter().map(PathBuf::as_path).collect(),
         };
         let settings = toml::to_string(&kept).map_err(Error::internal)?;

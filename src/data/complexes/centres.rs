@@ -2,7 +2,7 @@
 
 use super::Complex;
 use crate::data::Split;
-use crate::data::dataset::Chosen;
+use crate::data::dataset::{Bound, Chosen};
 use crate::data::system::System;
 use serde::{Deserialize, Serialize};
 
@@ -139,6 +139,7 @@ impl Complex {
         }
         let mut structure = self.structure.clone();
         let positions = self.ligand.positions.clone();
+        let affinity = self.affinity;
         let (mut system, ligand) = self.joined();
         let within = |at: &[f32; 3]| nearest(*at, &positions) <= packing.reach;
         let mut keep: Vec<bool> = system.positions.iter().map(within).collect();
@@ -151,7 +152,11 @@ impl Complex {
             structure,
             split,
             chains: None,
-            ligand: Some(ligand),
+            complex: Some(Bound {
+                ligand,
+                affinity,
+                group: None,
+            }),
         })
     }
 }
@@ -220,7 +225,8 @@ mod tests {
         };
         let chosen = complex().packed("c", Split::Train, &packing).unwrap();
         let s = &chosen.structure;
-        assert_eq!((s.id.as_str(), chosen.ligand), ("c", Some(3)));
+        let bound = chosen.complex.as_ref().unwrap();
+        assert_eq!((s.id.as_str(), bound.ligand), ("c", 3));
         assert_eq!(s.system.numbers, [6, 8, 6, 8, 7, 17]);
         assert_eq!(s.system.residue_of, [0, 0, 1, 1, 3, 3]);
         assert_eq!(s.centres, [0, 2]);

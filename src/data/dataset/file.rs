@@ -5,6 +5,8 @@
 //! | `structures` | `id`, `file`, `format`, `digest`, `split` | string `[S]` | provenance, split |
 //! | | `model` | i32 `[S]` | number of the model in the file |
 //! | | `ligand` | i32 `[S]` | the residue that is the ligand of a complex, counted from the structure's first, -1 for none; in datasets with complexes, from version 2 on |
+//! | | `affinity` | f64 `[S]` | pK = -log10 of Kd, Ki or IC50 in mol/l, NaN where unknown; where any is known |
+//! | | `group` | string `[S]` | complexes of one group are kept together, empty for one by itself; where there are groups |
 //! | | `atom_offsets`, `residue_offsets` | u64 `[S + 1]` | structure `i` is `offsets[i]..offsets[i + 1]` |
 //! | `atoms` | `coordinates` | f32 `[A, 3]` | Å |
 //! | | `element` | u8 `[A]` | atomic number, 0 if unknown |
@@ -15,7 +17,7 @@
 //!
 //! The text dataset `settings` (TOML) tells how the structures were read.
 
-use super::{Dataset, Provenance, label};
+use super::{Bound, Dataset, Provenance, label};
 use crate::data::system::Residue;
 use crate::store::{self, Digest, Kind, Node, Storage::Compressed};
 use crate::{Error, Result};
@@ -66,14 +68,33 @@ impl Dataset {
         group.write_strings("split", &texts(|s| s.split.to_string()))?;
         let models: Vec<i32> = self.structures.iter().map(|s| s.model).collect();
         group.write("model", &[models.len()], &models, Compressed)?;
-        if self.structures.iter().any(|s| s.ligand.is_some()) {
-            let place = |s: &Provenance| s.ligand.map_or(-1, |r| r as i32);
-            let ligands: Vec<i32> = self.structures.iter().map(place).collect();
-            group.write("ligand", &[ligands.len()], &ligands, Compressed)?;
-        }
+        self.write_complexes(group)?;
         let shape = [self.atom_offsets.len()];
         group.write("atom_offsets", &shape, &self.atom_offsets, Compressed)?;
         group.write("residue_offsets", &shape, &self.residue_offsets, Compressed)
+    }
+
+    /// What is known of complexes, as far as anything is.
+    fn write_complexes(&self, group: &Node) -> Result<()> {
+        let of = |s: &Provenance| s.complex.clone();
+        let all: Vec<Option<Bound>> = self.structures.iter().map(of).collect();
+        let known = |has: fn(&Bound) -> bool| all.iter().flatten().any(has);
+        if known(|_| true) {
+            let place = |c: &Option<Bound>| c.as_ref().map_or(-1, |c| c.ligand as i32);
+            let ligands: Vec<i32> = all.iter().map(place).collect();
+            group.write("ligand", &[ligands.len()], &ligands, Compressed)?;
+        }
+        if known(|c| c.affinity.is_some()) {
+            let value = |c: &Option<Bound>| c.as_ref().and_then(|c| c.affinity);
+            let values: Vec<f64> = all.iter().map(|c| value(c).unwrap_or(f64::NAN)).collect();
+            group.write("affinity", &[values.len()], &values, Compressed)?;
+        }
+        if known(|c| c.group.is_some()) {
+            let name = |c: &Option<Bound>| c.as_ref().and_then(|c| c.group.clone());
+            let names: Vec<String> = all.iter().map(|c| name(c).unwrap_or_default()).collect();
+            group.write_strings("group", &names)?;
+        }
+        Ok(())
     }
 
     fn write_residues(&self, group: &Node) -> Result<()> {
@@ -150,7 +171,8 @@ impl Dataset {
                     s.id
                 ));
             }
-            if s.ligand.is_some_and(|r| u64::from(r) >= residues) {
+            let ligand = s.complex.as_ref().map(|c| c.ligand);
+            if ligand.is_some_and(|r| u64::from(r) >= residues) {
                 return Err(format!("the ligand of structure {} is no residue", s.id));
             }
         }
@@ -187,17 +209,14 @@ fn read_structures(path: &Path, group: &Node) -> Result<Vec<Provenance>> {
     let splits = group.read_strings("split")?;
     let models: Vec<i32> = group.read("model")?;
     let n = ids.len();
-    let ligands: Vec<i32> = match group.has("ligand") {
-        true => group.read("ligand")?,
-        false => vec![-1; n],
-    };
-    let lengths = [splits.len(), models.len(), ligands.len()];
-    if columns.iter().any(|c| c.len() != n) || lengths.iter().any(|&l| l != n) {
+    let complexes = read_complexes(group, n)?;
+    let same = columns.iter().all(|c| c.len() == n) && [splits.len(), models.len()] == [n; 2];
+    let Some(complexes) = complexes.filter(|_| same) else {
         return Err(Error::file(
             path,
             "the columns of /structures differ in length",
         ));
-    }
+    };
     let [files, formats, digests] = columns;
     let mut out = Vec::with_capacity(n);
     for (i, id) in ids.into_iter().enumerate() {
@@ -212,7 +231,7 @@ fn read_structures(path: &Path, group: &Node) -> Result<Vec<Provenance>> {
             format: formats[i].clone(),
             digest,
             model: models[i],
-            ligand: u32::try_from(ligands[i]).ok(),
+            complex: complexes[i].clone(),
             split: splits[i]
                 .parse()
                 .map_err(|e| Error::file(path, format!("structure {id}: {e}")))?,
@@ -220,6 +239,35 @@ fn read_structures(path: &Path, group: &Node) -> Result<Vec<Provenance>> {
         });
     }
     Ok(out)
+}
+
+/// What is known of each of `n` structures as a complex. Files without complexes, and earlier ones,
+/// have fewer columns. `None` if a column has another length.
+fn read_complexes(group: &Node, n: usize) -> Result<Option<Vec<Option<Bound>>>> {
+    let ligands: Vec<i32> = match group.has("ligand") {
+        true => group.read("ligand")?,
+        false => vec![-1; n],
+    };
+    let affinities: Vec<f64> = match group.has("affinity") {
+        true => group.read("affinity")?,
+        false => vec![f64::NAN; n],
+    };
+    let groups = match group.has("group") {
+        true => group.read_strings("group")?,
+        false => vec![String::new(); n],
+    };
+    if [ligands.len(), affinities.len(), groups.len()] != [n; 3] {
+        return Ok(None);
+    }
+    let rows = ligands.into_iter().zip(affinities).zip(groups);
+    let bound = |((ligand, affinity), group): ((i32, f64), String)| {
+        Some(Bound {
+            ligand: u32::try_from(ligand).ok()?,
+            affinity: Some(affinity).filter(|a| a.is_finite()),
+            group: Some(group).filter(|g| !g.is_empty()),
+        })
+    };
+    Ok(Some(rows.map(bound).collect()))
 }
 
 fn read_residues(path: &Path, group: &Node) -> Result<Vec<Residue>> {

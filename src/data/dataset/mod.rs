@@ -6,9 +6,10 @@
 
 mod file;
 
-use super::Split;
+use super::complexes::Packing;
 use super::structure::{ReadOptions, Structure};
 use super::system::{Atoms, Label, Residue};
+use super::{Split, folds};
 use crate::{Error, Result};
 use std::collections::HashSet;
 
@@ -25,8 +26,19 @@ pub struct Provenance {
     /// Number of the model in the source file.
     pub model: i32,
     pub split: Split,
-    /// The residue that is the ligand of a complex, counted from the structure's first.
-    pub ligand: Option<u32>,
+    /// What is known of a complex.
+    pub complex: Option<Bound>,
+}
+
+/// A complex of a protein and its ligand.
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Bound {
+    /// The residue that is the ligand, counted from the structure's first.
+    pub ligand: u32,
+    /// Negative decadic logarithm of Kd, Ki or IC50 in mol/l.
+    pub affinity: Option<f64>,
+    /// Complexes of one group, such as those of like proteins, are kept together.
+    pub group: Option<String>,
 }
 
 /// A structure with what `prepare` decided about it.
@@ -36,8 +48,15 @@ pub struct Chosen {
     pub split: Split,
     /// Chains whose residues are centres; `None` for all. Atoms of all chains stay.
     pub chains: Option<Vec<String>>,
-    /// The residue that is the ligand of a complex.
-    pub ligand: Option<u32>,
+    /// What is known of a complex.
+    pub complex: Option<Bound>,
+}
+
+/// What [`Dataset::settings`] tells that is asked for again.
+#[derive(serde::Deserialize)]
+struct Kept {
+    read: Option<ReadOptions>,
+    complexes: Option<Packing>,
 }
 
 /// A residue's full name.
@@ -117,7 +136,7 @@ impl Dataset {
                 structure,
                 split: Split::Test,
                 chains: None,
-                ligand: None,
+                complex: None,
             })
             .collect();
         Self::pack(&chosen, "")
@@ -143,7 +162,7 @@ impl Dataset {
             digest: s.digest,
             model: s.model,
             split: chosen.split,
-            ligand: chosen.ligand,
+            complex: chosen.complex.clone(),
         });
         self.coordinates.extend(&s.system.positions);
         self.elements.extend(&s.system.numbers);
@@ -234,18 +253,40 @@ impl Dataset {
     /// # Errors
     /// Settings of another program, or of a newer one.
     pub fn read_options(&self) -> Result<Option<ReadOptions>> {
-        #[derive(serde::Deserialize)]
-        struct Kept {
-            read: Option<ReadOptions>,
-        }
-        let kept: Kept = toml::from_str(&self.settings)
-            .map_err(|e| Error::input(format!("settings of the dataset: {}", e.message())))?;
-        Ok(kept.read)
+        Ok(self.kept()?.read)
+    }
+
+    /// How complexes became structures, if [`Dataset::settings`] tells.
+    ///
+    /// # Errors
+    /// Settings of another program, or of a newer one.
+    pub fn packing(&self) -> Result<Option<Packing>> {
+        Ok(self.kept()?.complexes)
+    }
+
+    fn kept(&self) -> Result<Kept> {
+        toml::from_str(&self.settings)
+            .map_err(|e| Error::input(format!("settings of the dataset: {}", e.message())))
+    }
+
+    /// The groups of some structures, for [`super::folds::deal`]: a complex without one is a group by
+    /// itself.
+    pub fn groups(&self, structures: &[u32]) -> Vec<String> {
+        let group = |&s: &u32| {
+            let known = self.complex(s as usize).and_then(|c| c.group.clone());
+            known.unwrap_or_else(|| folds::alone(s as usize))
+        };
+        structures.iter().map(group).collect()
     }
 
     /// Identifies the content of the file that this was read from.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// What is known of structure `structure` as a complex; nothing of one without a ligand.
+    pub fn complex(&self, structure: usize) -> Option<&Bound> {
+        self.structures[structure].complex.as_ref()
     }
 
     /// Atoms of structure `structure`.
@@ -256,7 +297,7 @@ impl Dataset {
             numbers: &self.elements[range.clone()],
             positions: &self.coordinates[range.clone()],
             residue_of: &self.residue_of[range],
-            ligand: self.structures[structure].ligand,
+            ligand: self.complex(structure).map(|c| c.ligand),
         }
     }
 

@@ -40,7 +40,7 @@ pub fn structures<P: AsRef<Path>>(files: &[(P, Split)]) -> Result<Vec<Chosen>> {
                     structure,
                     split: *split,
                     chains: None,
-                    ligand: None,
+                    complex: None,
                 });
             }
             Ok(())

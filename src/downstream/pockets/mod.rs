@@ -19,6 +19,7 @@
 //! ranks. Residues are written as they come; only one row a complex is held in memory.
 
 mod embed;
+pub mod encoder;
 pub mod features;
 mod file;
 
@@ -30,6 +31,7 @@ use crate::comm::World;
 use crate::data::complexes::{Centres, Listing};
 use crate::data::sites::Sites;
 use crate::data::structure::Notes;
+pub use crate::models::affinity::Pool;
 use crate::print::count;
 use crate::store::{Kind, NewFile};
 use crate::{Error, Result};
@@ -38,24 +40,6 @@ use std::path::Path;
 
 /// Complexes that a rank reads and embeds at a time, its cores side by side.
 const GROUP: usize = 8;
-
-/// How residues become a pocket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Pool {
-    #[default]
-    Sum,
-    Mean,
-}
-
-impl Pool {
-    pub fn name(self) -> &'static str {
-        match self {
-            Pool::Sum => "sum",
-            Pool::Mean => "mean",
-        }
-    }
-}
 
 /// What a pocket is.
 #[derive(Debug, Clone, PartialEq)]

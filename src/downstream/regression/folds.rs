@@ -1,16 +1,13 @@
 //! Which complexes a regressor is fitted to, tuned on and judged by.
 
 use super::labels;
-use crate::data::Split;
 use crate::data::complexes::clusters::IDENTITY;
 use crate::data::complexes::manifest::Role;
 use crate::data::table::Table;
+use crate::data::{Split, folds};
 use crate::downstream::pockets::{CLUSTER, Pockets};
 use crate::{Error, Result};
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -95,7 +92,6 @@ impl Groups {
     /// # Errors
     /// No column of the name.
     pub fn new(pockets: &Pockets, name: Option<&str>) -> Result<Self> {
-        let alone = |place: usize| format!("\0{place}");
         let known = ["group", CLUSTER].into_iter();
         let name = match name {
             Some(name) => Some(name),
@@ -103,13 +99,13 @@ impl Groups {
         };
         let Some(name) = name else {
             return Ok(Self {
-                of: (0..pockets.ids.len()).map(alone).collect(),
+                of: (0..pockets.ids.len()).map(folds::alone).collect(),
                 origin: "every complex by itself".into(),
             });
         };
         let column = pockets.column(name)?.iter().enumerate();
         let of = column.map(|(i, value)| match value.is_empty() {
-            true => alone(i),
+            true => folds::alone(i),
             false => value.clone(),
         });
         let origin = match name {
@@ -207,23 +203,9 @@ fn read(path: &Path) -> Result<HashMap<String, Split>> {
     Ok(splits)
 }
 
-/// Deals groups, shuffled, each to the smallest fold.
+/// Each fold is tested once.
 fn in_folds(rows: &[usize], groups: &[String], k: usize, seed: u64) -> Vec<Fold> {
-    let mut members: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for &row in rows {
-        members.entry(&groups[row]).or_default().push(row);
-    }
-    let mut dealt: Vec<Vec<usize>> = members.into_values().collect();
-    dealt.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-    // Large groups first, so that folds come out alike; the shuffle decides among equals.
-    dealt.sort_by_key(|group| std::cmp::Reverse(group.len()));
-    let mut parts = vec![Vec::new(); k];
-    for group in dealt {
-        if let Some(smallest) = parts.iter_mut().min_by_key(|p| p.len()) {
-            smallest.extend(group);
-        }
-    }
-    parts.iter_mut().for_each(|p| p.sort_unstable());
+    let parts = folds::deal(rows, groups, k, seed);
     let rows_of = |folds: &[usize]| {
         let mut rows: Vec<usize> = folds.iter().flat_map(|&i| parts[i].clone()).collect();
         rows.sort_unstable();

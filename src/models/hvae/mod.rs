@@ -12,6 +12,7 @@ pub mod config;
 mod decoder;
 mod description;
 mod draws;
+mod encoder;
 mod frame;
 mod layer;
 mod loss;
@@ -23,11 +24,13 @@ mod steerable;
 pub use classifier::{ClassifierConfig, LabelledBatch, SphereClassifier};
 pub use config::HvaeConfig;
 pub use description::Description;
+pub(in crate::models) use encoder::Encoder;
 pub use frame::gram_schmidt;
+pub(in crate::models) use layer::Pass;
 pub use loss::LossWeights;
 pub use sphere::{ClassifierDescription, SphereDescription};
 
-use crate::models::layers::{Activation, Linear, Mlp};
+use crate::models::layers::Linear;
 use crate::models::{
     Init, Losses, Model, Parameter, Parameters, ParametersBuilder, Scope, StepKey,
 };
@@ -37,10 +40,10 @@ use crate::{Error, Result};
 use block::Block;
 use candle_core::{DType, Device, Tensor};
 use decoder::Decoder;
-use layer::{Layer, Pass, add_linear};
+use encoder::Blocks;
 
 /// Weight of new batch statistics in the running ones.
-const MOMENTUM: f64 = 0.1;
+pub(in crate::models) const MOMENTUM: f64 = 0.1;
 
 /// Terms of the objective with their published weights; a plain autoencoder has the first only.
 pub const TERMS: [(&str, f64); 2] = [("reconstruction", 1000.0), ("kl", 0.5)];
@@ -76,14 +79,10 @@ pub struct Passed {
 /// The model.
 pub struct Hvae {
     config: HvaeConfig,
-    irreps: Irreps,
     parameters: Parameters,
     /// The same values as constants: an evaluation keeps nothing for a backward pass.
     constants: Parameters,
-    initial: Option<Layer>,
-    encoder: Vec<Block>,
-    encoder_hidden: Mlp,
-    mean: Linear,
+    encoder: Encoder,
     log_variance: Option<Linear>,
     frame_learner: Option<Parameter>,
     decoder: Decoder,
@@ -112,26 +111,13 @@ impl Hvae {
         config.validate(irreps)?;
         let mut builder = ParametersBuilder::default();
         let b = &mut builder.root();
-        let first = config.first_irreps(irreps);
-        let initial = config.projection.is_some().then(|| {
-            let b = &mut b.scope("initial_linear_projection");
-            add_linear(b, data_side(irreps), layer::steerable(&first))
-        });
-        let plans = config.encoder_plan(irreps);
-        let encoder = blocks(&mut b.scope("encoder_cg_blocks"), config, &first, &plans);
-        let latent = &encoder[encoder.len() - 1].output;
+        let encoder = Encoder::new(b, config, irreps);
+        let latent = encoder.output();
         let (scalars, vectors) = (latent.channels(0), latent.channels(1));
-
-        let hidden: Vec<_> = config
-            .hidden
-            .iter()
-            .map(|&w| (w, Activation::Relu))
-            .collect();
-        let encoder_hidden = Mlp::new(&mut b.scope("encoder_bottleneck"), scalars, &hidden);
-        let width = config.hidden.last().copied().unwrap_or(scalars);
-        let mut latent = |name| Linear::pytorch(&mut b.scope(name), width, config.latent_dim);
-        let mean = latent("encoder_mean");
-        let log_variance = config.variational.then(|| latent("encoder_log_var"));
+        let log_variance = config.variational.then(|| {
+            let b = &mut b.scope("encoder_log_var");
+            Linear::pytorch(b, encoder.width(), config.latent_dim)
+        });
         let frame_learner = config
             .learn_frame
             .then(|| mixing(&mut b.scope("frame_learner"), vectors, 2));
@@ -139,13 +125,9 @@ impl Hvae {
         let parameters = builder.build(seed, dtype, device, MOMENTUM)?;
         Ok(Self {
             config: config.clone(),
-            irreps: irreps.clone(),
             constants: parameters.constants(),
             parameters,
-            initial,
             encoder,
-            encoder_hidden,
-            mean,
             log_variance,
             frame_learner,
             decoder,
@@ -169,7 +151,7 @@ impl Hvae {
 
     /// Irreps of the data, published layout.
     pub fn irreps(&self) -> &Irreps {
-        &self.irreps
+        self.encoder.irreps()
     }
 
     /// Encodes `x` `[B, D]` in evaluation mode.
@@ -193,20 +175,14 @@ impl Hvae {
     }
 
     fn encode_in(&self, x: &Tensor, pass: &mut Pass) -> candle_core::Result<Encoding> {
-        let mut h = match &self.initial {
-            Some(map) => map.forward(x, pass)?,
-            None => steerable::from_published(x, &self.irreps)?,
-        };
-        for block in &self.encoder {
-            h = block.forward(&h, pass)?;
-        }
-        let latent = &self.encoder[self.encoder.len() - 1].output;
+        let Blocks {
+            steerable: h,
+            scalars,
+        } = self.encoder.blocks(x, pass)?;
         let p = pass.parameters;
-        let scalars = h.narrow(1, 0, latent.channels(0))?.contiguous()?;
-        let scalars = self.encoder_hidden.forward(&scalars, p)?;
         let frame = match &self.frame_learner {
             Some(weight) => {
-                let vectors = steerable::degree(&h, latent, 1)?;
+                let vectors = steerable::degree(&h, self.encoder.output(), 1)?;
                 let vectors = vectors.broadcast_matmul(&p.get(weight)?)?;
                 gram_schmidt(&vectors.transpose(1, 2)?.contiguous()?)?
             }
@@ -215,7 +191,7 @@ impl Hvae {
                 .repeat((x.dim(0)?, 1, 1))?,
         };
         Ok(Encoding {
-            mean: self.mean.forward(&scalars, p)?,
+            mean: self.encoder.mean(&scalars, pass)?,
             log_variance: self
                 .log_variance
                 .as_ref()
@@ -322,7 +298,7 @@ impl Model for Hvae {
         let noise = self.drawn(noise, batch)?;
         let mut seen = batch.x.clone();
         if self.config.denoising > 0.0 {
-            let visible = draws::visible(key, &batch.ids, &self.irreps, self.config.denoising);
+            let visible = draws::visible(key, &batch.ids, self.irreps(), self.config.denoising);
             seen = (seen * self.drawn(visible, batch)?)?;
         }
         if let Some(mask) = &self.mask {

@@ -14,7 +14,7 @@ use crate::data::{Partition, Split};
 use crate::models::residues::{Batch, Network, Objective, ResidueModel, TERM};
 use crate::models::{Describes, Model};
 use crate::ops::in_pool;
-use crate::train::Task;
+use crate::train::{RunFolder, Task};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -135,7 +135,12 @@ impl TaskKind for ChainsKind {
     }
 
     /// Scores of all test chains and of each part of them; also printed as a table.
-    fn test(world: &World, _: &Job<Self>, task: &ChainsTask) -> Result<Option<Value>> {
+    fn test(
+        world: &World,
+        _: &Job<Self>,
+        task: &ChainsTask,
+        _: &RunFolder,
+    ) -> Result<Option<Value>> {
         let ids = &task.parts.test;
         if ids.is_empty() {
             return Ok(None);

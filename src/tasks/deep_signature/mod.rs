@@ -16,7 +16,7 @@ use crate::models::deep_signature::{
 };
 use crate::models::{Describes, Model};
 use crate::store::Kind;
-use crate::train::Task;
+use crate::train::{RunFolder, Task};
 use crate::{Error, Result, stats};
 use candle_core::DType;
 use serde_json::Value;
@@ -63,7 +63,12 @@ impl TaskKind for DeepSignatureKind {
     }
 
     /// Scores of classes or numbers; also printed as a table.
-    fn test(world: &World, _: &Job<Self>, task: &DeepSignatureTask) -> Result<Option<Value>> {
+    fn test(
+        world: &World,
+        _: &Job<Self>,
+        task: &DeepSignatureTask,
+        _: &RunFolder,
+    ) -> Result<Option<Value>> {
         let scores = task.test(world)?;
         if world.reports_progress() {
             crate::print::text(&scores.table());

@@ -9,9 +9,7 @@ use crate::comm::{Place, World};
 use crate::data::dataset::Dataset;
 use crate::data::neighborhoods::{Clouds, Finder};
 use crate::data::noise::Noise;
-use crate::data::zernikegrams::of_clouds;
-#[cfg(feature = "cuda")]
-use crate::data::zernikegrams::on_device;
+use crate::data::zernikegrams::{normalised, of_clouds};
 use crate::data::{Partition, Split, balance};
 use crate::models::hvae::{Description, Hvae, HvaeBatch, TERMS};
 use crate::models::{Describes, Model};
@@ -20,7 +18,7 @@ use crate::so3::irreps::Irreps;
 use crate::train::Task;
 use crate::train::evaluate::sum_blocks;
 use crate::{Error, Result};
-use candle_core::{DType, Tensor};
+use candle_core::DType;
 
 /// The task `hvae`.
 #[derive(Debug)]
@@ -134,19 +132,8 @@ impl<'a> HvaeTask<'a> {
     fn normalised(&self, samples: &[u64], clouds: &Clouds) -> Result<HvaeBatch> {
         let factor = self.description.norm_factor as f32;
         let device = self.model.parameters().device();
-        #[cfg(feature = "cuda")]
-        if device.is_cuda() {
-            return Ok(HvaeBatch {
-                x: on_device(&self.transform, clouds, device, 1.0 / factor)?,
-                ids: samples.to_vec(),
-                labels: None,
-            });
-        }
-        let mut x = of_clouds(&self.transform, clouds)?;
-        x.iter_mut().for_each(|v| *v /= factor);
-        let shape = (samples.len(), self.transform.irreps().dim());
         Ok(HvaeBatch {
-            x: Tensor::from_vec(x, shape, device)?,
+            x: normalised(&self.transform, clouds, factor, device)?,
             ids: samples.to_vec(),
             labels: None,
         })
@@ -158,13 +145,11 @@ impl<'a> HvaeTask<'a> {
         /// Samples that one thread transforms at a time.
         const BLOCK: u64 = 64;
         let samples = self.samples(Split::Train);
-        let weights = norm_weights(self.transform.irreps());
+        let norm = Norm::new(self.transform.irreps());
         let sum = sum_blocks(world, samples, BLOCK, |range| {
             let ids: Vec<u64> = range.collect();
             let x = of_clouds(&self.transform, &self.clouds(Split::Train, &ids))?;
-            Ok(vec![
-                x.chunks(weights.len()).map(|x| norm(x, &weights)).sum(),
-            ])
+            Ok(vec![norm.sum(&x)])
         })?;
         Ok(sum.first().map_or(0.0, |s| s / samples as f64))
     }
@@ -188,22 +173,41 @@ fn centres(job: &Job<HvaeKind>, dataset: &Dataset, split: Split) -> Result<Vec<u
         .map_err(|e| Error::file(&job.dataset, format!("split {split}: {e}")))
 }
 
-/// `1 / (2l + 1)` for every coefficient of a zernikegram.
-fn norm_weights(irreps: &Irreps) -> Vec<f64> {
-    (0..=irreps.lmax())
-        .flat_map(|l| {
-            let orders = 2 * l + 1;
-            std::iter::repeat_n(1.0 / orders as f64, irreps.channels(l) * orders)
-        })
-        .collect()
+/// The size of zernikegrams, `sqrt(sum_f x_f^2 / (2 l_f + 1))`.
+pub struct Norm {
+    /// `1 / (2l + 1)` for every coefficient.
+    weights: Vec<f64>,
 }
 
-fn norm(x: &[f32], weights: &[f64]) -> f64 {
-    let squares = x
-        .iter()
-        .zip(weights)
-        .map(|(&x, w)| w * f64::from(x).powi(2));
-    squares.sum::<f64>().sqrt()
+impl Norm {
+    /// Of zernikegrams of these irreps.
+    pub fn new(irreps: &Irreps) -> Self {
+        let weights = (0..=irreps.lmax()).flat_map(|l| {
+            let orders = 2 * l + 1;
+            std::iter::repeat_n(1.0 / orders as f64, irreps.channels(l) * orders)
+        });
+        Self {
+            weights: weights.collect(),
+        }
+    }
+
+    /// How many zernikegrams there are in `x`, which lie one after another.
+    pub fn count(&self, x: &[f32]) -> usize {
+        x.len() / self.weights.len()
+    }
+
+    /// The sum of their sizes.
+    pub fn sum(&self, x: &[f32]) -> f64 {
+        x.chunks(self.weights.len()).map(|x| self.of(x)).sum()
+    }
+
+    fn of(&self, x: &[f32]) -> f64 {
+        let squares = x
+            .iter()
+            .zip(&self.weights)
+            .map(|(&x, w)| w * f64::from(x).powi(2));
+        squares.sum::<f64>().sqrt()
+    }
 }
 
 impl Task for HvaeTask<'_> {
@@ -271,9 +275,9 @@ mod tests {
     #[test]
     fn the_norm_weighs_each_degree_by_its_orders() {
         // Two channels of degree 0, one of degree 1.
-        let weights = norm_weights(&Irreps::new(vec![2, 1]));
-        assert_eq!(weights, [1.0, 1.0, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0]);
+        let norm = Norm::new(&Irreps::new(vec![2, 1]));
+        assert_eq!(norm.weights, [1.0, 1.0, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0]);
         let x = [1.0, -2.0, 3.0, 0.0, 3.0];
-        assert!((norm(&x, &weights) - 11f64.sqrt()).abs() < 1e-12);
+        assert!((norm.of(&x) - 11f64.sqrt()).abs() < 1e-12);
     }
 }

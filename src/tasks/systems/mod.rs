@@ -26,7 +26,7 @@ use crate::elements::symbol;
 use crate::models::graph::{Batch, GraphModel, KnownStress, Stresses};
 use crate::models::{Describes, Model};
 use crate::ops::in_pool;
-use crate::train::{Origin, Task};
+use crate::train::{Origin, RunFolder, Task};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use serde_json::Value;
@@ -76,7 +76,12 @@ impl TaskKind for SystemsKind {
     }
 
     /// Scores of every target and of forces, on rank 0; also printed as a table.
-    fn test(world: &World, _: &Job<Self>, task: &SystemsTask) -> Result<Option<Value>> {
+    fn test(
+        world: &World,
+        _: &Job<Self>,
+        task: &SystemsTask,
+        _: &RunFolder,
+    ) -> Result<Option<Value>> {
         if task.samples(Split::Test) == 0 {
             return Ok(None);
         }
