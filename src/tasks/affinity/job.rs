@@ -48,19 +48,21 @@ impl AffinitySections {
     pub(super) fn check(&self) -> Result<()> {
         self.data.check()?;
         self.model.check()?;
-        match (&self.encoder, &self.zernike) {
-            (Some(encoder), zernike) => {
-                if encoder.conditions > 0 {
-                    return Err(Error::input(
-                        "encoder.conditions: neighborhoods have no labels; it is for task = \"spheres\"",
-                    ));
-                }
-                let zernike = zernike.clone().unwrap_or_default();
-                zernike.validate()?;
-                encoder.validate(&zernike.irreps())
-            }
-            (None, Some(zernike)) => zernike.validate(),
-            (None, None) => Ok(()),
+        if let Some(zernike) = &self.zernike {
+            zernike.validate()?;
+        }
+        let Some(encoder) = &self.encoder else {
+            return Ok(());
+        };
+        if encoder.conditions > 0 {
+            return Err(Error::input(
+                "encoder.conditions: neighborhoods have no labels; it is for task = \"spheres\"",
+            ));
+        }
+        // Without its input in the job, what fits it is known when the model is built.
+        match &self.zernike {
+            Some(zernike) => encoder.validate(&zernike.irreps()),
+            None => Ok(()),
         }
     }
 }
