@@ -24,7 +24,7 @@ use candle_core::{DType, Device, Tensor};
 use std::sync::Arc;
 
 /// Terms of the loss with their weights where a job says none: the squared error in standard
-/// deviations, and the order of pairs of one group ([`ranking`]).
+/// deviations, and the order of pairs of one group (RankNet).
 pub const TERMS: [(&str, f64); 2] = [("squared", 1.0), ("ranking", 0.0)];
 
 /// Neighborhoods of some pockets.
