@@ -424,8 +424,8 @@ fn a_full_disk_leaves_no_half_checkpoint() {
     command.arg(env!("CARGO_BIN_EXE_holosig"));
     train_args(&mut command, dir.path(), &["model.channels=[128,128,128]"]);
     run(&mut command).failure(1, "step-5.h5: File too large");
-    let checkpoints = dir.path().join("checkpoints");
-    assert_eq!(std::fs::read_dir(checkpoints).unwrap().count(), 0);
+    // Nothing is in the folder of checkpoints, so that it went, too.
+    assert!(!dir.path().join("checkpoints").exists());
 }
 
 #[test]
