@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Outcome, holosig, holosig_on, run, start};
+use common::{Outcome, hash, holosig, holosig_on, made_once, run, start, training};
 use holosig::comm::World;
 use holosig::data::Split;
 use holosig::data::chains::{Chains, KINDS};
@@ -11,6 +11,7 @@ use holosig::store::{self, Kind};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
+use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(240);
 
@@ -63,28 +64,17 @@ fn prepare(ranks: usize, table: &Path, out: &Path, more: &[&str]) -> Outcome {
 
 /// A folder with `table.csv`, `job.toml`, and the dataset of all chains.
 fn bench() -> &'static Path {
-    static BENCH: OnceLock<tempfile::TempDir> = OnceLock::new();
-    BENCH
-        .get_or_init(|| {
-            let dir = tempfile::tempdir().unwrap();
-            std::fs::write(dir.path().join("table.csv"), TABLE).unwrap();
-            std::fs::write(dir.path().join("job.toml"), JOB).unwrap();
-            let out = dir.path().join("chains.h5");
-            prepare(1, &dir.path().join("table.csv"), &out, &[]).success();
-            dir
-        })
-        .path()
+    static BENCH: OnceLock<TempDir> = OnceLock::new();
+    made_once(&BENCH, |dir| {
+        std::fs::write(dir.join("table.csv"), TABLE).unwrap();
+        std::fs::write(dir.join("job.toml"), JOB).unwrap();
+        prepare(1, &dir.join("table.csv"), &dir.join("chains.h5"), &[]).success();
+    })
 }
 
 fn train(ranks: usize, out: &Path, more: &[&str]) -> Outcome {
-    let mut command = holosig_on(ranks);
-    command.arg("train").arg(bench().join("job.toml"));
-    start(command.arg("--out").arg(out).args(more)).wait(LIMIT)
-}
-
-fn hash(run_folder: &Path) -> String {
-    let last = run_folder.join("checkpoints/last.h5");
-    run(holosig().arg("hash").arg(last)).success().stdout
+    let mut command = training(ranks, &bench().join("job.toml"), out, &[]);
+    start(command.args(more)).wait(LIMIT)
 }
 
 fn chains() -> Chains {

@@ -3,11 +3,12 @@
 
 mod common;
 
-use common::{Outcome, holosig, holosig_on, run, start};
+use common::{Outcome, Running, hash, holosig, holosig_on, made_once, run, start, training};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 const JOB: &str = r#"
 task = "deep-signature"
@@ -35,42 +36,18 @@ const LIMIT: Duration = Duration::from_secs(240);
 
 /// A folder with a job and data, made once.
 fn bench() -> &'static Path {
-    static BENCH: OnceLock<tempfile::TempDir> = OnceLock::new();
-    BENCH
-        .get_or_init(|| {
-            let dir = tempfile::tempdir().unwrap();
-            std::fs::write(dir.path().join("job.toml"), JOB).unwrap();
-            let mut command = holosig();
-            command.args(["prepare", "grd", "--nodes", "25", "--trajectories", "12"]);
-            command.args([
-                "--ticks",
-                "121",
-                "--segments",
-                "2x3",
-                "--folds",
-                "3",
-                "--out",
-            ]);
-            run(command.arg(dir.path().join("grd.h5"))).success();
-            dir
-        })
-        .path()
-}
-
-fn train(command: &mut Command, out: &Path, sets: &[&str]) {
-    command
-        .arg("train")
-        .arg(bench().join("job.toml"))
-        .arg("--out")
-        .arg(out);
-    for set in sets {
-        command.args(["--set", set]);
-    }
+    static BENCH: OnceLock<TempDir> = OnceLock::new();
+    made_once(&BENCH, |dir| {
+        std::fs::write(dir.join("job.toml"), JOB).unwrap();
+        let mut command = holosig();
+        command.args(["prepare", "grd", "--nodes", "25", "--trajectories", "12"]);
+        command.args(["--ticks", "121", "--segments", "2x3", "--folds", "3"]);
+        run(command.arg("--out").arg(dir.join("grd.h5"))).success();
+    })
 }
 
 fn train_on(ranks: usize, out: &Path, sets: &[&str], options: &[&str]) -> Outcome {
-    let mut command = holosig_on(ranks);
-    train(&mut command, out, sets);
+    let mut command = training(ranks, &bench().join("job.toml"), out, sets);
     start(command.args(options)).wait(LIMIT)
 }
 
@@ -88,9 +65,7 @@ fn result(out: &Path) -> [String; 3] {
 fn every_world_and_every_stop_gives_the_same_bits() {
     let dir = tempfile::tempdir().unwrap();
     let alone = dir.path().join("alone");
-    let mut command = holosig();
-    train(&mut command, &alone, &[]);
-    let outcome = run(&mut command).success();
+    let outcome = train_on(0, &alone, &[], &[]).success();
     assert!(
         outcome.stdout.contains("test: 24 segments, accuracy"),
         "{outcome:#?}"
@@ -107,8 +82,7 @@ fn every_world_and_every_stop_gives_the_same_bits() {
         assert_eq!(result(&out), reference, "{ranks} ranks");
     }
     let threads = dir.path().join("threads");
-    let mut command = holosig();
-    train(&mut command, &threads, &[]);
+    let mut command = training(0, &bench().join("job.toml"), &threads, &[]);
     run(command.env("RAYON_NUM_THREADS", "3")).success();
     assert_eq!(result(&threads), reference, "three threads");
 
@@ -124,8 +98,8 @@ fn every_world_and_every_stop_gives_the_same_bits() {
 #[test]
 fn a_killed_run_goes_on() {
     let dir = tempfile::tempdir().unwrap();
-    let mut command = holosig_on(2);
-    train(&mut command, dir.path(), &["train.steps=100000"]);
+    let steps = ["train.steps=100000"];
+    let mut command = training(2, &bench().join("job.toml"), dir.path(), &steps);
     let running = start(&mut command);
     let begun = Instant::now();
     let last = dir.path().join("checkpoints/last.h5");

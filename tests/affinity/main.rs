@@ -4,7 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-use common::{Outcome, holosig, holosig_on, run};
+use common::{Outcome, hash, holosig, holosig_on, made_once, run, start, training};
 use holosig::data::Split;
 use holosig::data::complexes::{Centres, Complex, Packing};
 use holosig::data::dataset::{Chosen, Dataset};
@@ -14,6 +14,7 @@ use holosig::train::Checkpoint;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use tempfile::TempDir;
 
 /// The autoencoder that encoders are fine-tuned from.
 const PRETRAINED: &str = r#"
@@ -102,43 +103,28 @@ fn write(path: &Path, centres: &str, change: impl Fn(usize, &mut Chosen)) {
 
 /// A folder with a dataset, jobs and a pretrained autoencoder, made once.
 fn bench() -> &'static Path {
-    static BENCH: OnceLock<tempfile::TempDir> = OnceLock::new();
-    BENCH
-        .get_or_init(|| {
-            let dir = tempfile::tempdir().unwrap();
-            let at = |name: &str| dir.path().join(name);
-            write(&at("complexes.h5"), "ligand", |_, _| ());
-            std::fs::write(at("pretrained.toml"), PRETRAINED).unwrap();
-            std::fs::write(at("job.toml"), JOB).unwrap();
-            let mut command = holosig();
-            command.arg("train").arg(at("pretrained.toml"));
-            run(command.arg("--out").arg(at("pretrained"))).success();
-            dir
-        })
-        .path()
+    static BENCH: OnceLock<TempDir> = OnceLock::new();
+    made_once(&BENCH, |dir| {
+        let at = |name: &str| dir.join(name);
+        write(&at("complexes.h5"), "ligand", |_, _| ());
+        std::fs::write(at("pretrained.toml"), PRETRAINED).unwrap();
+        std::fs::write(at("job.toml"), JOB).unwrap();
+        run(&mut training(
+            0,
+            &at("pretrained.toml"),
+            &at("pretrained"),
+            &[],
+        ))
+        .success();
+    })
 }
 
-fn train_args(command: &mut Command, out: &Path, sets: &[&str]) {
-    command.arg("train").arg(bench().join("job.toml"));
-    command.arg("--out").arg(out);
-    for set in sets {
-        command.args(["--set", set]);
-    }
+fn command(ranks: usize, out: &Path, sets: &[&str]) -> Command {
+    training(ranks, &bench().join("job.toml"), out, sets)
 }
 
-/// Trains on some ranks; 0: without mpirun.
 fn train(ranks: usize, out: &Path, sets: &[&str]) -> Outcome {
-    let mut command = match ranks {
-        0 => holosig(),
-        ranks => holosig_on(ranks),
-    };
-    train_args(&mut command, out, sets);
-    run(&mut command)
-}
-
-fn hash(out: &Path) -> String {
-    let last = out.join("checkpoints/last.h5");
-    run(holosig().arg("hash").arg(last)).success().stdout
+    run(&mut command(ranks, out, sets))
 }
 
 #[test]
@@ -175,9 +161,7 @@ fn every_world_and_every_stop_give_the_same_bits() {
         ] {
             std::fs::remove_file(cut.join(file)).unwrap();
         }
-        let mut command = holosig();
-        train_args(&mut command, &cut, sets);
-        let told = run(command.arg("--resume")).success();
+        let told = run(command(0, &cut, sets).arg("--resume")).success();
         assert!(
             told.stderr.contains("8") || told.stdout.contains("8"),
             "{told:?}"

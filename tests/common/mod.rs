@@ -6,7 +6,9 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 /// What a finished program left.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ impl Outcome {
 /// A running program whose output goes to files.
 pub struct Running {
     pub child: Child,
-    output: tempfile::TempDir,
+    output: TempDir,
 }
 
 impl Running {
@@ -103,11 +105,46 @@ pub fn holosig() -> Command {
     command
 }
 
-/// The program on `ranks` ranks.
+/// The program on `ranks` ranks; 0: without mpirun.
 pub fn holosig_on(ranks: usize) -> Command {
+    if ranks == 0 {
+        return holosig();
+    }
     let mut command = mpirun(ranks);
     command.arg(env!("CARGO_BIN_EXE_holosig"));
     command
+}
+
+/// Arguments that train by the file `job` into the folder `out`; each of `sets` is a `--set`.
+pub fn train_args(command: &mut Command, job: &Path, out: &Path, sets: &[&str]) {
+    command.arg("train").arg(job).arg("--out").arg(out);
+    for set in sets {
+        command.args(["--set", set]);
+    }
+}
+
+/// The program on `ranks` ranks with [`train_args`].
+pub fn training(ranks: usize, job: &Path, out: &Path, sets: &[&str]) -> Command {
+    let mut command = holosig_on(ranks);
+    train_args(&mut command, job, out, sets);
+    command
+}
+
+/// What `hash` prints of a run's last checkpoint.
+#[track_caller]
+pub fn hash(run_folder: &Path) -> String {
+    let last = run_folder.join("checkpoints/last.h5");
+    run(holosig().arg("hash").arg(last)).success().stdout
+}
+
+/// A temporary folder that `make` fills at the first call.
+pub fn made_once(folder: &'static OnceLock<TempDir>, make: impl FnOnce(&Path)) -> &'static Path {
+    let made = folder.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        make(dir.path());
+        dir
+    });
+    made.path()
 }
 
 /// `mpirun` for `ranks` ranks, more than there are cores if need be, one thread each.

@@ -198,10 +198,7 @@ const WRITERS: &[Writer] = &[
 
 impl Writer {
     fn command(&self, ranks: usize, dir: &Path, input: &Path, out: &Path) -> Command {
-        let mut command = match ranks {
-            0 => holosig(),
-            n => holosig_on(n),
-        };
+        let mut command = holosig_on(ranks);
         for word in self.arguments.split(' ') {
             let word = word
                 .replace("{dir}", &dir.display().to_string())

@@ -51,10 +51,7 @@ fn a_run_goes_on_by_its_folder_and_keeps_its_scores() {
     let dir = folder();
     let at = |name: &str| dir.path().join(name);
     let train = |ranks: usize, more: &[&str]| {
-        let mut command = match ranks {
-            0 => holosig(),
-            n => holosig_on(n),
-        };
+        let mut command = holosig_on(ranks);
         command.arg("train").args(more).current_dir(dir.path());
         start(&mut command).wait(LIMIT)
     };

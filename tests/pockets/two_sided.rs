@@ -116,6 +116,29 @@ fn complexes_and_structures_become_one_dataset_on_any_number_of_ranks() {
         .failure(2, "--cutoff 0: must be a positive length in Å");
 }
 
+/// All complexes here are of one protein, whose name the table does not give.
+#[test]
+fn splits_by_chance_keep_like_proteins_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = every_form(dir.path());
+    let table = std::fs::read_to_string(&source).unwrap();
+    std::fs::write(&source, table.replacen(",split,", ",note,", 1)).unwrap();
+    let mut seen = Vec::new();
+    for seed in ["1", "2", "3", "4", "5", "6"] {
+        let out = dir.path().join(seed);
+        let more = ["--validation", "0.4", "--test", "0.4", "--seed", seed];
+        prepare(2, &source, &out, &more).success();
+        let dataset = Dataset::open(&out).unwrap();
+        let first = dataset.structures()[0].split;
+        assert!(
+            dataset.structures().iter().all(|s| s.split == first),
+            "{seed}"
+        );
+        seen.push(first);
+    }
+    assert!(seen.iter().any(|split| *split != seen[0]), "{seen:?}");
+}
+
 #[test]
 fn what_is_left_out_of_complexes_is_told() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,13 +1,14 @@
 //! Jobs of the task `pretrain`, and jobs that start from them.
 
 use crate::OBJECTIVES;
-use crate::common::{Outcome, holosig, holosig_on, run, start};
+use crate::common::{Outcome, hash, holosig, made_once, run, start, training};
 use crate::molecules::{molecules, sdf};
 use holosig::models::state_dict::StateDict;
 use holosig::train::Checkpoint;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -33,19 +34,15 @@ log_every = 1
 
 /// A folder with a dataset of molecules with bonds, made once.
 fn bench() -> &'static Path {
-    static BENCH: OnceLock<tempfile::TempDir> = OnceLock::new();
-    BENCH
-        .get_or_init(|| {
-            let dir = tempfile::tempdir().unwrap();
-            let file = dir.path().join("molecules.sdf");
-            std::fs::write(&file, sdf(&molecules(60))).unwrap();
-            let mut prepare = holosig();
-            prepare.args(["prepare", "systems"]).arg(file);
-            prepare.args(["--validation", "8", "--test", "8", "--out"]);
-            run(prepare.arg(dir.path().join("systems.h5"))).success();
-            dir
-        })
-        .path()
+    static BENCH: OnceLock<TempDir> = OnceLock::new();
+    made_once(&BENCH, |dir| {
+        let file = dir.join("molecules.sdf");
+        std::fs::write(&file, sdf(&molecules(60))).unwrap();
+        let mut prepare = holosig();
+        prepare.args(["prepare", "systems"]).arg(file);
+        prepare.args(["--validation", "8", "--test", "8", "--out"]);
+        run(prepare.arg(dir.join("systems.h5"))).success();
+    })
 }
 
 fn job(number: usize) -> PathBuf {
@@ -65,23 +62,7 @@ fn job(number: usize) -> PathBuf {
 }
 
 fn train(ranks: usize, job: &Path, out: &Path, more: &[&str]) -> Outcome {
-    let mut command = if ranks == 0 {
-        holosig()
-    } else {
-        holosig_on(ranks)
-    };
-    command
-        .arg("train")
-        .arg(job)
-        .arg("--out")
-        .arg(out)
-        .args(more);
-    start(&mut command).wait(LIMIT)
-}
-
-fn hash(run_folder: &Path) -> String {
-    let last = run_folder.join("checkpoints/last.h5");
-    run(holosig().arg("hash").arg(last)).success().stdout
+    start(training(ranks, job, out, &[]).args(more)).wait(LIMIT)
 }
 
 #[test]

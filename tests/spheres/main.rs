@@ -5,7 +5,7 @@
 mod common;
 mod prepared;
 
-use common::{holosig, holosig_on, run};
+use common::{Outcome, hash, holosig, holosig_on, made_once, run, training};
 use holosig::comm::World;
 use holosig::data::Split;
 use holosig::data::spheres::Spheres;
@@ -13,6 +13,7 @@ use holosig::data::spheres::images::glyphs;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use tempfile::TempDir;
 
 const JOB: &str = r#"
 task = "spheres"
@@ -40,27 +41,15 @@ kl = 0.05
 
 /// A folder with idx files of glyphs, the dataset made of them, and a trained model.
 fn bench() -> &'static Path {
-    static BENCH: OnceLock<tempfile::TempDir> = OnceLock::new();
-    BENCH
-        .get_or_init(|| {
-            let dir = tempfile::tempdir().unwrap();
-            write_idx(dir.path(), "train", 400, 1);
-            write_idx(dir.path(), "test", 100, 2);
-            run(prepare(dir.path(), &mut holosig()).arg(dir.path().join("glyphs.h5"))).success();
-            std::fs::write(
-                dir.path().join("job.toml"),
-                JOB.replace("UNCONSTRAINED", ""),
-            )
-            .unwrap();
-            run(holosig()
-                .arg("train")
-                .arg(dir.path().join("job.toml"))
-                .arg("--out")
-                .arg(dir.path().join("run")))
-            .success();
-            dir
-        })
-        .path()
+    static BENCH: OnceLock<TempDir> = OnceLock::new();
+    made_once(&BENCH, |dir| {
+        write_idx(dir, "train", 400, 1);
+        write_idx(dir, "test", 100, 2);
+        run(prepare(dir, &mut holosig()).arg(dir.join("glyphs.h5"))).success();
+        let job = dir.join("job.toml");
+        std::fs::write(&job, JOB.replace("UNCONSTRAINED", "")).unwrap();
+        run(&mut training(0, &job, &dir.join("run"), &[])).success();
+    })
 }
 
 fn write_idx(folder: &Path, name: &str, count: usize, seed: u64) {

@@ -151,11 +151,7 @@ fn shapes_of_any_format_and_flat_ones() {
         "OFF\n4 2 0\n0 0 0\n1 0 0\n1 1 0\n0 1 0\n3 0 1 2\n3 0 2 3\n",
     );
     let shapes = |ranks: usize, more: &[&str]| {
-        let mut command = if ranks == 0 {
-            holosig()
-        } else {
-            holosig_on(ranks)
-        };
+        let mut command = holosig_on(ranks);
         command
             .args(["prepare", "shapes", "--bandwidth", "8", "--lmax", "4"])
             .arg(&folder);

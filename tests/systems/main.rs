@@ -5,7 +5,7 @@
 mod common;
 mod stresses;
 
-use common::{Outcome, holosig, holosig_on, run, start};
+use common::{Outcome, hash, holosig, holosig_on, made_once, run, start, training};
 use holosig::comm::World;
 use holosig::data::Split;
 use holosig::data::systems::Systems;
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 const JOB: &str = r#"
 task = "systems"
@@ -45,33 +46,18 @@ const LIMIT: Duration = Duration::from_secs(240);
 
 /// A folder with `job.toml` and the example's dataset, made once.
 fn bench() -> &'static Path {
-    static BENCH: OnceLock<tempfile::TempDir> = OnceLock::new();
-    BENCH
-        .get_or_init(|| {
-            let dir = tempfile::tempdir().unwrap();
-            std::fs::write(dir.path().join("job.toml"), JOB).unwrap();
-            let mut prepare = holosig();
-            prepare.args(["prepare", "systems", "--quickstart", "--out"]);
-            run(prepare.arg(dir.path().join("systems.h5"))).success();
-            dir
-        })
-        .path()
+    static BENCH: OnceLock<TempDir> = OnceLock::new();
+    made_once(&BENCH, |dir| {
+        std::fs::write(dir.join("job.toml"), JOB).unwrap();
+        let mut prepare = holosig();
+        prepare.args(["prepare", "systems", "--quickstart", "--out"]);
+        run(prepare.arg(dir.join("systems.h5"))).success();
+    })
 }
 
 fn train_on(ranks: usize, out: &Path, more: &[&str]) -> Outcome {
-    let mut command = if ranks == 0 {
-        holosig()
-    } else {
-        holosig_on(ranks)
-    };
-    command.arg("train").arg(bench().join("job.toml"));
-    command.arg("--out").arg(out).args(more);
-    start(&mut command).wait(LIMIT)
-}
-
-fn hash(run_folder: &Path) -> String {
-    let last = run_folder.join("checkpoints/last.h5");
-    run(holosig().arg("hash").arg(last)).success().stdout
+    let mut command = training(ranks, &bench().join("job.toml"), out, &[]);
+    start(command.args(more)).wait(LIMIT)
 }
 
 /// The run without mpirun that others are compared with, and its folder.

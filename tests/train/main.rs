@@ -6,7 +6,9 @@ mod batch;
 mod common;
 mod options;
 
-use common::{Outcome, Running, flip_byte, holosig, holosig_on, run, start};
+use common::{
+    Outcome, Running, flip_byte, hash, holosig, holosig_on, made_once, run, start, training,
+};
 use holosig::data::Split;
 use holosig::data::dataset::{Chosen, Dataset};
 use holosig::data::structure::{self, ReadOptions};
@@ -15,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 /// A small H-VAE with everything on: KL warm-up, falling learning rate, partial last batches.
 const JOB: &str = r#"
@@ -52,20 +55,16 @@ const LIMIT: Duration = Duration::from_secs(240);
 
 /// A folder with `job.toml` and a dataset of real structures, made once.
 fn bench() -> &'static Path {
-    static BENCH: OnceLock<tempfile::TempDir> = OnceLock::new();
-    BENCH
-        .get_or_init(|| {
-            let dir = tempfile::tempdir().unwrap();
-            let split = [
-                ("pdb1ubi.pdb", Split::Validation),
-                ("6WQA.cif.gz", Split::Train),
-            ];
-            pack(&split, &dir.path().join("dataset.h5"));
-            pack(&split[1..], &dir.path().join("other.h5"));
-            std::fs::write(dir.path().join("job.toml"), JOB).unwrap();
-            dir
-        })
-        .path()
+    static BENCH: OnceLock<TempDir> = OnceLock::new();
+    made_once(&BENCH, |dir| {
+        let split = [
+            ("pdb1ubi.pdb", Split::Validation),
+            ("6WQA.cif.gz", Split::Train),
+        ];
+        pack(&split, &dir.join("dataset.h5"));
+        pack(&split[1..], &dir.join("other.h5"));
+        std::fs::write(dir.join("job.toml"), JOB).unwrap();
+    })
 }
 
 fn pack(files: &[(&str, Split)], out: &Path) {
@@ -85,32 +84,16 @@ fn pack(files: &[(&str, Split)], out: &Path) {
 }
 
 fn train_args(command: &mut Command, out: &Path, sets: &[&str]) {
-    command
-        .arg("train")
-        .arg(bench().join("job.toml"))
-        .arg("--out")
-        .arg(out);
-    for set in sets {
-        command.args(["--set", set]);
-    }
+    common::train_args(command, &bench().join("job.toml"), out, sets);
 }
 
 fn train_on(ranks: usize, out: &Path, sets: &[&str], options: &[&str]) -> Outcome {
-    let mut command = if ranks == 0 {
-        holosig()
-    } else {
-        holosig_on(ranks)
-    };
-    train_args(&mut command, out, sets);
+    let mut command = training(ranks, &bench().join("job.toml"), out, sets);
     start(command.args(options)).wait(LIMIT)
 }
 
 fn last(out: &Path) -> PathBuf {
     out.join("checkpoints/last.h5")
-}
-
-fn hash(out: &Path) -> String {
-    run(holosig().arg("hash").arg(last(out))).success().stdout
 }
 
 /// The uninterrupted run that all others are compared with, without mpirun.

@@ -46,7 +46,7 @@ pub struct Args {
     /// Part of the complexes for test, where the source has no splits
     #[arg(long, default_value_t = 0.1, value_name = "FRACTION")]
     test: f64,
-    /// Seed of the split by chance: groups, or complexes without one, stay together
+    /// Seed of the split by chance: groups, of the source or by sequence, stay together
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Stop at the first complex that cannot be used
@@ -72,6 +72,23 @@ enum Groups {
     Source,
     /// Like proteins ([`clusters`]), where it names none.
     Sequences,
+}
+
+/// Where the splits of complexes come from.
+#[derive(Clone, Copy, PartialEq)]
+enum Splits {
+    Source,
+    /// The source has none at all: they are drawn when the groups are known.
+    Drawn,
+}
+
+impl Splits {
+    fn of(entries: &[Entry]) -> Self {
+        match entries.iter().any(|e| e.split.is_some()) {
+            true => Self::Source,
+            false => Self::Drawn,
+        }
+    }
 }
 
 /// Groups complexes by their sequences, where the source has no groups.
@@ -102,7 +119,7 @@ pub fn run(args: Args) -> Result<()> {
         world.agree(args.check())?;
         let listing = args.source.listing(world)?;
         let total = listing.entries.len();
-        let splits = world.agree(args.splits(&listing.entries))?;
+        let splits = Splits::of(&listing.entries);
         let progress = Progress::new(world.is_root(), total, "complexes");
         let reader = Reader::default();
         let (mut chosen, mut sequences, mut skipped) = (Vec::new(), Vec::new(), 0);
@@ -110,7 +127,7 @@ pub fn run(args: Args) -> Result<()> {
             total,
             GROUP,
             |group| {
-                let read = |i: usize| args.read(&reader, &listing.entries[i], splits[i]);
+                let read = |i: usize| args.read(&reader, &listing.entries[i], splits);
                 Ok(group.into_par_iter().map(read).collect::<Vec<Outcome>>())
             },
             |group, outcomes: Vec<Outcome>| {
@@ -137,6 +154,9 @@ pub fn run(args: Args) -> Result<()> {
         drop(progress);
         let partial = world.on_root(|| {
             let groups = group(&mut chosen, &sequences);
+            if splits == Splits::Drawn {
+                args.draw(&mut chosen);
+            }
             args.write(&chosen, groups)?;
             match skipped {
                 0 => Ok(()),
@@ -178,17 +198,21 @@ impl Args {
         self.fractions().validate()
     }
 
-    /// The split of every complex: the source's, or one by chance where it has none at all.
-    fn splits(&self, entries: &[Entry]) -> Result<Vec<Option<Split>>> {
-        if entries.iter().any(|e| e.split.is_some()) {
-            return Ok(entries.iter().map(|e| e.split).collect());
-        }
+    /// Draws the split of complexes by their groups, or by themselves.
+    fn draw(&self, chosen: &mut [Chosen]) {
         let fractions = self.fractions();
-        let of = |e: &Entry| fractions.split(e.group.as_deref().unwrap_or(&e.id));
-        Ok(entries.iter().map(|e| Some(of(e))).collect())
+        for complex in chosen {
+            let bound = complex.complex.as_ref();
+            let group = bound.and_then(|c| c.group.as_deref());
+            complex.split = fractions.split(group.unwrap_or(&complex.structure.id));
+        }
     }
 
-    fn read(&self, reader: &Reader, entry: &Entry, split: Option<Split>) -> Outcome {
+    fn read(&self, reader: &Reader, entry: &Entry, splits: Splits) -> Outcome {
+        let split = match splits {
+            Splits::Source => entry.split,
+            Splits::Drawn => Some(Split::Train),
+        };
         let split = split.ok_or("no split, where other complexes have one")?;
         let complex = reader
             .read(entry, &ReadOptions::default())
