@@ -110,7 +110,7 @@ fn shape(path: &Path) -> holosig::Result<()> {
     };
     static MAKER: LazyLock<ShapeMaker> =
         LazyLock::new(|| ShapeMaker::new(2, 4, true, true, 0).unwrap());
-    let (sample, _) = MAKER.sample(&file, 0)?;
+    let (sample, _) = MAKER.sample(&file, 0, 0)?;
     assert!(sample.coefficients.iter().all(|x| x.is_finite()));
     Ok(())
 }

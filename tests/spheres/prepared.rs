@@ -181,6 +181,55 @@ fn shapes_of_any_format_and_flat_ones() {
     shapes(0, &["--force", "--skip"]).failure(3, "flat.off: no face has an area");
 }
 
+/// Copies are of training meshes only, each turned and moved by itself: the length of a degree's
+/// coefficients, which a rotation leaves as it is, differs.
+#[test]
+fn training_shapes_have_copies() {
+    let dir = tempfile::tempdir().unwrap();
+    let mesh = "OFF\n4 4 0\n0 0 0\n2 0 0\n0 1 0\n0 0 1\n3 0 2 1\n3 0 1 3\n3 0 3 2\n3 1 2 3\n";
+    let files = ["a.off", "b.off", "c.off"];
+    files.map(|file| std::fs::write(dir.path().join(file), mesh).unwrap());
+    let table = dir.path().join("shapes.csv");
+    let rows = "file,class,split\na.off,x,train\nb.off,x,validation\nc.off,y,train\n";
+    std::fs::write(&table, rows).unwrap();
+    let shapes = |ranks: usize, copies: &str, name: &str| {
+        let mut command = holosig_on(ranks);
+        command.args([
+            "prepare",
+            "shapes",
+            "--bandwidth",
+            "8",
+            "--lmax",
+            "4",
+            "--table",
+        ]);
+        let out = dir.path().join(name);
+        command.arg(&table).args(["--copies", copies, "--out"]);
+        run(command.arg(&out)).success();
+        Spheres::open(&World::alone(), &out).unwrap()
+    };
+    let (none, two) = (shapes(0, "0", "none.h5"), shapes(2, "2", "two.h5"));
+    let ids: Vec<&str> = (0..two.len() as u32).map(|i| two.id(i)).collect();
+    let copies = [
+        "a.off copy 1",
+        "c.off copy 1",
+        "a.off copy 2",
+        "c.off copy 2",
+    ];
+    assert_eq!(ids, [&files[..], &copies].concat());
+    assert_eq!(two.split(Split::Train), [0, 2, 3, 4, 5, 6]);
+    let length = |sample: u32| {
+        let first = &two.coefficients(sample)[6..6 + 3];
+        first.iter().map(|c| f64::from(c * c)).sum::<f64>().sqrt()
+    };
+    for sample in 0..3 {
+        assert_eq!(two.coefficients(sample), none.coefficients(sample));
+        assert!((length(sample) - length(0)).abs() < 0.02 * length(0));
+    }
+    assert!((length(3) - length(0)).abs() > 0.02 * length(0));
+    assert!((length(3) - length(5)).abs() > 0.02 * length(0));
+}
+
 #[test]
 fn mistakes_are_named_in_one_line() {
     let dir = tempfile::tempdir().unwrap();

@@ -40,6 +40,9 @@ pub struct Args {
     /// Leave meshes as they stand instead of turning each by a random rotation
     #[arg(long)]
     not_rotated: bool,
+    /// Further copies of each training mesh, turned anew and moved by up to a tenth of its radius
+    #[arg(long, default_value_t = 0)]
+    copies: usize,
     /// Leave out the channels of the convex hull
     #[arg(long)]
     no_hull: bool,
@@ -80,18 +83,19 @@ pub fn run(args: Args) -> Result<()> {
         let maker = ShapeMaker::new(lmax, bandwidth, !args.no_hull, !args.not_rotated, args.seed);
         let maker = world.agree(maker)?;
         let files = world.broadcast_value(|| args.files())?;
-        let progress = Progress::new(world.is_root(), files.len(), "meshes");
+        let wanted = args.wanted(&files);
+        let progress = Progress::new(world.is_root(), wanted.len(), "signals");
         let (mut samples, mut skipped) = (Vec::new(), 0);
-        let outcome = |i: usize| match maker.sample(&files[i], i) {
+        let outcome = |&(i, copy): &(usize, usize)| match maker.sample(&files[i], i, copy) {
             Err(Error::Input(reason)) if args.skip => Ok(Err(reason)),
             other => other.map(Ok),
         };
         world.ordered(
-            files.len(),
+            wanted.len(),
             BLOCK,
             |range| {
-                range
-                    .into_par_iter()
+                wanted[range]
+                    .par_iter()
                     .map(outcome)
                     .collect::<Result<Vec<Outcome>>>()
             },
@@ -120,7 +124,7 @@ pub fn run(args: Args) -> Result<()> {
                 0 => Ok(()),
                 skipped => Err(Error::Partial {
                     skipped,
-                    of: files.len() as u64,
+                    of: wanted.len() as u64,
                 }),
             }
         })?;
@@ -129,6 +133,14 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 impl Args {
+    /// Numbers of files and copies: each file once, then the copies of those for training.
+    fn wanted(&self, files: &[ShapeFile]) -> Vec<(usize, usize)> {
+        let train = |&i: &usize| files[i].split == Split::Train;
+        let again = |copy| (0..files.len()).filter(train).map(move |i| (i, copy));
+        let once = (0..files.len()).map(|i| (i, 0));
+        once.chain((1..=self.copies).flat_map(again)).collect()
+    }
+
     fn files(&self) -> Result<Vec<ShapeFile>> {
         if let Some(table) = &self.table {
             return from_table(table);

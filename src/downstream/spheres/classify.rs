@@ -7,8 +7,9 @@ use rayon::prelude::*;
 
 /// Neighbours that vote (scikit-learn's default, as in the paper).
 const NEIGHBORS: usize = 5;
-/// Ridge penalty of the linear classifier: only there to keep separable classes finite.
-const PENALTY: f64 = 1e-3;
+/// Ridge penalties of the linear classifier. The least is only there to keep separable classes finite;
+/// the others are those of the published code.
+const PENALTIES: [f64; 6] = [1e-3, 0.1, 0.2, 1.0, 2.0, 10.0];
 
 /// Invariants of samples whose classes are known.
 pub struct Known {
@@ -16,36 +17,28 @@ pub struct Known {
     pub rows: Vec<f64>,
     /// Numbers of the classes, `[n]`.
     pub classes: Vec<u32>,
+    /// How many are for training: the first ones. The others choose what is to be chosen.
+    pub train: usize,
 }
 
 /// Probabilities of each class for each row, `[n, classes]`.
 pub type Probabilities = Vec<Vec<f64>>;
 
-/// One linear layer, its cross-entropy minimised; features are standardised on `known`.
+/// One linear layer, its cross-entropy minimised, with a ridge penalty that [`penalty`] chooses;
+/// features are standardised on `known`.
 ///
 /// # Errors
 /// Features that are not finite.
 pub fn linear(known: &Known, rows: &[f64], width: usize, classes: usize) -> Result<Probabilities> {
     let (mut train, mut test) = (known.rows.clone(), rows.to_vec());
-    for feature in 0..width {
-        let column: Vec<f64> = train.iter().skip(feature).step_by(width).copied().collect();
-        let mean = stats::mean(&column);
-        let scale = match stats::population_deviation(&column) {
-            deviation if deviation > 0.0 => deviation,
-            _ => 1.0,
-        };
-        for part in [&mut train, &mut test] {
-            let column = part.iter_mut().skip(feature).step_by(width);
-            column.for_each(|value| *value = (*value - mean) / scale);
-        }
-    }
+    standardise(&mut train, &mut test, width);
     let samples = Samples {
         rows: &train,
         width,
         classes: &known.classes,
         count: classes,
     };
-    let fitted = Logistic::fit(samples, PENALTY)?;
+    let fitted = Logistic::fit(samples, penalty(samples, known.train)?)?;
     if !fitted.converged() {
         log::warn!(
             "linear classifier: {} steps did not reach the minimum",
@@ -53,6 +46,52 @@ pub fn linear(known: &Known, rows: &[f64], width: usize, classes: usize) -> Resu
         );
     }
     Ok(fitted.probabilities(&test))
+}
+
+/// Brings features to mean 0 and standard deviation 1 in `train`; those that are constant there to 0.
+fn standardise(train: &mut [f64], test: &mut [f64], width: usize) {
+    for feature in 0..width {
+        let column: Vec<f64> = train.iter().skip(feature).step_by(width).copied().collect();
+        let mean = stats::mean(&column);
+        let scale = match stats::population_deviation(&column) {
+            deviation if deviation > 0.0 => deviation,
+            _ => 1.0,
+        };
+        for part in [&mut *train, &mut *test] {
+            let column = part.iter_mut().skip(feature).step_by(width);
+            column.for_each(|value| *value = (*value - mean) / scale);
+        }
+    }
+}
+
+/// The penalty with which the classes of the samples after the first `train` are most probable, fitted
+/// to the first. Where samples abound they need none, and it is the least.
+///
+/// # Errors
+/// Features that are not finite.
+fn penalty(samples: Samples, train: usize) -> Result<f64> {
+    const ABOUND: usize = 10_000;
+    let n = samples.classes.len();
+    if n > ABOUND || train == 0 || train == n {
+        return Ok(PENALTIES[0]);
+    }
+    let (rows, held_out) = samples.rows.split_at(train * samples.width);
+    let (classes, truth) = samples.classes.split_at(train);
+    let first = Samples {
+        rows,
+        classes,
+        ..samples
+    };
+    let loss = |&penalty: &f64| -> Result<f64> {
+        let probable = Logistic::fit(first, penalty)?.probabilities(held_out);
+        let of_truth = probable.iter().zip(truth);
+        let of_truth = of_truth.map(|(p, &class)| p[class as usize].max(f64::MIN_POSITIVE));
+        Ok(-of_truth.map(f64::ln).sum::<f64>())
+    };
+    let losses: Vec<f64> = PENALTIES.par_iter().map(loss).collect::<Result<_>>()?;
+    let best = losses.into_iter().zip(PENALTIES);
+    let best = best.min_by(|a, b| a.0.total_cmp(&b.0));
+    Ok(best.map_or(PENALTIES[0], |(_, penalty)| penalty))
 }
 
 /// Shares of the votes of the five nearest neighbours; of two at the same distance the first one.
@@ -105,7 +144,12 @@ mod tests {
         let classes: Vec<u32> = (0..60).map(|i| i % 3).collect();
         let place = |(i, &c): (usize, &u32)| 4.0 * f64::from(c) + (i as f64 * 0.7).sin();
         let rows: Vec<f64> = classes.iter().enumerate().map(place).collect();
-        let known = Known { rows, classes };
+        let train = classes.len();
+        let known = Known {
+            rows,
+            classes,
+            train,
+        };
         let at = [0.2, 3.9, 8.3, 1.9];
         let near = nearest(&known, &at, 1, 3);
         assert_eq!(predicted(&near)[..3], [0, 1, 2]);
@@ -117,5 +161,29 @@ mod tests {
             .for_each(|p| assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-12));
         // Half-way both are nearly as probable.
         assert!((line[3][0] - line[3][1]).abs() < 0.3 && line[3][2] < 0.1);
+    }
+
+    /// Two classes at 0 and 1 in one feature, and so many features of noise that classes can be
+    /// separated in any case; without the noise nothing needs to be held back.
+    #[test]
+    fn noise_needs_a_larger_penalty() {
+        let noise = |i: usize| ((i * 7919 + 13) as f64 * 1.618).sin() * 43_758.5 % 1.0;
+        let classes: Vec<u32> = (0..60).map(|i| (i / 3) % 2).collect();
+        let chosen = |width: usize, spread: f64| {
+            let value = |i: usize| match i % width {
+                0 => f64::from(classes[i / width]) + spread * noise(i),
+                _ => noise(i),
+            };
+            let rows: Vec<f64> = (0..60 * width).map(value).collect();
+            let samples = Samples {
+                rows: &rows,
+                width,
+                classes: &classes,
+                count: 2,
+            };
+            penalty(samples, 40).unwrap()
+        };
+        assert_eq!(chosen(1, 0.1), PENALTIES[0]);
+        assert!(chosen(40, 2.0) >= 1.0);
     }
 }

@@ -300,9 +300,14 @@ impl<'a> Subject<'a> {
             let row = |&r: &usize| &invariants[r * z..(r + 1) * z];
             rows.iter().flat_map(row).map(|&v| f64::from(v)).collect()
         };
+        let for_training = |&&row: &&usize| {
+            let split = self.data.split_of(self.samples[row]);
+            split == Split::Train
+        };
         let known = Known {
             rows: values(&fitted),
             classes: classes(&fitted),
+            train: fitted.iter().filter(for_training).count(),
         };
         let (x, truth) = (values(&tried), classes(&tried));
         let linear = classify::linear(&known, &x, z, names.len())?;

@@ -73,7 +73,7 @@ pub fn check_shape(file: &File, group: &Group, what: &str) {
     let (per, dim) = (6 * grid.len(), coefficients.len() / rotations.len());
     let mut signals = Vec::new();
     for (k, rotation) in rotations.iter().enumerate() {
-        let placed = mesh.placed(rotation);
+        let placed = mesh.placed(rotation, &[0.0; 3]);
         let mut seen = channels(&placed, &grid);
         seen.extend(channels(&placed.hull().unwrap(), &grid));
         check(

@@ -105,15 +105,20 @@ impl Mesh {
         sum.map(|s| s / total)
     }
 
-    /// The mesh about its centroid, turned by `rotation`, and scaled into the unit sphere.
-    pub fn placed(&self, rotation: &Matrix) -> Self {
+    /// The mesh about its centroid, moved by `shift` of its radius, turned by `rotation`, and scaled
+    /// into the unit sphere.
+    pub fn placed(&self, rotation: &Matrix, shift: &Point) -> Self {
+        let largest =
+            |points: &[Point]| points.iter().map(|v| dot(v, v).sqrt()).fold(0.0, f64::max);
         let c = self.centroid();
-        let moved = |v: &Point| rotate(rotation, [v[0] - c[0], v[1] - c[1], v[2] - c[2]]);
-        let mut vertices: Vec<Point> = self.vertices.iter().map(moved).collect();
-        let largest = vertices
-            .iter()
-            .map(|v| dot(v, v).sqrt())
-            .fold(0.0, f64::max);
+        let from = |c: &Point, v: &Point| [v[0] - c[0], v[1] - c[1], v[2] - c[2]];
+        let mut vertices: Vec<Point> = self.vertices.iter().map(|v| from(&c, v)).collect();
+        let radius = largest(&vertices);
+        let c = shift.map(|s| -s * radius);
+        vertices
+            .iter_mut()
+            .for_each(|v| *v = rotate(rotation, from(&c, v)));
+        let largest = largest(&vertices);
         let vectors = vertices.iter_mut().flatten();
         vectors.for_each(|x| *x *= RADIUS / largest);
         Self {
@@ -208,7 +213,7 @@ mod tests {
         let cube = cube();
         let near = |a: Point, b: Point| minus(&a, &b).iter().all(|d| d.abs() < 1e-15);
         assert!(near(cube.centroid(), [0.5; 3]));
-        let placed = cube.placed(&rotation::random(3));
+        let placed = cube.placed(&rotation::random(3), &[0.0; 3]);
         let sizes = placed.vertices.iter().map(|v| dot(v, v).sqrt());
         sizes.for_each(|s| assert!((s - 0.99).abs() < 1e-14));
         let hull = placed.hull().unwrap();
