@@ -192,6 +192,7 @@ fn a_decoder_makes_pictures_and_numbers() {
     }
     let page = std::fs::read_to_string(out.join("generated.html")).unwrap();
     assert_eq!(page.matches("data:image/png;base64").count(), 5);
+    assert!(page.contains("<h1>Generated signals</h1>"));
 }
 
 #[test]

@@ -11,7 +11,8 @@ pub mod volume;
 pub use sets::{Choice, Set, sets};
 
 use crate::data::spheres::{Signal, Spheres};
-use crate::downstream::report::html::{page, section};
+use crate::downstream::report::html::section;
+use crate::downstream::report::{Part, page};
 use crate::downstream::spheres::{Classifier, SphereModel};
 use crate::store::{self, Content, Kind, Output, Storage};
 use crate::{Error, Result};
@@ -75,8 +76,9 @@ pub fn run(
         );
     }
     write(&folder.join(NUMBERS), model, &made)?;
-    let title = "What the decoder makes";
-    store::write_bytes(&folder.join(PAGE), page(title, &body).as_bytes())?;
+    let about = format!("Made by the decoder of model {}.", model.hash);
+    let part = Part::plain("Generated signals", &about, body);
+    store::write_bytes(&folder.join(PAGE), page(&[part])?.as_bytes())?;
     Ok(made)
 }
 

@@ -71,7 +71,7 @@ pub fn embedded(png: &[u8], caption: &str) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
-        "<figure><img alt=\"{caption}\" style=\"max-width:100%\" \
+        "<figure><img alt=\"{caption}\" \
          src=\"data:image/png;base64,{text}\"><figcaption>{caption}</figcaption></figure>"
     );
     out

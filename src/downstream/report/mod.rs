@@ -48,6 +48,19 @@ pub struct Part {
     compared: Option<Compared>,
 }
 
+impl Part {
+    /// A part with sections that stand for themselves.
+    pub fn plain(name: &str, about: &str, body: String) -> Self {
+        Self {
+            name: name.to_string(),
+            about: about.to_string(),
+            tiles: Vec::new(),
+            body,
+            compared: None,
+        }
+    }
+}
+
 /// How a page of ours is known.
 pub fn content() -> Content {
     Content::marked("a page of holosig", "<title>holosig: ")
@@ -67,7 +80,9 @@ pub fn page(parts: &[Part]) -> Result<String> {
             html::escape(&part.name),
             html::escape(&part.about)
         );
-        body += &html::tiles(&part.tiles);
+        if !part.tiles.is_empty() {
+            body += &html::tiles(&part.tiles);
+        }
         body += &part.body;
     }
     body += &format!("<footer>holosig {}</footer>\n", env!("CARGO_PKG_VERSION"));
