@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Outcome, hash, holosig, holosig_on, made_once, run, start, training};
+use common::{Outcome, hash, holosig_on, made_once, run, start, training};
 use holosig::comm::World;
 use holosig::data::Split;
 use holosig::data::chains::{Chains, KINDS};

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Outcome, Running, hash, holosig, holosig_on, made_once, run, start, training};
+use common::{Outcome, holosig, holosig_on, made_once, run, start, training};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;

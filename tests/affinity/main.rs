@@ -4,7 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-use common::{Outcome, hash, holosig, holosig_on, made_once, run, start, training};
+use common::{Outcome, hash, holosig, holosig_on, made_once, run, training};
 use holosig::data::Split;
 use holosig::data::complexes::{Centres, Complex, Packing};
 use holosig::data::dataset::{Chosen, Dataset};

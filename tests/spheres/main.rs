@@ -5,7 +5,7 @@
 mod common;
 mod prepared;
 
-use common::{Outcome, hash, holosig, holosig_on, made_once, run, training};
+use common::{holosig, holosig_on, made_once, run, training};
 use holosig::comm::World;
 use holosig::data::Split;
 use holosig::data::spheres::Spheres;

@@ -188,7 +188,9 @@ fn training_shapes_have_copies() {
     let dir = tempfile::tempdir().unwrap();
     let mesh = "OFF\n4 4 0\n0 0 0\n2 0 0\n0 1 0\n0 0 1\n3 0 2 1\n3 0 1 3\n3 0 3 2\n3 1 2 3\n";
     let files = ["a.off", "b.off", "c.off"];
-    files.map(|file| std::fs::write(dir.path().join(file), mesh).unwrap());
+    for file in files {
+        std::fs::write(dir.path().join(file), mesh).unwrap();
+    }
     let table = dir.path().join("shapes.csv");
     let rows = "file,class,split\na.off,x,train\nb.off,x,validation\nc.off,y,train\n";
     std::fs::write(&table, rows).unwrap();
