@@ -196,6 +196,12 @@ fn the_page_puts_published_figures_beside_ours() {
             || page.matches("http://").count() == page.matches("http://www.w3.org").count()
     );
     assert!(page.matches("<svg").count() >= 6);
+    // No job here says train.clip_norm: a row that does is of other models.
+    let rows = "train.clip_norm,train.steps,cosine\n9,2,0.7777\n,2,0.4321\n";
+    std::fs::write(dir.join("more.csv"), rows).unwrap();
+    report("more.csv").success();
+    let page = std::fs::read_to_string(dir.join("page.html")).unwrap();
+    assert!(page.contains("0.4321") && !page.contains("0.7777"));
     std::fs::write(dir.join("wrong.csv"), "train.step,cosine\n2,0.1\n").unwrap();
     report("wrong.csv").failure(2, "column \"train.step\" is neither a key");
 }

@@ -200,7 +200,7 @@ fn training_shapes_have_copies() {
             "prepare",
             "shapes",
             "--bandwidth",
-            "8",
+            "24",
             "--lmax",
             "4",
             "--table",

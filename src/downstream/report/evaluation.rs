@@ -7,6 +7,7 @@ use crate::data::table::{Row, Table};
 use crate::downstream::evaluation::{Evaluation, Record};
 use crate::draw::{self, Axes, PALETTE, Series, Size};
 use crate::print::count;
+use crate::tasks::keys::keys;
 use crate::train::upgrade;
 use crate::{Result, stats};
 use std::collections::BTreeMap;
@@ -395,20 +396,30 @@ impl Beside {
         };
         let columns: Vec<String> = table.columns().iter().map(today).collect();
         let is_figure = |name: &str| known.iter().any(|k| k == name);
-        let strange = |name: &&String| !is_figure(name) && !is_key(name);
+        // A key that none of these models' jobs sets: only rows that leave it blank can be theirs.
+        let of_any = keys(None)?;
+        let of_any = |name: &str| {
+            of_any
+                .iter()
+                .any(|(_, keys)| keys.iter().any(|k| k.name == name))
+        };
+        let strange = |name: &&String| !is_figure(name) && !is_key(name) && !of_any(name);
         if let Some(name) = columns.iter().find(strange) {
             return Err(table.in_header(format!(
-                "column {name:?} is neither a key of the models' jobs nor a figure ({})",
+                "column {name:?} is neither a key of jobs nor a figure ({})",
                 known.join(", ")
             )));
         }
         let (figures, keys): (Vec<usize>, Vec<usize>) =
             (0..columns.len()).partition(|&i| is_figure(&columns[i]));
+        let (keys, unset): (Vec<usize>, Vec<usize>) =
+            keys.into_iter().partition(|&i| is_key(&columns[i]));
         let names = |places: &[usize]| places.iter().map(|&i| columns[i].clone()).collect();
         let texts = |row: Row, places: &[usize]| -> Vec<String> {
             places.iter().map(|&i| row.text(i).into()).collect()
         };
         let rows = table.rows();
+        let rows = rows.filter(|row| unset.iter().all(|&i| row.text(i).is_empty()));
         Ok(Self {
             keys: names(&keys),
             figures: names(&figures),
