@@ -258,6 +258,12 @@ fn entries_are_looked_up_in_a_folder() {
     prepare("1ubi").success();
     assert_eq!(Dataset::open(&at("d.h5")).unwrap().structures().len(), 1);
     prepare("@ids.txt").failure(3, "2xyz.pdb: no such file");
+    let command = "prepare structures @ids.txt --out n.h5";
+    let told = run(holosig().args(command.split(' ')).current_dir(dir.path()));
+    told.failure(
+        2,
+        "(2 files tried, 2 skipped, 0 more in no list): n.h5 is not written; --from FOLDER",
+    );
     // A list that is not there is the input's fault, as any other file.
     let command = "prepare structures mirror --proteinnet testing --out p.h5";
     let told = run(holosig().args(command.split(' ')).current_dir(dir.path()));

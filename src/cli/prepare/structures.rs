@@ -6,10 +6,10 @@ use crate::comm::World;
 use crate::data::Split;
 use crate::data::choice::Choice;
 use crate::data::dataset::Dataset;
-use crate::data::prepare::{Collected, Fractions, StructureFile, collect, list_files};
+use crate::data::prepare::{Collected, Fractions, Skipped, StructureFile, collect, list_files};
 use crate::data::proteinnet;
 use crate::data::selection::{Selected, Selection};
-use crate::data::structure::{Elements, Models, Notes, ReadOptions};
+use crate::data::structure::{Elements, Models, Notes, ReadOptions, is_entry};
 use crate::store::{Content, Kind, Output, write_bytes};
 use crate::{Error, Result, print};
 use std::path::{Path, PathBuf};
@@ -260,9 +260,19 @@ impl Args {
         let (skipped, of) = (collected.skipped.len(), plan.files.len());
         let selected = plan.selection.select(collected.structures);
         if selected.chosen.is_empty() {
+            let is_id = |s: &Skipped| {
+                s.file
+                    .file_name()
+                    .is_some_and(|n| is_entry(&n.to_string_lossy()))
+            };
+            let hint = match self.from.is_none() && collected.skipped.iter().any(is_id) {
+                true => "; --from FOLDER looks up PDB ids",
+                false => "",
+            };
             return Err(Error::input(format!(
-                "nothing to pack ({of} files tried, {skipped} of them skipped, {} others in no \
-                 list): {} is not written",
+                "nothing to pack ({} tried, {skipped} skipped, {} more in no list): {} is not \
+                 written{hint}",
+                print::count(of, "file"),
                 plan.others,
                 self.out.display()
             )));

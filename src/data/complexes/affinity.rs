@@ -129,7 +129,12 @@ pub fn value(text: &str, scale: Scale) -> std::result::Result<Option<f64>, Strin
         (None, Scale::Molar(of)) => plain().map(|number| -(number * of).log10()),
     };
     let number = number.filter(|v| v.is_finite());
-    let what = || format!("affinity {text:?} is not a finite number; leave it empty if unknown");
+    let comma = text.replacen(',', ".", 1);
+    let mend = match comma != text && comma.parse::<f64>().is_ok() {
+        true => format!("write {comma}, with a point"),
+        false => "leave it empty if unknown".into(),
+    };
+    let what = || format!("affinity {text:?} is not a finite number; {mend}");
     number.map(Some).ok_or_else(what)
 }
 
@@ -167,6 +172,8 @@ mod tests {
             assert!(value(bad, Scale::Log).is_err(), "{bad}");
         }
         assert!(value("-3", Scale::Molar(1e-9)).is_err());
+        let comma = value("12,5", Scale::Log).unwrap_err();
+        assert!(comma.ends_with("write 12.5, with a point"), "{comma}");
     }
 
     #[test]
