@@ -41,8 +41,8 @@ pub struct Args {
     #[arg(long)]
     not_rotated: bool,
     /// Further copies of each training mesh, turned anew and moved by up to a tenth of its radius
-    #[arg(long, default_value_t = 0)]
-    copies: usize,
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1000))]
+    copies: u32,
     /// Leave out the channels of the convex hull
     #[arg(long)]
     no_hull: bool,
@@ -138,7 +138,8 @@ impl Args {
         let train = |&i: &usize| files[i].split == Split::Train;
         let again = |copy| (0..files.len()).filter(train).map(move |i| (i, copy));
         let once = (0..files.len()).map(|i| (i, 0));
-        once.chain((1..=self.copies).flat_map(again)).collect()
+        once.chain((1..=self.copies as usize).flat_map(again))
+            .collect()
     }
 
     fn files(&self) -> Result<Vec<ShapeFile>> {
