@@ -138,6 +138,8 @@ pub fn accuracy(probabilities: &Probabilities, classes: &[u32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
 
     #[test]
     fn classes_on_a_line_are_told_apart() {
@@ -167,12 +169,15 @@ mod tests {
     /// separated in any case; without the noise nothing needs to be held back.
     #[test]
     fn noise_needs_a_larger_penalty() {
-        let noise = |i: usize| ((i * 7919 + 13) as f64 * 1.618).sin() * 43_758.5 % 1.0;
-        let classes: Vec<u32> = (0..60).map(|i| (i / 3) % 2).collect();
-        let chosen = |width: usize, spread: f64| {
-            let value = |i: usize| match i % width {
-                0 => f64::from(classes[i / width]) + spread * noise(i),
-                _ => noise(i),
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let classes: Vec<u32> = (0..60).map(|_| rng.random_range(0..2)).collect();
+        let mut chosen = |width: usize, spread: f64| {
+            let value = |i: usize| {
+                let noise = rng.random_range(-1.0..1.0);
+                match i % width {
+                    0 => f64::from(classes[i / width]) + spread * noise,
+                    _ => noise,
+                }
             };
             let rows: Vec<f64> = (0..60 * width).map(value).collect();
             let samples = Samples {
