@@ -3,7 +3,7 @@
 use super::html;
 use crate::downstream::pca;
 use crate::draw::{self, Axes, PALETTE, Series, Size};
-use crate::{Result, store};
+use crate::{Error, Result, store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -43,6 +43,12 @@ impl Embedding {
     /// A file that is not one of embeddings, or is damaged.
     pub fn read(path: &Path) -> Result<Self> {
         let file = store::open(path, store::Kind::Embeddings)?;
+        if !file.has("invariants") && file.has("prediction") {
+            return Err(Error::input(format!(
+                "{}: embeddings of trajectories, where those of residues are needed",
+                path.display()
+            )));
+        }
         let (invariants, shape) = file.read_shaped::<f32>("invariants", &[None, None])?;
         let names = if file.has("residues") {
             file.group("residues")?.read_strings("name")?

@@ -72,8 +72,16 @@ fn matching(text: &str, system: &System<f64>, among: &[u32]) -> Result<Vec<u32>>
         .collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let expression = translated(text, &names);
-    let mut selection = chemfiles::Selection::new(expression.as_str())
-        .map_err(|e| wrong(e.message.lines().next().unwrap_or("")))?;
+    // The library prints its warnings; the error says the same.
+    static QUIET: std::sync::Once = std::sync::Once::new();
+    QUIET.call_once(|| chemfiles::set_warning_callback(|warning: &str| log::debug!("{warning}")));
+    let mut selection = chemfiles::Selection::new(expression.as_str()).map_err(|e| {
+        let said = e.message.lines().next().unwrap_or("");
+        wrong(&format!(
+            "{said}; the language is that of chemfiles (chemfiles.org/chemfiles/latest/selections.html), with \
+             protein, backbone and ranges besides, as in \"protein and name CA and resid 1:50\""
+        ))
+    })?;
     if selection.size() != 1 {
         return Err(wrong(
             "it selects groups of atoms, where single atoms are needed",
