@@ -29,7 +29,7 @@ mapfile -t known < <("$cargo" test --release --test fuzz -- --list 2>/dev/null |
 [ ${#known[@]} -gt 0 ] || "$cargo" test --release --test fuzz --no-run
 [ ${#readers[@]} -gt 0 ] || readers=("${known[@]}")
 export HOLOSIG_FUZZ_SEED=$seed
-HOLOSIG_FUZZ_SECONDS=$(awk -v m="$minutes" -v n=${#readers[@]} 'BEGIN { s = int(60 * m / n); print s > 0 ? s : 1 }')
+HOLOSIG_FUZZ_SECONDS=$(awk -v m="$minutes" -v n=${#readers[@]} 'BEGIN { s = int(60 * m / n); print (s > 0 ? s : 1) }')
 export HOLOSIG_FUZZ_SECONDS
 echo "seed $seed, $HOLOSIG_FUZZ_SECONDS s each"
 

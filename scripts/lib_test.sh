@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Does scripts/lib.sh end what does not want to end? Each case is a script of its own, which must
-# end in time and leave no process behind.
+# Does scripts/lib.sh end what does not want to end? Does scripts/fuzz.sh tell what was found? Each
+# case is a script of its own, which must end in time and leave no process behind.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 . "$(dirname "$0")/lib.sh"
@@ -12,7 +12,16 @@ trap '' TERM
 touch "\$1"
 while :; do sleep 1; done
 END
-chmod +x "$here/deaf"
+# In place of cargo: readers, of which one has a finding.
+cat >"$here/cargo" <<'END'
+#!/usr/bin/env bash
+case $* in
+*" --list") printf '%s: test\n' faulty::what_is_seen pdb reading sdf ;;
+*" --exact pdb "*) echo "pdb: 9 inputs, $HOLOSIG_FUZZ_SECONDS s, seed $HOLOSIG_FUZZ_SEED" ;;
+*) echo "sdf: 9 inputs, 1 findings" && exit 101 ;;
+esac
+END
+chmod +x "$here/deaf" "$here/cargo"
 
 failed=0
 # NAME, expected exit code, expected words of its output, the script
@@ -69,5 +78,22 @@ within 20 test -e "$folder/up"
 tail -f "$folder/script.sh"
 END
 
+case_of fuzzed 0 "pdb: 9 inputs, 120 s, seed 7" <<'END'
+CARGO=$here/cargo scripts/fuzz.sh --minutes 2 --seed 7 pdb
+END
+
+# The time is shared by all readers.
+case_of found 1 "pdb: 9 inputs, 30 s, seed 7" <<'END'
+CARGO=$here/cargo scripts/fuzz.sh --minutes 1 --seed 7
+END
+
+case_of unread 2 "no reader cif; there are pdb sdf" <<'END'
+CARGO=$here/cargo scripts/fuzz.sh pdb cif
+END
+
+case_of misused 2 "usage: scripts/fuzz.sh" <<'END'
+CARGO=$here/cargo scripts/fuzz.sh --hours 1
+END
+
 [ $failed -eq 0 ]
-echo "lib: what does not want to end is ended, and nothing is left behind"
+echo "lib: what does not want to end is ended, and nothing is left behind; what fuzzing finds is told"

@@ -62,6 +62,18 @@ pub fn is_served() -> bool {
     SERVES.load(Ordering::Relaxed)
 }
 
+/// Does a child's work in this process, and drops what it sends. This is for tests, whose processes may
+/// die of it.
+///
+/// # Errors
+/// What the task reports.
+pub fn work_here(task: Task, path: &Path, arguments: &[String]) -> Result<()> {
+    const NOWHERE: &str = "/dev/null";
+    let out = File::options().write(true).open(NOWHERE);
+    let out = BufWriter::new(out.map_err(|e| Error::io(NOWHERE, e))?);
+    task(path, arguments, &mut Pipe { out })
+}
+
 fn answer(tasks: &[(&str, Task)], arguments: &[OsString]) -> Result<()> {
     let missing = || Error::input("a child needs a task and a file");
     let [task, path, rest @ ..] = arguments else {

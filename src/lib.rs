@@ -17,6 +17,8 @@
 //! | 0 | [`error`], [`files`], [`child`], [`print`](mod@print), [`trace`], [`elements`], [`stats`] | the one error type; how files are opened; processes that may die; what is printed; what ran when; symbols and radii of the chemical elements; means, deviations and medians |
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
+// Commands print by `print` alone.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod bench;
 #[warn(missing_docs)]

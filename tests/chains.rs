@@ -153,6 +153,12 @@ fn every_world_gives_the_same_bits() {
     predictions(&dir.path().join("1/checkpoints/best.h5"));
 }
 
+#[test]
+fn noise_moves_the_residues_of_chains() {
+    let job = bench().join("job.toml");
+    common::noise_is_learned_from(|out, sets| run(&mut training(0, &job, out, sets)));
+}
+
 /// Predictions of a checkpoint: probabilities, the same for any number of ranks, and a table.
 fn predictions(checkpoint: &Path) {
     let dir = tempfile::tempdir().unwrap();

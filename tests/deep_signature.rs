@@ -4,6 +4,9 @@
 mod common;
 
 use common::{Outcome, holosig, holosig_on, made_once, run, start, training};
+use holosig::comm::World;
+use holosig::data::trajectory::Dataset;
+use holosig::store::{self, Kind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -217,6 +220,22 @@ fn embeddings_of_trajectories() {
         .read_raw::<f32>()
         .unwrap();
     assert!(signatures.iter().any(|x| *x != 0.0));
+
+    // Six segments of each trajectory.
+    let segments = store::open(&one, Kind::Embeddings).unwrap();
+    let segments = segments.group("segment").unwrap();
+    let [names, labels] = ["trajectory", "label"].map(|n| segments.read_strings(n).unwrap());
+    assert_eq!((names.len(), labels.len()), (72, 72));
+    let data = Dataset::open(&World::alone(), &bench().join("grd.h5")).unwrap();
+    for (id, (name, label)) in names.into_iter().zip(labels).enumerate() {
+        let of = data.trajectory_of(id as u32);
+        assert_eq!((&of.name, of.label.as_ref()), (&name, Some(&label)));
+    }
+    let told = run(holosig().arg("inspect").arg(&one)).success().stdout;
+    for (name, shape) in [("prediction", "[72, 1]"), ("clusters/level1", "[1800]")] {
+        let row = format!("{name:<20} {shape}");
+        assert!(told.lines().any(|l| l == row), "{row}: {told}");
+    }
 
     let plots = dir.path().join("plots");
     let drawn = dir.path().join("drawn.h5");
@@ -450,8 +469,6 @@ fn deep_signature_models_are_not_exported() {
 
 #[test]
 fn shuffled_labels_are_the_same_labels_in_another_order() {
-    use holosig::comm::World;
-    use holosig::data::trajectory::Dataset;
     let open = || Dataset::open(&World::alone(), &bench().join("grd.h5")).unwrap();
     let labels = |d: &Dataset| -> Vec<Option<String>> {
         d.trajectories().iter().map(|t| t.label.clone()).collect()

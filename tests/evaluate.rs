@@ -3,12 +3,14 @@
 mod common;
 
 use common::{Outcome, holosig, holosig_on, run};
+use holosig::comm::World;
 use holosig::data::Split;
 use holosig::data::dataset::{Chosen, Dataset};
 use holosig::data::secondary::{Secondary, assign};
 use holosig::data::structure::{ReadOptions, read};
-use holosig::downstream::evaluation::Record;
+use holosig::downstream::evaluation::{self, Options, Record, Trial};
 use holosig::store::{self, Kind};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -158,6 +160,30 @@ fn numbers_do_not_depend_on_ranks_and_mean_what_they_say() {
 }
 
 #[test]
+fn progress_is_told_of_all_residues_of_all_models() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = trained(dir.path());
+    let path = dir.path().join("data.h5");
+    let dataset = Dataset::open(&path).unwrap();
+    let options = Options {
+        split: Split::Train,
+        residues: 300,
+        balanced: false,
+        seed: 0,
+        folds: 5,
+        restarts: 1,
+    };
+    let trial = Trial::new(&dataset, &path, &[], options).unwrap();
+    let (models, out) = ([model.clone(), model], dir.path().join("e"));
+    let told = RefCell::new(Vec::new());
+    let tell = |done| told.borrow_mut().push(done);
+    evaluation::run(&World::alone(), &models, &trial, &out, tell).unwrap();
+    let told = told.into_inner();
+    assert!(told.is_sorted() && told.len() > 2, "{told:?}");
+    assert!(told.contains(&300) && told.last() == Some(&600), "{told:?}");
+}
+
+#[test]
 fn the_page_puts_published_figures_beside_ours() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
@@ -265,6 +291,12 @@ fn rare_classes_are_left_out_and_named() {
             .classes
             .iter()
             .all(|c| !residue.left_out.contains_key(c))
+    );
+    // Each of five folds of each kind of label is told.
+    let fitted = outcome.stderr.matches("linear classifier: fitted to ");
+    assert_eq!(
+        (record.evaluations[0].labels.len(), fitted.count()),
+        (2, 10)
     );
     let report = || run(holosig().current_dir(dir).args(["report", "few"]));
     report().success();

@@ -219,7 +219,16 @@ fn every_form_of_a_pytorch_file_gives_the_same_checkpoint() {
         state_dict(&arrays.iter().map(rename).collect::<Vec<_>>())
     };
     let parameter = [&global("torch._utils", "_rebuild_parameter")[..], b"("].concat();
-    let optimizer = dictionary(&[("state", dictionary(&[("0", tensor(&arrays[0]))]))]);
+    // What is not asked for need not be readable.
+    let (mut gone, mut complex) = (arrays[0].clone(), arrays[0].clone());
+    gone.key = "gone".into();
+    complex.class = "ComplexFloatStorage";
+    let moments = [
+        ("0", tensor(&arrays[0])),
+        ("1", tensor(&gone)),
+        ("2", tensor(&complex)),
+    ];
+    let optimizer = dictionary(&[("state", dictionary(&moments))]);
     let unknown = [
         global("os", "system"),
         tuple(&[text("exit 1")]),
@@ -289,6 +298,8 @@ fn one_storage_of_any_type_and_order_serves_all_tensors() {
         let values: Vec<f32> = bytes
             .chunks_exact(4)
             .map(|b| half::bf16::from_f32(f32::from_le_bytes(b.try_into().unwrap())).to_f32())
+            // Of both 16-bit types.
+            .map(|v| half::f16::from_f32(v).to_f32())
             .collect();
         array.key = "all".into();
         array.offset = all.len() as i64;
@@ -319,14 +330,29 @@ fn one_storage_of_any_type_and_order_serves_all_tensors() {
         "DoubleStorage",
         bytes_of(&|v| f64::from(v).to_le_bytes().to_vec()),
     );
-    let halves = file(
+    let brains = file(
         "BFloat16Storage",
         bytes_of(&|v| half::bf16::from_f32(v).to_le_bytes().to_vec()),
     );
+    let halves = file(
+        "HalfStorage",
+        bytes_of(&|v| half::f16::from_f32(v).to_le_bytes().to_vec()),
+    );
     let (told, expected) = imported(&f32s);
     assert!(expected.is_some(), "{told:?}");
-    assert!(imported(&f64s).1 == expected);
-    assert!(imported(&halves).1 == expected);
+    for (name, other) in [("f64", f64s), ("bf16", brains), ("f16", halves)] {
+        let (told, file) = imported(&other);
+        assert!(file == expected, "{name}: {told:?}");
+    }
+}
+
+/// An archive whose table of contents has other bytes at a place in the record of an entry.
+fn relisted(file: &[u8], entry: &str, at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut names = file.windows(entry.len());
+    let record = names.rposition(|w| w == entry.as_bytes()).unwrap() - 46;
+    assert!(file[record..].starts_with(b"PK\x01\x02"));
+    let (before, rest) = file.split_at(record + at);
+    [before, bytes, &rest[bytes.len()..]].concat()
 }
 
 #[test]
@@ -348,6 +374,9 @@ fn a_pytorch_file_that_cannot_be_read_is_refused_with_the_way_out() {
     let mut cut = storages.clone();
     cut[0].1.pop();
     let mut entry = archive(&whole, &storages);
+    let first = |at, bytes: &[u8]| relisted(&entry, "model/data/0", at, bytes);
+    // The method of compression; both sizes.
+    let (packed, bomb) = (first(10, &[8, 0]), first(20, &[0x7f; 8]));
     entry.truncate(entry.len() / 2);
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         (
@@ -378,6 +407,12 @@ fn a_pytorch_file_that_cannot_be_read_is_refused_with_the_way_out() {
             "no entry \"model/data/0\"",
         ),
         ("cut file", entry, "not a PyTorch state dict"),
+        (
+            "packed",
+            packed,
+            "\"model/data/0\" is compressed or encrypted",
+        ),
+        ("bomb", bomb, "\"model/data/0\" of 2139062143 bytes, where "),
         (
             "sparse",
             archive(&pickle(&dictionary(&[("x", sparse)])), &[]),
@@ -423,6 +458,10 @@ fn a_pytorch_file_that_cannot_be_read_is_refused_with_the_way_out() {
         assert!(outcome.stderr.contains(told), "{name}: {outcome:?}");
         assert_eq!(outcome.stderr.lines().count(), 1, "{name}: {outcome:?}");
         assert!(outcome.stderr.contains("m.pt: "), "{name}: {outcome:?}");
+        // What was understood, but is no state dict of this machine's, can be saved anew.
+        let anew = ["object", "twice", "nothing", "big", "pickle"].contains(&name);
+        let remedy = outcome.stderr.contains("safetensors.torch.save_file(");
+        assert!(!anew || remedy, "{name}: {outcome:?}");
         assert_eq!(file, None, "{name}");
     }
 }

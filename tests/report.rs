@@ -136,22 +136,76 @@ fn bad_input_is_named_and_leaves_no_page() {
     .failure(2, "missing/page.html: cannot be written");
 }
 
-/// Pixels of a screenshot of `page` that have one of the colours of series in charts, but for the
-/// first, which the page itself uses.
-fn colored_pixels(browser: &str, page: &Path) -> usize {
-    let shot = page.with_extension("png");
-    run(Command::new(browser)
+/// The page itself brings the rules of paper and of narrow screens.
+#[test]
+fn a_page_can_be_printed_and_read_on_a_phone() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = run_folder(dir.path());
+    run(holosig().arg("report").arg(&folder)).success();
+    let page = std::fs::read_to_string(folder.join("report.html")).unwrap();
+    for text in [
+        "@media print",
+        "body { background: #fff;",
+        ".wide, pre { overflow: visible; }",
+        "@media (max-width: 600px)",
+        "width=device-width",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    let Some(browser) = browser() else { return };
+    // The page in a window of 400 pixels, and what it takes in it.
+    let frame = folder.join("frame.html");
+    let text = "<iframe src=\"report.html\" width=\"400\" height=\"800\" style=\"border: 0\"></iframe>\n\
+        <script>onload = () => { document.title =\n\
+        frames[0].innerWidth + \" and \" + frames[0].document.documentElement.scrollWidth }</script>\n";
+    std::fs::write(&frame, text).unwrap();
+    let mut command = headless(browser, &frame);
+    command.arg("--allow-file-access-from-files");
+    let told = run(command
+        .arg("--dump-dom")
+        .arg(format!("file://{}", frame.display())));
+    let told = told.success().stdout;
+    assert!(told.contains("<title>400 and 400</title>"), "{told}");
+}
+
+/// A browser on PATH; where there is none, no test in CI may say that all is well.
+fn browser() -> Option<&'static str> {
+    let known = ["chromium", "google-chrome", "chromium-browser"];
+    let works = |name: &&str| Command::new(name).arg("--version").output().is_ok();
+    let found = known.into_iter().find(works);
+    assert!(
+        found.is_some() || std::env::var_os("CI").is_none(),
+        "no browser on PATH: scripts/setup.sh --with-browser"
+    );
+    if found.is_none() {
+        println!("NOT TESTED: no browser on PATH; scripts/setup.sh --with-browser installs one");
+    }
+    found
+}
+
+/// A browser without a window, with a profile of its own beside `page`.
+fn headless(browser: &str, page: &Path) -> Command {
+    let mut command = Command::new(browser);
+    command
         .args([
             "--headless",
             "--no-sandbox",
             "--disable-gpu",
             "--hide-scrollbars",
         ])
-        .arg("--window-size=1200,3600")
         .arg(format!(
             "--user-data-dir={}",
             page.with_extension("profile").display()
-        ))
+        ));
+    command
+}
+
+/// Pixels of a screenshot of `page` that have one of the colours of series in charts, but for the
+/// first, which the page itself uses.
+fn colored_pixels(browser: &str, page: &Path) -> usize {
+    let shot = page.with_extension("png");
+    run(headless(browser, page)
+        .arg("--window-size=1200,3600")
         .arg(format!("--screenshot={}", shot.display()))
         .arg(format!("file://{}", page.display())))
     .success();
@@ -173,16 +227,7 @@ fn colored_pixels(browser: &str, page: &Path) -> usize {
 /// The figures are what a browser draws, not only text in the file.
 #[test]
 fn a_browser_shows_the_figures() {
-    let known = ["chromium", "google-chrome", "chromium-browser"];
-    let works = |name: &&&str| Command::new(name).arg("--version").output().is_ok();
-    let Some(browser) = known.iter().find(works) else {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "no browser on PATH: scripts/setup.sh --with-browser"
-        );
-        println!("NOT TESTED: no browser on PATH; scripts/setup.sh --with-browser installs one");
-        return;
-    };
+    let Some(browser) = browser() else { return };
     let dir = tempfile::tempdir().unwrap();
     let folder = run_folder(dir.path());
     let trained = dir.path().join("t.h5");

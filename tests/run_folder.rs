@@ -4,6 +4,7 @@ mod common;
 
 use common::{holosig, run, start};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 /// A run folder with this log, that the process of this test uses.
@@ -13,6 +14,11 @@ fn folder(path: &Path, metrics: &str) {
     std::fs::create_dir_all(path.join("checkpoints")).unwrap();
     std::fs::write(path.join(".lock"), lock.to_string()).unwrap();
     std::fs::write(path.join("metrics.jsonl"), metrics).unwrap();
+}
+
+fn mkfifo(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status();
+    assert!(made.unwrap().success());
 }
 
 #[test]
@@ -64,9 +70,38 @@ fn heartbeats_of_any_content_are_read_or_passed_over() {
     }
     std::fs::write(alive.join("rank-18446744073709551615"), [0xff; 4000]).unwrap();
     std::fs::write(alive.join("rank-x"), "").unwrap();
+    // Nobody waits for a heartbeat, and none goes on for ever.
+    mkfifo(&alive.join("rank-9"));
+    std::os::unix::fs::symlink("/dev/zero", alive.join("rank-10")).unwrap();
     let mut command = holosig();
     command.arg("status").arg(dir.path());
     start(&mut command).wait(Duration::from_secs(60)).success();
+}
+
+#[test]
+fn pipes_under_the_names_of_a_run_make_nobody_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let quickstart = concat!(env!("CARGO_MANIFEST_DIR"), "/jobs/quickstart.toml");
+    for name in ["log", "lock"] {
+        std::fs::create_dir_all(at(name).join("checkpoints")).unwrap();
+        std::fs::copy(quickstart, at(name).join("job.toml")).unwrap();
+    }
+    mkfifo(&at("log/metrics.jsonl"));
+    mkfifo(&at("lock/.lock"));
+    let tried = |command: &str, folder: &str| {
+        let mut words = holosig();
+        words.args(command.split(' ')).arg(at(folder));
+        start(&mut words).wait(Duration::from_secs(60))
+    };
+    let train = format!("train {quickstart} --out");
+    let log = "metrics.jsonl: a named pipe, where a file is needed";
+    for command in ["status", "report", &train] {
+        tried(command, "log").failure(2, log);
+    }
+    let told = tried("status", "lock").success();
+    assert!(told.stdout.contains("not started"), "{told:?}");
+    tried(&train, "lock").failure(2, ".lock: a named pipe");
 }
 
 #[test]

@@ -163,6 +163,7 @@ fn a_key_of_many_parts_and_a_deep_job_are_refused() {
 fn an_absurd_size_is_told_with_the_limit_and_takes_no_memory() {
     let dir = tempfile::tempdir().unwrap();
     let quickstart = concat!(env!("CARGO_MANIFEST_DIR"), "/jobs/quickstart.toml");
+    let many = format!("model.channels={:?}", [4; 300]);
     for (setting, told) in [
         (
             "model.latent_dim=1000000000",
@@ -171,6 +172,7 @@ fn an_absurd_size_is_told_with_the_limit_and_takes_no_memory() {
         ("model.projection=9223372036854775807", "the most is 65536"),
         ("model.channels=[9223372036854775807]", "the most is 65536"),
         ("model.hidden=[60000, 60000]", "the most is 1000000000"),
+        (&many, "channels: 300 entries, the most is 256"),
         ("train.slices=1152921504606846976", "the most is 1048576"),
     ] {
         let mut limited = Command::new("bash");

@@ -139,16 +139,18 @@ impl Args {
         });
         let path = world.agree(path)?;
         let dataset = world.agree(Dataset::open(path))?;
-        world.on_root(|| {
-            let all = dataset.split(self.split);
-            if all.is_empty() {
-                let split = self.split;
-                return Err(Error::file(
-                    path,
-                    format!("no residue of the split {split}; see --split"),
-                ));
+        let all = dataset.split(self.split);
+        world.agree(match all.is_empty() {
+            true => {
+                let what = format!("no residue of the split {}; see --split", self.split);
+                Err(Error::file(path, what))
             }
-            let centres = &all[..self.inputs.clamp(1, all.len())];
+            false => Ok(()),
+        })?;
+        let centres = &all[..self.inputs.clamp(1, all.len())];
+        let outputs = || Ok(molecules::outputs(&embedder, &dataset, centres, &self.out));
+        let _claim = self.overwrite.claim(world, outputs, &self.inputs())?;
+        world.on_root(|| {
             let side = self.points.into();
             for file in molecules::write(&embedder, &dataset, centres, side, &self.out)? {
                 crate::say!("{}", file.display());

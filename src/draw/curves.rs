@@ -1,5 +1,6 @@
 //! The curves of a run over its steps: one panel per metric.
 
+use super::finished;
 use crate::{Error, Result};
 use plotters::prelude::*;
 use serde_json::Value;
@@ -42,7 +43,7 @@ pub fn curves(records: &[Value]) -> Result<Option<String>> {
     }
     let mut svg = String::new();
     draw(&panels, &mut svg).map_err(|e| Error::internal(format!("drawing curves: {e}")))?;
-    Ok(Some(svg))
+    Ok(Some(finished(&svg)))
 }
 
 fn panels(records: &[Value]) -> Vec<Panel> {

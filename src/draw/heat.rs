@@ -1,6 +1,6 @@
 //! A table of numbers as colours.
 
-use super::{Axes, FONT, INK, Size, area, drawing, number};
+use super::{Axes, FONT, INK, Size, area, drawing, finished, number};
 use crate::{Error, Result};
 use plotters::prelude::*;
 
@@ -78,7 +78,7 @@ pub fn heat(
         chart.draw_series(cells).map_err(drawing)?;
         area.present().map_err(drawing)?;
     }
-    Ok(svg)
+    Ok(finished(&svg))
 }
 
 /// White at 0, dark blue at 1.

@@ -1,6 +1,6 @@
 //! Charts as SVG text, for files and for pages that must stand alone.
 
-use crate::{Error, Result};
+use crate::{Error, Result, print};
 use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 
@@ -221,6 +221,12 @@ pub fn file(svg: &str) -> String {
     format!("{PICTURE}\n{svg}")
 }
 
+/// A picture that has been drawn. Names in it come from files of others: characters that would steer
+/// a page, most of which no XML may hold, are shown as escapes.
+fn finished(svg: &str) -> String {
+    print::clean(svg, &['\n', '\t'])
+}
+
 fn area(svg: &mut String, size: Size) -> DrawingArea<SVGBackend<'_>, plotters::coord::Shift> {
     SVGBackend::with_string(svg, (size.width, size.height)).into_drawing_area()
 }
@@ -267,7 +273,7 @@ where
         drop(chart);
         area.present().map_err(drawing)?;
     }
-    Ok(svg)
+    Ok(finished(&svg))
 }
 
 fn legend<X, Y>(
@@ -413,6 +419,39 @@ mod tests {
         let mut zero = series;
         zero[0].points[0].0 = 0.0;
         assert!(lines_over_doublings(SIZE, &axes, &zero, false).is_err());
+    }
+
+    #[test]
+    fn names_are_shown_and_steer_no_page() {
+        let name = "a\u{1b}[31m\u{202e}b";
+        let axes = Axes { x: name, y: "y" };
+        let series = ["x", name].map(|name| Series {
+            name: name.into(),
+            color: PALETTE[0],
+            points: vec![(0.0, 1.0), (1.0, 2.0)],
+        });
+        let bar = Bar {
+            name: name.into(),
+            value: 1.0,
+        };
+        let strip = Strip {
+            name: name.into(),
+            values: vec![1.0, 2.0],
+        };
+        let record = serde_json::json!({"event": "train", "step": 1, name: 0.5});
+        let pictures = [
+            lines(SIZE, &axes, &series, false).unwrap(),
+            scatter(SIZE, &axes, &series).unwrap(),
+            heat(SIZE, &axes, &[vec![0.0, 1.0]], (0.0, 0.0), (1.0, 1.0)).unwrap(),
+            bars(SIZE, "x", &[bar]).unwrap(),
+            strips(SIZE, "x", &[strip]).unwrap(),
+            curves(&[record]).unwrap().unwrap(),
+        ];
+        for svg in pictures {
+            assert!(svg.contains("a\\u{1b}[31m\\u{202e}b"), "{svg:?}");
+            let obeyed = |c: char| c != '\n' && print::steers(c);
+            assert!(!svg.contains(obeyed), "{svg:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Charts with a named row per item.
 
-use super::{Context, FONT, GRID, INK, PALETTE, Size, area, drawing, number};
+use super::{Context, FONT, GRID, INK, PALETTE, Size, area, drawing, finished, number};
 use crate::{Error, Result, stats};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
@@ -112,7 +112,7 @@ fn rows(
         drop(chart);
         area.present().map_err(drawing)?;
     }
-    Ok(svg)
+    Ok(finished(&svg))
 }
 
 #[cfg(test)]

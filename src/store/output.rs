@@ -2,6 +2,7 @@
 
 use super::{Kind, Scratch};
 use crate::{Error, Result, files};
+use std::collections::HashSet;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
@@ -150,9 +151,9 @@ pub struct Claim {
 /// # Errors
 /// The first output that may not or cannot be written.
 pub fn claim(outputs: &[Output], inputs: &[&Path], force: bool) -> Result<Claim> {
-    let mut claim = Claim::default();
-    for (i, output) in outputs.iter().enumerate() {
-        if outputs[..i].iter().any(|o| o.path == output.path) {
+    let (mut claim, mut names) = (Claim::default(), HashSet::new());
+    for output in outputs {
+        if !names.insert(&output.path) {
             return Err(Error::file(
                 &output.path,
                 "two outputs of this command have this name",

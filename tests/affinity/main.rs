@@ -171,6 +171,11 @@ fn every_world_and_every_stop_give_the_same_bits() {
 }
 
 #[test]
+fn noise_moves_the_atoms_of_complexes() {
+    common::noise_is_learned_from(|out, sets| train(0, out, sets));
+}
+
+#[test]
 fn a_run_is_scored_and_its_model_predicts() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("run");

@@ -35,6 +35,16 @@ impl Outcome {
         assert_eq!(lines, 1, "not one line with {text:?}: {self:#?}");
         self
     }
+
+    /// Panics unless it said `text` in warnings, and in nothing but warnings.
+    #[track_caller]
+    pub fn warned(self, text: &str) -> Self {
+        let mut lines = self.stderr.lines().filter(|l| l.contains(text));
+        let warns = |line: &str| line.contains("WARN");
+        let only_warns = lines.next().is_some_and(warns) && lines.all(warns);
+        assert!(only_warns, "no warning of {text:?}: {self:#?}");
+        self
+    }
 }
 
 /// A running program whose output goes to files.
@@ -135,6 +145,24 @@ pub fn training(ranks: usize, job: &Path, out: &Path, sets: &[&str]) -> Command 
 pub fn hash(run_folder: &Path) -> String {
     let last = run_folder.join("checkpoints/last.h5");
     run(holosig().arg("hash").arg(last)).success().stdout
+}
+
+/// Makes sure that noise on coordinates reaches the samples that are learned from: `train` trains
+/// into a folder with `--set`s.
+#[track_caller]
+pub fn noise_is_learned_from(train: impl Fn(&Path, &[&str]) -> Outcome) {
+    let dir = tempfile::tempdir().unwrap();
+    let objective = |name: &str, noise: &[&str]| {
+        let out = dir.path().join(name);
+        let sets = [&["train.steps=3", "train.log_every=1"][..], noise].concat();
+        train(&out, &sets).success();
+        let records = holosig::train::metrics::read(&out.join("metrics.jsonl")).unwrap();
+        let mut steps = records.iter().rev().filter(|r| r["event"] == "train");
+        steps.next().unwrap()["objective"].as_f64().unwrap()
+    };
+    let plain = objective("plain", &[]);
+    assert_eq!(objective("again", &[]), plain);
+    assert_ne!(objective("noisy", &["train.coordinate_noise=0.1"]), plain);
 }
 
 /// A temporary folder that `make` fills at the first call.

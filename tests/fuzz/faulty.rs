@@ -10,6 +10,7 @@ pub fn target(name: &str) -> Option<&'static Target> {
         "dies" => Some(&DIES),
         "dies_as_child" => Some(&DIES_AS_CHILD),
         "hangs" => Some(&HANGS),
+        "gorges" => Some(&GORGES),
         "blames_itself" => Some(&BLAMES_ITSELF),
         _ => None,
     }
@@ -49,6 +50,15 @@ const HANGS: Target = Target {
     ..PANICS
 };
 
+const GORGES: Target = Target {
+    read: |_| {
+        let most = campaign::MOST_MIB as usize;
+        std::hint::black_box(vec![7u8; (most + 64) << 20]);
+        Ok(())
+    },
+    ..PANICS
+};
+
 const BLAMES_ITSELF: Target = Target {
     read: |_| Err(holosig::Error::internal("a bug")),
     ..PANICS
@@ -76,6 +86,19 @@ fn what_goes_wrong_is_seen() {
     assert!(
         hung.len() == 1 && hung[0].contains("no end after 1 s"),
         "{hung:#?}"
+    );
+}
+
+#[test]
+fn what_fills_the_memory_is_seen() {
+    let one = Plan {
+        inputs: 1,
+        ..Plan::default()
+    };
+    let report = campaign::try_out("gorges", Manner::AsProgram, &one);
+    assert!(
+        report.findings.len() == 1 && report.findings[0].contains("MiB of memory"),
+        "{report:#?}"
     );
 }
 

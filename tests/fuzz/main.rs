@@ -61,6 +61,7 @@ readers! {
     job,
     lmdb,
     mmcif,
+    mmcif_models,
     models,
     mol2,
     netcdf,
@@ -68,6 +69,7 @@ readers! {
     obj,
     off,
     pdb,
+    pdb_topology,
     ply,
     png,
     poscar,
@@ -87,6 +89,7 @@ readers! {
     torch,
     trr,
     xtc,
+    xyz,
 }
 
 /// Not a test of its own: the process that [`campaign::run`] starts finds itself here.

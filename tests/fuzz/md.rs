@@ -5,8 +5,9 @@
 pub mod peptide;
 
 use super::Target;
+use holosig::child::{is_served, work_here};
 use holosig::data::md::formats::{self, Frame};
-use holosig::data::md::{Ensemble, Selection, Settings, manifest};
+use holosig::data::md::{Ensemble, Selection, Settings, TASKS, manifest};
 use holosig::data::trajectory::Source;
 use peptide::{ATOMS, Run};
 use std::path::Path;
@@ -53,6 +54,19 @@ pub fn topology(path: &Path) -> holosig::Result<()> {
         .map(drop)
 }
 
+/// Reads a file of those that children read with a library, as a topology and frame by frame; without
+/// children the part that is theirs.
+fn foreign(path: &Path) -> holosig::Result<()> {
+    if is_served() {
+        topology(path)?;
+        return frames(path);
+    }
+    // The first frame, and the stride.
+    let arguments = ["0", "1"].map(String::from);
+    let mut tasks = TASKS.into_iter();
+    tasks.try_for_each(|(_, task)| work_here(task, path, &arguments))
+}
+
 const fn trajectory(corpus: fn() -> Vec<Vec<u8>>, ending: &'static str) -> Target {
     Target {
         corpus,
@@ -73,3 +87,38 @@ pub const XTC: Target = trajectory(|| run_as("xtc"), ".xtc");
 pub const TRR: Target = trajectory(|| run_as("trr"), ".trr");
 pub const DCD: Target = trajectory(|| run_as("dcd"), ".dcd");
 pub const MODELS: Target = trajectory(|| run_as("pdb"), ".pdb");
+
+pub const XYZ: Target = Target {
+    corpus: || run_as("xyz"),
+    words: &[
+        "Properties=species:S:1:pos:R:3",
+        ":mass:R:1",
+        ":name:S:1",
+        "Lattice=\"",
+        "=\"",
+        "58\n",
+        "18446744073709551615",
+        "1e999",
+        "nan",
+    ],
+    ending: ".xyz",
+    read: foreign,
+};
+pub const MMCIF: Target = Target {
+    corpus: || run_as("mmcif"),
+    words: &[
+        "loop_",
+        "data_",
+        "_atom_site.",
+        "_atom_site.pdbx_PDB_model_num",
+        "_cell.length_a",
+        "ATOM",
+        "HETATM",
+        "\n;",
+        "'",
+        "?",
+        "#",
+    ],
+    ending: ".mmcif",
+    read: foreign,
+};

@@ -4,7 +4,7 @@
 mod common;
 mod moving;
 
-use common::{Outcome, holosig, holosig_on, run};
+use common::{Outcome, holosig, holosig_on, run, training};
 use holosig::so3::{rigid, rotation};
 use holosig::store::{self, Kind};
 use moving::Moving;
@@ -297,6 +297,8 @@ fn bad_input_is_named_once() {
     cut(&|name| name == "CA", "ca.h5");
     cut(&|name| ["N", "CA", "C", "O"].contains(&name), "backbone.h5");
     cut(&|name| name != "CA", "no-ca.h5");
+    let crowd = whole.map(|_, f| vec![[1.5; 3]; f.len()]);
+    crowd.write(&dir.path().join("crowd.h5"), 8);
     run(holosig()
         .args(["prepare", "grd", "--trajectories", "4", "--out"])
         .arg(dir.path().join("grd.h5")))
@@ -312,6 +314,10 @@ fn bad_input_is_named_once() {
                 "has no CB: neighborhoods need all heavy atoms; prepare trajectories with --select all",
             ),
             ("no-ca.h5", "no residue has a CA atom"),
+            (
+                "crowd.h5",
+                "crowd.h5: graph 0: neighbors: 10 atoms stand within",
+            ),
             ("grd.h5", "grd.h5: its nodes are no atoms"),
             ("i.h5", "i.h5: it holds invariants already"),
             ("encoder.h5", "encoder.h5: a checkpoint"),
@@ -352,18 +358,29 @@ fn bad_input_is_named_once() {
     }
 }
 
+/// A small job of Deep Signature.
+fn job(file: &str, features: &str, model: &str) -> String {
+    format!(
+        "task = 'deep-signature'\n[data]\ndataset = '{file}'\nfeatures = '{features}'\n\
+         [model]\nclusters = 5\nhidden = 5\nlstm = 8\nsegments = 2\nprojection = 4\n{model}\n\
+         [train]\nsteps = 3\nbatch = 2\nslices = 2\n"
+    )
+}
+
+#[test]
+fn noise_moves_the_atoms_of_trajectories() {
+    let dir = tempfile::tempdir().unwrap();
+    Moving::new(12, &[8; 6]).write(&dir.path().join("t.h5"), 8);
+    let path = dir.path().join("job.toml");
+    std::fs::write(&path, job("t.h5", "coordinates", "")).unwrap();
+    common::noise_is_learned_from(|out, sets| run(&mut training(0, &path, out, sets)));
+}
+
 #[test]
 fn deep_signature_learns_from_invariants() {
     let dir = with_encoder();
     Moving::new(12, &[8; 6]).write(&dir.path().join("t.h5"), 8);
     embed(&dir, 1, "t.h5", "i.h5", &[]).success();
-    let job = |file: &str, features: &str, model: &str| {
-        format!(
-            "task = 'deep-signature'\n[data]\ndataset = '{file}'\nfeatures = '{features}'\n\
-             [model]\nclusters = 5\nhidden = 5\nlstm = 8\nsegments = 2\nprojection = 4\n{model}\n\
-             [train]\nsteps = 3\nbatch = 2\nslices = 2\n"
-        )
-    };
     let train = |text: String, out: &str| {
         let path = dir.path().join("job.toml");
         std::fs::write(&path, text).unwrap();

@@ -41,6 +41,40 @@ fn what_is_not_ours_is_kept() {
         .failure(2, "notes.h5: is there already");
 }
 
+/// Of a folder, too, into which a command writes several files.
+#[test]
+fn what_is_not_ours_in_a_folder_is_kept() {
+    let dir = folder();
+    for (number, (writer, name)) in FILLERS.iter().enumerate() {
+        let out = dir.path().join(format!("filled-{number}"));
+        std::fs::create_dir(&out).unwrap();
+        let (input, place) = (dir.path().join(writer.input), out.join(name));
+        let before = std::fs::read(&input).unwrap();
+        let mut command = writer.command(0, dir.path(), &input, &out);
+        std::fs::write(&place, "my notes\n").unwrap();
+        run(&mut command).failure(2, &format!("{name}: is there already"));
+        assert_eq!(std::fs::read_to_string(&place).unwrap(), "my notes\n");
+        // The input by another name.
+        std::fs::remove_file(&place).unwrap();
+        std::fs::hard_link(&input, &place).unwrap();
+        run(&mut command).failure(2, &format!("{name}: is an input of this very command"));
+        assert!(std::fs::read(&place).unwrap() == before);
+        assert_eq!(std::fs::read_dir(&out).unwrap().count(), 1, "{name}");
+    }
+    let generate = |out: &str| {
+        let model = "generate model.h5 --dataset dataset.h5 --inputs 1 --points 2 --out";
+        let mut command = holosig();
+        command.args(model.split(' ')).arg(out);
+        run(command.current_dir(dir.path()))
+    };
+    // Its own files are replaced, and beside them none that is not.
+    generate("new").success();
+    generate("new").success();
+    let atoms = dir.path().join("new/1ubi-test-A1-MET.pdb");
+    std::fs::remove_file(atoms).unwrap();
+    generate("new").failure(2, "is there already");
+}
+
 #[test]
 fn files_of_the_same_kind_are_replaced_and_others_by_force() {
     let dir = folder();
@@ -69,10 +103,11 @@ fn devices_pipes_and_folders_are_never_replaced() {
     mkfifo(&pipe);
     let inside = dir.path().join("folder");
     std::fs::create_dir(&inside).unwrap();
-    for writer in WRITERS {
+    for (number, writer) in WRITERS.iter().enumerate() {
         let input = dir.path().join(writer.input);
         for place in [&pipe, &PathBuf::from("/dev/null"), &inside] {
-            for force in [false, true] {
+            // What is refused in spite of the word is refused without it.
+            for force in [true, false].into_iter().take(1 + usize::from(number == 0)) {
                 let mut command = writer.command(0, dir.path(), &input, place);
                 if force {
                     command.arg("--force");
@@ -203,6 +238,10 @@ fn manual_pages_follow_the_rule_of_outputs() {
     assert_eq!(text(), "mine");
     man(&["--force"]).success();
     assert!(text().contains(".TH"));
+    // Commands below commands have pages of their own.
+    let below = dir.path().join("pages/deep/holosig-prepare-structures.1");
+    let below = std::fs::read_to_string(below).unwrap().replace('\\', "");
+    assert!(below.contains("--min-plddt"), "{below}");
 }
 
 /// Only what is asked for is written: a file of numbers shows it.

@@ -131,6 +131,30 @@ const WRITERS: &[Writer] = &[
         input: "a.pdb",
     },
     Writer {
+        arguments: "prepare systems {in} --out {out}",
+        input: "a.pdb",
+    },
+    Writer {
+        arguments: "prepare chains {in} --out {out}",
+        input: "job.toml",
+    },
+    Writer {
+        arguments: "prepare complexes --complexes {in} --out {out}",
+        input: "job.toml",
+    },
+    Writer {
+        arguments: "prepare images {in} --out {out}",
+        input: "job.toml",
+    },
+    Writer {
+        arguments: "prepare shapes {in} --out {out}",
+        input: "job.toml",
+    },
+    Writer {
+        arguments: "sphere {in} {out}",
+        input: "clouds.h5",
+    },
+    Writer {
         arguments: "prepare grd --nodes 5 --trajectories 4 --folds 1 --out {out}",
         input: "job.toml",
     },
@@ -194,6 +218,59 @@ const WRITERS: &[Writer] = &[
         arguments: "scale {in} --measure {out}",
         input: "job.toml",
     },
+];
+
+/// Commands that fill a folder, which is `{out}`, and one of their files.
+const FILLERS: &[(Writer, &str)] = &[
+    (
+        Writer {
+            arguments: "evaluate {dir}/model.h5 --dataset {in} --out {out}",
+            input: "dataset.h5",
+        },
+        "evaluation.json",
+    ),
+    (
+        Writer {
+            arguments: "evaluate {in} --dataset {dir}/dataset.h5 --out {out}",
+            input: "model.h5",
+        },
+        "embeddings-0.h5",
+    ),
+    (
+        Writer {
+            arguments: "generate {in} --dataset {dir}/dataset.h5 --inputs 1 --points 2 --out {out}",
+            input: "model.h5",
+        },
+        "1ubi-test-A1-MET.pdb",
+    ),
+    (
+        Writer {
+            arguments: "regress {in} --out {out}",
+            input: "clouds.h5",
+        },
+        "table.csv",
+    ),
+    (
+        Writer {
+            arguments: "sweep {in} --out {out}",
+            input: "job.toml",
+        },
+        "results.csv",
+    ),
+    (
+        Writer {
+            arguments: "sweep {in} --out {out}",
+            input: "job.toml",
+        },
+        "report.html",
+    ),
+    (
+        Writer {
+            arguments: "submit {in} --scheduler slurm --out {out}",
+            input: "job.toml",
+        },
+        "submit.sbatch",
+    ),
 ];
 
 impl Writer {

@@ -14,6 +14,9 @@ fn submit_checks_what_will_run_and_a_dry_run_needs_nothing() {
     submit(&["--nodes", "3", "--ranks-per-node", "2"]).failure(2, "too few for 6 ranks");
     submit(&["--set", "data.dataset=nope.h5"]).failure(2, "nope.h5: no such file");
     submit(&["--set", "data.dataset=model.h5"]).failure(2, "where a dataset of holosig is needed");
+    submit(&["--set", "zernike.channels=[\"Zn\"]"])
+        .failure(2, "no training sample with an atom in any of the channels");
+    submit(&["--set", "model.degrees=[1]"]).failure(2, "degrees has 1 entries, channels has 2");
     submit(&["--gpus-per-node", "2", "--set", "train.device=\"cpu\""]).failure(2, "idle");
     let told = submit(&["--nodes", "2", "--ranks-per-node", "1"]).success();
     assert!(told.stdout.contains("#SBATCH --nodes=2"), "{told:#?}");
@@ -57,7 +60,9 @@ fn a_run_goes_on_by_its_folder_and_keeps_its_scores() {
     };
     let scores = || std::fs::read_to_string(at("runs/job/scores.json")).unwrap();
     train(2, &["job.toml"]).success();
-    let first = scores();
+    // Scores that are made again lack this mark.
+    let first = scores() + "\n\n";
+    std::fs::write(at("runs/job/scores.json"), &first).unwrap();
     // Nothing is left to do.
     let again: [&[&str]; 3] = [
         &["--resume", "runs/job"],
@@ -67,12 +72,15 @@ fn a_run_goes_on_by_its_folder_and_keeps_its_scores() {
     for words in again {
         train(0, words).success();
         assert_eq!(scores(), first);
+        assert!(!at("runs/job/scores-4.json").exists());
     }
     // A new length is said and needs a word.
     let longer = ["--resume", "runs/job", "--set", "train.steps=6"];
     train(2, &longer).failure(2, "--extend goes on beyond its end");
     assert_eq!(scores(), first);
-    train(2, &[&longer[..], &["--extend"]].concat()).success();
+    let told = train(2, &[&longer[..], &["--extend"]].concat()).success();
+    let change = "the length of the run changes: 4 steps so far, 6 now";
+    assert_eq!(told.stderr.matches(change).count(), 1, "{told:#?}");
     let kept = std::fs::read_to_string(at("runs/job/scores-4.json")).unwrap();
     assert_eq!(kept, first);
     assert!(at("runs/job/scores.json").exists());

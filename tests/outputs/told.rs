@@ -1,13 +1,18 @@
 //! What is printed: once, to its end, and shown rather than obeyed.
 
 use super::*;
+use holosig::print::steers;
 
 /// Runs a command whose standard output is closed, or takes nothing.
 fn into(target: &str, command: &Command) -> (i32, String) {
     let mut words = vec![command.get_program().to_os_string()];
     words.extend(command.get_args().map(|a| a.to_os_string()));
     let script = match target {
-        "closed" => "\"$@\" | true; exit ${PIPESTATUS[0]}",
+        // It starts when the reader is gone.
+        "closed" => {
+            "(trap '' PIPE; while echo; do :; done 2>/dev/null; exec \"$@\") | true; \
+             exit ${PIPESTATUS[0]}"
+        }
         "full" => "\"$@\" > /dev/full",
         _ => "\"$@\" >&-",
     };
@@ -76,6 +81,17 @@ fn control_characters_reach_neither_script_nor_terminal() {
             }
         }
     }
+    // What the scheduler would take for further options.
+    for (option, value) in [
+        ("--queue", "a --wrap=x"),
+        ("--account", "a'b"),
+        ("--account", "a\"b"),
+    ] {
+        let mut submit = holosig();
+        submit.arg("submit").arg(&job).args([option, value]);
+        submit.args(["--dry-run", "--scheduler", "slurm"]);
+        run(&mut submit).failure(2, "is no name of a scheduler");
+    }
     // A job of such a name, which is the default name of the run.
     let renamed = dir.path().join("x\ntouch PWNED\n.toml");
     std::fs::copy(&job, &renamed).unwrap();
@@ -96,6 +112,32 @@ fn control_characters_reach_neither_script_nor_terminal() {
     assert!(told.stderr.len() < 5000, "{}", told.stderr.len());
 }
 
+/// Wherever they come from: files, folders, jobs, the command line itself.
+#[test]
+fn names_are_shown_on_both_outputs() {
+    let dir = folder();
+    let at = |name: &str| dir.path().join(name);
+    let (file, folder) = ("d\u{1b}[31m\u{202e}.h5", "r\u{1b}[31m\u{202e}");
+    std::fs::copy(at("dataset.h5"), at(file)).unwrap();
+    std::fs::create_dir_all(at(folder).join("checkpoints")).unwrap();
+    let job = JOB.replace("dataset.h5", "d\\u001b[31m\\u202e.h5");
+    std::fs::write(at("odd.toml"), job).unwrap();
+    for (words, code, shown) in [
+        (&["inspect", file][..], 0, "d\\u{1b}[31m\\u{202e}.h5"),
+        (&["status", folder], 0, "r\\u{1b}[31m\\u{202e}: not started"),
+        (&["train", "odd.toml", "--dry-run"], 0, "\\u{202e}.h5\""),
+        (&["inspect\u{202e}"], 2, "'inspect\\u{202e}'"),
+        (&["inspect", "--x\u{202e}"], 2, "'--x\\u{202e}'"),
+    ] {
+        let told = run(holosig().args(words).current_dir(dir.path()));
+        assert_eq!(told.code, code, "{words:?}: {told:#?}");
+        let all = [&told.stdout[..], &told.stderr].concat();
+        assert!(all.contains(shown), "{words:?}: {told:#?}");
+        let obeyed = |c: char| !['\n', '\t'].contains(&c) && steers(c);
+        assert!(!all.contains(obeyed), "{words:?}: {told:#?}");
+    }
+}
+
 #[test]
 fn commands_without_mpi_print_once() {
     let model = bench().at("model.h5");
@@ -109,6 +151,55 @@ fn commands_without_mpi_print_once() {
         mistake.stderr.matches("error: unexpected argument").count(),
         1
     );
+}
+
+#[test]
+fn shells_complete_commands_and_options() {
+    let dir = folder();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(holosig().args(["completions", shell])).success().stdout;
+        for word in ["holosig", "prepare", "min-plddt"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+        std::fs::write(dir.path().join(format!("c.{shell}")), script).unwrap();
+    }
+    let mut bash = Command::new("bash");
+    bash.args(["-c", ". ./c.bash && complete -p holosig"]);
+    let told = run(bash.current_dir(dir.path())).success();
+    assert!(told.stdout.ends_with(" holosig\n"), "{told:#?}");
+}
+
+/// A column of affinities is taken with its unit; one that is not taken is told of.
+#[test]
+fn columns_that_look_like_affinities_are_taken_or_told() {
+    let dir = folder();
+    for (columns, values, affinity, words) in [
+        (
+            "Kd (nM)",
+            "50",
+            Some(9.0 - 50f64.log10()),
+            "column \"Kd (nM)\"",
+        ),
+        ("Kd", "50", None, "\"Kd\" says no unit; call it Kd (nM)"),
+        (
+            "Kd (nM),Ki (nM)",
+            "5,6",
+            None,
+            "Kd (nM), Ki (nM) are all of them; choose one by --column affinity=NAME",
+        ),
+    ] {
+        let table = format!("protein,ligand,{columns}\na.pdb,GLY:A:76,{values}\n");
+        std::fs::write(dir.path().join("c.csv"), table).unwrap();
+        let words_of_command = "prepare complexes --complexes c.csv --out c.h5".split(' ');
+        let told = run(holosig().args(words_of_command).current_dir(dir.path())).success();
+        assert_eq!(told.stderr.matches(words).count(), 1, "{told:#?}");
+        let dataset = Dataset::open(&dir.path().join("c.h5")).unwrap();
+        let found = dataset.structures()[0].complex.as_ref().unwrap().affinity;
+        match affinity {
+            None => assert_eq!(found, None, "{columns}"),
+            Some(affinity) => assert!((found.unwrap() - affinity).abs() < 1e-9, "{found:?}"),
+        }
+    }
 }
 
 /// What a reader renamed or left out is told by every command that reads structures.

@@ -223,6 +223,8 @@ fn the_table_tells_a_good_embedding_from_its_baselines() {
         "crystal",
         "modelled",
         "beaten",
+        "test RMSD, baseline best in validation: ",
+        "<span>tested complexes</span>",
     ] {
         assert!(page.contains(what), "{what}");
     }
@@ -297,6 +299,11 @@ fn every_regressor_learns_and_any_number_of_ranks_finds_the_same() {
             "24 tested complexes are of 3 groups (clusters of sequences (35 % identity)): too few"
         )
     );
+    let few = dir.path().join("few");
+    run(holosig().arg("report").arg(&few)).success();
+    let page = std::fs::read_to_string(few.join("report.html")).unwrap();
+    let words = "<span>tested complexes of 3 groups, too few to decide anything</span>";
+    assert!(page.contains(words));
     regress(&file, &dir.path().join("x"), &["--group", "none"]).failure(2, "no column \"none\"");
     let mut fold_of = std::collections::HashMap::new();
     for r in &predictions[1..] {
@@ -381,6 +388,31 @@ fn a_committee_predicts_what_its_members_do() {
         .arg(&csv))
     .success();
     assert!(csv_rows(&csv)[1..].iter().all(|r| r[2].is_empty()));
+}
+
+#[test]
+fn labels_may_have_units() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, out) = (dir.path().join("P.h5"), dir.path().join("R"));
+    made_up(&file, |_, _| ());
+    let pockets = store::open(&file, Kind::Pockets).unwrap();
+    let affinity: Vec<f64> = pockets.read("affinity").unwrap();
+    let nanomolar = affinity.iter().map(|a| 10f64.powf(9.0 - a));
+    let rows = nanomolar
+        .enumerate()
+        .map(|(i, kd)| format!("c{i},{kd:e}\n"));
+    let labels = dir.path().join("l.csv");
+    let text = format!("id,Kd (nM)\n{}", rows.collect::<String>());
+    std::fs::write(&labels, text).unwrap();
+    let more = ["--model", "ridge", "--labels", labels.to_str().unwrap()];
+    regress(&file, &out, &more).success();
+    let predictions = csv_rows(&out.join("predictions.csv"));
+    assert_eq!(predictions.len(), 25);
+    for r in &predictions[1..] {
+        let id: usize = r[0][1..].parse().unwrap();
+        let measured: f64 = r[2].parse().unwrap();
+        assert!((measured - affinity[id]).abs() < 1e-9, "{r:?}");
+    }
 }
 
 #[test]

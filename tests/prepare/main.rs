@@ -229,6 +229,7 @@ fn each_bad_file_is_named_and_skipped() {
     let good = structure("pdb1ubi.pdb");
     for (path, told) in &bad {
         let outcome = prepare(&[path, &good], &[], &out).failure(3, told);
+        let outcome = outcome.warned(told);
         let line = outcome.stderr.lines().find(|l| l.contains(told)).unwrap();
         assert!(line.contains(path.to_str().unwrap()), "{line}");
         assert!(
@@ -320,7 +321,8 @@ fn a_table_chooses_structures_and_splits() {
     );
     let out = folder.path().join("out.h5");
     let options = ["--splits", table.to_str().unwrap()];
-    prepare(&[&structures()], &options, &out).success();
+    let told = prepare(&[&structures()], &options, &out).success();
+    assert!(!told.stdout.contains("by chance"), "{told:#?}");
     let found = centred(&Dataset::open(&out).unwrap());
     let expected = [
         ("2XHE", Split::Validation, "A"),
@@ -378,13 +380,39 @@ fn options_change_what_is_kept() {
     assert_eq!(letters.0, 556);
     assert!(all.2 != none.2 && all.2 != letters.2);
     assert_eq!(all, count(&[]));
+    // Four selenomethionines are centres if that is asked for, and then no hetero atoms.
+    for options in [&["--modified"][..], &["--modified", "--no-hetero"]] {
+        let modified = count(options);
+        assert_eq!((modified.0, modified.1), (556, 70), "{options:?}");
+    }
+    // 317 of the 556 have a B factor below 20.
+    let sure = ["--min-plddt", "20"];
+    assert_eq!(count(&sure).0, 239);
+    let (from, out) = (structure("1A8O.pdb"), folder.path().join("out.h5"));
+    let told = prepare(&[&from], &sure, &out).success().stdout;
+    let line = "atoms of a confidence (pLDDT) below 20, which are left out: 317";
+    assert!(told.lines().any(|l| l == line), "{told}");
+    let told = prepare(&[&from], &["--modified"], &out).success().stdout;
+    let line = "residues MSE, which count as MET: 4";
+    assert!(told.lines().any(|l| l == line), "{told}");
+    prepare(&[&from], &["--min-plddt", "101"], &out)
+        .failure(2, "--min-plddt: a number from 0 to 100 is needed");
 }
 
 #[test]
 fn inspect_tells_what_is_in_a_dataset() {
     let folder = folder();
     let out = folder.path().join("out.h5");
-    prepare(&[&structures()], &[], &out).success();
+    let told = prepare(&[&structures()], &[], &out).success().stdout;
+    let dataset = Dataset::open(&out).unwrap();
+    let share = |s| 100.0 * dataset.split(s).len() as f64 / dataset.len() as f64;
+    let line = format!(
+        "by chance and by whole structures: {:.0} % for validation (10 % asked for), {:.0} % for \
+         test (10 %)",
+        share(Split::Validation),
+        share(Split::Test)
+    );
+    assert!(told.lines().any(|l| l == line), "{line}: {told}");
     let inspect = |path: &Path| run(holosig().arg("inspect").arg(path));
     let told = inspect(&out).success().stdout;
     for part in [

@@ -190,4 +190,9 @@ fn mistakes_are_told_in_one_line() {
         &["--set", "model.elements=8"],
         "model.elements must be above",
     );
+    told(
+        1,
+        &["--set", "train.coordinate_noise=0.1"],
+        "train.coordinate_noise: the samples of task pretrain take no noise",
+    );
 }

@@ -115,7 +115,13 @@ fn evaluation_knows_more_than_chance_and_is_the_same_on_two_ranks() {
             .arg(bench().join("run"))
             .arg("--dataset")
             .arg(bench().join("glyphs.h5"));
-        run(command.arg("--out").arg(&out)).success();
+        command.arg("--out").arg(&out);
+        let notes = out.join("embeddings-0.h5");
+        std::fs::create_dir(&out).unwrap();
+        std::fs::write(&notes, "my notes\n").unwrap();
+        run(&mut command).failure(2, "embeddings-0.h5: is there already");
+        std::fs::remove_file(notes).unwrap();
+        run(&mut command).success();
         let text = std::fs::read_to_string(out.join("evaluation.json")).unwrap();
         serde_json::from_str(&text).unwrap()
     };
@@ -160,7 +166,14 @@ fn a_decoder_makes_pictures_and_numbers() {
         "7",
         "12",
     ]);
-    run(generate.arg("--out").arg(&out)).success();
+    generate.arg("--out").arg(&out);
+    let notes = out.join("generated.html");
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(&notes, "my notes\n").unwrap();
+    run(&mut generate).failure(2, "generated.html: is there already");
+    assert_eq!(std::fs::read_to_string(&notes).unwrap(), "my notes\n");
+    std::fs::remove_file(notes).unwrap();
+    run(&mut generate).success();
     let file = hdf5::File::open(out.join("generated.h5")).unwrap();
     let shape = |name: &str| file.dataset(name).unwrap().shape();
     assert_eq!(shape("samples/coefficients"), [4, 25]);
@@ -328,4 +341,17 @@ fn settings_that_do_not_fit_the_labels_are_named() {
     .success();
     let bare = format!("data.dataset={}", bare.display());
     trained(CLASSIFIER, &out, &["--set", &bare]).failure(2, "bare.h5: 0: no label");
+}
+
+#[test]
+fn signals_take_no_noise_on_coordinates() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let autoencoder = JOB.replace("UNCONSTRAINED", "");
+    for (job, task) in [(&*autoencoder, "spheres"), (CLASSIFIER, "sphere-classes")] {
+        let words = format!("train.coordinate_noise: the samples of task {task} take no noise");
+        let noise = ["--set", "train.coordinate_noise=0.1"];
+        trained(job, &out, &noise).failure(2, &words);
+        assert!(!out.exists());
+    }
 }

@@ -84,6 +84,12 @@ fn every_world_gives_the_same_bits() {
 }
 
 #[test]
+fn noise_moves_the_atoms_of_systems() {
+    let job = bench().join("job.toml");
+    common::noise_is_learned_from(|out, sets| run(&mut training(0, &job, out, sets)));
+}
+
+#[test]
 fn a_killed_run_goes_on_exactly() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("run");
@@ -229,7 +235,7 @@ fn mistakes_in_files_are_one_line_on_every_rank() {
     told.failure(2, "co3.xyz: co3: atoms 1 and 2 are less than 0.2 Å apart");
     assert!(!file.exists());
     let told = prepare(2, from.path(), &file, &["--skip"]);
-    told.failure(3, "skipped: ");
+    told.failure(3, "skipped: ").warned("skipped: ");
     assert_eq!(Systems::open(&World::alone(), &file).unwrap().len(), 5);
     std::fs::write(&bad, "1\nenergy=1\nC 0 0 0\n").unwrap();
     prepare(1, from.path(), &file, &["--unit", "energy=stone"])

@@ -239,7 +239,17 @@ fn submitting_writes_the_script_of_the_scheduler() {
 fn submitting_without_a_scheduler_starts_mpirun() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("run");
-    submit(&out, &["--scheduler", "none", "--set", "train.steps=40"]).success();
+    let told = submit(&out, &["--scheduler", "none", "--set", "train.steps=40"]).success();
+    let places = [
+        format!("run folder: {}", out.display()),
+        format!("log: {}", out.join("submit.log").display()),
+        format!("its state: holosig status {}", out.display()),
+    ];
+    for place in places {
+        let mut lines = told.stdout.lines();
+        assert!(lines.any(|l| l == place), "{place}: {told:#?}");
+    }
+    assert!(out.join("submit.log").is_file());
     let begun = Instant::now();
     while !status(&out).contains(": finished, step 40 of 40") {
         assert!(begun.elapsed() < LIMIT, "{}", status(&out));

@@ -305,7 +305,9 @@ fn mistakes_are_told_once() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("run");
     let told = |sets: &[&str], options: &[&str], code, text| {
-        train_on(2, &out, sets, options).failure(code, text);
+        let told = train_on(2, &out, sets, options).failure(code, text);
+        // Heartbeats wait for a folder without a word.
+        assert!(!told.stderr.contains("no heartbeat"), "{told:#?}");
     };
     told(
         &["train.stepps=3"],

@@ -60,6 +60,11 @@ fn every_world_and_every_stop_gives_the_same_bits() {
 }
 
 #[test]
+fn noise_moves_the_atoms_of_neighborhoods() {
+    common::noise_is_learned_from(|out, sets| train_on(0, out, sets, &[]));
+}
+
+#[test]
 fn a_trace_shows_every_thread_and_changes_no_bits() {
     let dir = tempfile::tempdir().unwrap();
     let plain = dir.path().join("plain");

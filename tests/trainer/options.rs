@@ -25,6 +25,12 @@ fn records(dir: &Path, event: &str) -> Vec<serde_json::Value> {
     of_kind.collect()
 }
 
+/// Norms of the gradients before they are clipped; nulls where they are not.
+fn norms(dir: &Path) -> Vec<serde_json::Value> {
+    let records = records(dir, "train");
+    records.iter().map(|r| r["gradient_norm"].clone()).collect()
+}
+
 fn numbers(dir: &Path, event: &str, field: &str) -> Vec<f64> {
     let records = records(dir, event);
     records.iter().map(|r| r[field].as_f64().unwrap()).collect()
@@ -73,6 +79,7 @@ fn every_world_and_every_stop_gives_the_same_bits() {
             on(ranks, &run, "25", state);
             assert_eq!(state_of(&run), state_of(&alone), "{more}, {ranks} {state}");
             assert_eq!(validations(&run), validations(&alone), "{more}, {ranks}");
+            assert_eq!(norms(&run), norms(&alone), "{more}, {ranks}");
         }
         let run = dir.path().join(format!("{i}-changing"));
         for (ranks, steps, state) in [

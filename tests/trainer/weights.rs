@@ -2,6 +2,7 @@
 
 use super::*;
 use holosig::train::checkpoint::NamedArray;
+use holosig::train::optimizer::AdamSettings;
 
 fn with(more: &str) -> Settings {
     let text = toml::to_string(&settings(8)).unwrap();
@@ -39,20 +40,21 @@ fn a_run_starts_from_weights_of_another_one() {
     let dir = tempfile::tempdir().unwrap();
     let (path, first) = imported(dir.path());
     // Nothing moves, so the end is the start; other data, another rate.
-    let still = |name: &str, more: &str| {
+    let still = |name: &str, steps: u64, more: &str| {
         let run = dir.path().join(name);
         let settings = Settings {
             learning_rate: 0.0,
+            steps: Some(steps),
             ..from(&path, more)
         };
         start(&run, &settings, 2.0).unwrap();
         last(&run)
     };
-    let all = still("all", "");
+    let all = still("all", 8, "");
     assert_eq!(all.parameters, first.parameters);
     let (position, moments) = all.training.unwrap();
     assert_eq!((position.step, moments.steps), (8, 8));
-    let part = still("part", "fresh = [\"b*\"]");
+    let part = still("part", 8, "fresh = [\"b*\"]");
     assert_eq!(values(&part, "weight"), values(&first, "weight"));
     let drawn = Line::new(settings(1).seed)
         .unwrap()
@@ -61,8 +63,8 @@ fn a_run_starts_from_weights_of_another_one() {
         .unwrap();
     assert_eq!(values(&part, "bias"), drawn[WIDTH..]);
     assert_ne!(values(&first, "bias"), drawn[WIDTH..]);
-    // The average begins there too.
-    let averaged = still("average", "average = 0.9");
+    // The average begins there too: after one step a tenth of it is what it began with.
+    let averaged = still("average", 1, "average = 0.9");
     for (a, b) in averaged.parameters.iter().zip(&first.parameters) {
         let close = a
             .values
@@ -181,7 +183,22 @@ fn what_is_frozen_stays_and_the_rest_learns() {
         .into_iter()
         .zip(values(&first, "weight"));
     assert!(pairs.into_iter().all(|(a, b)| a != b));
-    // What is frozen has no part in the norm.
     let (_, moments) = end.training.unwrap();
     assert_eq!(moments.first[WIDTH], 0.0);
+    // What is frozen has no part in the norm: the rest of the first gradient is as long as it may be.
+    let first_step = Settings {
+        steps: Some(1),
+        adam: AdamSettings {
+            weight_decay: 0.0,
+            ..AdamSettings::default()
+        },
+        ..from(&path, "freeze = [\"bias\"]\nclip_norm = 0.1")
+    };
+    let run = dir.path().join("first-step");
+    start(&run, &first_step, 3.0).unwrap();
+    let (_, moments) = last(&run).training.unwrap();
+    // Adam's first moment is a tenth of the gradient.
+    let square = |m: &f32| (10.0 * f64::from(*m)).powi(2);
+    let norm = moments.first.iter().map(square).sum::<f64>().sqrt();
+    assert!((norm / 0.1 - 1.0).abs() < 1e-5, "{norm}");
 }

@@ -77,6 +77,13 @@ fn bad_input_is_told_in_one_line_and_leaves_nothing() {
         "first.dcd: truncated: it ends within its first frame",
     );
     refused("noise.xtc,top.pdb,a", &[], "noise.xtc: not a XTC file");
+    for name in ["run.h5md", "run.h5"] {
+        std::fs::copy(at("run.trr"), at(name)).unwrap();
+        let words = format!(
+            "{name}: trajectories in HDF5 (H5MD, MDTraj) are not read; write it as XTC, TRR or DCD"
+        );
+        refused(&format!("{name},top.pdb,a"), &[], &words);
+    }
     refused("nan.trr,top.pdb,a", &[], "nan.trr: frame 7, node");
     refused(
         "run.xtc,top.pdb,a",
@@ -176,7 +183,10 @@ fn what_cannot_be_learned_from_is_told() {
         "all trajectories are of class a; there is nothing to tell apart",
     );
     refused(&["data.goal=value"], "label \"a\" of ");
-    refused(&["data.protocol=published"], "needs test trajectories");
+    refused(
+        &["data.protocol=published"],
+        "needs test trajectories: no row of the manifest has split = test",
+    );
     refused(
         &["model.segments=40"],
         "a clip of 15 frames cannot be cut into 40 segments",
@@ -198,6 +208,9 @@ fn what_cannot_be_learned_from_is_told() {
         told.contains("graphs with nodes that have no edge: 1"),
         "{told}"
     );
+    // Three trajectories in as many folds.
+    let words = "a class does not occur in these folds: 0, 1, 2; holosig sweep leaves them out";
+    assert!(told.contains(words), "{told}");
 }
 
 /// A list of a NetCDF header whose count is wrong is no list.
@@ -235,14 +248,31 @@ fn names_that_are_no_ascii_are_read() {
     let at = |name: &str| folder.path().join(name);
     let run_of = Run::new(2, 9);
     run_of.write(&at("run.xtc"), 0..2);
-    for topology in ["top.pdb", "top.xyz", "top.mmcif"] {
-        run_of.write_frame(&at(topology));
+    // With what stands in the title, where names and titles are changed.
+    for (topology, title) in [
+        ("top.pdb", ""),
+        ("top.xyz", ""),
+        ("top.mmcif", ""),
+        ("top.gro", "GRO File"),
+        ("top.psf", "peptide"),
+        ("top.prmtop", "VERSION"),
+    ] {
+        match topology {
+            "top.psf" => std::fs::write(at(topology), peptide::psf()).unwrap(),
+            "top.prmtop" => std::fs::write(at(topology), peptide::prmtop()).unwrap(),
+            _ => run_of.write_frame(&at(topology)),
+        }
         let mut bytes = std::fs::read(at(topology)).unwrap();
         let name = bytes
             .windows(4)
             .position(|w| w == b" CB " || w == b"\nC  " || w == b"\nC 1");
         let name = name.or_else(|| bytes.windows(2).position(|w| w == b"CB" || w == b"\nC"));
         bytes[name.unwrap() + 1] = 0xe9;
+        if !title.is_empty() {
+            let mut places = bytes.windows(title.len());
+            let place = places.position(|w| w == title.as_bytes()).unwrap();
+            bytes[place + 1] = 0xe9;
+        }
         std::fs::write(at(topology), &bytes).unwrap();
         manifest(
             &folder,

@@ -1,6 +1,7 @@
 //! Molecular-dynamics trajectories, from files that chemfiles writes to the reader.
 
 mod bad_input;
+mod children;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../common/peptide.rs"]

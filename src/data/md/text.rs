@@ -116,3 +116,22 @@ impl Lines {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_line_of_any_length_the_beginning_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("long.pdb");
+        std::fs::write(&path, format!("{}\r\nb\n", "a".repeat(10 << 20))).unwrap();
+        let mut lines = Lines::open(&path).unwrap();
+        let first = lines.next_line().unwrap().unwrap();
+        assert!(first == [b'a'; LONGEST], "{} bytes", first.len());
+        assert!(lines.line.capacity() < 1 << 16);
+        assert_eq!(lines.next_line().unwrap(), Some(&b"b"[..]));
+        assert_eq!(lines.next_line().unwrap(), None);
+        assert_eq!(lines.number, 3);
+    }
+}

@@ -64,7 +64,7 @@ fn reads_coordinates_in_angstrom() {
 }
 
 #[test]
-fn plain_gzip_crlf_and_several_gzip_members_are_one() {
+fn plain_gzip_crlf_marks_and_several_gzip_members_are_one() {
     let expected = read_bytes(two().as_bytes(), Fields::Backbone).unwrap();
     let gzip = |text: &str| {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -77,7 +77,16 @@ fn plain_gzip_crlf_and_several_gzip_members_are_one() {
         gzip(&record("30#3VC5_d3vc5a1", "MK", "++")),
     ];
     let crlf = two().replace('\n', "\r\n");
-    for bytes in [&whole, &members.concat(), crlf.as_bytes()] {
+    // A byte order mark.
+    let marked = format!("\u{feff}{}", two());
+    let packed = gzip(&marked);
+    for bytes in [
+        &whole,
+        &members.concat(),
+        &packed,
+        crlf.as_bytes(),
+        marked.as_bytes(),
+    ] {
         assert_eq!(read_bytes(bytes, Fields::Backbone).unwrap(), expected);
     }
     for length in [3, whole.len() / 2, whole.len() - 1] {
@@ -202,6 +211,22 @@ fn what_is_not_proteinnet_is_refused() {
     }
     assert!(complaint("[ID]\nx\n[MASK]\n+\n", Fields::Sequence).contains("[PRIMARY] first"));
     assert!(complaint("[ID]\nx\n\n", Fields::Sequence).contains("there is no [PRIMARY]"));
+}
+
+/// A few kilobytes can be unpacked to a line that fills the memory.
+#[test]
+fn a_packed_line_without_end_is_refused() {
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let piece = gzip(&vec![b'A'; 1 << 20]);
+    let pieces = piece.repeat(LONGEST_LINE / (1 << 20) + 1);
+    let bomb = [gzip(b"[ID]\n"), pieces].concat();
+    assert!(bomb.len() < 4 << 20, "{}", bomb.len());
+    let told = read_bytes(&bomb, Fields::Sequence).unwrap_err().to_string();
+    assert!(told.contains("line 2: the line has no end"), "{told}");
 }
 
 #[test]

@@ -8,6 +8,8 @@ mod file;
 mod pickle;
 mod scalar;
 mod tensors;
+#[cfg(test)]
+mod tests;
 
 pub use scalar::Scalar;
 

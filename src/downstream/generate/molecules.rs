@@ -10,12 +10,49 @@ use crate::elements;
 use crate::ops::zernike::Transform;
 use crate::so3::rotation::{Matrix, rotate};
 use crate::so3::wigner::turned;
-use crate::{Error, Result, store};
-use std::fmt::Write;
+use crate::store::{self, Content, Output};
+use crate::{Error, Result};
+use std::fmt::{Display, Write};
 use std::path::{Path, PathBuf};
 
 /// The frame of a decoder that is left alone.
 const IDENTITY: [f32; 9] = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+
+/// Every PDB file has this in its first line.
+const MARK: &str = "about its CA, in the frame of the model";
+/// What is compared.
+const SIDES: [&str; 2] = ["input", "rebuilt"];
+/// Endings of volumes.
+const VOLUMES: [&str; 2] = ["ccp4", "dx"];
+
+/// What [`write`] writes into `folder` for these centres.
+pub fn outputs(
+    embedder: &Embedder,
+    dataset: &Dataset,
+    centres: &[u32],
+    folder: &Path,
+) -> Vec<Output> {
+    let content = || Content::marked("a residue of holosig generate", MARK);
+    let mut outputs = Vec::new();
+    for &centre in centres {
+        let name = name_of(dataset, centre);
+        let atoms = folder.join(format!("{name}.pdb"));
+        for what in SIDES {
+            for channel in &embedder.description.zernike.channels {
+                let label = label(&name, what, channel);
+                let files = VOLUMES.map(|end| folder.join(format!("{label}.{end}")));
+                outputs.extend(files.map(|f| Output::new(f, content()).known_by(&atoms)));
+            }
+        }
+        outputs.push(Output::new(atoms, content()));
+    }
+    outputs
+}
+
+/// The name of a volume, without its ending.
+fn label(name: &str, what: &str, channel: impl Display) -> String {
+    format!("{name}-{what}-{channel}")
+}
 
 /// Writes for each centre the density of every channel, of the input (turned into its frame) and of
 /// what the decoder makes of its latent in the canonical frame, as CCP4/MRC and DX volumes of
@@ -51,7 +88,7 @@ pub fn write(
         let mut rebuilt = embedder.decode(&block.invariants, &IDENTITY)?;
         rebuilt.iter_mut().for_each(|c| *c *= factor);
         let name = name_of(dataset, centre);
-        for (zernikegram, what) in [(&input, "input"), (&rebuilt, "rebuilt")] {
+        for (zernikegram, what) in [&input, &rebuilt].into_iter().zip(SIDES) {
             let field = transform.field(zernikegram, &points)?;
             let channels = &description.zernike.channels;
             for (i, channel) in channels.iter().enumerate() {
@@ -62,10 +99,10 @@ pub fn write(
                     .map(|&v| v as f32)
                     .collect();
                 let volume = Volume::new(side, description.zernike.cutoff, values)?;
-                let label = format!("{name}-{what}-{channel}");
-                let path = |end: &str| folder.join(format!("{label}.{end}"));
-                store::write_bytes(&path("ccp4"), &volume.to_ccp4(&label))?;
-                store::write_bytes(&path("dx"), volume.to_dx(&label).as_bytes())?;
+                let label = label(&name, what, channel);
+                let [ccp4, dx] = VOLUMES.map(|end| folder.join(format!("{label}.{end}")));
+                store::write_bytes(&ccp4, &volume.to_ccp4(&label))?;
+                store::write_bytes(&dx, volume.to_dx(&label).as_bytes())?;
             }
         }
         let path = folder.join(format!("{name}.pdb"));
@@ -93,7 +130,7 @@ fn name_of(dataset: &Dataset, centre: u32) -> String {
 
 /// The atoms of a cloud, turned by `frame` about its centre, as a PDB file.
 fn pdb(clouds: &Clouds, frame: &Matrix, name: &str) -> String {
-    let mut out = format!("REMARK   {name}, about its CA, in the frame of the model\n");
+    let mut out = format!("REMARK   {name}, {MARK}\n");
     for (i, (v, &number)) in clouds.coordinates.iter().zip(&clouds.elements).enumerate() {
         let [x, y, z] = rotate(frame, v.map(f64::from));
         let element = elements::symbol(number).unwrap_or("X").to_ascii_uppercase();

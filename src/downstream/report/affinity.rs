@@ -6,6 +6,7 @@ use crate::downstream::pockets::features::{LEARNED, TOGETHER};
 use crate::downstream::regression::scores::Interval;
 use crate::downstream::regression::{FEW_GROUPS, Results, Row, Table};
 use crate::draw::{self, Axes, PALETTE, Series};
+use crate::print::count;
 use crate::store::{self, Kind};
 use crate::{Error, Result};
 use std::path::Path;
@@ -131,12 +132,19 @@ impl Affinity {
                 format!("Pearson r, {}", baseline.title()),
                 false,
             ),
-            tile(
-                self.measured.len().to_string(),
-                "tested complexes".into(),
-                false,
-            ),
+            tile(self.measured.len().to_string(), self.tested(), false),
         ]
+    }
+
+    /// What the tile of the number of tested complexes says.
+    fn tested(&self) -> String {
+        match self.results.tables.first() {
+            Some(all) if is_small(all) => format!(
+                "tested complexes of {}, too few to decide anything",
+                count(all.groups, "group")
+            ),
+            _ => "tested complexes".into(),
+        }
     }
 
     fn figures(&self) -> Result<String> {
@@ -258,9 +266,14 @@ fn section(table: &Table, bags: usize) -> String {
     html::section(&title, &about, &body)
 }
 
+/// Whether a part has few groups.
+fn is_small(table: &Table) -> bool {
+    table.groups < FEW_GROUPS
+}
+
 /// What is said of a part with few groups.
 fn caution(table: &Table) -> String {
-    match table.groups < FEW_GROUPS {
+    match is_small(table) {
         true => format!(
             " With {} complexes of {} groups the order of the rows may be chance: it decides \
              nothing, and intervals are narrower than they should be.",

@@ -108,25 +108,66 @@ mod tests {
     fn text_cannot_become_markup() {
         let t = table(&["<b>"], [vec!["a & \"b\""]]);
         assert!(t.contains("<th>&lt;b&gt;</th>") && t.contains("<td>a &amp; &quot;b&quot;</td>"));
+        let t = table(&["id"], [vec!["a\u{1b}[31m\u{202e}b"]]);
+        assert!(t.contains("<td>a\\u{1b}[31m\\u{202e}b</td>"), "{t:?}");
+    }
+
+    /// What the rules of a page are for whose declarations `has` takes: on a screen and on paper.
+    fn selectors(has: [&dyn Fn(&str) -> bool; 2]) -> [Vec<String>; 2] {
+        let page = page("", "");
+        let (screen, print) = page.split_once("@media print").unwrap();
+        let of = |css: &str, has: &dyn Fn(&str) -> bool| {
+            let rules = css.lines().filter_map(|l| l.split_once('{'));
+            let own = rules.filter(|rule| has(rule.1));
+            own.flat_map(|r| r.0.split(',').map(|s| s.trim().to_string()))
+                .collect()
+        };
+        [of(screen, has[0]), of(print, has[1])]
     }
 
     /// On paper there is no ground of colour, under which text could not be read.
     #[test]
     fn every_ground_is_white_in_print() {
-        let (screen, print) = include_str!("page.css").split_once("@media print").unwrap();
-        let grounds = |css: &str, white: bool| -> Vec<String> {
-            let rules = css.lines().filter_map(|l| l.split_once('{'));
-            let ground = |body: &str| body.contains("background: #fff");
-            let own = rules.filter(|r| r.1.contains("background:") && ground(r.1) == white);
-            own.flat_map(|r| r.0.split(',').map(|s| s.trim().to_string()))
-                .collect()
-        };
-        let (colored, white) = (grounds(screen, false), grounds(print, true));
+        let white = |body: &str| body.contains("background: #fff");
+        let colored = |body: &str| body.contains("background:") && !white(body);
+        let [colored, white] = selectors([&colored, &white]);
         assert!(colored.len() >= 3, "{colored:?}");
         assert!(
             colored.iter().all(|s| white.contains(s)),
             "{colored:?} {white:?}"
         );
+    }
+
+    /// Nobody can scroll on paper: what is cut off is lost.
+    #[test]
+    fn nothing_scrolls_in_print() {
+        let scrolls = |body: &str| body.contains("overflow-x: auto");
+        let whole = |body: &str| body.contains("overflow: visible");
+        let [scrolls, whole] = selectors([&scrolls, &whole]);
+        assert!(scrolls.len() >= 2, "{scrolls:?}");
+        assert!(
+            scrolls.iter().all(|s| whole.contains(s)),
+            "{scrolls:?} {whole:?}"
+        );
+    }
+
+    /// Columns of a grid are as wide as they say, whatever the screen: a wide one must give way.
+    #[test]
+    fn columns_fit_narrow_screens() {
+        let page = page("", "");
+        let least: Vec<&str> = page
+            .split("minmax(")
+            .skip(1)
+            .map(|rest| rest.split(", 1fr").next().unwrap())
+            .collect();
+        assert!(least.len() >= 2, "{least:?}");
+        for least in least {
+            let pixels = least.strip_suffix("px").and_then(|n| n.parse::<u32>().ok());
+            // A screen of 400 pixels without the margins of page and section.
+            let fits = pixels.is_some_and(|n| n <= 350);
+            let gives_way = least.starts_with("min(") && least.ends_with(", 100%)");
+            assert!(fits || gives_way, "{least}");
+        }
     }
 
     #[test]

@@ -62,16 +62,24 @@ impl TaskKind for HvaeKind {
             Purpose::Training(None) | Purpose::Trial => Ok(1.0),
         };
         let mut task = world.agree(known.and_then(|f| HvaeTask::new(job, input, place, f)))?;
-        if matches!(purpose, Purpose::Training(None)) {
-            let factor = task.norm_factor(world)?;
-            let usable = match factor.is_finite() && factor > 0.0 {
-                true => Ok(factor),
-                false => Err(Error::file(
-                    &job.dataset,
-                    "no training sample with an atom in any of the channels",
-                )),
-            };
-            task.description.norm_factor = world.agree(usable)?;
+        let seen = |sees, value| match sees {
+            true => Ok(value),
+            false => Err(Error::file(
+                &job.dataset,
+                "no training sample with an atom in any of the channels",
+            )),
+        };
+        match purpose {
+            Purpose::Training(Some(_)) => {}
+            Purpose::Training(None) => {
+                let factor = task.norm_factor(world)?;
+                let usable = factor.is_finite() && factor > 0.0;
+                task.description.norm_factor = world.agree(seen(usable, factor))?;
+            }
+            Purpose::Trial => {
+                let sees = task.sees_atoms().and_then(|sees| seen(sees, 1.0));
+                world.agree(sees)?;
+            }
         }
         Ok(task)
     }
@@ -137,6 +145,19 @@ impl<'a> HvaeTask<'a> {
             ids: samples.to_vec(),
             labels: None,
         })
+    }
+
+    /// Whether the channels see anything of the training samples, if there are any; it looks no
+    /// further than the first of which they do.
+    fn sees_atoms(&self) -> Result<bool> {
+        let samples = self.samples(Split::Train);
+        for sample in 0..samples {
+            let x = of_clouds(&self.transform, &self.clouds(Split::Train, &[sample]))?;
+            if x.iter().any(|&v| v != 0.0) {
+                return Ok(true);
+            }
+        }
+        Ok(samples == 0)
     }
 
     /// Mean over the training samples of `sqrt(sum_f x_f^2 / (2 l_f + 1))`, by which the

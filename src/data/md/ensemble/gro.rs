@@ -109,6 +109,27 @@ mod tests {
     }
 
     #[test]
+    fn elements_follow_the_rules_of_names() {
+        let atoms = [
+            ("CA", "CA", 20u8),
+            ("LIG", "CL1", 17),
+            ("LIG", "BR2", 35),
+            ("HEM", "FE", 26),
+            ("SER", "HG", 1),
+            ("NA", "NA", 11),
+            ("ALA", "1HB", 1),
+        ];
+        let mut text = format!("names\n{}\n", atoms.len());
+        for (i, (residue, name, _)) in atoms.iter().enumerate() {
+            let n = i + 1;
+            text += &format!("{n:5}{residue:<5}{name:>5}{n:5}   0.100   0.200{n:4}.000\n");
+        }
+        text += "   9.00000   9.00000   9.00000\n";
+        let numbers = atoms.map(|(.., number)| number);
+        assert_eq!(parse(&text).unwrap().numbers, numbers);
+    }
+
+    #[test]
     fn damage_is_placed() {
         let cut: String = TEXT.lines().take(4).map(|l| format!("{l}\n")).collect();
         let (line, what) = parse(&cut).unwrap_err();

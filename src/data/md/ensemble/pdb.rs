@@ -160,6 +160,10 @@ mod tests {
         assert_eq!(system.bonds, [[1, 2], [2, 3]]);
         let cell = system.cell.unwrap();
         assert_eq!(cell.vectors()[1], [0.0, 30.0, 0.0]);
+        // Another molecule of the same name, too.
+        let molecule = atom(1, " C1", "LIG", 0.0) + &atom(2, " C2", "LIG", 1.4);
+        let twice = model(&format!("{molecule}TER\n{molecule}")).unwrap();
+        assert_eq!(twice.residue_of, [0, 0, 1, 1]);
     }
 
     /// Byte order marks, UTF-16, lines that end in carriage returns; names out of their columns.

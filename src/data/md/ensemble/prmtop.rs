@@ -155,6 +155,24 @@ ALA WAT
     }
 
     #[test]
+    fn numbers_or_else_masses_tell_the_elements_of_ligands() {
+        let ligand = TEXT
+            .replace("N   CA  C   ", "X1  CA1 FE  ")
+            .replace("ALA ", "LIG ");
+        let masses = ligand.replace(
+            "  1.40100000E+01  1.20100000E+01  1.20100000E+01",
+            "  3.54500000E+01  4.00800000E+01  1.89980000E+01",
+        );
+        assert_eq!(parse(&masses).unwrap().numbers, [17, 20, 9, 8, 1]);
+        // Where a number is none, the name tells.
+        let numbers = format!(
+            "{ligand}%FLAG ATOMIC_NUMBER\n%FORMAT(10I8)\n{:8}{:8}{:8}{:8}{:8}\n",
+            17, 20, 9, 8, -1
+        );
+        assert_eq!(parse(&numbers).unwrap().numbers, [17, 20, 9, 8, 1]);
+    }
+
+    #[test]
     fn remarks_hold_no_fields() {
         let remark = "%COMMENT  made by a test\n";
         let text = TEXT

@@ -205,6 +205,25 @@ mod tests {
     }
 
     #[test]
+    fn masses_tell_the_elements_of_ligands() {
+        let atoms = [
+            ("X1", 79.904),
+            ("CA1", 40.08),
+            ("F1", 18.998),
+            ("FE", 18.998),
+        ];
+        let mut text = format!("PSF\n\n{:8} !NATOM\n", atoms.len());
+        for (i, (name, mass)) in atoms.iter().enumerate() {
+            text += &format!(
+                "{:8} LIG  1    LIG  {name:<4} X1   0.0 {mass:13.4} 0\n",
+                i + 1
+            );
+        }
+        text += "\n       0 !NBOND: bonds\n\n";
+        assert_eq!(parse(&text).unwrap().numbers, [35, 20, 9, 9]);
+    }
+
+    #[test]
     fn damage_is_placed() {
         let refused = |text: &str, what: &str| {
             let message = parse(text).unwrap_err().to_string();

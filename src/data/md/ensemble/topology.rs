@@ -166,5 +166,14 @@ mod tests {
             ..atom("Q1", "LIG", None)
         };
         assert_eq!((element(&stated, false), element(&stated, true)), (30, 30));
+        // An amino acid of any name is known by its atoms; a library takes its CA for calcium.
+        let mut atoms = ["N", "CA", "C"].map(|name| atom(name, "XYZ", None));
+        atoms[1].element = Some(20);
+        let system = assemble(&atoms, [], Vec::new(), None);
+        assert_eq!(system.numbers, [7, 6, 6]);
+        let alone = assemble(&atoms[1..2], [], Vec::new(), None);
+        assert_eq!(alone.numbers, [6]);
+        let lacking = assemble(&atoms[1..], [], Vec::new(), None);
+        assert_eq!(lacking.numbers, [20, 6]);
     }
 }

@@ -71,3 +71,21 @@ pub fn labels(path: &Path, ids: &[String]) -> Result<Vec<String>> {
     };
     ids.iter().map(of).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_of_absurd_size_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut bytes = Vec::new();
+        let encoder = png::Encoder::new(&mut bytes, 60_000, 60_000);
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_chunk(png::chunk::IDAT, &[0; 8]).unwrap();
+        drop(writer);
+        std::fs::write(folder.path().join("a.png"), bytes).unwrap();
+        let told = read(folder.path()).unwrap_err().to_string();
+        assert!(told.ends_with("a.png: too large an image"), "{told}");
+    }
+}

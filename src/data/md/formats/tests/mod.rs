@@ -262,6 +262,31 @@ fn counts_that_the_file_cannot_hold_are_refused() {
     let mut bytes = xtc_frame(&walk(50, 10, 100, 1), 20, true, 1);
     bytes[88] = 0x7f;
     refused("a.xtc", &bytes, 50);
+    let four = trr_frame(4, false, [true; 6], 0.0);
+    assert!(refused("a.trr", &four, 3).contains("frame 0 has 4 atoms, the topology 3"));
+}
+
+#[test]
+fn frames_whose_parts_do_not_fit_each_other_are_damaged() {
+    // A stream of bits that ends before its atoms do.
+    for seed in 0..20 {
+        let mut bytes = xtc_frame(&walk(50, 10, 100, seed), 20, false, seed);
+        let packed = i32::from_be_bytes(bytes[88..92].try_into().unwrap());
+        bytes[88..92].copy_from_slice(&(packed - 4).to_be_bytes());
+        bytes.truncate(bytes.len() - 4);
+        assert!(refused("a.xtc", &bytes, 50).contains("frame 0 is damaged"));
+    }
+    // The lengths around each record of the second frame.
+    let good = dcd(DCD, 7, 2);
+    let record = 4 + 4 * 7 + 4;
+    for axis in 1..=3 {
+        let first = good.len() - axis * record;
+        for at in [first, first + record - 4] {
+            let mut bytes = good.clone();
+            bytes[at] += 1;
+            assert!(refused("a.dcd", &bytes, 7).contains("frame 1 is damaged"));
+        }
+    }
 }
 
 /// Every byte of small files is changed to several values: nothing but an error or frames of the
