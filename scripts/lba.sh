@@ -9,14 +9,14 @@
 # default).
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
-here=$(cd "$(dirname "$0")/.." && pwd)
+home=$PWD
+cd "$OLDPWD"
 if [ $# -lt 3 ]; then
     sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 model=$1 folder=$2 out=$3
 shift 3
-holosig=${HOLOSIG:-${CARGO_TARGET_DIR:-$here/target}/release/holosig}
 launch() { mpirun -np "${RANKS:-8}" "$holosig" "$@"; }
 # Complexes that cannot be used are named and left out: exit code 3.
 some() { "$@" || [ $? -eq 3 ]; }
