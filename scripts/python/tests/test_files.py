@@ -141,3 +141,12 @@ def test_a_failure_has_the_exit_code_and_the_line(made):
     with pytest.raises(holosig.Failure, match="none.h5") as failure:
         holosig.run("inspect", made / "none.h5")
     assert failure.value.code == 2
+
+
+def test_a_failure_on_two_ranks_has_the_line_too(tmp_path):
+    if not shutil.which("mpirun"):
+        pytest.skip("mpirun was not found")
+    with pytest.raises(holosig.Failure, match="none.h5: no such file") as failure:
+        holosig.run("train", ROOT / "jobs/quickstart.toml", "--out", tmp_path / "run",
+                    "--set", f"data.dataset={tmp_path / 'none.h5'}", ranks=2)
+    assert failure.value.code == 2
