@@ -9,6 +9,9 @@
 # KINDS, REPEATS, RESIDUES and RANKS choose a part of the experiment; what is finished is not run again, what
 # was interrupted goes on.
 set -euo pipefail
+. "$(dirname "$0")/env.sh"
+home=$PWD
+cd "$OLDPWD"
 structures=${1:?usage: scripts/amino_acids.sh STRUCTURES [OUT]}
 out=${2:-amino-acids}
 sizes=${SIZES:-400:4 1000:10 2000:20 5000:50 20000:20}
@@ -16,8 +19,6 @@ kinds=${KINDS:-hae hvae-0.025 hvae-0.1}
 repeats=${REPEATS:-3}
 residues=${RESIDUES:-10000}
 ranks=${RANKS:-1}
-home=$(cd "$(dirname "$0")/.." && pwd)
-holosig=${HOLOSIG:-${CARGO_TARGET_DIR:-$home/target}/release/holosig}
 launch() { if [ "$ranks" -gt 1 ]; then mpirun -np "$ranks" "$@"; else "$@"; fi; }
 
 mkdir -p "$out"

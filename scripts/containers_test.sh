@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The container recipes: each is built, and its program run, where the tool is there and works (Docker's
 # daemon, Apptainer). Where it is not, what a recipe says is compared with the repository: sections,
-# files that it copies, the version of Rust. The last line says which recipes were built.
+# files that it copies, the version of Rust, and the libraries that a program built here needs. The last
+# line says which recipes were built.
 #
 #   scripts/containers_test.sh [--dry]   --dry: only compares, which takes a second
 set -euo pipefail
@@ -27,7 +28,20 @@ dry() { # recipe, image of the GPU program or not
         [ "$file" = target ] || [ -e "$file" ] || echo "$recipe copies $file, which is not there"
     done >"$here/missing"
     [ ! -s "$here/missing" ] || complain "$(cat "$here/missing")"
+    awk 'tolower($1) ~ /^from:?$/ { stage++ } stage == 2' "$recipe" >"$here/final"
+    for file in "${needed[@]}"; do
+        grep -qE "(^| )$file[-0-9]" "$here/final" || complain "$recipe does not install ${file//\\/} to run with"
+    done
 }
+
+# Packages with the libraries that the program is linked with, without their versions; the C library is
+# everywhere.
+needed=()
+if [ -x "$holosig" ] && command -v readelf >/dev/null; then
+    mapfile -t needed < <(readelf -d "$holosig" |
+        sed -nE 's/.*\(NEEDED\).*\[(lib[a-z0-9+]*).*/\1/p' |
+        sed -E '/^lib(c|m|gcc)$/d; s/^libmpi.*/libopenmpi/; s/\+/\\+/g')
+fi
 
 for recipe in "$recipes"/Dockerfile "$recipes"/Dockerfile.cuda; do
     dry "$recipe"

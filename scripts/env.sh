@@ -1,9 +1,17 @@
-# Sourced by the other scripts: the repository root as working folder, cargo on PATH, and an
-# mpirun that works for root (containers) and on machines with fewer cores than ranks.
+# Sourced by the other scripts: the repository root as working folder, cargo on PATH, the program as
+# $holosig, and an mpirun that works for root (containers) and on machines with fewer cores than ranks.
+# Scripts whose arguments are files of the user go back: `cd "$OLDPWD"`.
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 if ! command -v cargo >/dev/null && [ -f "$HOME/.cargo/env" ]; then
     . "$HOME/.cargo/env"
+fi
+
+# What HOLOSIG names, the program of the archive that these scripts came in (scripts/package.sh), or the
+# one that was built here.
+holosig=${HOLOSIG:-$PWD/bin/holosig}
+if [ -z "${HOLOSIG:-}" ] && [ ! -x "$holosig" ]; then
+    holosig=${CARGO_TARGET_DIR:-$PWD/target}/release/holosig
 fi
 
 # Open MPI refuses root unless told twice; MPICH ignores these.

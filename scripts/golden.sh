@@ -21,7 +21,7 @@ case $action in
     ;;
 esac
 
-holosig=$(realpath "${HOLOSIG:-${CARGO_TARGET_DIR:-target}/release/holosig}")
+holosig=$(realpath "$holosig")
 jobs=$PWD/tests/fixtures/golden
 stored=$jobs/hashes.txt
 scratch golden

@@ -6,11 +6,13 @@
 # methods are tuned alike, by the learning rate that validates best. A sweep that was stopped goes on.
 # HOLOSIG: the program; RANKS: how many share the runs.
 set -euo pipefail
+. "$(dirname "$0")/env.sh"
+home=$PWD
+cd "$OLDPWD"
 out=${1:?grd_sizes.sh FOLDER [N...]}
 shift
 sizes=("$@")
 [ ${#sizes[@]} -gt 0 ] || sizes=(100 400 2000)
-holosig=${HOLOSIG:-target/release/holosig}
 mkdir -p "$out"
 
 for n in "${sizes[@]}"; do
@@ -19,7 +21,7 @@ for n in "${sizes[@]}"; do
     sweep() { # name, options...
         local name=$1
         shift
-        mpirun -np "${RANKS:-2}" "$holosig" sweep jobs/deep-signature-grd.toml --out "$out/$n/$name" \
+        mpirun -np "${RANKS:-2}" "$holosig" sweep "$home/jobs/deep-signature-grd.toml" --out "$out/$n/$name" \
             --set data.dataset="$data" --folds all --grid train.learning_rate=1e-3,3e-3 "$@"
     }
     beads=()

@@ -9,14 +9,14 @@
 # default).
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
-here=$(cd "$(dirname "$0")/.." && pwd)
+home=$PWD
+cd "$OLDPWD"
 if [ $# -lt 3 ]; then
     sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 model=$1 folder=$2 out=$3
 shift 3
-holosig=${HOLOSIG:-${CARGO_TARGET_DIR:-$here/target}/release/holosig}
 launch() { mpirun -np "${RANKS:-8}" "$holosig" "$@"; }
 # Complexes that cannot be used are named and left out: exit code 3.
 some() { "$@" || [ $? -eq 3 ]; }
@@ -24,7 +24,7 @@ some() { "$@" || [ $? -eq 3 ]; }
 [ -e "$folder/train/data.mdb" ] || folder=$folder/data
 for part in train val test; do
     if [ ! -e "$folder/$part/data.mdb" ]; then
-        echo "lba: $2: no $part/data.mdb: not an unpacked split of ATOM3D's LBA" >&2
+        echo "lba: $folder: no $part/data.mdb: not an unpacked split of ATOM3D's LBA" >&2
         exit 2
     fi
 done
@@ -33,7 +33,7 @@ some launch pockets "$model" --complexes "$folder" --out "$out/pockets.h5"
 some launch regress "$out/pockets.h5" --out "$out/affinity" "$@"
 "$holosig" report "$out/affinity"
 
-case $2 in
+case $folder in
 *60*) echo "published results of the 60 % split: table of Townshend et al." ;;
 *)
     cat <<'TABLE'

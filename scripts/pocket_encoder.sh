@@ -8,14 +8,14 @@
 # `holosig train`. $RANKS ranks (1 by default).
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
-here=$(cd "$(dirname "$0")/.." && pwd)
+home=$PWD
+cd "$OLDPWD"
 if [ $# -lt 3 ]; then
     sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 structures=$1 complexes=$2 out=$3
 shift 3
-holosig=${HOLOSIG:-${CARGO_TARGET_DIR:-$here/target}/release/holosig}
 launch() { mpirun -np "${RANKS:-1}" "$holosig" "$@"; }
 # Files that cannot be used are named and left out: exit code 3.
 some() { "$@" || [ $? -eq 3 ]; }
@@ -23,5 +23,5 @@ some() { "$@" || [ $? -eq 3 ]; }
 mkdir -p "$out"
 some launch prepare structures "$structures" --validation 0.02 --test 0 --out "$out/structures.h5"
 some launch prepare complexes --complexes "$complexes" --with "$out/structures.h5" --out "$out/complexes.h5"
-launch train "$here/jobs/pocket-encoder.toml" --out "$out/run" --set data.dataset="$out/complexes.h5" "$@"
+launch train "$home/jobs/pocket-encoder.toml" --out "$out/run" --set data.dataset="$out/complexes.h5" "$@"
 "$holosig" export "$out/run" "$out/pocket-encoder.h5"

@@ -12,10 +12,10 @@
 # PRETRAIN, TUNE: more options of the pretraining and of the sweeps, such as
 # "--set train.epochs=5". HOLOSIG names the program, HOLOSIG_LAUNCH what starts it on several ranks.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-. scripts/env.sh
+. "$(dirname "$0")/env.sh"
+home=$PWD
+cd "$OLDPWD"
 
-program=${HOLOSIG:-target/release/holosig}
 runs=$(realpath -m "${RUNS:-runs}")
 out=${OUT:-$runs/pretraining}
 read -ra networks <<<"${NETWORKS:-schnet painn}"
@@ -27,13 +27,13 @@ read -ra launch <<<"${HOLOSIG_LAUNCH:-}"
 read -ra pretrain <<<"${PRETRAIN:-}"
 read -ra tune <<<"${TUNE:-}"
 
-holosig() { "${launch[@]}" "$program" "$@"; }
+run() { "${launch[@]}" "$holosig" "$@"; }
 
 prepare() {
     local molecule count
     for molecule in "${molecules[@]}"; do
         for count in "${frames[@]}"; do
-            "$program" prepare systems "$1/rmd17_${molecule}_train_01.npz" \
+            "$holosig" prepare systems "$1/rmd17_${molecule}_train_01.npz" \
                 "$1/rmd17_${molecule}_test_01.npz" --order files --validation $((1000 - count)) \
                 --out "$runs/$molecule-$count.h5"
         done
@@ -47,19 +47,19 @@ one() {
     mkdir -p "$out/$network"
     if [ "$objective" != none ]; then
         # The job's own objective may have keys that others lack.
-        sed '/^\[objective\]/,/^$/d' "jobs/pretrain-$network.toml" >"$folder.toml"
-        holosig train "$folder.toml" --set objective.name="$objective" \
+        sed '/^\[objective\]/,/^$/d' "$home/jobs/pretrain-$network.toml" >"$folder.toml"
+        run train "$folder.toml" --set objective.name="$objective" \
             --set data.dataset="$runs/qm9.h5" "${pretrain[@]}" --restart auto \
             --out "$folder/pretrain"
         start=(--set train.init="$folder/pretrain/checkpoints/last.h5")
     fi
-    holosig sweep "jobs/$network-qm9.toml" "${start[@]}" "${tune[@]}" \
+    run sweep "$home/jobs/$network-qm9.toml" "${start[@]}" "${tune[@]}" \
         --set data.dataset="$runs/qm9.h5" \
         --grid data.target="${TARGETS:-mu,alpha,gap,u0}" --repeats "${REPEATS:-3}" \
         --out "$folder/qm9"
     for molecule in "${molecules[@]}"; do
         for count in "${frames[@]}"; do
-            holosig sweep "jobs/$network-rmd17.toml" "${start[@]}" "${tune[@]}" \
+            run sweep "$home/jobs/$network-rmd17.toml" "${start[@]}" "${tune[@]}" \
                 --set data.dataset="$runs/$molecule-$count.h5" --repeats "${REPEATS:-3}" \
                 --out "$folder/$molecule-$count"
         done
@@ -72,7 +72,7 @@ one) one "${2:?a number}" ;;
 all)
     for ((i = 0; i < ${#networks[@]} * ${#objectives[@]}; i++)); do one "$i"; done
     ;;
-table) python3 scripts/pretraining_table.py "$out" ;;
+table) python3 "$home/scripts/pretraining_table.py" "$out" ;;
 *)
     sed -n '2,16s/^# \?//p' "$0" >&2
     exit 2

@@ -72,6 +72,17 @@ fn every_key_of_every_job_is_in_the_reference() {
     assert!(seen > 100, "{seen}");
 }
 
+/// The job for molecular dynamics of one's own follows the paper, not the released code.
+#[test]
+fn the_job_for_molecules_has_the_corrected_variant() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs/deep-signature-md.toml");
+    let job = tasks::load(&path, &[]).unwrap();
+    assert_eq!(job.task(), "deep-signature");
+    let found = settings(&path, &job.to_text().unwrap()).unwrap();
+    let variant = found.iter().find(|(name, _)| name == "model.variant");
+    assert_eq!(variant.unwrap().1, "\"corrected\"");
+}
+
 #[test]
 fn the_schema_names_what_editors_need() {
     let schema = schema(Some("hvae")).unwrap();

@@ -85,6 +85,7 @@ impl Moving {
             },
             folds: 3,
             seed: 0,
+            skip: false,
         };
         trajectory::prepare(&World::alone(), path, &about, self).unwrap();
     }

@@ -131,6 +131,45 @@ fn bad_input_is_told_in_one_line_and_leaves_nothing() {
     arguments(&mut command, &folder, &[]);
     run(&mut command).failure(2, "nan.trr: frame 7, node");
     assert!(!at("out.h5").exists());
+
+    // By option the others are used, on any number of ranks, as if the bad ones were not there.
+    manifest(
+        &folder,
+        &[
+            "trajectory,topology,label",
+            "nan.trr,top.pdb,a",
+            "run.xtc,top.pdb,a",
+            "cut.dcd,top.pdb,b",
+            "run.dcd,top.pdb,b",
+            "run.trr,torn.pdb,b",
+        ],
+    );
+    let files = [1, 2].map(|ranks| {
+        let mut command = holosig_on(ranks);
+        arguments(&mut command, &folder, &["--skip"]);
+        let done = run(&mut command);
+        assert_eq!(done.code, 3, "{}", done.stderr);
+        for reason in ["nan.trr: frame 7", "cut.dcd: truncated", "torn.pdb: line "] {
+            assert!(done.stderr.contains(reason), "{}", done.stderr);
+        }
+        assert!(done.stderr.contains("3 of 5 inputs"), "{}", done.stderr);
+        let file = std::fs::read(at("out.h5")).unwrap();
+        std::fs::remove_file(at("out.h5")).unwrap();
+        file
+    });
+    assert!(files[0] == files[1]);
+    manifest(
+        &folder,
+        &[
+            "trajectory,topology,label",
+            "run.xtc,top.pdb,a",
+            "run.dcd,top.pdb,b",
+        ],
+    );
+    run(&mut prepare(&folder, &[])).success();
+    assert!(std::fs::read(at("out.h5")).unwrap() == files[0]);
+    manifest(&folder, &["trajectory,topology,label", "nan.trr,top.pdb,a"]);
+    run(&mut prepare(&folder, &["--skip"])).failure(2, "no trajectory could be used");
 }
 
 #[test]

@@ -44,5 +44,7 @@ def run(*arguments: os.PathLike | str | int | float, ranks: int = 1, launcher: s
         raise Error(f"{command[0]}: {e.strerror}") from e
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        # mpirun has words of its own after those of the program.
+        said = [line for line in said if " ERROR " in line] or said
         raise Failure(done.returncode, said[-1] if said else f"exit code {done.returncode}")
     return done.stdout

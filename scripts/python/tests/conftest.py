@@ -15,6 +15,12 @@ def needs_program():
         pytest.skip("the program holosig was not found")
 
 
+def train(dataset, out, *sets, ranks=1):
+    """A run of the quickstart's job."""
+    words = [word for key in (f"data.dataset={dataset}", *sets) for word in ("--set", key)]
+    holosig.run("train", ROOT / "jobs/quickstart.toml", "--out", out, *words, ranks=ranks)
+
+
 @pytest.fixture(scope="session")
 def made(tmp_path_factory) -> Path:
     """A folder with a dataset, embeddings, trajectories and a run."""
@@ -22,10 +28,7 @@ def made(tmp_path_factory) -> Path:
     here = tmp_path_factory.mktemp("made")
     shares = ("--validation", 0.1, "--test", 0.15)
     holosig.run("prepare", "structures", ROOT / "tests/structures", *shares, "--out", here / "dataset.h5")
-    job = ROOT / "jobs/quickstart.toml"
-    holosig.run(
-        "train", job, "--out", here / "run", "--set", f"data.dataset={here / 'dataset.h5'}", "--set", "train.steps=2"
-    )
+    train(here / "dataset.h5", here / "run", "train.steps=2", "train.log_every=1", "train.tensorboard=true")
     best = here / "run/checkpoints/best.h5"
     holosig.run("embed", best, "--dataset", here / "dataset.h5", "--out", here / "embeddings.h5")
     holosig.run("prepare", "grd", "--trajectories", 8, "--out", here / "grd.h5")

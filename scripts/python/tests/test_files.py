@@ -1,6 +1,11 @@
+import csv
+import json
+import shutil
+
 import holosig
 import numpy as np
 import pytest
+from conftest import ROOT, train
 
 
 def test_neighborhoods_are_those_of_the_program(made):
@@ -41,7 +46,49 @@ def test_a_checkpoint_has_what_its_description_says(made):
         assert checkpoint.description["model"]["latent_dim"] == 64
         assert checkpoint.parameters["decoder_bottleneck.weight"].shape == (64, 64)
         total = sum(a.size for a in checkpoint.parameters.values())
-        assert f"{total} in {len(checkpoint.parameters)}" in holosig.run("inspect", checkpoint.path)
+        told = holosig.run("inspect", checkpoint.path)
+        assert f"{total} in {len(checkpoint.parameters)}" in told
+        buffers = checkpoint.buffers
+        assert f"{sum(a.size for a in buffers.values())} in {len(buffers)}" in told
+        assert buffers["encoder_cg_blocks.0.layers.0.running_var"].shape == (160,)
+        assert buffers.keys().isdisjoint(checkpoint.parameters)
+
+
+def test_pockets_are_sums_of_their_residues(made, tmp_path):
+    # Two residues of a protein play ligands.
+    protein = ROOT / "tests/structures/1orc.pdb"
+    with (tmp_path / "complexes.csv").open("w", newline="") as file:
+        rows = [("first", protein, "ASP:A:22", 6.5), ("second", protein, "ASP:A:47", "")]
+        csv.writer(file).writerows([("id", "protein", "ligand", "pK"), *rows])
+    options = ("--complexes", tmp_path / "complexes.csv", "--no-untrained", "--out", tmp_path / "pockets.h5")
+    holosig.run("pockets", made / "run/checkpoints/best.h5", *options)
+    with holosig.Pockets(tmp_path / "pockets.h5") as pockets:
+        assert len(pockets) == 2 and list(pockets.ids) == ["first", "second"]
+        assert pockets.embeddings.shape == (2, 64) and pockets.affinities.shape == (2,)
+        assert pockets.affinities[0] == 6.5 and np.isnan(pockets.affinities[1])
+        for pocket, ligand in enumerate((22, 47)):
+            residues, invariants = pockets.residues(pocket), pockets.invariants(pocket)
+            assert invariants.shape == (len(residues), 64)
+            assert np.allclose(invariants.sum(axis=0), pockets.embeddings[pocket], rtol=1e-4, atol=1e-4)
+            numbers = {r.number for r in residues}
+            assert {ligand - 1, ligand + 1} < numbers and ligand not in numbers
+            assert {(r.structure, r.chain) for r in residues} == {(pockets.ids[pocket], "A")}
+
+
+def test_tensorboard_reads_the_numbers_of_the_log(made):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    logged = {}
+    for line in (made / "run/metrics.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        kind, step = record.pop("event"), record.pop("step")
+        if kind in ("train", "validation"):
+            for name in record.keys() - {"time", "epoch"}:
+                logged.setdefault(f"{kind}/{name}", []).append((step, float(np.float32(record[name]))))
+    assert [step for step, _ in logged["train/objective"]] == [1, 2] and "validation/cosine" in logged
+    events = reader.EventAccumulator(str(made / "run"))
+    events.Reload()
+    found = {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    assert found == logged
 
 
 def test_segments_are_parts_of_trajectories(made):
@@ -82,7 +129,24 @@ def test_another_kind_and_no_file_are_one_line(made, tmp_path):
         holosig.Dataset(plain)
 
 
+def test_a_run_on_two_ranks_has_two(made, tmp_path):
+    if not shutil.which("mpirun"):
+        pytest.skip("mpirun was not found")
+    train(made / "dataset.h5", tmp_path / "run", "train.steps=1", ranks=2)
+    first = (tmp_path / "run/metrics.jsonl").read_text().splitlines()[0]
+    assert json.loads(first)["ranks"] == 2
+
+
 def test_a_failure_has_the_exit_code_and_the_line(made):
     with pytest.raises(holosig.Failure, match="none.h5") as failure:
         holosig.run("inspect", made / "none.h5")
+    assert failure.value.code == 2
+
+
+def test_a_failure_on_two_ranks_has_the_line_too(tmp_path):
+    if not shutil.which("mpirun"):
+        pytest.skip("mpirun was not found")
+    with pytest.raises(holosig.Failure, match="none.h5: no such file") as failure:
+        holosig.run("train", ROOT / "jobs/quickstart.toml", "--out", tmp_path / "run",
+                    "--set", f"data.dataset={tmp_path / 'none.h5'}", ranks=2)
     assert failure.value.code == 2

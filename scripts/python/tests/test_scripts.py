@@ -1,9 +1,12 @@
 """Scripts beside the package that need neither the program nor other packages."""
 
 import csv
+import json
+import os
 import runpy
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,9 +14,9 @@ import pytest
 SCRIPTS = Path(__file__).parents[2]
 
 
-def script(name, *arguments):
+def script(name, *arguments, **variables):
     command = [sys.executable, SCRIPTS / name, *arguments]
-    return subprocess.run(command, capture_output=True, text=True)
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | variables)
 
 
 def windows(folder, *options):
@@ -88,3 +91,89 @@ def test_the_residue_with_the_signal_decides(tmp_path):
     assert made.returncode == 0, made.stderr
     accuracies = {cells[1].strip(): float(cells[2].split()[0]) for cells in map(lambda l: l.split("|"), made.stdout.splitlines()[2:])}
     assert accuracies["2"] > 0.9 and accuracies["all"] > 0.9 and accuracies["1"] < 0.75
+
+
+#: In the place of the package: it writes down how it is called.
+WANDB = """\
+import json, os
+
+def note(*call):
+    with open(os.environ["CALLS"], "a") as file:
+        print(json.dumps(call), file=file)
+
+class util:
+    generate_id = staticmethod(lambda: f"drawn-{os.getpid()}")
+
+class Session:
+    def log(self, values, step):
+        note("log", step, values)
+
+    def finish(self):
+        note("finish")
+
+def init(**options):
+    note("init", options)
+    return Session()
+"""
+
+
+def log(run, *records):
+    with (run / "metrics.jsonl").open("a") as file:
+        for record in records:
+            print(json.dumps(record), file=file)
+
+
+def trained(step, objective, event="train"):
+    return {"event": event, "step": step, "time": 1.5, "epoch": 0, "objective": objective}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A folder of a run of two steps."""
+    made = tmp_path / "run"
+    made.mkdir()
+    (made / "job.toml").write_text("[train]\nsteps = 2\n")
+    log(made, {"event": "start", "step": 0}, trained(1, 0.5), trained(2, 0.25), trained(2, 0.75, "validation"))
+    return made
+
+
+def test_a_run_is_sent_once(run, tmp_path):
+    (tmp_path / "wandb.py").write_text(WANDB)
+    calls = tmp_path / "calls"
+
+    def sent():
+        calls.unlink(missing_ok=True)
+        done = script("sync_run.py", run, "--to", "wandb", "--project", "ours", PYTHONPATH=str(tmp_path), CALLS=str(calls))
+        assert done.returncode == 0, done.stderr
+        (first, options), *told, last = map(json.loads, calls.read_text().splitlines())
+        assert [first, last] == ["init", ["finish"]]
+        return options, told
+
+    options, told = sent()
+    assert options["project"] == "ours" and options["config"] == {"train.steps": 2}
+    both = {"train/objective": 0.25, "validation/objective": 0.75}
+    assert told == [["log", 1, {"train/objective": 0.5}], ["log", 2, both]]
+    # The same run, and nothing new.
+    assert sent() == (options, [])
+    # It is resumed from its first step and becomes longer: what it made again is not sent again.
+    log(run, {"event": "start", "step": 1}, trained(2, 0.25), trained(3, 0.125), {"event": "end", "step": 3})
+    assert sent() == (options, [["log", 3, {"train/objective": 0.125}]])
+
+
+def test_a_run_is_followed_to_its_end(run):
+    command = [sys.executable, "-u", SCRIPTS / "sync_run.py", run, "--to", "wandb", "--dry-run", "--follow"]
+    with subprocess.Popen([*command, "--every", "0.1"], stdout=subprocess.PIPE, text=True) as process:
+        limit = threading.Timer(60, process.kill)
+        limit.start()
+        try:
+            # Once the first step is told, the log has been read.
+            assert any(line == "step 1 train/objective = 0.5\n" for line in process.stdout)
+            log(run, trained(3, 0.125))
+            assert any(line == "step 3 train/objective = 0.125\n" for line in process.stdout)
+            assert process.poll() is None
+            log(run, {"event": "end", "step": 3})
+            assert process.communicate()[0] == "end\n"
+            assert process.returncode == 0
+        finally:
+            limit.cancel()
+            process.kill()

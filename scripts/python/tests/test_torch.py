@@ -1,3 +1,5 @@
+import os
+
 import holosig
 import pytest
 
@@ -16,6 +18,23 @@ def test_batches_are_clouds_one_after_another(made):
         second = dataset.neighborhood(1)
     mine = batch["positions"][batch["batch"] == 1].numpy()
     assert (mine == second.positions).all()
+
+
+def pids(_):
+    """Of the process that opened the file, and of this one."""
+    return torch.utils.data.get_worker_info().dataset._open[0], os.getpid()
+
+
+def test_workers_open_a_file_for_themselves_that_their_parent_has_open(made):
+    from holosig.torch import Neighborhoods
+
+    data = Neighborhoods(made / "dataset.h5")
+    assert len(data[0].elements) > 0 and data._open[0] == os.getpid()
+    loader = torch.utils.data.DataLoader(
+        data, batch_size=8, collate_fn=pids, num_workers=2, multiprocessing_context="fork"
+    )
+    for opened, worker in loader:
+        assert opened == worker != os.getpid()
 
 
 def test_a_state_dict_has_the_published_names(made):

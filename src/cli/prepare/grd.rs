@@ -77,6 +77,7 @@ pub fn run(args: Args) -> Result<()> {
         gain: args.gain,
         noise: args.noise,
         seed: args.cut.seed,
+        skip: false,
     };
     let kept = Kept {
         simulation: simulation.clone(),

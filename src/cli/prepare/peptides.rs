@@ -75,6 +75,7 @@ pub fn run(args: Args) -> Result<()> {
             cut: kept.cut,
             folds: kept.folds,
             seed: kept.peptides.seed,
+            skip: false,
         };
         if let Some(summary) = trajectory::prepare(world, &args.out, &about, &source)? {
             cut::report(&args.out, &summary);

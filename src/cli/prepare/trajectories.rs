@@ -1,15 +1,20 @@
 //! `holosig prepare trajectories`.
 
 use super::cut;
-use crate::Result;
 use crate::cli::places::Overwrite;
 use crate::comm::World;
 use crate::data::md::{self, Ensemble, Selection, manifest};
 use crate::data::trajectory::{self, About};
 use crate::store::{Kind, Output};
+use crate::{Error, Result};
 use std::path::PathBuf;
 
+const EXIT_CODES: &str = "Exit codes: 0, every trajectory was used; 3, the file is written, but some \
+    trajectories could not be used and are named (--skip); 2, bad input, nothing is written; 1, any other \
+    failure.";
+
 #[derive(clap::Args)]
+#[command(after_help = EXIT_CODES)]
 pub struct Args {
     /// CSV file with the columns trajectory, topology and label, and optionally frames (FROM:TO,
     /// counting from 0: a row is then a window of the trajectory, with a label of its own), group
@@ -39,6 +44,9 @@ pub struct Args {
     /// Labels that may occur [default: any]
     #[arg(long, value_delimiter = ',', value_name = "LABEL")]
     classes: Vec<String>,
+    /// Leave out trajectories that cannot be used, and name them
+    #[arg(long)]
+    skip: bool,
     #[command(flatten)]
     cut: cut::Args,
 }
@@ -86,13 +94,24 @@ pub fn run(args: Args) -> Result<()> {
             cut: kept.cut,
             folds: kept.folds,
             seed: kept.seed,
+            skip: args.skip,
         };
         let summary = trajectory::prepare(world, &args.out, &about, &source)?;
         let notes = source.notes(world)?;
-        if let Some(summary) = summary {
+        world.on_root(|| {
+            let Some(summary) = summary else {
+                return Err(Error::internal("no summary on rank 0"));
+            };
             cut::report(&args.out, &summary);
             notes.tell();
-        }
+            match summary.skipped as u64 {
+                0 => Ok(()),
+                skipped => Err(Error::Partial {
+                    skipped,
+                    of: skipped + summary.trajectories as u64,
+                }),
+            }
+        })?;
         Ok(())
     })
 }

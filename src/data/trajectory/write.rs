@@ -9,7 +9,7 @@ use crate::comm::World;
 use crate::store::{self, Digest, Kind, Node, Scratch, Storage};
 use crate::{Error, Result};
 use rayon::prelude::*;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 /// Where the trajectories come from.
@@ -41,11 +41,15 @@ pub struct About {
     pub folds: usize,
     /// Seed of that deal.
     pub seed: u64,
+    /// Leave out trajectories that cannot be read, each named, instead of giving up.
+    pub skip: bool,
 }
 
 /// What was written.
 pub struct Summary {
     pub trajectories: usize,
+    /// Trajectories that were left out.
+    pub skipped: usize,
     pub frames: u64,
     pub segments: usize,
     pub graphs: usize,
@@ -85,10 +89,30 @@ pub fn prepare(
 
     let costs: Vec<u64> = (0..source.items().len()).map(|i| source.cost(i)).collect();
     let mine = share_out(&costs, world.size()).swap_remove(world.rank());
-    let parts = world.agree(read_all(&mine, about.dimensions, source, &place))?;
-    let summary = world.on_root(|| merge(out, about, source.items(), &place))?;
+    let read = read_all(&mine, about, source, &place);
+    let (parts, refused) = world.agree(read)?;
+    let refused = gathered(world, refused)?;
+    let summary = world.on_root(|| {
+        refused
+            .values()
+            .for_each(|reason| log::warn!("skipped: {reason}"));
+        merge(out, about, source.items(), &refused, &place)
+    })?;
     drop(parts);
     Ok(summary)
+}
+
+/// Why trajectories are left out, by their indices.
+type Refused = BTreeMap<usize, String>;
+
+/// Those of all ranks, on rank 0; collective.
+fn gathered(world: &World, own: Refused) -> Result<Refused> {
+    let text = world.agree(serde_json::to_vec(&own).map_err(Error::internal))?;
+    let mut all = Refused::new();
+    for text in world.gather(&text) {
+        all.extend(serde_json::from_slice::<Refused>(&text).map_err(Error::internal)?);
+    }
+    Ok(all)
 }
 
 fn check(about: &About, items: &[Item]) -> Result<()> {
@@ -118,60 +142,95 @@ fn share_out(costs: &[u64], ranks: usize) -> Vec<Vec<usize>> {
 
 fn read_all(
     mine: &[usize],
-    dimensions: usize,
+    about: &About,
     source: &impl Source,
     place: &(impl Fn(usize) -> PathBuf + Sync),
-) -> Result<Vec<part::Part>> {
-    let read = |&index: &usize| -> Result<part::Part> {
-        let mut writer = part::Writer::create(place(index))?;
-        let mut frames = 0u64;
-        let mut width = None;
-        let header = source.produce(index, &mut |values: &[f32]| {
-            if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-                return Err(Error::input(format!(
-                    "{}: frame {frames}, node {}: {} is not a finite number",
-                    source.items()[index].name,
-                    at / dimensions,
-                    values[at]
-                )));
-            }
-            frames += 1;
-            width = Some(values.len());
-            writer.push(values)
-        })?;
-        if width.is_some_and(|w| w != header.graph.nodes * dimensions) {
-            return Err(Error::internal(format!(
-                "frames of {width:?} values on {} nodes",
-                header.graph.nodes
-            )));
-        }
-        writer.finish(&header)
-    };
+) -> Result<(Vec<part::Part>, Refused)> {
+    let read = |&index: &usize| read_one(index, about, source, place(index));
     let read: Vec<Result<part::Part>> = mine.par_iter().map(read).collect();
-    read.into_iter().collect()
+    let (mut parts, mut refused) = (Vec::new(), Refused::new());
+    for (&index, outcome) in mine.iter().zip(read) {
+        match outcome {
+            Err(Error::Input(reason)) if about.skip => {
+                refused.insert(index, reason);
+            }
+            outcome => parts.push(outcome?),
+        }
+    }
+    Ok((parts, refused))
 }
 
+fn read_one(
+    index: usize,
+    about: &About,
+    source: &impl Source,
+    place: PathBuf,
+) -> Result<part::Part> {
+    let name = &source.items()[index].name;
+    let mut writer = part::Writer::create(place)?;
+    let mut frames = 0;
+    let mut width = None;
+    let header = source.produce(index, &mut |values: &[f32]| {
+        if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+            return Err(Error::input(format!(
+                "{name}: frame {frames}, node {}: {} is not a finite number",
+                at / about.dimensions,
+                values[at]
+            )));
+        }
+        frames += 1;
+        width = Some(values.len());
+        writer.push(values)
+    })?;
+    if width.is_some_and(|w| w != header.graph.nodes * about.dimensions) {
+        return Err(Error::internal(format!(
+            "frames of {width:?} values on {} nodes",
+            header.graph.nodes
+        )));
+    }
+    about.segments(index, frames, name)?;
+    writer.finish(&header)
+}
+
+impl About {
+    /// The segments of trajectory `index`.
+    fn segments(&self, index: usize, frames: usize, name: &str) -> Result<Vec<Segment>> {
+        self.cut
+            .segments(index as u32, frames)
+            .map_err(|e| match e {
+                Error::Input(text) => Error::input(format!("{name}: {text}")),
+                other => other,
+            })
+    }
+}
+
+/// Puts what was read into the file; trajectories keep their order.
 fn merge(
     out: &Path,
     about: &About,
     items: &[Item],
+    refused: &Refused,
     place: &impl Fn(usize) -> PathBuf,
 ) -> Result<Summary> {
+    let kept: Vec<usize> = (0..items.len())
+        .filter(|i| !refused.contains_key(i))
+        .collect();
+    let items: Vec<Item> = kept.iter().map(|&i| items[i].clone()).collect();
+    if items.is_empty() {
+        return Err(Error::input(
+            "no trajectory could be used: nothing is written",
+        ));
+    }
     let mut tables = Tables::default();
     let digest = store::write(out, Kind::Trajectories, |root| {
         let coordinates = root.create_group("coordinates")?;
-        for (index, item) in items.iter().enumerate() {
-            let part = part::Reader::open(place(index))?;
-            tables
-                .add(&coordinates, about, index, part)
-                .map_err(|e| match e {
-                    Error::Input(text) => Error::input(format!("{}: {text}", item.name)),
-                    other => other,
-                })?;
+        for (index, (item, &from)) in items.iter().zip(&kept).enumerate() {
+            let part = part::Reader::open(place(from))?;
+            tables.add(&coordinates, about, index, &item.name, part)?;
         }
-        tables.write(root, about, items)
+        tables.write(root, about, &items)
     })?;
-    Ok(tables.summary(items, about, digest))
+    Ok(tables.summary(&items, about, refused.len(), digest))
 }
 
 /// Everything but the coordinates, gathered while they are copied.
@@ -193,13 +252,13 @@ impl Tables {
         coordinates: &Node,
         about: &About,
         index: usize,
+        name: &str,
         mut part: part::Reader,
     ) -> Result<()> {
         let Header { graph, time_step } = std::mem::take(&mut part.header);
         let row = graph.nodes * about.dimensions;
         let frames = (part.values / row.max(1) as u64) as usize;
-        self.segments
-            .extend(about.cut.segments(index as u32, frames)?);
+        self.segments.extend(about.segments(index, frames, name)?);
         self.frames.push(frames as u64);
         self.time_step.push(time_step);
         copy(coordinates, about, index, [frames, graph.nodes], part)?;
@@ -248,7 +307,7 @@ impl Tables {
         tables::write(root, &trajectories, &self.segments, &self.graphs)
     }
 
-    fn summary(self, items: &[Item], about: &About, digest: Digest) -> Summary {
+    fn summary(self, items: &[Item], about: &About, skipped: usize, digest: Digest) -> Summary {
         let folds = folds::assign(items, about.folds, about.seed);
         let mut labels: Vec<String> = items.iter().filter_map(|i| i.label.clone()).collect();
         sort_labels(&mut labels);
@@ -260,6 +319,7 @@ impl Tables {
         };
         Summary {
             trajectories: items.len(),
+            skipped,
             frames: self.frames.iter().sum(),
             segments: self.segments.len(),
             graphs: self.graphs.len(),
