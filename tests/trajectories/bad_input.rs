@@ -166,7 +166,9 @@ fn bad_input_is_told_in_one_line_and_leaves_nothing() {
             "run.dcd,top.pdb,b",
         ],
     );
-    run(&mut prepare(&folder, &[])).success();
+    let told = run(&mut prepare(&folder, &[])).success().stdout;
+    let left = "atoms of water and free ions in topologies, which are left out: ";
+    assert!(told.contains(left), "{told}");
     assert!(std::fs::read(at("out.h5")).unwrap() == files[0]);
     manifest(&folder, &["trajectory,topology,label", "nan.trr,top.pdb,a"]);
     run(&mut prepare(&folder, &["--skip"])).failure(2, "no trajectory could be used");
