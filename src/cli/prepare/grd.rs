@@ -77,7 +77,6 @@ pub fn run(args: Args) -> Result<()> {
         gain: args.gain,
         noise: args.noise,
         seed: args.cut.seed,
-        skip: false,
     };
     let kept = Kept {
         simulation: simulation.clone(),
@@ -97,6 +96,7 @@ pub fn run(args: Args) -> Result<()> {
             cut: kept.cut,
             folds: kept.folds,
             seed: kept.simulation.seed,
+            skip: false,
         };
         if let Some(summary) = trajectory::prepare(world, &args.out, &about, &source)? {
             cut::report(&args.out, &summary);
