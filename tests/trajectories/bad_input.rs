@@ -146,7 +146,7 @@ fn bad_input_is_told_in_one_line_and_leaves_nothing() {
     );
     let files = [1, 2].map(|ranks| {
         let mut command = holosig_on(ranks);
-        arguments(&mut command, &folder, &["--skip"]);
+        arguments(&mut command, &folder, &["--skip", "--segments", "1x1"]);
         let done = run(&mut command);
         assert_eq!(done.code, 3, "{}", done.stderr);
         for reason in ["nan.trr: frame 7", "cut.dcd: truncated", "torn.pdb: line "] {
@@ -166,7 +166,8 @@ fn bad_input_is_told_in_one_line_and_leaves_nothing() {
             "run.dcd,top.pdb,b",
         ],
     );
-    let told = run(&mut prepare(&folder, &[])).success().stdout;
+    let whole = ["--segments", "1x1"];
+    let told = run(&mut prepare(&folder, &whole)).success().stdout;
     let left = "atoms of water and free ions in topologies, which are left out: ";
     assert!(told.contains(left), "{told}");
     assert!(std::fs::read(at("out.h5")).unwrap() == files[0]);
