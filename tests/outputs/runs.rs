@@ -100,7 +100,14 @@ fn a_run_goes_on_by_its_folder_and_keeps_its_scores() {
     // One folder, one job: the user's file is not the run's.
     train(0, &["job.toml", "--out", ".", "--restart", "auto"]).failure(2, "its own job file");
     assert_eq!(std::fs::read_to_string(at("job.toml")).unwrap(), JOB);
-    // Pipes under the names of checkpoints do not stop it.
+    // Pipes under the names of files and checkpoints do not stop it.
+    for name in ["scores.json", "loss.svg"] {
+        std::fs::remove_file(at("runs/job").join(name)).unwrap();
+        mkfifo(&at("runs/job").join(name));
+        let refused = format!("{name}: a named pipe");
+        train(0, &["--resume", "runs/job"]).failure(2, &refused);
+        std::fs::remove_file(at("runs/job").join(name)).unwrap();
+    }
     std::fs::remove_file(at("runs/job/checkpoints/last.h5")).unwrap();
     mkfifo(&at("runs/job/checkpoints/last.h5"));
     train(0, &["--resume", "runs/job"]).failure(2, "last.h5: a named pipe");

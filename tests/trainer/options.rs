@@ -1,6 +1,7 @@
 //! What a job may add to plain training: schedules, clipping, averages, noise, early stops.
 
 use super::*;
+use holosig::models::Model;
 use holosig::train::rate::Stand;
 
 /// Settings with more keys, whose optimizer state is kept as the variable STATE says.
@@ -177,20 +178,34 @@ fn the_average_is_what_is_validated_and_saved() {
     let told = *numbers(dir.path(), "validation", "mse").last().unwrap();
     assert!((error(&averaged) / told - 1.0).abs() < 1e-4, "{told}");
     assert!((error(&raw) / told - 1.0).abs() > 0.01, "{told}");
+    // It follows the weights from where they began, of which one tenth is left after the first step.
+    let one = dir.path().join("one");
+    run_new(&one, &settings_with(more, 1));
+    let saved = last(&one);
+    let raw = saved.training.unwrap().1.raw.unwrap();
+    let start = Line::new(settings_with(more, 1).seed).unwrap();
+    let start = start.parameters().range(0..raw.len()).unwrap();
+    let averaged = saved.parameters.iter().flat_map(|p| p.values.clone());
+    for ((a, p), s) in averaged.zip(raw).zip(start.iter()) {
+        assert!(
+            (a - (0.1 * s + 0.9 * p)).abs() < 1e-6,
+            "{a}, from {s} to {p}"
+        );
+    }
 }
 
 #[test]
 fn a_metric_that_stands_still_lowers_the_rate_and_then_ends_the_run() {
     let dir = tempfile::tempdir().unwrap();
-    let with_patience = |patience| {
+    let with_patience = |patience, steps| {
         let more = format!(
             "learning_rate_schedule = \"plateau\"\nlearning_rate_drop = 0.1\n\
              plateau = {{ patience = 3, margin = 0.5 }}\n\
              early_stop = {{ metric = \"mse\", patience = {patience}, margin = 0.5 }}"
         );
-        settings_with(&more, 400)
+        settings_with(&more, steps)
     };
-    run_new(dir.path(), &with_patience(5));
+    run_new(dir.path(), &with_patience(5, 400));
     let rates = numbers(dir.path(), "train", "learning_rate");
     let validations = numbers(dir.path(), "validation", "step");
     let done = *validations.last().unwrap() as usize;
@@ -202,7 +217,7 @@ fn a_metric_that_stands_still_lowers_the_rate_and_then_ends_the_run() {
     assert_eq!(position.step as usize, done);
     // It stays at its end, and goes on when there is more patience.
     let resume = |patience| {
-        let settings = with_patience(patience);
+        let settings = with_patience(patience, 400);
         run_with(
             &World::alone(),
             dir.path(),
@@ -216,6 +231,23 @@ fn a_metric_that_stands_still_lowers_the_rate_and_then_ends_the_run() {
     };
     assert_eq!(resume(5), done);
     assert!(resume(7) > done);
+    // A stop while it waits changes nothing.
+    let interrupted = dir.path().join("interrupted");
+    let waiting = validations[validations.len() - 2] as u64;
+    for steps in [waiting, 400] {
+        let settings = with_patience(5, steps);
+        run_with(
+            &World::alone(),
+            &interrupted,
+            Start::Auto,
+            &settings,
+            4,
+            1.0,
+        )
+        .unwrap();
+    }
+    let end = last(&interrupted).training.unwrap().0.step;
+    assert_eq!(end as usize, done);
 }
 
 #[test]
