@@ -90,6 +90,38 @@ fn a_shape_that_the_file_cannot_hold_is_refused() {
     );
 }
 
+/// One row of a dataset that the program does not even need takes more memory than a child may have.
+#[test]
+fn a_users_hdf5_file_on_which_its_reader_dies_is_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, out) = (folder.path().join("in.h5"), folder.path().join("out.h5"));
+    clouds(&path);
+    let zernike = || {
+        let mut command = holosig();
+        command.arg("zernike").arg(&path).arg(&out);
+        command.args(["--lmax", "2", "--nmax", "4"]);
+        run(&mut command)
+    };
+    zernike().success();
+    std::fs::remove_file(&out).unwrap();
+    let file = hdf5::File::append(&path).unwrap();
+    // The file is long enough to hold such a row, as far as can be told beforehand.
+    let bytes = vec![1u8; 1 << 21];
+    let put = file.new_dataset_builder().with_data(&bytes);
+    put.create("long").unwrap();
+    let new = file.new_dataset::<f32>().shape([1, 1 << 28]);
+    let new = new.chunk([1, 1 << 20]);
+    new.create("wide").unwrap();
+    // What makes a dataset keeps its file open.
+    drop((put, new));
+    file.close().unwrap();
+    let told = "in.h5: damaged: the process that read it was ended by signal ";
+    let outcome = zernike();
+    assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:#?}");
+    outcome.failure(2, told);
+    assert!(!out.exists());
+}
+
 #[test]
 fn a_checkpoint_with_a_checksum_that_was_made_to_fit_ends_no_process() {
     let folder = tempfile::tempdir().unwrap();

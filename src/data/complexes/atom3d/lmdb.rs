@@ -127,7 +127,7 @@ impl Lmdb {
                 Step::Long { page, size } => return self.long(page, size).map(Some),
             }
         }
-        Err(self.damaged(number))
+        Err(self.damaged(number.saturating_mul(self.page)))
     }
 
     /// A value of `size` bytes in pages of its own.
@@ -316,6 +316,33 @@ mod tests {
         for key in ["", "0x", "zzz", "100003", "-1"] {
             assert_eq!(lmdb.get(key.as_bytes()).unwrap(), None, "{key}");
         }
+    }
+
+    #[test]
+    fn a_tree_that_leads_back_to_itself_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.mdb");
+        sample(&path, 400);
+        let lmdb = Lmdb::open(&path).unwrap();
+        let at = (lmdb.root * lmdb.page) as usize;
+        let mut bytes = std::fs::read(&path).unwrap();
+        let page = Page {
+            bytes: &bytes[at..],
+        };
+        assert_eq!(page.u16(10).unwrap() & (BRANCH | LEAF), BRANCH);
+        let count = (usize::from(page.u16(12).unwrap()) - PAGE_HEADER) / 2;
+        let nodes: Vec<usize> = (0..count).map(|i| page.node(i).unwrap()).collect();
+        for node in nodes {
+            bytes[at + node..][..6].copy_from_slice(&lmdb.root.to_le_bytes()[..6]);
+        }
+        std::fs::write(&path, bytes).unwrap();
+        // Elsewhere, so that a search without an end fails this test, and does not hang it.
+        let (send, found) = std::sync::mpsc::channel();
+        std::thread::spawn(move || send.send(Lmdb::open(&path).and_then(|lmdb| lmdb.get(b"7919"))));
+        let found = found.recv_timeout(std::time::Duration::from_secs(60));
+        let told = found.expect("an end").unwrap_err().to_string();
+        let place = format!("data.mdb: not a readable LMDB: damaged at byte {at};");
+        assert!(told.contains(&place), "{told}");
     }
 
     #[test]

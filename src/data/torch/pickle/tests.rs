@@ -76,6 +76,10 @@ fn what_is_broken_is_named_with_its_byte() {
         (b".", "takes a value from an empty stack"),
         (b"R.", "takes a value from an empty stack"),
         (b"(K\x01(R.", "takes a value from an empty stack"),
+        (b"K\x01(Q.", "takes a value from an empty stack"),
+        (b"K\x01K\x02(R.", "takes a value from an empty stack"),
+        (b"]K\x01(at.", "takes a value from an empty stack"),
+        (b"K\x01(\x85.", "takes a value from an empty stack"),
         (b"u.", "needs a mark"),
         (b"}(K\x01u.", "a key without a value"),
         (

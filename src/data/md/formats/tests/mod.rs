@@ -276,6 +276,18 @@ fn frames_whose_parts_do_not_fit_each_other_are_damaged() {
         bytes.truncate(bytes.len() - 4);
         assert!(refused("a.xtc", &bytes, 50).contains("frame 0 is damaged"));
     }
+    // Bounds of the positions with no room between them, or with more than a number holds.
+    let good = xtc_frame(&walk(50, 10, 100, 1), 20, false, 1);
+    for axis in 0..3 {
+        let [low, high] = [60, 72].map(|at| at + 4 * axis);
+        let lowest = i32::from_be_bytes(good[low..low + 4].try_into().unwrap());
+        for [from, to] in [[lowest, lowest - 1], [5, i32::MIN], [i32::MIN, i32::MAX]] {
+            let mut bytes = good.clone();
+            bytes[low..low + 4].copy_from_slice(&from.to_be_bytes());
+            bytes[high..high + 4].copy_from_slice(&to.to_be_bytes());
+            assert!(refused("a.xtc", &bytes, 50).contains("frame 0 is damaged"));
+        }
+    }
     // The lengths around each record of the second frame.
     let good = dcd(DCD, 7, 2);
     let record = 4 + 4 * 7 + 4;
