@@ -25,7 +25,7 @@ const SIDES: [&str; 2] = ["input", "rebuilt"];
 /// Endings of volumes.
 const VOLUMES: [&str; 2] = ["ccp4", "dx"];
 
-/// What [`write`] writes into `folder` for these centres.
+/// What [`write()`] writes into `folder` for these centres.
 pub fn outputs(
     embedder: &Embedder,
     dataset: &Dataset,
