@@ -262,6 +262,18 @@ fn mistakes_are_named_in_one_line() {
     let path = dir.path().join("blank");
     std::fs::write(&path, blank).unwrap();
     images(&path, &labels, "image 5: a blank image");
+    // Images of another size, beside those to train on or to test on.
+    let mut wide = std::fs::read(&good).unwrap();
+    wide[8..16].copy_from_slice(&[0, 0, 0, 14, 0, 0, 0, 56]);
+    let path = dir.path().join("wide");
+    std::fs::write(&path, wide).unwrap();
+    for more in [None, Some("--test")] {
+        let mut command = holosig();
+        command.args(["prepare", "images"]).arg(&good).args(more);
+        command.arg(&path).arg("--out").arg(&out);
+        let words = "wide: images of 14 x 56 pixels, those before are of 28 x 28";
+        run(&mut command).failure(2, words);
+    }
     run(holosig()
         .arg("evaluate")
         .arg(bench().join("glyphs.h5"))

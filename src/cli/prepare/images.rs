@@ -143,11 +143,13 @@ impl Args {
         if self.quickstart {
             return Ok((glyphs(DRAWN[0], self.seed), glyphs(DRAWN[1], !self.seed)));
         }
-        let test = match self.test.is_empty() {
-            true => Images::default(),
-            false => Images::read(&self.test, &self.test_labels)?,
+        let train = Images::read(&self.images, &self.labels)?;
+        let Some(first) = self.test.first() else {
+            return Ok((train, Images::default()));
         };
-        Ok((Images::read(&self.images, &self.labels)?, test))
+        let test = Images::read(&self.test, &self.test_labels)?;
+        test.check_size(&train, first)?;
+        Ok((train, test))
     }
 
     /// Training and validation images, and those of the test.

@@ -71,18 +71,26 @@ impl Images {
             *self = more;
             return Ok(());
         }
-        if (more.rows, more.columns) != (self.rows, self.columns) {
-            return Err(Error::file(
-                path,
-                format!(
-                    "images of {} x {} pixels, those before are of {} x {}; all must be of one size",
-                    more.rows, more.columns, self.rows, self.columns
-                ),
-            ));
-        }
+        more.check_size(self, path)?;
         self.pixels.extend(more.pixels);
         self.ids.extend(more.ids);
         Ok(())
+    }
+
+    /// Whether these images, of `path`, have the size of `others`, which may be none.
+    ///
+    /// # Errors
+    /// Both sizes.
+    pub fn check_size(&self, others: &Self, path: &Path) -> Result<()> {
+        let size = |images: &Self| (images.rows, images.columns);
+        if others.is_empty() || size(self) == size(others) {
+            return Ok(());
+        }
+        let what = format!(
+            "images of {} x {} pixels, those before are of {} x {}; all must be of one size",
+            self.rows, self.columns, others.rows, others.columns
+        );
+        Err(Error::file(path, what))
     }
 
     /// Number of images.
