@@ -39,8 +39,10 @@ for reader in "${readers[@]}"; do
         echo "scripts/fuzz.sh: no reader $reader; there are ${known[*]}" >&2
         exit 2
     fi
+    # That of the test counts, not that of grep.
+    codes=(0)
     "$cargo" test --release --test fuzz -- --exact "$reader" --nocapture 2>&1 |
-        grep -E " inputs, |^thread|$reader/[0-9]|panicked|died|no end" || true
-    [ "${PIPESTATUS[0]}" -eq 0 ] || status=1
+        grep -E " inputs, |^thread|$reader/[0-9]|panicked|died|no end" || codes=("${PIPESTATUS[@]}")
+    [ "${codes[0]}" -eq 0 ] || status=1
 done
 exit $status

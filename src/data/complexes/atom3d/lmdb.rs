@@ -363,6 +363,7 @@ mod tests {
             match found {
                 Ok(()) => read += 1,
                 Err(e) => {
+                    assert!(matches!(e, Error::Input(_)), "{e:?}");
                     assert!(e.to_string().contains("data.mdb: "), "{e}");
                     refused += 1;
                 }
