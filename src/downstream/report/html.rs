@@ -112,17 +112,23 @@ mod tests {
         assert!(t.contains("<td>a\\u{1b}[31m\\u{202e}b</td>"), "{t:?}");
     }
 
-    /// What the rules of a page are for whose declarations `has` takes: on a screen and on paper.
-    fn selectors(has: [&dyn Fn(&str) -> bool; 2]) -> [Vec<String>; 2] {
+    /// What has a rule for the screen whose declarations `wrong` takes, so many at `least`, has one for
+    /// paper that `mended` takes.
+    fn paper_mends(least: usize, wrong: &dyn Fn(&str) -> bool, mended: &dyn Fn(&str) -> bool) {
         let page = page("", "");
         let (screen, print) = page.split_once("@media print").unwrap();
-        let of = |css: &str, has: &dyn Fn(&str) -> bool| {
+        let of = |css: &str, has: &dyn Fn(&str) -> bool| -> Vec<String> {
             let rules = css.lines().filter_map(|l| l.split_once('{'));
             let own = rules.filter(|rule| has(rule.1));
             own.flat_map(|r| r.0.split(',').map(|s| s.trim().to_string()))
                 .collect()
         };
-        [of(screen, has[0]), of(print, has[1])]
+        let (wrong, mended) = (of(screen, wrong), of(print, mended));
+        assert!(wrong.len() >= least, "{wrong:?}");
+        assert!(
+            wrong.iter().all(|s| mended.contains(s)),
+            "{wrong:?} {mended:?}"
+        );
     }
 
     /// On paper there is no ground of colour, under which text could not be read.
@@ -130,12 +136,7 @@ mod tests {
     fn every_ground_is_white_in_print() {
         let white = |body: &str| body.contains("background: #fff");
         let colored = |body: &str| body.contains("background:") && !white(body);
-        let [colored, white] = selectors([&colored, &white]);
-        assert!(colored.len() >= 3, "{colored:?}");
-        assert!(
-            colored.iter().all(|s| white.contains(s)),
-            "{colored:?} {white:?}"
-        );
+        paper_mends(3, &colored, &white);
     }
 
     /// Nobody can scroll on paper: what is cut off is lost.
@@ -143,12 +144,7 @@ mod tests {
     fn nothing_scrolls_in_print() {
         let scrolls = |body: &str| body.contains("overflow-x: auto");
         let whole = |body: &str| body.contains("overflow: visible");
-        let [scrolls, whole] = selectors([&scrolls, &whole]);
-        assert!(scrolls.len() >= 2, "{scrolls:?}");
-        assert!(
-            scrolls.iter().all(|s| whole.contains(s)),
-            "{scrolls:?} {whole:?}"
-        );
+        paper_mends(2, &scrolls, &whole);
     }
 
     /// Columns of a grid are as wide as they say, whatever the screen: a wide one must give way.
