@@ -8,8 +8,10 @@
 #
 # Settings of the environment, with their defaults: RUNS=runs (datasets qm9.h5 and others are there),
 # OUT=$RUNS/pretraining, NETWORKS="schnet painn", OBJECTIVES="none supervised ...",
+# LABELLED=$RUNS/qm9.h5 (what targets are learned from; it needs test molecules),
 # TARGETS=mu,alpha,gap,u0, FRAMES="100 300 950", MOLECULES="ethanol aspirin", REPEATS=3;
-# PRETRAIN, TUNE: more options of the pretraining and of the sweeps, such as
+# MODEL: options of every run, such as "--set model.width=64"; PRETRAIN, TUNE, TUNE_FORCES: more
+# options of the pretraining, of the sweeps on QM9 and of those on rMD17, such as
 # "--set train.epochs=5". HOLOSIG names the program, HOLOSIG_LAUNCH what starts it on several ranks.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
@@ -26,6 +28,10 @@ read -ra molecules <<<"${MOLECULES-ethanol aspirin}"
 read -ra launch <<<"${HOLOSIG_LAUNCH:-}"
 read -ra pretrain <<<"${PRETRAIN:-}"
 read -ra tune <<<"${TUNE:-}"
+read -ra tune_forces <<<"${TUNE_FORCES:-}"
+labelled=${LABELLED:-$runs/qm9.h5}
+# A network is the same in all of its runs; jobs differ.
+declare -A sizes=([schnet]="--set model.cutoff=10.0" [painn]="--set model.width=128")
 
 run() { "${launch[@]}" "$holosig" "$@"; }
 
@@ -43,24 +49,25 @@ prepare() {
 one() {
     local network=${networks[$(($1 / ${#objectives[@]}))]}
     local objective=${objectives[$(($1 % ${#objectives[@]}))]}
-    local folder=$out/$network/$objective start=() molecule count
+    local folder=$out/$network/$objective model start=() molecule count
+    read -ra model <<<"${MODEL:-${sizes[$network]:-}}"
     mkdir -p "$out/$network"
     if [ "$objective" != none ]; then
         # The job's own objective may have keys that others lack.
         sed '/^\[objective\]/,/^$/d' "$home/jobs/pretrain-$network.toml" >"$folder.toml"
         run train "$folder.toml" --set objective.name="$objective" \
-            --set data.dataset="$runs/qm9.h5" "${pretrain[@]}" --restart auto \
+            --set data.dataset="$runs/qm9.h5" "${model[@]}" "${pretrain[@]}" --restart auto \
             --out "$folder/pretrain"
         start=(--set train.init="$folder/pretrain/checkpoints/last.h5")
     fi
-    run sweep "$home/jobs/$network-qm9.toml" "${start[@]}" "${tune[@]}" \
-        --set data.dataset="$runs/qm9.h5" \
+    run sweep "$home/jobs/$network-qm9.toml" "${start[@]}" "${model[@]}" "${tune[@]}" \
+        --set data.dataset="$labelled" \
         --grid data.target="${TARGETS:-mu,alpha,gap,u0}" --repeats "${REPEATS:-3}" \
         --out "$folder/qm9"
     for molecule in "${molecules[@]}"; do
         for count in "${frames[@]}"; do
-            run sweep "$home/jobs/$network-rmd17.toml" "${start[@]}" "${tune[@]}" \
-                --set data.dataset="$runs/$molecule-$count.h5" --repeats "${REPEATS:-3}" \
+            run sweep "$home/jobs/$network-rmd17.toml" "${start[@]}" "${model[@]}" \
+                "${tune_forces[@]}" --set data.dataset="$runs/$molecule-$count.h5" --repeats "${REPEATS:-3}" \
                 --out "$folder/$molecule-$count"
         done
     done
@@ -74,7 +81,7 @@ all)
     ;;
 table) python3 "$home/scripts/pretraining_table.py" "$out" ;;
 *)
-    sed -n '2,16s/^# \?//p' "$0" >&2
+    sed -n '2,15s/^# \?//p' "$0" >&2
     exit 2
     ;;
 esac

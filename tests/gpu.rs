@@ -21,6 +21,7 @@ use holosig::ops::linear::{Order, Side, linear, weight_shapes};
 use holosig::ops::signature::{Basis, log_signature, signature};
 use holosig::ops::skip::skip;
 use holosig::ops::sparse::Sparse;
+use holosig::ops::squared_error::squared_error;
 use holosig::ops::zernike::{Settings, Transform};
 use holosig::so3::irreps::Irreps;
 use holosig::so3::paths::Rule;
@@ -152,6 +153,15 @@ fn linear_maps_and_skips() {
         let (to, from) = (&to.irreps, &from.irreps);
         twins("skip", &inputs, |v| skip(&v[0], to, &v[1], from));
     }
+}
+
+#[test]
+fn squared_errors() {
+    let (target, weights) = (tensor(1, &[33, 941]), tensor(2, &[941]));
+    twins("squared error", &[tensor(3, &[33, 941])], |v| {
+        let there = |t: &Tensor| t.to_device(v[0].device());
+        squared_error(&v[0], &there(&target)?, &there(&weights)?)
+    });
 }
 
 /// A batch norm with the statistics of `x`.

@@ -11,6 +11,7 @@ use holosig::ops::batch_norm::{
 use holosig::ops::cg::{Plan, Size, cg};
 use holosig::ops::linear::{Order, Side, linear};
 use holosig::ops::skip::skip;
+use holosig::ops::squared_error::squared_error;
 use holosig::so3::irreps::Irreps;
 use holosig::so3::paths::Rule;
 use numbers::{tensor, values};
@@ -122,6 +123,10 @@ fn gradients_of_ops_equal_finite_differences() {
     }
     let args = [t(9, &[4, irreps.dim()]), t(10, &[4, to.dim()])];
     check_gradient("skip", &args, |x| skip(&x[0], &irreps, &x[1], &to).unwrap());
+    let (target, weights) = (t(13, &[20, 9]), t(14, &[9]));
+    check_gradient("squared error", &[t(15, &[20, 9])], |x| {
+        squared_error(&x[0], &target, &weights).unwrap()
+    });
     check_gradient("frame", &[t(12, &[4, 2, 3])], |x| {
         gram_schmidt(&x[0]).unwrap()
     });

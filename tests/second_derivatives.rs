@@ -27,6 +27,7 @@ use holosig::ops::segment::{Ends, Incidence, Place, Row, contract, edge, receive
 use holosig::ops::signature::{Basis, at_lyndon_words, log_signature, signature};
 use holosig::ops::skip::skip;
 use holosig::ops::sparse::Sparse;
+use holosig::ops::squared_error::squared_error;
 use holosig::ops::tensor_product::{self, weighted_product};
 use holosig::so3::blocks::{Blocks, Irrep, paths};
 use holosig::so3::irreps::Irreps;
@@ -295,6 +296,9 @@ fn other_ops_refuse_by_name() {
                     batch_norm(&v[0], &v[1], &v[2], norm)
                 },
             ),
+            case("the weighted squared error", [random(17, &[5, 9])], |v| {
+                squared_error(&v[0], &random(18, &[5, 9]), &random(19, &[9]))
+            }),
             case(
                 "the Clebsch-Gordan step",
                 [h, random(10, &[plan.parameter_len()])],

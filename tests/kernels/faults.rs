@@ -9,7 +9,7 @@ use holosig::ops::device::{Arg, Buffer, Kind, Launch, Sequence, adam};
 use holosig::ops::linear::{self, Order as Layout, Side};
 use holosig::ops::sparse::{self, Sparse};
 use holosig::ops::zernike::{self, Settings};
-use holosig::ops::{hidden, signature, skip};
+use holosig::ops::{hidden, signature, skip, squared_error};
 use holosig::so3::irreps::Irreps;
 use holosig::so3::paths::Rule;
 
@@ -155,6 +155,14 @@ fn every_kernel() -> Vec<(&'static str, Sequence, Vec<Data>)> {
         ),
         ("skip", skip::launches::forward(&skip, batch)),
         ("skip back", skip::launches::backward(&skip, batch)),
+        (
+            "squared error",
+            squared_error::launches::forward(batch, 300),
+        ),
+        (
+            "squared error back",
+            squared_error::launches::backward(batch, 300),
+        ),
         ("cg", cg::launches::forward(&cg, batch)),
         ("cg back", cg::launches::backward(&cg, batch).expect(small)),
         (

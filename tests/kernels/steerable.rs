@@ -9,6 +9,7 @@ use holosig::ops::cg::{self, Plan, Size, cg};
 use holosig::ops::device::Sequence;
 use holosig::ops::linear::{self, Order, Side, linear};
 use holosig::ops::skip::{self, skip};
+use holosig::ops::squared_error::{self, squared_error};
 use holosig::so3::irreps::Irreps;
 use holosig::so3::paths::Rule;
 use std::sync::Arc;
@@ -80,6 +81,25 @@ fn skips() {
         let s = skip::launches::backward(&t, batch);
         let got = run("skip's gradient", &s, &[twin.grad()]);
         close("skip's gradient", &got.outputs[0], &twin.gradients[1], 0.0);
+    }
+}
+
+#[test]
+fn squared_errors() {
+    for (batch, dim) in [(7, 941), (1, 1), (33, 256)] {
+        let x = tensor(1, &[batch, dim]);
+        let target = tensor(2, &[batch, dim]);
+        let weights = tensor(3, &[dim]);
+        let twin = Twin::new(&[&x], |v| squared_error(&v[0], &target, &weights));
+        let inputs = [f32s(&x), f32s(&target), f32s(&weights)];
+        let s = squared_error::launches::forward(batch, dim);
+        let got = run("squared error", &s, &inputs);
+        close("squared error", &got.outputs[0], &twin.out, 1e-6);
+        let s = squared_error::launches::backward(batch, dim);
+        let inputs = [&inputs[..], &[twin.grad()]].concat();
+        let got = run("squared error's gradient", &s, &inputs);
+        let want = &twin.gradients[0];
+        close("squared error's gradient", &got.outputs[0], want, 1e-6);
     }
 }
 

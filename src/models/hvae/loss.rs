@@ -1,11 +1,14 @@
 //! Reconstruction losses, Kullback-Leibler divergence and the cosine metric.
 
 use super::config::Reconstruction;
+use crate::ops::squared_error::squared_error;
 use crate::so3::irreps::Irreps;
 use candle_core::{DType, Device, Result, Tensor};
 
 /// Per-coefficient weights that the losses need, in the published flat order.
 pub struct LossWeights {
+    /// 1.
+    even: Tensor,
     /// `1 / (2l + 1)`.
     per_order: Tensor,
     per_order_values: Vec<f64>,
@@ -27,6 +30,7 @@ impl LossWeights {
         }
         let tensor = |v: &[f64]| Tensor::from_slice(v, v.len(), device)?.to_dtype(dtype);
         Ok(Self {
+            even: tensor(&vec![1.0; irreps.dim()])?,
             per_order: tensor(&per_order_values)?,
             per_order_values,
             cosine: tensor(&cosine_values)?,
@@ -42,11 +46,8 @@ impl LossWeights {
         x: &Tensor,
     ) -> Result<Tensor> {
         match kind {
-            Reconstruction::Mse => (rebuilt - x)?.sqr()?.mean_all(),
-            Reconstruction::MseNormalized => (rebuilt - x)?
-                .sqr()?
-                .broadcast_mul(&self.per_order)?
-                .mean_all(),
+            Reconstruction::Mse => squared_error(rebuilt, x, &self.even)?.mean_all(),
+            Reconstruction::MseNormalized => squared_error(rebuilt, x, &self.per_order)?.mean_all(),
             Reconstruction::Cosine => {
                 let dot = |a: &Tensor, b: &Tensor| (a * b)?.broadcast_mul(&self.cosine)?.sum(1);
                 let size = ((dot(rebuilt, rebuilt)? * dot(x, x)?)?.sqrt()? + 1e-9)?;
@@ -57,10 +58,9 @@ impl LossWeights {
 
     /// The reconstruction loss of every sample, `[B]`, where they are.
     pub fn samples(&self, kind: Reconstruction, rebuilt: &Tensor, x: &Tensor) -> Result<Tensor> {
-        let error = || (rebuilt - x)?.sqr();
         match kind {
-            Reconstruction::Mse => error()?.mean(1),
-            Reconstruction::MseNormalized => error()?.broadcast_mul(&self.per_order)?.mean(1),
+            Reconstruction::Mse => squared_error(rebuilt, x, &self.even)?.mean(1),
+            Reconstruction::MseNormalized => squared_error(rebuilt, x, &self.per_order)?.mean(1),
             Reconstruction::Cosine => self.cosines(rebuilt, x),
         }
     }
