@@ -2,7 +2,7 @@
 
 use super::places::{self, Overwrite, checkpoint};
 use crate::comm::World;
-use crate::models::graph::Network;
+use crate::models::graph::{NETWORK, Network};
 use crate::models::hvae::published;
 use crate::models::{Describes, Model, state_dict};
 use crate::store::{Content, Kind, Output, Scratch};
@@ -62,9 +62,6 @@ impl Args {
         ])
     }
 }
-
-/// What the names of a network of atoms begin with; heads and objectives are not exported.
-const NETWORK: &str = "model.";
 
 fn trained<K: TaskKind>(args: &Args, checkpoint: &Checkpoint) -> Result<Trained<K>> {
     Trained::of(checkpoint, &args.checkpoint, &Device::Cpu)

@@ -97,14 +97,14 @@ impl StateDict {
 
     /// The name in the file of every tensor, by its name in a model: without what wrappers put
     /// into it, and without a beginning that the names of the model's tensors have in common.
-    fn named(&self, entries: &[&Entry]) -> BTreeMap<String, String> {
+    fn named(&self, places: &[&Place]) -> BTreeMap<String, String> {
         let plain: BTreeMap<String, String> = self
             .names()
             .into_iter()
             .filter(|name| !BESIDE.contains(&name.as_str()))
             .map(|name| (unwrapped(&name), name))
             .collect();
-        let prefix = prefix(plain.keys(), entries);
+        let prefix = prefix(plain.keys(), places);
         if !prefix.is_empty() {
             let file = self.path.display();
             log::info!("{file}: the names of the model's tensors begin with {prefix:?} there");
@@ -158,8 +158,8 @@ fn unwrapped(name: &str) -> String {
 
 /// What stands before the names of most of a model's tensors in a file: `module.` of parallel
 /// training, the name of the model in a larger module; mostly nothing.
-fn prefix<'a>(names: impl Iterator<Item = &'a String>, entries: &[&Entry]) -> String {
-    let known: BTreeSet<&str> = entries.iter().map(|e| e.name.as_str()).collect();
+fn prefix<'a>(names: impl Iterator<Item = &'a String>, places: &[&Place]) -> String {
+    let known: BTreeSet<&str> = places.iter().map(|place| place.name).collect();
     let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
     for name in names {
         let dots = name.match_indices('.').map(|(at, _)| at + 1).take(20);
@@ -174,6 +174,12 @@ fn prefix<'a>(names: impl Iterator<Item = &'a String>, entries: &[&Entry]) -> St
     best.map_or(String::new(), |(prefix, _)| prefix.to_string())
 }
 
+/// A tensor of a model, and its name in files.
+struct Place<'a> {
+    name: &'a str,
+    entry: &'a Entry,
+}
+
 /// Puts the tensors of a file into a model. Names and shapes must be the model's own, no more and
 /// no fewer, but for a beginning that all names of the file have in common (`module.`).
 ///
@@ -181,32 +187,72 @@ fn prefix<'a>(names: impl Iterator<Item = &'a String>, entries: &[&Entry]) -> St
 /// The first tensor that is missing, has another shape, is not the model's or holds a number that
 /// is not finite, by name.
 pub fn assign(parameters: &Parameters, state: &mut StateDict) -> Result<()> {
-    let both = [parameters.entries(), parameters.buffer_entries()];
-    let entries: Vec<&Entry> = both.into_iter().flatten().collect();
-    let names = fit(state, &entries).map_err(|e| e.in_file(&state.path))?;
-    let wanted = names.iter().zip(&entries).map(|(name, entry)| Wanted {
+    assign_part(parameters, "", &|_| false, state)
+}
+
+/// [`assign`] to a part of a model: the tensors whose names begin with `part`, by their names without
+/// that beginning. Those that are `drawn` stay as they are, whether the file has them or not.
+///
+/// # Errors
+/// As [`assign`].
+pub fn assign_part(
+    parameters: &Parameters,
+    part: &str,
+    drawn: &dyn Fn(&str) -> bool,
+    state: &mut StateDict,
+) -> Result<()> {
+    let places = |entries| places(entries, part, drawn);
+    let (own, buffers) = (
+        places(parameters.entries()),
+        places(parameters.buffer_entries()),
+    );
+    let all = || own.iter().chain(&buffers);
+    let left_out = |name: &str| drawn(&format!("{part}{name}"));
+    let names = fit(state, &all().collect::<Vec<_>>(), &left_out);
+    let names = names.map_err(|e| e.in_file(&state.path))?;
+    let wanted = names.iter().zip(all()).map(|(name, place)| Wanted {
         name,
-        shape: &entry.shape,
+        shape: &place.entry.shape,
     });
     let values = state.read(&wanted.collect::<Vec<_>>())?;
-    for (entry, values) in entries.iter().zip(&values) {
+    for (place, values) in all().zip(&values) {
         if let Some(i) = values.iter().position(|v| !v.is_finite()) {
-            let what = format!("tensor {}: element {i} is {}", entry.name, values[i]);
+            let what = format!("tensor {}: element {i} is {}", place.name, values[i]);
             return Err(Error::file(&state.path, what));
         }
     }
-    let (flat, buffers) = values.split_at(parameters.entries().len());
-    parameters.set_flat(&flat.concat())?;
-    parameters.set_buffers(&buffers.concat())
+    let (of_parameters, of_buffers) = values.split_at(own.len());
+    for (Place { entry, .. }, values) in own.iter().zip(of_parameters) {
+        parameters.set_range(entry.offset, values)?;
+    }
+    let mut kept = parameters.buffers();
+    for (Place { entry, .. }, values) in buffers.iter().zip(of_buffers) {
+        kept[entry.offset..][..values.len()].copy_from_slice(values);
+    }
+    parameters.set_buffers(&kept)
 }
 
-/// The name in the file of each entry, if the file holds exactly these.
-fn fit(state: &StateDict, entries: &[&Entry]) -> Result<Vec<String>> {
-    let mut named = state.named(entries);
+fn places<'a>(entries: &'a [Entry], part: &str, drawn: &dyn Fn(&str) -> bool) -> Vec<Place<'a>> {
+    let taken = entries.iter().filter(|entry| !drawn(&entry.name));
+    let places = taken.filter_map(|entry| {
+        let name = entry.name.strip_prefix(part)?;
+        Some(Place { name, entry })
+    });
+    places.collect()
+}
+
+/// The name in the file of each tensor, if the file holds exactly these, and what is `left_out`.
+fn fit(
+    state: &StateDict,
+    places: &[&Place],
+    left_out: &dyn Fn(&str) -> bool,
+) -> Result<Vec<String>> {
+    let mut named = state.named(places);
     let mut names = Vec::new();
-    for Entry { name, shape, .. } in entries {
+    for Place { name, entry } in places {
+        let shape = &entry.shape;
         let missing = || Error::input(format!("missing tensor {name} {shape:?}"));
-        let full = named.remove(name).ok_or_else(missing)?;
+        let full = named.remove(*name).ok_or_else(missing)?;
         let has = state.shape(&full)?.ok_or_else(missing)?;
         if has != shape {
             return Err(Error::input(format!(
@@ -215,7 +261,7 @@ fn fit(state: &StateDict, entries: &[&Entry]) -> Result<Vec<String>> {
         }
         names.push(full);
     }
-    match named.keys().next() {
+    match named.keys().find(|name| !left_out(name)) {
         None => Ok(names),
         Some(extra) => Err(Error::input(format!(
             "extra tensor {}: the model of these hyper-parameters has none of that name",

@@ -263,7 +263,7 @@ impl<K: TaskKind> AnyJob for Job<K> {
         let input = K::open(world, self)?;
         // What a model knows of its data comes with its weights.
         let init = match checkpoint {
-            None => init(world, &self.train, K::name(), K::Task::<'static>::ORIGINS)?,
+            None => init::<K::Task<'static>>(world, &self.train)?,
             Some(_) => None,
         };
         let purpose = Purpose::Training(checkpoint.as_ref().or(init.as_ref()));

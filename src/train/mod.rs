@@ -63,6 +63,10 @@ pub trait Task: Sync {
     /// Other tasks that a job may start from.
     const ORIGINS: &'static [Origin] = &[];
 
+    /// What the names of a network's parameters begin with, without which they are those of the released
+    /// code: a job may start from such weights (`train.init = "FILE.safetensors"`).
+    const RELEASED: Option<&'static str> = None;
+
     type Model: Model;
 
     /// What a reader of a checkpoint needs to use the model; the checkpoint carries it as TOML.

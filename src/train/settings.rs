@@ -81,7 +81,8 @@ pub struct Settings {
     /// Optimizer steps; when present it decides the length of the run instead of `epochs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
-    /// A checkpoint or run to start from: its parameters and buffers. A run that is resumed has its own.
+    /// A checkpoint or run to start from: its parameters and buffers; of a network of atoms also weights
+    /// under the released names (`.safetensors`, `.pt`, `.pth`). A run that is resumed has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
     /// Parameters and buffers, by name, that are not taken from `init` but drawn from the seed.

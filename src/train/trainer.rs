@@ -5,6 +5,7 @@ mod faults;
 #[cfg(feature = "nccl")]
 mod gpus;
 mod probe;
+mod released;
 mod report;
 mod save;
 mod start;

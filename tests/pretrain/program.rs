@@ -149,6 +149,30 @@ fn a_task_starts_from_a_pretrained_network() {
         names.iter().all(|n| !n.starts_with("objective")),
         "{names:?}"
     );
+    // The exported weights are the same start, under the names of the released code.
+    let weights = format!(
+        "train.init={}",
+        dir.path().join("before.safetensors").display()
+    );
+    let set_weights = ["--set", weights.as_str()];
+    for ranks in [0, 2] {
+        let out = dir.path().join(format!("weights-{ranks}"));
+        let told = train(ranks, &job, &out, &set_weights).success();
+        assert!(told.stdout.contains("drawn anew: head."), "{told:#?}");
+        assert_eq!(hash(&out), hashes[0], "{ranks} ranks");
+    }
+    let drawn = dir.path().join("drawn");
+    let fresh = ["--set", "train.fresh=[\"model.embedding.*\"]"];
+    train(2, &job, &drawn, &[&set_weights[..], &fresh].concat()).success();
+    assert_ne!(hash(&drawn), hashes[0]);
+    let wide = ["--set", "model.width=16"];
+    train(
+        2,
+        &job,
+        &dir.path().join("misfit"),
+        &[&set_weights[..], &wide].concat(),
+    )
+    .failure(2, "before.safetensors: tensor embedding.weight has shape");
     // A network of other sizes is refused by name.
     let other = dir.path().join("other");
     let wide = [set[0], set[1], "--set", "model.width=16"];

@@ -124,6 +124,12 @@ fn a_model_goes_on_from_the_weights_of_another() {
     let dir = tempfile::tempdir().unwrap();
     let first = dir.path().join("first");
     train_on(0, &first, &["train.steps=10"], &[]).success();
+    // Weights without settings are a start for networks of atoms only.
+    let foreign = dir.path().join("foreign");
+    train_on(2, &foreign, &["train.init=weights.safetensors"], &[]).failure(
+        2,
+        "weights.safetensors: train.init: a job of the task hvae starts from a checkpoint",
+    );
     let init = format!("train.init={}", last(&first).display());
     let second = dir.path().join("second");
     let other = format!("data.dataset={}", bench().join("other.h5").display());

@@ -52,6 +52,10 @@ use heads::HeadConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What the names of a network's parameters begin with in a model; without it they are the released
+/// ones.
+pub const NETWORK: &str = "model.";
+
 /// A network from a batch's geometry to features of its atoms.
 pub trait Encoder: Send + Sync {
     /// Å: how far apart two atoms are at most that an edge joins.

@@ -13,7 +13,7 @@ use crate::tasks::{Job, Purpose, TaskKind};
 use crate::train::checkpoint::Saved;
 use crate::train::evaluate::sum_blocks;
 use crate::train::groups::Patterns;
-use crate::train::{Task, init};
+use crate::train::init;
 use crate::{Error, Result};
 use candle_core::DType;
 use serde::Serialize;
@@ -41,12 +41,7 @@ pub fn build<'a>(
     // To try a job out, too, the encoder must be known.
     let own = match purpose {
         Purpose::Training(saved) => saved.cloned(),
-        Purpose::Trial => init(
-            world,
-            &job.train,
-            AffinityKind::name(),
-            AffinityTask::ORIGINS,
-        )?,
+        Purpose::Trial => init::<AffinityTask>(world, &job.train)?,
     };
     let known = Known::of(own.as_ref(), &job.sections, dataset);
     let known = world.agree(known)?;

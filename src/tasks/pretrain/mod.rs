@@ -12,6 +12,7 @@ use crate::comm::{Place, World};
 use crate::data::neighbors::Rule;
 use crate::data::systems::Systems;
 use crate::data::{Partition, Split};
+use crate::models::graph::NETWORK;
 use crate::models::pretrain::{
     AnyObjective, Batch, Molecule, PretrainConfig, PretrainModel, Start,
 };
@@ -234,6 +235,8 @@ impl Task for PretrainTask<'_> {
         task: "systems",
         apart: &["head.*", "objective.*"],
     }];
+
+    const RELEASED: Option<&'static str> = Some(NETWORK);
 
     type Model = PretrainModel;
 

@@ -23,7 +23,7 @@ use crate::data::system::System;
 use crate::data::systems::{Systems, Target};
 use crate::data::{Partition, Split};
 use crate::elements::symbol;
-use crate::models::graph::{Batch, GraphModel, KnownStress, Stresses};
+use crate::models::graph::{Batch, GraphModel, KnownStress, NETWORK, Stresses};
 use crate::models::{Describes, Model};
 use crate::ops::in_pool;
 use crate::train::{Origin, RunFolder, Task};
@@ -396,6 +396,8 @@ impl Task for SystemsTask<'_> {
         task: "pretrain",
         apart: &["head.*", "objective.*"],
     }];
+
+    const RELEASED: Option<&'static str> = Some(NETWORK);
 
     type Model = GraphModel;
 

@@ -1,40 +1,36 @@
 //! What a run starts from: weights of another run, and the metrics that it is to watch.
 
-use super::Trainer;
+use super::{Trainer, released};
 use crate::comm::World;
 use crate::data::Split;
 use crate::models::Model;
 use crate::train::average::Average;
 use crate::train::checkpoint::Saved;
 use crate::train::watch::{OBJECTIVE, Watch};
-use crate::train::{Origin, RunFolder, Settings, Task};
+use crate::train::{RunFolder, Settings, Task};
 use crate::{Error, Result};
-use std::path::Path;
 
-/// The checkpoint of `train.init`, on every rank. Collective.
+/// The checkpoint of `train.init`, on every rank; `None` where it names none, or weights that are no
+/// checkpoint. Collective.
 ///
 /// # Errors
-/// A file that is no whole checkpoint of `task` or of one of its `origins`.
-pub fn init(
-    world: &World,
-    settings: &Settings,
-    task: &str,
-    origins: &[Origin],
-) -> Result<Option<Saved>> {
-    let Some(path) = &settings.init else {
+/// A file that is no whole checkpoint of the task or of one of its origins.
+pub fn init<T: Task>(world: &World, settings: &Settings) -> Result<Option<Saved>> {
+    let (Some(path), None) = (&settings.init, released::file(settings)) else {
         return Ok(None);
     };
     let saved = world.on_root(|| {
         let found = RunFolder::checkpoint_in(path).map_err(|what| Error::file(path, what))?;
         let saved = Saved::open(&found)?;
-        let known = origins.iter().map(|origin| origin.task).chain([task]);
+        let known = T::ORIGINS.iter().map(|origin| origin.task).chain([T::NAME]);
         match known.into_iter().any(|known| known == saved.task()) {
             true => Ok(saved),
             false => Err(Error::file(
                 path,
                 format!(
-                    "train.init: its task is {:?}, the job's {task:?}",
-                    saved.task()
+                    "train.init: its task is {:?}, the job's {:?}",
+                    saved.task(),
+                    T::NAME
                 ),
             )),
         }
@@ -46,18 +42,23 @@ impl<T: Task> Trainer<'_, T> {
     /// Begins with the parameters of `train.init`, if the job has it. Collective.
     pub(super) fn initialise(&mut self) -> Result<()> {
         let (world, settings) = (self.world, self.plan.settings);
-        let Some(saved) = init(world, settings, T::NAME, T::ORIGINS)? else {
+        let Some(path) = &settings.init else {
             return Ok(());
         };
         let model = self.plan.task.model().parameters();
-        let names = model.entries().iter().chain(model.buffer_entries());
-        let names = names.map(|e| e.name.as_str()).chain(saved.names());
-        world.agree(settings.fresh.check_use("train.fresh", names))?;
-        let origin = T::ORIGINS.iter().find(|origin| origin.task == saved.task());
-        let apart = origin.map_or(&[][..], |origin| origin.apart);
-        let fresh = saved.load_but(world, model, &settings.fresh.with(apart))?;
+        let fresh = match init::<T>(world, settings)? {
+            Some(saved) => {
+                let names = model.entries().iter().chain(model.buffer_entries());
+                let names = names.map(|e| e.name.as_str()).chain(saved.names());
+                world.agree(settings.fresh.check_use("train.fresh", names))?;
+                let origin = T::ORIGINS.iter().find(|origin| origin.task == saved.task());
+                let apart = origin.map_or(&[][..], |origin| origin.apart);
+                saved.load_but(world, model, &settings.fresh.with(apart))?
+            }
+            None => released::load::<T>(world, settings, model)?,
+        };
         self.begin_average()?;
-        let path = settings.init.as_deref().unwrap_or(Path::new("")).display();
+        let path = path.display();
         self.origin = Some(match fresh.is_empty() {
             true => path.to_string(),
             false => format!("{path}; drawn anew: {}", fresh.join(", ")),
