@@ -176,11 +176,20 @@ fn tell(outcome: &Outcome) -> String {
         None => "validation",
     };
     let numbers = outcome.numbers();
-    let told = numbers.iter().filter_map(|(name, value)| {
-        let name = name.strip_prefix(part)?.strip_prefix('.')?;
-        let plain = !name.contains('.') && name != "samples";
-        plain.then(|| format!("{name} {value:.3}"))
-    });
+    let scores: Vec<(&str, f64)> = numbers
+        .iter()
+        .filter_map(|(name, value)| {
+            let name = name.strip_prefix(part)?.strip_prefix('.')?;
+            (name.rsplit('.').next() != Some("samples")).then_some((name, *value))
+        })
+        .collect();
+    // A task of several targets has scores of each, but none of its own.
+    let depth = |name: &str| name.matches('.').count();
+    let least = scores.iter().map(|(name, _)| depth(name)).min();
+    let told = scores
+        .iter()
+        .filter(|(name, _)| Some(depth(name)) == least)
+        .map(|(name, value)| format!("{name} {value:.3}"));
     let told: Vec<String> = told.take(FIRST).collect();
     format!("{part} {}", told.join(", "))
 }
@@ -188,6 +197,21 @@ fn tell(outcome: &Outcome) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Map, json};
+
+    #[test]
+    fn a_finished_run_tells_its_scores() {
+        let outcome = |test| Outcome {
+            step: 1,
+            validation: Map::new(),
+            test: Some(test),
+            dataset: String::new(),
+        };
+        let plain = json!({ "samples": 9, "accuracy": 0.5, "classes": { "a": 0.25 } });
+        assert_eq!(tell(&outcome(plain)), "test accuracy 0.500");
+        let nested = json!({ "u0": { "mae": 0.125, "samples": 9 }, "gap": { "mae": 2.0 } });
+        assert_eq!(tell(&outcome(nested)), "test gap.mae 2.000, u0.mae 0.125");
+    }
 
     #[test]
     fn shares() {
