@@ -2,10 +2,11 @@
 //! the same on one rank and on two.
 
 mod common;
+#[path = "common/gzip.rs"]
+mod gzip;
 
 use common::{flip_byte, holosig, holosig_on, run};
-use flate2::{Compression, write::GzEncoder};
-use std::io::Write;
+use gzip::gzip;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -27,9 +28,7 @@ fn with_first_atom(change: impl Fn(&str) -> String) -> Vec<u8> {
 /// Name, content and what must be said of it.
 fn bad_structures() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let pdb = good_pdb();
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-    gzip.write_all(pdb.as_bytes()).unwrap();
-    let gzip = gzip.finish().unwrap();
+    let gzip = gzip(pdb.as_bytes());
     let cif = std::fs::read_to_string(in_repository("tests/structures/1FAS.cif")).unwrap();
     let fewer_columns = cif
         .replace("_atom_site.Cartn_z\n", "")

@@ -1,6 +1,8 @@
 //! Pockets of complexes, and affinities learned from them.
 
 mod common;
+#[path = "common/gzip.rs"]
+mod gzip;
 
 #[path = "pockets/complexes.rs"]
 mod complexes;

@@ -16,7 +16,7 @@
 //! | [`blockwise`] | linear map of blocks of irreps | of any order |
 //! | [`edge_map`] | a linear map of its own for each edge | of any order |
 //! | [`bilinear`] | products of two small matrices for each row, mapped | of any order |
-//! | [`squared_error`] | weighted squared errors to data | first |
+//! | [`squared_error`] | sums of weighted squared errors to data | first |
 //! | [`batch_norm`] | batch norm of steerable tensors | first |
 //! | [`cg`] | Clebsch-Gordan product, signal norm and linear map | first |
 //! | [`hidden`] | a hidden layer that is not kept | first |

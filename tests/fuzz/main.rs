@@ -9,6 +9,8 @@ mod campaign;
 mod faulty;
 mod md;
 mod mutate;
+#[path = "../common/gzip.rs"]
+mod packed;
 mod run;
 mod spheres;
 mod systems;

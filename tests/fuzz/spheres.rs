@@ -1,12 +1,10 @@
 //! Meshes and images that become signals on the sphere.
 
 use super::Target;
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use crate::packed::gzip;
 use holosig::data::Split;
 use holosig::data::spheres::images::Images;
 use holosig::data::spheres::make::{ShapeFile, ShapeMaker};
-use std::io::Write;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -193,12 +191,6 @@ fn stl_binary() -> Vec<u8> {
 fn idx() -> Vec<u8> {
     let words = [0x0803u32, 2, 2, 3].into_iter().flat_map(u32::to_be_bytes);
     words.chain(0..12).collect()
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
-    packed.write_all(bytes).unwrap();
-    packed.finish().unwrap()
 }
 
 fn png(colours: png::ColorType) -> Vec<u8> {

@@ -1,10 +1,9 @@
 //! Files of one small complex in every form.
 
 use super::common::{holosig, run};
-use flate2::{Compression, write::GzEncoder};
+use super::gzip::gzip;
 use heed::types::Bytes;
 use heed::{Database, EnvFlags, EnvOpenOptions};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub type Atom = (&'static str, [f64; 3]);
@@ -126,12 +125,6 @@ pub fn records(atoms: &[Atom], chain: char) -> String {
     atoms.iter().enumerate().map(record).collect()
 }
 
-pub fn gzipped(text: &str) -> Vec<u8> {
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-    gzip.write_all(text.as_bytes()).unwrap();
-    gzip.finish().unwrap()
-}
-
 /// Files of the complex in every form, and a manifest that lists them.
 pub fn every_form(dir: &Path) -> PathBuf {
     let atoms = ligand();
@@ -147,8 +140,8 @@ pub fn every_form(dir: &Path) -> PathBuf {
     ] {
         std::fs::write(dir.join(name), text).unwrap();
     }
-    std::fs::write(dir.join("p.pdb.gz"), gzipped(&protein)).unwrap();
-    std::fs::write(dir.join("l.sdf.gz"), gzipped(&sdf(&atoms))).unwrap();
+    std::fs::write(dir.join("p.pdb.gz"), gzip(protein.as_bytes())).unwrap();
+    std::fs::write(dir.join("l.sdf.gz"), gzip(sdf(&atoms).as_bytes())).unwrap();
     let manifest = dir.join("m.csv");
     let rows = [
         "id,protein,ligand,pK,split,source",
@@ -243,13 +236,17 @@ pub fn lmdb(dir: &Path, entries: &[(&str, serde_json::Value)]) {
     for (i, (id, entry)) in entries.iter().enumerate() {
         let key = i.to_string();
         database
-            .put(&mut writing, key.as_bytes(), &gzipped(&entry.to_string()))
+            .put(
+                &mut writing,
+                key.as_bytes(),
+                &gzip(entry.to_string().as_bytes()),
+            )
             .unwrap();
         ids.insert(id.to_string(), i.into());
     }
     let ids = serde_json::Value::from(ids).to_string();
     database
-        .put(&mut writing, b"id_to_idx", &gzipped(&ids))
+        .put(&mut writing, b"id_to_idx", &gzip(ids.as_bytes()))
         .unwrap();
     database
         .put(&mut writing, b"serialization_format", b"json")

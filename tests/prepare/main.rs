@@ -3,6 +3,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/gzip.rs"]
+mod gzip;
 mod proteinnet;
 
 use common::{Outcome, flip_byte, holosig, holosig_on, run};
@@ -10,7 +12,6 @@ use holosig::data::Split;
 use holosig::data::dataset::{Chosen, Dataset};
 use holosig::data::neighborhoods::{Finder, Neighborhood};
 use holosig::data::structure::{ReadOptions, read};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -175,9 +176,7 @@ fn any_number_of_ranks_writes_the_same_bytes() {
 fn bad_files(folder: &TempDir) -> Vec<(PathBuf, &'static str)> {
     let pdb = std::fs::read(structure("1QBS.pdb")).unwrap();
     let cif = std::fs::read_to_string(structure("1FAS.cif")).unwrap();
-    let mut zip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    zip.write_all(&pdb).unwrap();
-    let zip = zip.finish().unwrap();
+    let zip = gzip::gzip(&pdb);
     let text = String::from_utf8(pdb.clone()).unwrap();
     let noise: Vec<u8> = (0..9999u32)
         .map(|i| (i.wrapping_mul(2654435761) >> 24) as u8)

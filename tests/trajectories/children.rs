@@ -1,15 +1,8 @@
 //! Files that a child process reads: what would fill or stop the machine ends the child alone.
 
+use super::gzip::gzip;
 use super::*;
-use flate2::{Compression, write::GzEncoder};
-use std::io::Write;
 use std::time::Instant;
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
 
 /// Half a gigabyte of it is half a megabyte of gzip.
 #[test]

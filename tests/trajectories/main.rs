@@ -4,6 +4,8 @@ mod bad_input;
 mod children;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/gzip.rs"]
+mod gzip;
 #[path = "../common/peptide.rs"]
 mod peptide;
 

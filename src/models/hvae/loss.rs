@@ -45,10 +45,9 @@ impl LossWeights {
         rebuilt: &Tensor,
         x: &Tensor,
     ) -> Result<Tensor> {
-        match kind {
-            Reconstruction::Mse => squared_error(rebuilt, x, &self.even)?.mean_all(),
-            Reconstruction::MseNormalized => squared_error(rebuilt, x, &self.per_order)?.mean_all(),
-            Reconstruction::Cosine => {
+        match self.weights(kind) {
+            Some(weights) => squared_error(rebuilt, x, weights)?.sum_all()? / x.elem_count() as f64,
+            None => {
                 let dot = |a: &Tensor, b: &Tensor| (a * b)?.broadcast_mul(&self.cosine)?.sum(1);
                 let size = ((dot(rebuilt, rebuilt)? * dot(x, x)?)?.sqrt()? + 1e-9)?;
                 1.0 - (dot(rebuilt, x)? / size)?.mean_all()?
@@ -56,12 +55,20 @@ impl LossWeights {
         }
     }
 
+    /// Of squared errors.
+    fn weights(&self, kind: Reconstruction) -> Option<&Tensor> {
+        match kind {
+            Reconstruction::Mse => Some(&self.even),
+            Reconstruction::MseNormalized => Some(&self.per_order),
+            Reconstruction::Cosine => None,
+        }
+    }
+
     /// The reconstruction loss of every sample, `[B]`, where they are.
     pub fn samples(&self, kind: Reconstruction, rebuilt: &Tensor, x: &Tensor) -> Result<Tensor> {
-        match kind {
-            Reconstruction::Mse => squared_error(rebuilt, x, &self.even)?.mean(1),
-            Reconstruction::MseNormalized => squared_error(rebuilt, x, &self.per_order)?.mean(1),
-            Reconstruction::Cosine => self.cosines(rebuilt, x),
+        match self.weights(kind) {
+            Some(weights) => squared_error(rebuilt, x, weights)? / x.dim(1)? as f64,
+            None => self.cosines(rebuilt, x),
         }
     }
 

@@ -1,6 +1,6 @@
-//! Weighted squared errors `w (x - t)^2` against a target that is data, in one walk. Made of candle's
-//! operations they would keep every step between, and gradients of the target and of the weights
-//! besides, until the end of the backward pass: seven arrays of the size of the batch.
+//! Sums of weighted squared errors `sum_i w_i (x_i - t_i)^2` of samples, against targets that are data,
+//! in one walk. Made of candle's operations they would keep every step between, and gradients of targets
+//! and weights besides, until the end of the backward pass: eight arrays of the size of the batch.
 
 pub mod launches;
 
@@ -11,7 +11,7 @@ use super::op::{Array, Backward, Call, Once, Op, Operand};
 use candle_core::{Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-/// `weights[i] (x[b, i] - target[b, i])^2`, `[B, D]`; `weights` is `[D]`.
+/// `sum_i weights[i] (x[b, i] - target[b, i])^2`, `[B]`; `weights` is `[D]`.
 ///
 /// # Errors
 /// Other shapes; a target or weights that are to have a gradient, which they would not get.
@@ -28,30 +28,9 @@ struct SquaredError {
     weights: Tensor,
 }
 
-/// Rows that are computed by one thread at a time.
-const ROWS: usize = 16;
-
 impl SquaredError {
     fn constants(&self) -> [Operand; 2] {
         [&self.target, &self.weights].map(|t| Operand::Constant(t.clone()))
-    }
-
-    /// Replaces each number of `out` by `f(difference to the target, weight, number)`.
-    fn each<T: Real>(&self, x: &[T], out: &mut [T], f: impl Fn(T, T, T) -> T + Sync) -> Result<()> {
-        let (target, weights) = (view::<T>(&self.target)?, view::<T>(&self.weights)?);
-        let (dim, block) = (weights.len(), ROWS * weights.len());
-        let blocks = x.par_chunks(block).zip(target.par_chunks(block));
-        let blocks = blocks.zip(out.par_chunks_mut(block));
-        blocks.for_each(|((x, target), out)| {
-            let rows = x.chunks_exact(dim).zip(target.chunks_exact(dim));
-            for ((x, target), out) in rows.zip(out.chunks_exact_mut(dim)) {
-                let pairs = x.iter().zip(target).zip(weights.iter());
-                for (out, ((&x, &target), &weight)) in out.iter_mut().zip(pairs) {
-                    *out = f(x - target, weight, *out);
-                }
-            }
-        });
-        Ok(())
     }
 }
 
@@ -60,19 +39,29 @@ impl Op<1> for SquaredError {
 
     fn shape(&self, [x]: [&Shape; 1]) -> Result<Shape> {
         let (target, weights) = (self.target.shape(), self.weights.shape());
-        if x != target || x.dims2()?.1 != weights.dims1()? || weights.elem_count() == 0 {
+        let (batch, dim) = x.dims2()?;
+        if x != target || dim != weights.dims1()? || dim == 0 {
             bail!(
                 "{} of {x:?} to {target:?} with weights {weights:?}",
                 Self::NAME
             );
         }
-        Ok(x.clone())
+        Ok(batch.into())
     }
 
     fn forward<T: Real>(&self, [x]: [Array<T>; 1]) -> Result<Vec<T>> {
-        let mut out = vec![T::zero(); x.len()];
-        self.each(&x, &mut out, |error, weight, _| error * error * weight)?;
-        Ok(out)
+        let (target, weights) = (view::<T>(&self.target)?, view::<T>(&self.weights)?);
+        let rows = x.par_chunks_exact(weights.len());
+        let sums = rows.zip(target.par_chunks_exact(weights.len()));
+        let sums = sums.map(|(x, target)| {
+            let pairs = x.iter().zip(target).zip(weights.iter());
+            let errors = pairs.map(|((&x, &target), &weight)| {
+                let error = x - target;
+                (error * error * weight).to_f64()
+            });
+            T::from_f64(errors.sum())
+        });
+        Ok(sums.collect())
     }
 
     fn launches(&self, _: Kind, [x]: [&Shape; 1]) -> Result<Call> {
@@ -85,12 +74,19 @@ impl Op<1> for SquaredError {
 
 impl Once<1> for SquaredError {
     fn vjp<T: Real>(&self, call: Backward<T, 1>) -> Result<[Option<Vec<T>>; 1]> {
-        let mut gradient = call.grad.to_vec();
+        let (target, weights) = (view::<T>(&self.target)?, view::<T>(&self.weights)?);
+        let ([x], grad, dim) = (call.inputs, call.grad, weights.len());
+        let mut gradient = vec![T::zero(); x.len()];
         let two = T::one() + T::one();
-        let [x] = call.inputs;
-        self.each(&x, &mut gradient, |error, weight, grad| {
-            error * (grad * weight) * two
-        })?;
+        let rows = x.par_chunks_exact(dim).zip(target.par_chunks_exact(dim));
+        let rows = rows.zip(grad.par_iter());
+        let out = gradient.par_chunks_exact_mut(dim);
+        out.zip(rows).for_each(|(out, ((x, target), &grad))| {
+            let pairs = x.iter().zip(target).zip(weights.iter());
+            for (out, ((&x, &target), &weight)) in out.iter_mut().zip(pairs) {
+                *out = (x - target) * (grad * weight) * two;
+            }
+        });
         Ok([Some(gradient)])
     }
 
@@ -98,11 +94,8 @@ impl Once<1> for SquaredError {
         let (batch, dim) = x.dims2()?;
         let [target, weights] = self.constants();
         let operands = vec![Operand::Input(0), target, weights, Operand::Grad];
-        Ok(Call::backward(
-            launches::backward(batch, dim),
-            operands,
-            &[0],
-        ))
+        let sequence = launches::backward(batch, dim);
+        Ok(Call::backward(sequence, operands, &[0]))
     }
 }
 
@@ -119,20 +112,27 @@ mod tests {
             .expect("numbers")
     }
 
-    /// The same bits as the formula in candle's operations, value and gradient.
+    /// What the formula gives in candle's operations; of the gradient the same bits.
     #[test]
     fn it_is_what_the_operations_give() -> Result<()> {
         let x = Var::from_tensor(&numbers(1.0, &[37, 11]))?;
         let (target, weights) = (numbers(2.0, &[37, 11]), numbers(3.0, &[11]));
         let by_op = squared_error(&x, &target, &weights)?;
         let by_hand = (x.as_tensor() - &target)?.sqr()?.broadcast_mul(&weights)?;
-        let bits = |t: &Tensor| t.to_vec2::<f32>();
-        assert_eq!(bits(&by_op)?, bits(&by_hand)?);
+        let sums = by_hand.sum(1)?.to_vec1::<f32>()?;
+        for (a, b) in by_op.to_vec1::<f32>()?.into_iter().zip(sums) {
+            assert!((a - b).abs() <= 2e-6 * b.abs().max(1.0), "{a}, not {b}");
+        }
         let gradient = |loss: Tensor| {
-            let store = loss.mean_all()?.backward()?;
-            bits(store.get(&x).expect("a gradient"))
+            let gradient = loss
+                .backward()?
+                .get(&x)
+                .expect("a gradient")
+                .to_vec2::<f32>()?;
+            Ok::<_, candle_core::Error>(gradient)
         };
-        assert_eq!(gradient(by_op)?, gradient(by_hand)?);
+        let mean = (by_op.sum_all()? / (37.0 * 11.0))?;
+        assert_eq!(gradient(mean)?, gradient(by_hand.mean_all()?)?);
         Ok(())
     }
 
