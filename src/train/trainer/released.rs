@@ -27,16 +27,16 @@ pub fn load<T: Task>(
     settings: &Settings,
     model: &Parameters,
 ) -> Result<Vec<String>> {
-    let (Some(path), Some(part)) = (file(settings), T::RELEASED) else {
-        let path = settings.init.as_deref().unwrap_or(Path::new(""));
-        return Err(Error::file(
+    let path = file(settings).ok_or_else(|| Error::internal("train.init names no weights"))?;
+    let part = world.agree(T::RELEASED.ok_or_else(|| {
+        let task = T::NAME;
+        Error::file(
             path,
             format!(
-                "train.init: a job of the task {} starts from a checkpoint of holosig (.h5) or a run",
-                T::NAME
+                "train.init: a job of the task {task} starts from a checkpoint of holosig (.h5) or a run"
             ),
-        ));
-    };
+        )
+    }))?;
     let names = model.entries().iter().chain(model.buffer_entries());
     let names = names.map(|e| e.name.as_str());
     let held = world.broadcast_value(|| Ok(StateDict::open(path)?.names()))?;
