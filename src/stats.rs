@@ -21,6 +21,23 @@ fn squares(values: &[f64]) -> f64 {
     values.iter().map(|v| (v - mean).powi(2)).sum()
 }
 
+/// Brings the columns of rows `width` long to mean 0 and standard deviation 1 in `train`, those that are
+/// constant there to 0, and the columns of `test` alike.
+pub fn standardise(train: &mut [f64], test: &mut [f64], width: usize) {
+    for feature in 0..width {
+        let column: Vec<f64> = train.iter().skip(feature).step_by(width).copied().collect();
+        let mean = mean(&column);
+        let scale = match population_deviation(&column) {
+            deviation if deviation > 0.0 => deviation,
+            _ => 1.0,
+        };
+        for part in [&mut *train, &mut *test] {
+            let column = part.iter_mut().skip(feature).step_by(width);
+            column.for_each(|value| *value = (*value - mean) / scale);
+        }
+    }
+}
+
 /// The median, the upper one of an even number of values; `None` of no values.
 pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();

@@ -2,6 +2,7 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::f64::consts::TAU;
 
 /// Rows of a 3 x 3 matrix.
 pub type Matrix = [[f64; 3]; 3];
@@ -39,6 +40,18 @@ pub fn of_quaternion([w, x, y, z]: [f64; 4]) -> Matrix {
             1.0 - 2.0 * (x * x + y * y),
         ],
     ]
+}
+
+/// A rotation out of three numbers of [0, 1) (Arvo 1992, "Fast random rotation matrices").
+pub fn arvo([theta, phi, z]: [f64; 3]) -> Matrix {
+    let (theta, phi, z) = (TAU * theta, TAU * phi, 2.0 * z);
+    let r = z.sqrt();
+    let v = [phi.sin() * r, phi.cos() * r, (2.0 - z).sqrt()];
+    let (s, c) = theta.sin_cos();
+    let turn = [[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]];
+    let mirror: Matrix =
+        std::array::from_fn(|i| std::array::from_fn(|j| v[i] * v[j] - f64::from(u8::from(i == j))));
+    compose(&mirror, &turn)
 }
 
 /// `R v`.

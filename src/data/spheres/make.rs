@@ -1,7 +1,8 @@
 //! Images and shapes to samples: projected or seen from the sphere, and transformed.
 
-use super::images::{Images, Projection, Taps, rotation_of, shift_of};
+use super::images::{Images, Projection, Taps};
 use super::mesh::{self, Mesh, channels, standardise};
+use super::moves::{rotation_of, shift_of};
 use super::{Sample, Signal};
 use crate::data::Split;
 use crate::ops::sphere::SphereTransform;

@@ -7,6 +7,7 @@ mod file;
 pub mod images;
 pub mod make;
 pub mod mesh;
+mod moves;
 pub mod signals;
 
 use super::Split;

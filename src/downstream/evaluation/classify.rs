@@ -85,24 +85,6 @@ impl Fold {
         }
     }
 
-    /// Brings the features to mean 0 and standard deviation 1 in training; those that are
-    /// constant in training to 0.
-    fn standardise(&mut self, dim: usize) {
-        for feature in 0..dim {
-            let column = self.train.iter().skip(feature).step_by(dim);
-            let column: Vec<f64> = column.copied().collect();
-            let mean = stats::mean(&column);
-            let scale = match stats::population_deviation(&column) {
-                deviation if deviation > 0.0 => deviation,
-                _ => 1.0,
-            };
-            for part in [&mut self.train, &mut self.test] {
-                let column = part.iter_mut().skip(feature).step_by(dim);
-                column.for_each(|value| *value = (*value - mean) / scale);
-            }
-        }
-    }
-
     fn accuracy(&self, predicted: &[u32]) -> f64 {
         let pairs = predicted.iter().zip(&self.test_classes);
         pairs.filter(|(p, t)| p == t).count() as f64 / predicted.len().max(1) as f64
@@ -115,7 +97,7 @@ impl Fold {
 /// Features that are not finite.
 pub fn linear(x: &[f64], dim: usize, classes: &Classes, folds: &[Vec<usize>]) -> Result<Score> {
     cross_validate(x, dim, classes, folds, |mut fold| {
-        fold.standardise(dim);
+        stats::standardise(&mut fold.train, &mut fold.test, dim);
         let samples = Samples {
             rows: &fold.train,
             width: dim,

@@ -31,7 +31,7 @@ pub type Probabilities = Vec<Vec<f64>>;
 /// Features that are not finite.
 pub fn linear(known: &Known, rows: &[f64], width: usize, classes: usize) -> Result<Probabilities> {
     let (mut train, mut test) = (known.rows.clone(), rows.to_vec());
-    standardise(&mut train, &mut test, width);
+    stats::standardise(&mut train, &mut test, width);
     let samples = Samples {
         rows: &train,
         width,
@@ -46,22 +46,6 @@ pub fn linear(known: &Known, rows: &[f64], width: usize, classes: usize) -> Resu
         );
     }
     Ok(fitted.probabilities(&test))
-}
-
-/// Brings features to mean 0 and standard deviation 1 in `train`; those that are constant there to 0.
-fn standardise(train: &mut [f64], test: &mut [f64], width: usize) {
-    for feature in 0..width {
-        let column: Vec<f64> = train.iter().skip(feature).step_by(width).copied().collect();
-        let mean = stats::mean(&column);
-        let scale = match stats::population_deviation(&column) {
-            deviation if deviation > 0.0 => deviation,
-            _ => 1.0,
-        };
-        for part in [&mut *train, &mut *test] {
-            let column = part.iter_mut().skip(feature).step_by(width);
-            column.for_each(|value| *value = (*value - mean) / scale);
-        }
-    }
 }
 
 /// The penalty with which the classes of the samples after the first `train` are most probable, fitted

@@ -4,9 +4,9 @@ use super::{check, check_transform, grid, matrices};
 use crate::file::read;
 use candle_core::{DType, Device, Tensor};
 use hdf5::File;
-use holosig::data::spheres::images::{HALF_TURN, Projection, Taps, arvo};
+use holosig::data::spheres::images::{HALF_TURN, Projection, Taps};
 use holosig::ops::sphere::SphereTransform;
-use holosig::so3::rotation::Matrix;
+use holosig::so3::rotation::{Matrix, arvo};
 use holosig::so3::sphere::in_harmonic_axes;
 use holosig::so3::wigner::d_matrices;
 

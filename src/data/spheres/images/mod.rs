@@ -8,12 +8,10 @@ mod project;
 
 pub use glyphs::glyphs;
 pub use numpy::permutation;
-pub use project::{HALF_TURN, Projection, Taps, arvo};
+pub use project::{HALF_TURN, Projection, Taps};
 
 use crate::data::structure::gunzip;
 use crate::{Error, Result, files};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use std::path::{Path, PathBuf};
 
 /// Grey images of one size, with their labels.
@@ -107,37 +105,6 @@ impl Images {
         let size = self.rows * self.columns;
         &self.pixels[i * size..(i + 1) * size]
     }
-}
-
-/// The longest random shift.
-pub const FARTHEST: f64 = 0.1;
-
-/// The rotation that a group of images shares: Arvo's method on three numbers of [0, 1) that `seed`,
-/// `part` (which images) and the group's number choose.
-pub fn rotation_of(seed: u64, part: u64, group: u64) -> crate::so3::rotation::Matrix {
-    /// Purpose tag among counter-based random numbers.
-    const ROTATION: u64 = 0x7370_6865_7265;
-    let mut rng = generator([seed, part, group, ROTATION]);
-    arvo(std::array::from_fn(|_| rng.random_range(0.0..1.0)))
-}
-
-/// A random direction times a random length below [`FARTHEST`], chosen as by [`rotation_of`].
-pub fn shift_of(seed: u64, part: u64, group: u64) -> [f64; 3] {
-    /// Purpose tag among counter-based random numbers.
-    const SHIFT: u64 = 0x7368_6966_7473;
-    let mut rng = generator([seed, part, group, SHIFT]);
-    let rotation = arvo(std::array::from_fn(|_| rng.random_range(0.0..1.0)));
-    let length = rng.random_range(0.0..FARTHEST);
-    rotation.map(|row| length * row[2])
-}
-
-/// Counter-based random numbers.
-fn generator(words: [u64; 4]) -> ChaCha8Rng {
-    let mut key = [0u8; 32];
-    for (bytes, word) in key.chunks_exact_mut(8).zip(words) {
-        bytes.copy_from_slice(&word.to_le_bytes());
-    }
-    ChaCha8Rng::from_seed(key)
 }
 
 /// The bytes of a file, unpacked if they are gzip.

@@ -5,7 +5,6 @@ use crate::so3::rotation::{Matrix, rotate};
 use crate::so3::sphere::Grid;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::f64::consts::PI;
 
 /// How images are brought onto the sphere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -134,18 +133,6 @@ impl Taps {
         }
         Ok(signal)
     }
-}
-
-/// A rotation out of three numbers of [0, 1) (Arvo 1992, "Fast random rotation matrices").
-pub fn arvo([theta, phi, z]: [f64; 3]) -> Matrix {
-    let (theta, phi, z) = (2.0 * PI * theta, 2.0 * PI * phi, 2.0 * z);
-    let r = z.sqrt();
-    let v = [phi.sin() * r, phi.cos() * r, (2.0 - z).sqrt()];
-    let (s, c) = theta.sin_cos();
-    let turn = [[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]];
-    let mirror: Matrix =
-        std::array::from_fn(|i| std::array::from_fn(|j| v[i] * v[j] - f64::from(u8::from(i == j))));
-    crate::so3::rotation::compose(&mirror, &turn)
 }
 
 #[cfg(test)]
