@@ -7,7 +7,9 @@ use crate::Result;
 use crate::models::graph::Variant;
 use crate::models::layers::Linear;
 use crate::models::{Init, Parameter, Parameters, Scope};
+use crate::ops::pointwise::{Elu, Tanh, values};
 use candle_core::{D, Tensor};
+use std::sync::Arc;
 
 /// Width of the nodes, of queries and keys (half), of a head, channels of adjacencies, layers.
 const NODE: usize = 16;
@@ -51,7 +53,11 @@ fn normalized(a: &Tensor) -> Result<Tensor> {
 }
 
 fn elu(x: &Tensor) -> candle_core::Result<Tensor> {
-    x.elu(1.0)
+    values(&Arc::new(Elu), x)
+}
+
+fn tanh(x: &Tensor) -> candle_core::Result<Tensor> {
+    values(&Arc::new(Tanh), x)
 }
 
 struct Attention {
@@ -62,14 +68,8 @@ struct Attention {
 
 impl Attention {
     fn new(b: &mut Scope, from: usize) -> Self {
-        let mut net = |name: &str| {
-            Perceptron::new(
-                &mut b.scope(name),
-                from,
-                &[2 * NODE, 2 * NODE],
-                Tensor::tanh,
-            )
-        };
+        let mut net =
+            |name: &str| Perceptron::new(&mut b.scope(name), from, &[2 * NODE, 2 * NODE], tanh);
         let (query, key) = (net("func_q"), net("func_k"));
         let value = Convolution::new(&mut b.scope("func_v"), from, NODE);
         Self { query, key, value }
@@ -87,7 +87,7 @@ impl Attention {
             heads(self.key.forward(x, p)?)?,
         );
         let scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? / (HEAD as f64).sqrt())?;
-        let scores = scores.tanh()?.mean(1)?;
+        let scores = tanh(&scores)?.mean(1)?;
         let scores = ((&scores + scores.transpose(1, 2)?)? * 0.5)?;
         Ok([self.value.forward(x, &normalized(a)?, p)?, scores])
     }
@@ -145,7 +145,7 @@ impl Layer {
             .forward(&Tensor::cat(&scores, 3)?.contiguous()?, p)?;
         let pairs = pairs.permute((0, 3, 1, 2))?;
         let pairs = (&pairs + pairs.transpose(2, 3)?)?;
-        Ok([padding.mask(&nodes)?.tanh()?, padding.mask_pairs(&pairs)?])
+        Ok([tanh(&padding.mask(&nodes)?)?, padding.mask_pairs(&pairs)?])
     }
 }
 
@@ -288,7 +288,7 @@ impl BondScore {
         let mut all = vec![x.clone()];
         for convolution in &self.convolutions {
             let last = &all[all.len() - 1];
-            all.push(convolution.forward(last, &normal, p)?.tanh()?);
+            all.push(tanh(&convolution.forward(last, &normal, p)?)?);
         }
         let output = self.nodes.forward(&Tensor::cat(&all, 2)?, p)?;
         Ok(padding.mask(&output)?)

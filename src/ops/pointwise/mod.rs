@@ -7,9 +7,11 @@
 
 mod activation;
 mod functions;
+mod tanh;
 
 pub use activation::{Relu, ScaledSilu, ShiftedSoftplus, Sigmoid, Silu, Sine};
 pub use functions::Functions;
+pub use tanh::{Elu, Tanh};
 
 use super::adapter::apply;
 use super::cpu::Real;

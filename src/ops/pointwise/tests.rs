@@ -19,12 +19,16 @@ fn to_vec(t: &Tensor) -> Vec<f64> {
 
 const POINTS: [f64; 10] = [-700.0, -30.0, -3.0, -0.7, -1e-3, 0.0, 0.4, 2.0, 20.0, 700.0];
 
-/// Checks values against a formula, and each derivative against differences of the one before.
 fn check<F: Functions>(f: F, formula: impl Fn(f64) -> f64) {
+    check_at(f, &POINTS, formula);
+}
+
+/// Checks values against a formula, and each derivative against differences of the one before.
+fn check_at<F: Functions>(f: F, points: &[f64], formula: impl Fn(f64) -> f64) {
     let f = Arc::new(f);
     for (dtype, tolerance) in [(DType::F64, 1e-14), (DType::F32, 3e-7)] {
-        let own = to_vec(&values(&f, &tensor(&POINTS, dtype)).unwrap());
-        for (own, x) in own.into_iter().zip(POINTS) {
+        let own = to_vec(&values(&f, &tensor(points, dtype)).unwrap());
+        for (own, x) in own.into_iter().zip(points.iter().copied()) {
             let expected = formula(x);
             assert!(
                 (own - expected).abs() <= tolerance * (1.0 + expected.abs()),
@@ -35,7 +39,8 @@ fn check<F: Functions>(f: F, formula: impl Fn(f64) -> f64) {
     const STEP: f64 = 1e-5;
     for order in 1..=F::HIGHEST {
         let at = |order, shift: f64, dtype| {
-            to_vec(&derivatives(&f, order, &tensor(&POINTS.map(|x| x + shift), dtype)).unwrap())
+            let shifted: Vec<f64> = points.iter().map(|x| x + shift).collect();
+            to_vec(&derivatives(&f, order, &tensor(&shifted, dtype)).unwrap())
         };
         let below = |shift| at(order - 1, shift, DType::F64);
         let slopes = below(STEP)
@@ -45,17 +50,17 @@ fn check<F: Functions>(f: F, formula: impl Fn(f64) -> f64) {
         let [double, single] = [DType::F64, DType::F32].map(|dtype| at(order, 0.0, dtype));
         for (k, slope) in slopes.enumerate() {
             // Rounding of large values limits the difference.
-            let tolerance = 1e-9 + 1e-11 * POINTS[k].abs();
+            let tolerance = 1e-9 + 1e-11 * points[k].abs();
             assert!(
                 (double[k] - slope).abs() < tolerance,
                 "order {order} at {}: {} for {slope}",
-                POINTS[k],
+                points[k],
                 double[k]
             );
             assert!(
                 (single[k] - double[k]).abs() < 1e-6,
                 "order {order} at {} in f32",
-                POINTS[k]
+                points[k]
             );
         }
     }
@@ -64,6 +69,38 @@ fn check<F: Functions>(f: F, formula: impl Fn(f64) -> f64) {
 #[test]
 fn silu_and_its_derivatives() {
     check(Silu, |x| x / (1.0 + (-x).exp()));
+}
+
+#[test]
+fn tanh_and_its_derivatives() {
+    check(Tanh, f64::tanh);
+}
+
+#[test]
+fn elu_and_its_derivatives() {
+    // Its slope has a step at 0, where differences say nothing.
+    let below = POINTS.iter().filter(|x| **x != 0.0).copied();
+    check_at(Elu, &below.collect::<Vec<_>>(), |x| {
+        if x > 0.0 { x } else { x.exp_m1() }
+    });
+    let at_zero =
+        |order| to_vec(&derivatives(&Arc::new(Elu), order, &tensor(&[0.0], DType::F64)).unwrap());
+    assert_eq!([at_zero(0), at_zero(1)], [[0.0], [1.0]]);
+}
+
+#[test]
+fn tanh_and_elu_keep_all_digits_near_zero() {
+    for k in -60..0 {
+        let x = 1.3f64.powi(k);
+        let x = tensor(&[x, -x], DType::F64);
+        let [t, e] =
+            [values(&Arc::new(Tanh), &x), values(&Arc::new(Elu), &x)].map(|y| to_vec(&y.unwrap()));
+        for (i, x) in to_vec(&x).into_iter().enumerate() {
+            assert!((t[i] / x.tanh() - 1.0).abs() < 1e-15, "tanh {x}");
+            let exact = if x > 0.0 { x } else { x.exp_m1() };
+            assert!((e[i] / exact - 1.0).abs() < 1e-15, "ELU {x}");
+        }
+    }
 }
 
 #[test]
