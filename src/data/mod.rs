@@ -5,6 +5,7 @@ pub mod chains;
 pub mod choice;
 pub mod complexes;
 pub mod dataset;
+pub mod features;
 pub mod folds;
 pub mod grd;
 pub mod md;

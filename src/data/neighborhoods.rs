@@ -1,9 +1,10 @@
 //! Neighborhoods of residues: all atoms within a radius of a CA atom.
 
 use super::dataset::Dataset;
+use super::features;
 use super::neighbors::CellList;
 use super::system::Atoms;
-use crate::ops::zernike::Side;
+use crate::ops::zernike::{Features, Side};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,8 @@ pub struct Neighborhood {
     pub central_residue: bool,
     /// Keep the atoms of other residues; without them a neighborhood is one residue.
     pub surroundings: bool,
+    /// Tell the features of the atoms ([`features`]).
+    pub features: bool,
 }
 
 impl Default for Neighborhood {
@@ -25,6 +28,7 @@ impl Default for Neighborhood {
             radius: 10.0,
             central_residue: true,
             surroundings: true,
+            features: false,
         }
     }
 }
@@ -38,6 +42,8 @@ pub struct Clouds {
     pub elements: Vec<u8>,
     /// The side of a complex that each atom belongs to.
     pub sides: Vec<Side>,
+    /// The features of each atom, where they are asked for ([`Neighborhood::features`]).
+    pub features: Vec<Features>,
     pub offsets: Vec<usize>,
 }
 
@@ -47,6 +53,7 @@ impl Clouds {
             coordinates: Vec::new(),
             elements: Vec::new(),
             sides: Vec::new(),
+            features: Vec::new(),
             offsets: vec![0],
         }
     }
@@ -68,6 +75,7 @@ impl Clouds {
                 clouds.coordinates.push(self.coordinates[i]);
                 clouds.elements.push(self.elements[i]);
                 clouds.sides.push(Side::Protein);
+                clouds.features.extend(self.features.get(i));
             }
             clouds.offsets.push(clouds.coordinates.len());
         }
@@ -80,13 +88,19 @@ pub struct SystemFinder<'a> {
     atoms: Atoms<'a>,
     rule: Neighborhood,
     cells: CellList,
+    /// Of each atom, where they are asked for.
+    features: Vec<Features>,
 }
 
 impl<'a> SystemFinder<'a> {
-    /// Sorts the atoms into cells (four bytes an atom).
+    /// Sorts the atoms into cells (four bytes an atom), and tells their features where asked.
     pub fn new(atoms: Atoms<'a>, rule: Neighborhood) -> Self {
         Self {
             cells: CellList::new(atoms.positions, None, rule.radius),
+            features: match rule.features {
+                true => features::of(&atoms),
+                false => Vec::new(),
+            },
             atoms,
             rule,
         }
@@ -126,6 +140,7 @@ impl<'a> SystemFinder<'a> {
                 clouds.coordinates.push(from_centre);
                 clouds.elements.push(self.atoms.numbers[i]);
                 clouds.sides.push(side);
+                clouds.features.extend(self.features.get(i));
             }
         }
         clouds.offsets.push(clouds.coordinates.len());
@@ -249,6 +264,7 @@ mod tests {
                 radius: 10.0,
                 central_residue,
                 surroundings,
+                features: false,
             };
             SystemFinder::new(atoms, rule).clouds(&[0, 2])
         };

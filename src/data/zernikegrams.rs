@@ -45,6 +45,11 @@ pub struct Summary {
 /// not ascend from 0 to the number of atoms, a coordinate that is not finite, a number that no
 /// element has; a failure to write. Then no output is left behind.
 pub fn transform_file(input: &Path, output: &Path, settings: &Settings) -> Result<Summary> {
+    if let Some((_, channel, _)) = settings.features().next() {
+        return Err(Error::input(format!(
+            "channel {channel}: a file of clouds does not tell features; they are those of structures"
+        )));
+    }
     let transform = Transform::new(settings)?;
     let clouds = Clouds::open(input)?;
     let mut summary = Summary {
@@ -96,7 +101,64 @@ fn transform_clouds(
     out: &mut [f32],
 ) -> Result<()> {
     let channels = channels(transform, clouds);
-    transform.apply(&clouds.coordinates, &channels, &clouds.offsets, out)
+    if transform.settings().features().next().is_none() {
+        return transform.apply(&clouds.coordinates, &channels, &clouds.offsets, out);
+    }
+    let all = with_features(transform, clouds, &channels)?;
+    transform.apply_weighted(
+        &all.coordinates,
+        &all.channels,
+        &all.weights,
+        &all.offsets,
+        out,
+    )
+}
+
+/// Atoms as the transform takes them.
+#[derive(Default)]
+struct Weighted {
+    coordinates: Vec<[f32; 3]>,
+    channels: Vec<u8>,
+    weights: Vec<f32>,
+    offsets: Vec<usize>,
+}
+
+impl Weighted {
+    fn push(&mut self, coordinates: [f32; 3], channel: u8, weight: f32) {
+        self.coordinates.push(coordinates);
+        self.channels.push(channel);
+        self.weights.push(weight);
+    }
+}
+
+/// Every atom in the channel of its element, and again in those of its features that are not 0.
+fn with_features(
+    transform: &Transform,
+    clouds: &neighborhoods::Clouds,
+    channels: &[u8],
+) -> Result<Weighted> {
+    if clouds.features.len() != clouds.elements.len() {
+        return Err(Error::internal(
+            "neighborhoods without features for channels of features",
+        ));
+    }
+    let asked: Vec<_> = transform.settings().features().collect();
+    let mut all = Weighted::default();
+    all.offsets.push(0);
+    for cloud in clouds.offsets.windows(2) {
+        for i in cloud[0]..cloud[1] {
+            let at = clouds.coordinates[i];
+            all.push(at, channels[i], 1.0);
+            for &(index, channel, feature) in &asked {
+                let value = clouds.features[i][feature as usize];
+                if value != 0.0 && channel.is_of(clouds.sides[i]) {
+                    all.push(at, index, value);
+                }
+            }
+        }
+        all.offsets.push(all.coordinates.len());
+    }
+    Ok(all)
 }
 
 /// The channel of each atom.
@@ -145,6 +207,11 @@ pub fn on_device(
         return Err(Error::input(
             "zernike.ligand_weight: only on CPUs so far; train with device = \"cpu\"",
         ));
+    }
+    if let Some((_, channel, _)) = transform.settings().features().next() {
+        return Err(Error::input(format!(
+            "zernike.channels, {channel}: features only on CPUs so far; train with device = \"cpu\""
+        )));
     }
     transform.apply_on(
         device,

@@ -17,7 +17,7 @@ played_ligands = true
 lmax = 2
 nmax = 6
 cutoff = 8.0
-channels = ["protein:C", "protein:other", "ligand:C", "ligand:halogen", "ligand:other"]
+channels = ["protein:C", "protein:other", "ligand:C", "ligand:halogen", "ligand:other", "ligand:charge", "protein:donor", "protein:surface"]
 ligand_weight = 3.0
 [model]
 latent_dim = 6

@@ -7,7 +7,7 @@ mod label;
 pub use cell::Cell;
 #[cfg(test)]
 pub(crate) use cell::tests::boxes;
-pub(crate) use cell::{Point, add, dot, sub};
+pub(crate) use cell::{Point, add, cross, dot, sub};
 pub use label::Label;
 
 use crate::elements;

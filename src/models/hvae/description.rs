@@ -47,6 +47,7 @@ impl Description {
             radius: self.zernike.cutoff,
             central_residue: self.central_residue,
             surroundings: self.surroundings,
+            features: self.zernike.features().next().is_some(),
         }
     }
 }

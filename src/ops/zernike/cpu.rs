@@ -16,25 +16,29 @@ use super::lanes::Lanes;
 use super::settings::DROP;
 use super::tables::{Scratch, Tables};
 
-/// Writes the zernikegram of the cloud of `coordinates` (Å, about its centre) to `out`.
+/// Atoms around a centre.
+#[derive(Clone, Copy)]
+pub struct Cloud<'a> {
+    /// Å, about the centre.
+    pub coordinates: &'a [[f32; 3]],
+    pub channels: &'a [u8],
+    /// Of each atom; empty where all are 1.
+    pub weights: &'a [f32],
+}
+
+/// Writes the zernikegram of a cloud to `out`.
 ///
 /// The sums run over atoms in an order that depends on the cloud alone.
-pub fn transform(
-    tables: &Tables,
-    scratch: &mut Scratch,
-    coordinates: &[[f32; 3]],
-    channels: &[u8],
-    out: &mut [f32],
-) {
+pub fn transform(tables: &Tables, scratch: &mut Scratch, cloud: Cloud, out: &mut [f32]) {
     let mut order = std::mem::take(&mut scratch.order);
-    let ends = sort(tables, coordinates, channels, &mut order);
+    let ends = sort(tables, cloud.coordinates, cloud.channels, &mut order);
     scratch.sums.fill(Lanes::ZERO);
     scratch.lost.fill(Lanes::ZERO);
     let ends = &ends[..tables.channels];
     tables.arch.dispatch(Kernel {
         tables,
         scratch,
-        coordinates,
+        cloud,
         order: &order,
         ends,
     });

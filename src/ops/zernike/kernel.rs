@@ -2,6 +2,7 @@
 //! and chosen at run time. No sum runs across lanes, so the width of the registers does not
 //! change a bit of the result.
 
+use super::cpu::Cloud;
 use super::lanes::{LANES, Lanes, transpose};
 use super::tables::{Panel, Scratch, TILE, Tables};
 use crate::so3::irreps::rows;
@@ -15,7 +16,7 @@ const COLUMNS: usize = 7;
 pub struct Kernel<'a> {
     pub tables: &'a Tables,
     pub scratch: &'a mut Scratch,
-    pub coordinates: &'a [[f32; 3]],
+    pub cloud: Cloud<'a>,
     /// The atoms, sorted by channel.
     pub order: &'a [u32],
     /// Where in `order` each channel ends.
@@ -30,17 +31,21 @@ impl WithSimd for Kernel<'_> {
         let Self {
             tables,
             scratch,
-            coordinates,
+            cloud,
             order,
             ends,
         } = self;
         let panels = tables.panels.len();
         for (tile, atoms) in order.chunks(TILE).enumerate() {
             for (block, atoms) in atoms.chunks(LANES).enumerate() {
-                let places = Places::new(simd, tables, coordinates, atoms);
+                let places = Places::new(simd, tables, cloud.coordinates, atoms);
                 let radial = &mut scratch.radial[block * LANES * panels..][..LANES * panels];
                 radials(simd, tables, &places, &mut scratch.narrow, radial);
-                let weight = weights(simd, tables, &scratch.narrow);
+                let mut weight = weights(simd, tables, &scratch.narrow);
+                if !cloud.weights.is_empty() {
+                    let own = atoms.iter().map(|&atom| cloud.weights[atom as usize]);
+                    weight.0.iter_mut().zip(own).for_each(|(w, own)| *w *= own);
+                }
                 let height = rows(tables.lmax);
                 let harmonics = &mut scratch.harmonics[block * height..][..height];
                 spherical(simd, tables, &places, &weight, harmonics);

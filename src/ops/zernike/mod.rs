@@ -20,12 +20,14 @@ mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod density;
+mod feature;
 mod kernel;
 mod lanes;
 pub mod launches;
 mod settings;
 mod tables;
 
+pub use feature::{Feature, Features};
 pub use settings::{Binomial, Channel, DROP, Family, LMAX, NMAX, Settings, Side, Weighting};
 
 use crate::so3::irreps::Irreps;
@@ -77,18 +79,10 @@ impl Transform {
         self.tables.contains(xyz)
     }
 
-    /// Transforms clouds to zernikegrams, clouds in parallel on rayon's threads; the bits do not
-    /// depend on their number.
-    ///
-    /// - `coordinates`: `[atoms, 3]` in Å, each cloud about its own centre;
-    /// - `channels`: `[atoms]`, from [`Settings::channel_of`]; an index without a channel, such
-    ///   as [`DROP`], leaves the atom out;
-    /// - `offsets`: `[clouds + 1]`; cloud `i` is the atoms `offsets[i]..offsets[i + 1]`;
-    /// - `out`: `[clouds, dim]`.
+    /// [`Transform::apply_weighted`] with a weight of 1 for every atom.
     ///
     /// # Errors
-    /// A coordinate that is not finite (its cloud and atom are named); lengths or offsets that
-    /// do not fit together.
+    /// As there.
     pub fn apply(
         &self,
         coordinates: &[[f32; 3]],
@@ -96,16 +90,51 @@ impl Transform {
         offsets: &[usize],
         out: &mut [f32],
     ) -> Result<()> {
+        self.apply_weighted(coordinates, channels, &[], offsets, out)
+    }
+
+    /// Transforms clouds to zernikegrams, clouds in parallel on rayon's threads; the bits do not
+    /// depend on their number.
+    ///
+    /// - `coordinates`: `[atoms, 3]` in Å, each cloud about its own centre;
+    /// - `channels`: `[atoms]`, from [`Settings::channel_of`]; an index without a channel, such
+    ///   as [`DROP`], leaves the atom out;
+    /// - `weights`: `[atoms]`, what each is multiplied by, or none for 1;
+    /// - `offsets`: `[clouds + 1]`; cloud `i` is the atoms `offsets[i]..offsets[i + 1]`;
+    /// - `out`: `[clouds, dim]`.
+    ///
+    /// # Errors
+    /// A coordinate that is not finite (its cloud and atom are named); lengths or offsets that
+    /// do not fit together.
+    pub fn apply_weighted(
+        &self,
+        coordinates: &[[f32; 3]],
+        channels: &[u8],
+        weights: &[f32],
+        offsets: &[usize],
+        out: &mut [f32],
+    ) -> Result<()> {
         let dim = self.irreps.dim();
         check(coordinates, channels, offsets, out.len(), dim)?;
+        if !weights.is_empty() && weights.len() != coordinates.len() {
+            return Err(Error::internal(format!(
+                "Zernike transform: {} weights of {} atoms",
+                weights.len(),
+                coordinates.len()
+            )));
+        }
         out.par_chunks_exact_mut(dim)
             .zip(offsets.par_windows(2))
             .for_each_init(
                 || tables::Scratch::new(&self.tables),
                 |scratch, (out, cloud)| {
                     let atoms = cloud[0]..cloud[1];
-                    let (coordinates, channels) = (&coordinates[atoms.clone()], &channels[atoms]);
-                    cpu::transform(&self.tables, scratch, coordinates, channels, out);
+                    let cloud = cpu::Cloud {
+                        coordinates: &coordinates[atoms.clone()],
+                        channels: &channels[atoms.clone()],
+                        weights: weights.get(atoms).unwrap_or_default(),
+                    };
+                    cpu::transform(&self.tables, scratch, cloud, out);
                     if let Some(factors) = &self.factors {
                         out.iter_mut().zip(factors).for_each(|(z, f)| *z *= f);
                     }

@@ -1,5 +1,6 @@
 //! What a Zernike transform computes.
 
+use super::feature::Feature;
 use crate::elements;
 use crate::so3::irreps::{Irreps, radial_orders};
 pub use crate::so3::radial::Binomial;
@@ -33,7 +34,7 @@ impl Side {
     }
 }
 
-/// Which elements a channel holds.
+/// Which atoms a channel holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     /// One element, by its atomic number.
@@ -44,6 +45,8 @@ pub enum Family {
     Metal,
     /// Every element that no other channel takes.
     Other,
+    /// All atoms, each times its feature.
+    Feature(Feature),
 }
 
 impl Family {
@@ -53,12 +56,15 @@ impl Family {
             Family::Halogen => matches!(number, 9 | 17 | 35 | 53),
             Family::Metal => elements::is_metal(number),
             Family::Other => true,
+            Family::Feature(_) => false,
         }
     }
 }
 
 /// Which atoms a channel holds: one element, `halogen`, `metal`, or every `other` element that has
-/// no channel of its own; of either side of a complex, or of one (`protein:C`, `ligand:halogen`).
+/// no channel of its own; or all atoms times their `charge`, or those that are `donor`, `acceptor`,
+/// `aromatic`, or as far as they are at the `surface`. Of either side of a complex, or of one
+/// (`protein:C`, `ligand:charge`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
@@ -84,7 +90,12 @@ impl Channel {
     }
 
     fn has(self, number: u8, side: Side) -> bool {
-        self.family.has(number) && self.side.is_none_or(|own| own == side)
+        self.family.has(number) && self.is_of(side)
+    }
+
+    /// Whether it holds atoms of a side.
+    pub fn is_of(self, side: Side) -> bool {
+        self.side.is_none_or(|own| own == side)
     }
 
     /// Where several channels have an atom, the narrowest takes it: an element before a family
@@ -93,7 +104,7 @@ impl Channel {
         let family = match self.family {
             Family::Element(_) => 0,
             Family::Halogen | Family::Metal => 2,
-            Family::Other => 4,
+            Family::Other | Family::Feature(_) => 4,
         };
         family + u8::from(self.side.is_none())
     }
@@ -113,14 +124,18 @@ impl FromStr for Channel {
                 )));
             }
         };
-        let family = match atoms.to_ascii_lowercase().as_str() {
-            "other" => Family::Other,
-            "halogen" => Family::Halogen,
-            "metal" => Family::Metal,
-            _ => Family::Element(elements::number(atoms.as_bytes()).ok_or_else(|| {
+        let word = atoms.to_ascii_lowercase();
+        let family = match (word.as_str(), Feature::named(&word)) {
+            ("other", _) => Family::Other,
+            ("halogen", _) => Family::Halogen,
+            ("metal", _) => Family::Metal,
+            (_, Some(feature)) => Family::Feature(feature),
+            (_, None) => Family::Element(elements::number(atoms.as_bytes()).ok_or_else(|| {
                 Error::input(format!(
                     "channel {name:?}: no such element; use an element's symbol, \"halogen\", \
-                     \"metal\" or \"other\", of one side with protein: or ligand: before it"
+                     \"metal\" or \"other\", or a feature ({}); of one side with protein: or \
+                     ligand: before it",
+                    Feature::ALL.map(Feature::name).join(", ")
                 ))
             })?),
         };
@@ -151,6 +166,7 @@ impl fmt::Display for Channel {
             Family::Other => f.write_str("other"),
             Family::Halogen => f.write_str("halogen"),
             Family::Metal => f.write_str("metal"),
+            Family::Feature(feature) => feature.fmt(f),
             // In upper case, as in all files written so far.
             Family::Element(number) => match elements::symbol(number) {
                 Some(symbol) => f.write_str(&symbol.to_ascii_uppercase()),
@@ -191,8 +207,9 @@ pub struct Settings {
     pub nmax: usize,
     /// Radius of the ball in Å.
     pub cutoff: f64,
-    /// Which atoms make a channel: an element's symbol, `halogen`, `metal` or `other`; of one side
-    /// of a complex alone with `protein:` or `ligand:` before it.
+    /// Which atoms make a channel: an element's symbol, `halogen`, `metal` or `other`; beside them
+    /// all atoms times their `charge`, `donor`, `acceptor`, `aromatic` or `surface`. Of one side of a
+    /// complex alone with `protein:` or `ligand:` before it.
     pub channels: Vec<Channel>,
     /// Factor on the ligand's channels. A ligand has few atoms: with a factor of 3 or so they
     /// weigh in the loss as much as the protein's.
@@ -272,6 +289,15 @@ impl Settings {
         let fitting = channels.filter(|(_, c)| c.has(atomic_number, side));
         let narrowest = fitting.min_by_key(|(_, c)| c.breadth());
         narrowest.map_or(DROP, |(index, _)| index as u8)
+    }
+
+    /// The channels of features, by their places.
+    pub fn features(&self) -> impl Iterator<Item = (u8, Channel, Feature)> + '_ {
+        let channels = self.channels.iter().enumerate();
+        channels.filter_map(|(index, &channel)| match channel.family {
+            Family::Feature(feature) => Some((index as u8, channel, feature)),
+            _ => None,
+        })
     }
 
     /// For each coefficient of a zernikegram, whether its channel is the ligand's alone.
