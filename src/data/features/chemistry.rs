@@ -14,7 +14,9 @@
 //! | other N with one or two bonds (amide, aniline, sulphonamide) | | N | |
 //! | N of two bonds with one below 1.30 Å (imine), or of one bond below 1.22 Å (nitrile) | | | N |
 //! | N of two bonds in an aromatic ring of six | | | N |
-//! | the same of five (which of two N has the hydrogen is not told) | | N | N |
+//! | the same of five with another such N (which has the hydrogen is not told) | | N | N |
+//! | the same of five with O, S, or an N of three bonds | | | N |
+//! | the same of five without (pyrrole) | | N | |
 //! | metals: +1 of the first group, else +2; halogens without a bond: -1 | | | |
 
 use super::bonds::Bonds;
@@ -109,10 +111,14 @@ fn nitrogen(bonds: &Bonds, i: usize) -> Nature {
     let bound = bonds.of(i);
     let count = bound.len();
     if bonds.ring(i) > 0 {
+        let (donor, acceptor) = match count {
+            2 => in_ring(bonds, i),
+            _ => (false, false),
+        };
         return Nature {
-            donor: count == 2 && bonds.ring(i) == 5,
-            acceptor: count == 2,
-            ..Nature::default()
+            charge: 0.0,
+            donor,
+            acceptor,
         };
     }
     let shared: f32 = bound.clone().map(|c| share(bonds, c)).fold(0.0, f32::max);
@@ -123,7 +129,9 @@ fn nitrogen(bonds: &Bonds, i: usize) -> Nature {
             acceptor: false,
         };
     }
-    let lengths = bound.clone().map(|c| bonds.length(i, c));
+    // The bond to a carbonyl is an amide's, however short a file has it.
+    let free = bound.clone().filter(|&c| !is_carbonyl(bonds, c));
+    let lengths = free.map(|c| bonds.length(i, c));
     let shortest = lengths.fold(f64::INFINITY, f64::min);
     let longest_double = if count == 1 { NITRILE } else { IMINE };
     if count < 3 && shortest < longest_double {
@@ -140,6 +148,31 @@ fn nitrogen(bonds: &Bonds, i: usize) -> Nature {
         donor: count < if amine { 4 } else { 3 },
         acceptor: false,
     }
+}
+
+fn is_carbonyl(bonds: &Bonds, c: usize) -> bool {
+    bonds.of(c).any(|j| {
+        let end = bonds.numbers[j] == 8 && bonds.of(j).len() == 1;
+        end && bonds.length(c, j) < CARBONYL
+    })
+}
+
+/// Whether a nitrogen of two bonds in an aromatic ring gives and takes hydrogen bonds.
+fn in_ring(bonds: &Bonds, i: usize) -> (bool, bool) {
+    if bonds.ring(i) == 6 {
+        return (false, true);
+    }
+    let near = bonds.of(i).flat_map(|j| bonds.of(j).chain([j]));
+    let own = near.filter(|&j| j != i && bonds.ring(j) == 5);
+    let (mut like, mut other) = (false, false);
+    for j in own {
+        match (bonds.numbers[j], bonds.of(j).len()) {
+            (7, 2) => like = true,
+            (7 | 8 | 16, _) => other = true,
+            _ => {}
+        }
+    }
+    (!other, like || other)
 }
 
 /// The charge of each nitrogen of a guanidinium or amidinium whose carbon is `c`.

@@ -15,7 +15,7 @@ use crate::ops::zernike::{Feature, Features};
 /// The features of each atom, in the order of [`Feature::ALL`].
 pub fn of(atoms: &Atoms) -> Vec<Features> {
     let bonds = bonds::Bonds::new(atoms.numbers, atoms.positions);
-    let exposed = surface::exposed(atoms);
+    let exposed = surface::exposed(atoms, &bonds);
     let mut all = chemistry::of(&bonds);
     for (features, exposed) in all.iter_mut().zip(exposed) {
         features[Feature::Surface as usize] = exposed;

@@ -1,11 +1,16 @@
 //! The part of an atom's surface that the solvent reaches.
 
+use super::bonds::Bonds;
 use crate::data::neighbors::CellList;
 use crate::data::system::{Atoms, dot, sub};
 use std::f64::consts::PI;
 
 /// Radius of a water molecule, in Å.
 const PROBE: f64 = 1.4;
+/// How far the cap that a bound atom hides counts, and that of any other: caps overlap (Hasel, Hendrickson and
+/// Still 1988).
+const BOUND: f64 = 0.8875;
+const OTHER: f64 = 0.3516;
 /// The largest of [`radius`], in Å.
 const LARGEST: f64 = 1.98;
 
@@ -23,11 +28,12 @@ fn radius(number: u8) -> f64 {
     }
 }
 
-/// The share of each atom's accessible surface that is not hidden, 0 to 1, by the formula of Wodak and Janin
-/// (1980), where every neighbor hides its cap at random: it has no grid of points, so that it does not
-/// change when the system is turned. Ligand and protein are looked at apart, each as if the other were
-/// not there. Hydrogens hide nothing and have 0.
-pub fn exposed(atoms: &Atoms) -> Vec<f32> {
+/// The share of each atom's accessible surface that is not hidden, 0 to 1, by the product of Wodak and Janin
+/// (1980), in which every neighbor hides its cap independently of the others, with the factors of Hasel,
+/// Hendrickson and Still (1988) for how caps overlap. It has no grid of points, so that it does not change when
+/// the system is turned. Ligand and protein are looked at apart, each as if the other were not there. Hydrogens hide
+/// nothing and have 0.
+pub fn exposed(atoms: &Atoms, bonds: &Bonds) -> Vec<f32> {
     let cells = CellList::new(atoms.positions, None, 2.0 * (LARGEST + PROBE));
     let of_ligand = |i: usize| atoms.ligand == Some(atoms.residue_of[i]);
     let mut found = Vec::new();
@@ -46,7 +52,13 @@ pub fn exposed(atoms: &Atoms) -> Vec<f32> {
                 atoms.positions[j].map(f64::from),
                 atoms.positions[i].map(f64::from),
             );
-            left *= 1.0 - cap(own, radius(atoms.numbers[j]) + PROBE, dot(d, d).sqrt());
+            let hidden = cap(own, radius(atoms.numbers[j]) + PROBE, dot(d, d).sqrt());
+            let counts = if bonds.of(i).any(|k| k == j) {
+                BOUND
+            } else {
+                OTHER
+            };
+            left *= 1.0 - counts * hidden;
         }
         left as f32
     };

@@ -1,8 +1,10 @@
 use super::*;
 use crate::data::neighborhoods::{Neighborhood, SystemFinder};
 use crate::data::zernikegrams::of_clouds;
+use crate::elements;
 use crate::ops::zernike::{Channel, Settings, Transform};
 use crate::so3::rotation;
+use crate::stats;
 
 type Atom = (u8, [f32; 3]);
 
@@ -203,7 +205,15 @@ fn rings_are_aromatic_if_flat_and_short() {
     check(
         "methylimidazole",
         &methylated,
-        &[RING, RING, either, RING, RING, NOTHING],
+        &[RING, RING, nitrogen, RING, RING, NOTHING],
+    );
+    let thiazole = ring(&[16, 6, 7, 6, 6], 1.45);
+    check("thiazole", &thiazole, &[RING, RING, nitrogen, RING, RING]);
+    let donor = [0.0, 1.0, 0.0, 1.0];
+    check(
+        "pyrrole",
+        &ring(&[7, 6, 6, 6, 6], 1.38),
+        &[donor, RING, RING, RING, RING],
     );
     let mut chair = ring(&[6; 6], 1.44);
     for (k, atom) in chair.iter_mut().enumerate() {
@@ -242,22 +252,106 @@ const SURFACE: usize = Feature::Surface as usize;
 #[test]
 fn two_spheres_hide_the_caps_of_each_other() {
     // Radii with water: 3.10 for C, 2.92 for O.
-    let (c, o, d) = (3.10f64, 2.92f64, 2.5f64);
-    let own = features(&[(6, [0.0; 3]), (8, [0.0, 2.5, 0.0])], None);
+    let (c, o) = (3.10f64, 2.92f64);
     // The height of a cap, from the law of cosines.
-    let share =
-        |r: f64, other: f64| 1.0 - (r - (d * d + r * r - other * other) / (2.0 * d)) / (2.0 * r);
-    assert!((f64::from(own[0][SURFACE]) - share(c, o)).abs() < 1e-6);
-    assert!((f64::from(own[1][SURFACE]) - share(o, c)).abs() < 1e-6);
-    let alone = features(&[(6, [0.0; 3]), (8, [0.0, 7.0, 0.0])], None);
-    assert_eq!([alone[0][SURFACE], alone[1][SURFACE]], [1.0, 1.0]);
-    let apart = features(&[(6, [0.0; 3]), (8, [0.0, 2.5, 0.0])], Some(1));
-    assert_eq!([apart[0][SURFACE], apart[1][SURFACE]], [1.0, 1.0]);
-    let with_hydrogen = features(&[(6, [0.0; 3]), (1, [0.0, 1.09, 0.0])], None);
-    assert_eq!(
-        [with_hydrogen[0][SURFACE], with_hydrogen[1][SURFACE]],
-        [1.0, 0.0]
-    );
+    let hidden =
+        |r: f64, other: f64, d: f64| (r - (d * d + r * r - other * other) / (2.0 * d)) / (2.0 * r);
+    for (d, factor) in [(1.4f32, 0.8875), (2.5, 0.3516)] {
+        let own = features(&[(6, [0.0; 3]), (8, [0.0, d, 0.0])], None);
+        for (k, (r, other)) in [(c, o), (o, c)].into_iter().enumerate() {
+            let expected = 1.0 - factor * hidden(r, other, f64::from(d));
+            assert!((f64::from(own[k][SURFACE]) - expected).abs() < 1e-6, "{d}");
+        }
+    }
+    let pair = |number: u8, d: f32, ligand| {
+        let own = features(&[(6, [0.0; 3]), (number, [0.0, d, 0.0])], ligand);
+        [own[0][SURFACE], own[1][SURFACE]]
+    };
+    assert_eq!(pair(8, 7.0, None), [1.0, 1.0]);
+    assert_eq!(pair(8, 2.5, Some(1)), [1.0, 1.0]);
+    assert_eq!(pair(1, 1.09, None), [1.0, 0.0]);
+}
+
+/// The same share by points on each sphere (Shrake and Rupley 1973).
+fn by_points(numbers: &[u8], positions: &[[f32; 3]]) -> Vec<f64> {
+    const POINTS: usize = 200;
+    let radius = |z: u8| match z {
+        6 => 3.10,
+        7 => 2.95,
+        8 => 2.92,
+        _ => 3.20,
+    };
+    let golden = std::f64::consts::PI * (3.0 - 5f64.sqrt());
+    let one = |i: usize| {
+        let free = |k: &usize| {
+            let z = 1.0 - (2.0 * *k as f64 + 1.0) / POINTS as f64;
+            let (sin, cos) = (golden * *k as f64).sin_cos();
+            let flat = (1.0 - z * z).sqrt();
+            let r = radius(numbers[i]);
+            let point = [flat * cos * r, flat * sin * r, z * r];
+            (0..numbers.len()).all(|j| {
+                let d = (0..3)
+                    .map(|k| f64::from(positions[i][k]) + point[k] - f64::from(positions[j][k]));
+                j == i || d.map(|x| x * x).sum::<f64>() > radius(numbers[j]).powi(2)
+            })
+        };
+        (0..POINTS).filter(free).count() as f64 / POINTS as f64
+    };
+    (0..numbers.len()).map(one).collect()
+}
+
+/// What textbooks say of an atom of a protein: charge, donor, acceptor, aromatic.
+fn of_residue(residue: &str, atom: &str, first: bool, last: bool) -> [f32; 4] {
+    match (residue, atom) {
+        (_, "N") if first => [1.0, 1.0, 0.0, 0.0],
+        (_, "O" | "OXT") if last => [-0.5, 0.0, 1.0, 0.0],
+        ("ASP", "OD1" | "OD2") | ("GLU", "OE1" | "OE2") => [-0.5, 0.0, 1.0, 0.0],
+        ("LYS", "NZ") => [1.0, 1.0, 0.0, 0.0],
+        ("ARG", "NE" | "NH1" | "NH2") => [1.0 / 3.0, 1.0, 0.0, 0.0],
+        ("HIS", "ND1" | "NE2") => [0.0, 1.0, 1.0, 1.0],
+        ("HIS", "CG" | "CD2" | "CE1") => RING,
+        ("PHE" | "TYR", "CG" | "CD1" | "CD2" | "CE1" | "CE2" | "CZ") => RING,
+        ("PRO", "N") => NOTHING,
+        (_, "N") | ("ASN", "ND2") | ("GLN", "NE2") => DONOR,
+        ("SER", "OG") | ("THR", "OG1") | ("TYR", "OH") => BOTH,
+        (_, "O") | ("ASN", "OD1") | ("GLN", "OE1") => ACCEPTOR,
+        _ => NOTHING,
+    }
+}
+
+#[test]
+fn a_crystal_structure_has_the_features_that_its_residues_have() {
+    let text = include_str!("../../../tests/structures/pdb1ubi.pdb");
+    let lines: Vec<&str> = text.lines().filter(|l| l.starts_with("ATOM")).collect();
+    let number = |l: &str| l[22..26].trim().parse::<u32>().unwrap();
+    let place = |l: &str| -> [f32; 3] {
+        std::array::from_fn(|k| l[30 + 8 * k..38 + 8 * k].trim().parse().unwrap())
+    };
+    let element = |l: &&str| elements::number(l[76..78].trim().as_bytes()).unwrap();
+    let numbers: Vec<u8> = lines.iter().map(element).collect();
+    let positions: Vec<[f32; 3]> = lines.iter().map(|l| place(l)).collect();
+    let residue_of: Vec<u32> = lines.iter().map(|l| number(l)).collect();
+    let own = of(&Atoms {
+        numbers: &numbers,
+        positions: &positions,
+        residue_of: &residue_of,
+        ligand: None,
+    });
+    let mut wrong = Vec::new();
+    for (line, own) in lines.iter().zip(&own) {
+        let (residue, atom) = (line[17..20].trim(), line[12..16].trim());
+        let expected = of_residue(residue, atom, number(line) == 1, number(line) == 76);
+        if (0..4).any(|k| (own[k] - expected[k]).abs() > 1e-6) {
+            wrong.push(format!("{}: {own:?} for {expected:?}", &line[12..26]));
+        }
+    }
+    assert!(wrong.is_empty(), "of {}:\n{}", own.len(), wrong.join("\n"));
+    let total: f32 = own.iter().map(|f| f[Feature::Charge as usize]).sum();
+    assert!(total.abs() < 1e-3, "ubiquitin is neutral: {total}");
+    let surface: Vec<f64> = own.iter().map(|f| f64::from(f[SURFACE])).collect();
+    let points = by_points(&numbers, &positions);
+    let r = stats::pearson(&surface, &points).unwrap();
+    assert!(r > 0.85, "{r}");
 }
 
 /// Some molecules side by side.
