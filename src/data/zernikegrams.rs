@@ -146,9 +146,9 @@ fn with_features(
     let mut all = Weighted::default();
     all.offsets.push(0);
     for cloud in clouds.offsets.windows(2) {
-        for i in cloud[0]..cloud[1] {
+        for (i, &own) in (cloud[0]..).zip(&channels[cloud[0]..cloud[1]]) {
             let at = clouds.coordinates[i];
-            all.push(at, channels[i], 1.0);
+            all.push(at, own, 1.0);
             for &(index, channel, feature) in &asked {
                 let value = clouds.features[i][feature as usize];
                 if value != 0.0 && channel.is_of(clouds.sides[i]) {
