@@ -11,20 +11,11 @@
 //! | `harmonics` | `[block, (lmax + 1)^2]` of sixteen atoms, already times the atoms' weights |
 //! | `sums` | `[channel, column]` of sixteen orders; a column is a (panel, m) |
 
+use super::cloud::Cloud;
 use super::kernel::Kernel;
 use super::lanes::Lanes;
 use super::settings::DROP;
 use super::tables::{Scratch, Tables};
-
-/// Atoms around a centre.
-#[derive(Clone, Copy)]
-pub struct Cloud<'a> {
-    /// Å, about the centre.
-    pub coordinates: &'a [[f32; 3]],
-    pub channels: &'a [u8],
-    /// Of each atom; empty where all are 1.
-    pub weights: &'a [f32],
-}
 
 /// Writes the zernikegram of a cloud to `out`.
 ///

@@ -2,7 +2,7 @@
 //! and chosen at run time. No sum runs across lanes, so the width of the registers does not
 //! change a bit of the result.
 
-use super::cpu::Cloud;
+use super::cloud::Cloud;
 use super::lanes::{LANES, Lanes, transpose};
 use super::tables::{Panel, Scratch, TILE, Tables};
 use crate::so3::irreps::rows;

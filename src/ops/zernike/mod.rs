@@ -16,6 +16,7 @@
 //!
 //! An atom exactly at the centre has no direction and is left out; so is one beyond the cutoff.
 
+mod cloud;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -129,7 +130,7 @@ impl Transform {
                 || tables::Scratch::new(&self.tables),
                 |scratch, (out, cloud)| {
                     let atoms = cloud[0]..cloud[1];
-                    let cloud = cpu::Cloud {
+                    let cloud = cloud::Cloud {
                         coordinates: &coordinates[atoms.clone()],
                         channels: &channels[atoms.clone()],
                         weights: weights.get(atoms).unwrap_or_default(),
