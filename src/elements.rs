@@ -37,7 +37,18 @@ pub fn is_metal(number: u8) -> bool {
 }
 
 /// The largest radius that [`covalent_radius`] gives, in Å.
-pub const LARGEST_RADIUS: f64 = 1.39;
+const LARGEST_RADIUS: f64 = 1.39;
+
+/// How much longer than the sum of two radii a bond may be, in Å.
+const SLACK: f64 = 0.4;
+
+/// Longer than any bond, in Å.
+pub const BEYOND_BONDS: f64 = 2.0 * LARGEST_RADIUS + SLACK + 1e-3;
+
+/// The length below which two atoms of these elements are bound, in Å.
+pub fn longest_bond(a: u8, b: u8) -> f64 {
+    covalent_radius(a) + covalent_radius(b) + SLACK
+}
 
 /// The covalent radius of an element in Å (Cordero et al., Dalton Trans. 2008, 2832; carbon: sp3,
 /// iron: low spin), for the elements that molecules of biology bind. Every other element, and an

@@ -1,14 +1,6 @@
 //! Vectors and angles of chains, in f64.
 
-use crate::data::system::{Point, dot, sub};
-
-pub fn cross(a: Point, b: Point) -> Point {
-    [
-        a[1] * b[2] - a[2] * b[1],
-        a[2] * b[0] - a[0] * b[2],
-        a[0] * b[1] - a[1] * b[0],
-    ]
-}
+use crate::data::system::{Point, cross, dot, sub};
 
 pub fn norm(a: Point) -> f64 {
     dot(a, a).sqrt()

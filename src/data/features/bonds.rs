@@ -2,12 +2,8 @@
 
 use crate::data::neighbors::CellList;
 use crate::data::system::{cross, dot, sub};
-use crate::elements::{LARGEST_RADIUS, covalent_radius, is_metal};
+use crate::elements::{BEYOND_BONDS, is_metal, longest_bond};
 
-/// How much longer than the sum of two radii a bond may be, in Å.
-const SLACK: f64 = 0.4;
-/// Longer than any bond, in Å.
-const REACH: f64 = 2.0 * LARGEST_RADIUS + SLACK + 1e-3;
 /// Atoms of one place, in Å.
 const COPIES: f64 = 0.6;
 /// Height of an atom over its three neighbors' plane that still is flat, in Å; of sp3 carbon it is 0.5.
@@ -33,7 +29,7 @@ impl<'a> Bonds<'a> {
     /// Every pair of atoms closer than their covalent radii allow is bound.
     pub fn new(numbers: &'a [u8], positions: &'a [[f32; 3]]) -> Self {
         let binds = |i: usize| numbers[i] > 1 && !is_metal(numbers[i]);
-        let list = CellList::new(positions, None, REACH);
+        let list = CellList::new(positions, None, BEYOND_BONDS);
         let mut found = Vec::new();
         let near = (0..numbers.len()).map(|i| {
             if !binds(i) {
@@ -42,8 +38,7 @@ impl<'a> Bonds<'a> {
             list.within(positions, i, &mut found);
             let others = found.iter().copied().filter(|&j| binds(j as usize));
             let bound = |&j: &u32| {
-                let longest =
-                    covalent_radius(numbers[i]) + covalent_radius(numbers[j as usize]) + SLACK;
+                let longest = longest_bond(numbers[i], numbers[j as usize]);
                 (COPIES..longest).contains(&distance(positions, i, j as usize))
             };
             others.filter(bound).collect()

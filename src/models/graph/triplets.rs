@@ -5,6 +5,7 @@
 //! makes batches, share it.
 
 use super::Batch;
+use crate::data::system::{cross, dot};
 use crate::ops::segment::{Ends, Incidence};
 use crate::{Error, Result};
 use std::sync::{Arc, OnceLock};
@@ -148,17 +149,6 @@ fn torsion(axis: [f64; 3], k: [f64; 3], q: [f64; 3]) -> f64 {
         true => angle,
         false => angle + 2.0 * std::f64::consts::PI,
     }
-}
-
-fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
-    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-}
-
-fn cross(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
-    [0, 1, 2].map(|k| {
-        let (i, j) = ((k + 1) % 3, (k + 2) % 3);
-        a[i] * b[j] - a[j] * b[i]
-    })
 }
 
 /// The edges of a batch in the processor's memory.

@@ -64,10 +64,6 @@ impl Functions for Cutoff {
     const NAME: &'static str = "the cutoff function";
     const HIGHEST: usize = 2;
 
-    fn count(&self) -> usize {
-        1
-    }
-
     fn evaluate<T: Real>(&self, order: usize, x: &[T], out: &mut [T]) {
         let scale = self.radius.powi(order as i32);
         for (out, &x) in out.iter_mut().zip(x) {

@@ -3,6 +3,7 @@
 
 use super::{Draws, Pass, Perceptron};
 use crate::Result;
+use crate::data::system::{cross, dot};
 use crate::models::layers::{BatchNorm, LayerNorm, Linear};
 use crate::models::{Parameters, Scope};
 use candle_core::{D, DType, Tensor};
@@ -25,17 +26,6 @@ pub struct Frames {
     coefficients: [[Tensor; 2]; 2],
     /// Sine and cosine of the angle between both ends' coefficients, `[E, 2]`.
     angle: Tensor,
-}
-
-fn cross(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
-    std::array::from_fn(|k| {
-        let (i, j) = ((k + 1) % 3, (k + 2) % 3);
-        a[i] * b[j] - a[j] * b[i]
-    })
-}
-
-fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
-    (0..3).map(|k| a[k] * b[k]).sum()
 }
 
 impl Frames {

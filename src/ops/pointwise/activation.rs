@@ -33,10 +33,6 @@ impl Functions for Relu {
     const NAME: &'static str = "the ReLU";
     const HIGHEST: usize = 2;
 
-    fn count(&self) -> usize {
-        1
-    }
-
     fn evaluate<T: Real>(&self, order: usize, x: &[T], out: &mut [T]) {
         for (out, &x) in out.iter_mut().zip(x) {
             *out = match order {
@@ -52,10 +48,6 @@ impl Functions for Sigmoid {
     const NAME: &'static str = "the logistic function";
     const HIGHEST: usize = 2;
 
-    fn count(&self) -> usize {
-        1
-    }
-
     fn evaluate<T: Real>(&self, order: usize, x: &[T], out: &mut [T]) {
         // It is the derivative of the softplus.
         ShiftedSoftplus.evaluate(order + 1, x, out);
@@ -65,10 +57,6 @@ impl Functions for Sigmoid {
 impl Functions for ScaledSilu {
     const NAME: &'static str = "the scaled SiLU";
     const HIGHEST: usize = 3;
-
-    fn count(&self) -> usize {
-        1
-    }
 
     fn evaluate<T: Real>(&self, order: usize, x: &[T], out: &mut [T]) {
         let scale = T::from_f64(1.0 / 0.6);
@@ -81,10 +69,6 @@ impl Functions for Sine {
     const NAME: &'static str = "the sine";
     const HIGHEST: usize = 3;
 
-    fn count(&self) -> usize {
-        1
-    }
-
     fn evaluate<T: Real>(&self, order: usize, x: &[T], out: &mut [T]) {
         for (out, &x) in out.iter_mut().zip(x) {
             let (sin, cos) = x.to_f64().sin_cos();
@@ -96,10 +80,6 @@ impl Functions for Sine {
 impl Functions for Silu {
     const NAME: &'static str = "the SiLU";
     const HIGHEST: usize = 3;
-
-    fn count(&self) -> usize {
-        1
-    }
 
     fn evaluate<T: Real>(&self, order: usize, x: &[T], out: &mut [T]) {
         match order {
@@ -114,10 +94,6 @@ impl Functions for Silu {
 impl Functions for ShiftedSoftplus {
     const NAME: &'static str = "the shifted softplus";
     const HIGHEST: usize = 3;
-
-    fn count(&self) -> usize {
-        1
-    }
 
     fn evaluate<T: Real>(&self, order: usize, x: &[T], out: &mut [T]) {
         match order {

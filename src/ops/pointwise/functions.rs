@@ -10,7 +10,9 @@ pub trait Functions: Send + Sync + 'static {
     const HIGHEST: usize;
 
     /// How many they are.
-    fn count(&self) -> usize;
+    fn count(&self) -> usize {
+        1
+    }
 
     /// Their derivatives of an order at every element of `x`: `out` is `[x.len(), count]`. Order 0
     /// are the functions themselves.

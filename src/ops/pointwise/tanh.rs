@@ -16,10 +16,6 @@ impl Functions for Tanh {
     const NAME: &'static str = "the hyperbolic tangent";
     const HIGHEST: usize = 3;
 
-    fn count(&self) -> usize {
-        1
-    }
-
     fn evaluate<T: Real>(&self, order: usize, x: &[T], out: &mut [T]) {
         tangents(x, out);
         let [one, two, six] = [1.0, 2.0, 6.0].map(T::from_f64);
@@ -40,10 +36,6 @@ impl Functions for Tanh {
 impl Functions for Elu {
     const NAME: &'static str = "the ELU";
     const HIGHEST: usize = 3;
-
-    fn count(&self) -> usize {
-        1
-    }
 
     fn evaluate<T: Real>(&self, order: usize, x: &[T], out: &mut [T]) {
         match order {

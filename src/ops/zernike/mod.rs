@@ -12,6 +12,8 @@
 //! the weights of [`Weighting`]. A *zernikegram* is the flat vector of all `Z`: degree ascending,
 //! inside a degree channel, then `n`, then `m`.
 //!
+//! In a channel of a [`Feature`], `w_i` is multiplied by the atom's number.
+//!
 //! Channels of the ligand's side are multiplied by [`Settings::ligand_weight`].
 //!
 //! An atom exactly at the centre has no direction and is left out; so is one beyond the cutoff.

@@ -5,15 +5,9 @@ use crate::data::md::Selection;
 use crate::data::neighbors::{CellList, pairs};
 use crate::data::system::{Residue, System, crowd, dot, sub};
 use crate::data::trajectory::Graph;
-use crate::elements::{LARGEST_RADIUS, covalent_radius};
+use crate::elements::{BEYOND_BONDS, longest_bond};
 use crate::{Error, Result};
 use std::collections::{HashMap, HashSet};
-
-/// How much longer than the sum of two radii a bond may be, in Å.
-const SLACK: f64 = 0.4;
-
-/// Longer than any bond, in Å.
-const REACH: f64 = 2.0 * LARGEST_RADIUS + SLACK + 1e-3;
 
 /// Adds the bonds that a file without a full bond list (GRO; PDB with residues that its reader
 /// has no template for) leaves out: within a residue that has an unbound atom, and between
@@ -34,7 +28,7 @@ pub(super) fn complete(system: &mut System<f64>) {
         .iter()
         .map(|&a| system.positions[a as usize])
         .collect();
-    let list = CellList::new(&positions, system.cell, REACH);
+    let list = CellList::new(&positions, system.cell, BEYOND_BONDS);
     let (mut found, mut near) = (Vec::new(), Vec::new());
     for (i, &a) in atoms.iter().enumerate() {
         list.within(&positions, i, &mut near);
@@ -56,7 +50,7 @@ fn close(system: &System<f64>, a: u32, b: u32) -> bool {
         None => sub(y, x),
     };
     let [p, q] = [a, b].map(|i| system.numbers[i as usize]);
-    let longest = covalent_radius(p) + covalent_radius(q) + SLACK;
+    let longest = longest_bond(p, q);
     (p, q) != (1, 1) && dot(d, d) < longest * longest
 }
 
